@@ -1,0 +1,38 @@
+"""What a user did wrong, said in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class InputError(Exception):
+    """Bad input of the user's: the message names the value, the rule it breaks and what to do next.
+
+    Entry scripts print it as one line and exit with code 2. Anything else that escapes is our bug
+    and keeps its traceback.
+    """
+
+
+class MissingWeightsError(InputError):
+    """Pretrained weights are not on this machine and could not be fetched.
+
+    The message names the file, its addresses and where to put it.
+    """
+
+
+def run(main: Callable[[], object]) -> NoReturn:
+    """Run an entry script's `main` and leave with the exit code that scripts rely on.
+
+    0 success; 2 bad input (`error: ...` on stderr, no traceback); 130 stopped by Ctrl-C.
+    """
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped: no unfinished file was left behind", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,54 @@
+"""Files that are whole or not there, and their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fomm.errors import InputError
+
+
+@contextmanager
+def atomic_output(path: str | Path) -> Iterator[Path]:
+    """Yield a fresh path beside `path` (same suffix) that replaces it when the block succeeds.
+
+    The block may create a file or a folder there. On any error, Ctrl-C included, what was written is removed and an
+    existing `path` stays as it was.
+
+    Raises:
+        InputError: the folder does not exist and cannot be made, cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(13, "no permission to write here", str(path.parent))
+        yield beside
+        if path.is_dir() and beside.is_dir():
+            shutil.rmtree(path)
+        os.replace(beside, path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename != str(beside):
+            raise
+        reason = error.strerror or str(error)
+        raise InputError(f"{path}: cannot be written ({reason}); choose another --output or free some space") from error
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+
+
+def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file, read in pieces so that memory stays flat."""
+    digest = hashlib.new(algorithm)
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,25 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """Folder of real photos and clips (`$FOMM_TEST_MEDIA`); tests that need it are skipped where it is missing."""
+    folder = Path(os.environ.get("FOMM_TEST_MEDIA", ROOT.parent / "shared" / "media"))
+    if not (folder / "photo_frontal.png").is_file():
+        pytest.skip(f"no real media: set FOMM_TEST_MEDIA to a folder with photo_frontal.png and the other clips ({folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder with the golden numbers of the original implementation."""
+    return ROOT / "tests" / "golden"
