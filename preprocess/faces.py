@@ -1,0 +1,384 @@
+"""Faces in a picture: box, 468 landmarks, roll. The only file that touches mediapipe (Solutions API, 0.10.21).
+
+The way to a face: short-range and full-range detector -> rough roll from the detector's eye points -> derotated crop of
+2.2 x the detector's box -> face mesh -> eye line; once more on a crop placed by that first mesh. A face counts only when
+both meshes agree: a detector's box alone can sit on a chest.
+
+Conventions: pictures (H, W, 3) uint8 RGB; points (x, y) in pixels, integers at pixel centres; angles in degrees,
+roll positive = clockwise on the screen.
+
+MediaPipe's limits: a `FaceFinder` belongs to the thread and process that made it (both are checked). Once it has run,
+a forked child hangs: start worker processes with `spawn`, and make one finder in each.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from fomm.errors import InputError
+from preprocess.crop import crop_matrix, invert, transform, warp
+
+MODELS = ("both", "short", "full")
+NUM_LANDMARKS = 468
+
+# Mesh landmark numbers; "left" and "right" are those of the screen when the face is upright.
+LEFT_EYE = (33, 133)  # outer and inner corner: they stay where they are when the eye blinks
+RIGHT_EYE = (263, 362)
+NOSE_TIP = 1
+FOREHEAD, CHIN = 10, 152
+MOUTH = (61, 291)
+
+# From the extent of the mesh to the framing of the released models' training data, whose detector (SFD, trained on
+# WIDER FACE) draws forehead to chin and cheek to cheek. The mesh ends a little below the hairline, hence slightly
+# larger and shifted up, in units of the extent's width and height. Judged by eye; this is the one place to calibrate.
+BOX_SCALE = 1.06
+BOX_SHIFT_Y = -0.03
+
+_MESH_INPUT = 320  # side of the picture that the mesh sees; its own network reads 192 of it
+_MESH_CONTEXT = (2.2, 1.6)  # crop side in detector boxes; the tighter one when a neighbour's face was meshed instead
+_DETECT_SIDE = 1024  # detectors read 128 and 192 pixels: larger pictures are first shrunk properly to this
+_TINY = 12  # a picture narrower than this holds no face that could be used
+
+
+class _Spot(NamedTuple):
+    """Where a face may be: centre and side of an upright square turned by `roll_deg`."""
+
+    centre: np.ndarray  # (2,)
+    side: float
+    roll_deg: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a picture, in that picture's pixels.
+
+    `landmarks_px` is (468, 2) float32. `eye_left_px` is the eye on the left of the screen when the face is upright (the
+    subject's right eye), the middle between its corners; `nose_px` is the tip. `score` (0..1) is the detector's.
+    `yaw_deg` (positive = turned to the screen's right) and `pitch_deg` (positive = looking up) are rough, see
+    `head_angles`.
+    """
+
+    landmarks_px: np.ndarray
+    score: float
+    yaw_deg: float
+    pitch_deg: float
+
+    @property
+    def eye_left_px(self) -> np.ndarray:
+        return self.landmarks_px[list(LEFT_EYE)].mean(0)
+
+    @property
+    def eye_right_px(self) -> np.ndarray:
+        return self.landmarks_px[list(RIGHT_EYE)].mean(0)
+
+    @property
+    def nose_px(self) -> np.ndarray:
+        return self.landmarks_px[NOSE_TIP]
+
+    @property
+    def roll_deg(self) -> float:
+        """Angle of the line between the eye centres, in (-180, 180], positive = clockwise on the screen."""
+        return line_angle(self.eye_left_px, self.eye_right_px)
+
+    @property
+    def box_xyxy_px(self) -> tuple[float, float, float, float]:
+        """Forehead to chin, upright in the picture (left, top, right, bottom); it may leave the picture."""
+        return framing_box(self.landmarks_px)
+
+    @property
+    def centre_px(self) -> np.ndarray:
+        """(2,) centre of the box that is turned with the face."""
+        return self._turned_box()[0]
+
+    @property
+    def side_px(self) -> float:
+        """Longer side of the box that is turned with the face: the size of the face whatever its roll."""
+        return self._turned_box()[1]
+
+    def _turned_box(self) -> tuple[np.ndarray, float]:
+        upright = crop_matrix(self.landmarks_px.mean(0), 1.0, self.roll_deg, 1)
+        left, top, right, bottom = framing_box(transform(upright, self.landmarks_px))
+        centre = transform(invert(upright), np.array([[(left + right) / 2, (top + bottom) / 2]]))[0]
+        return centre, float(max(right - left, bottom - top))
+
+
+def line_angle(start_px: np.ndarray, end_px: np.ndarray) -> float:
+    """Angle of the line from `start_px` to `end_px` in degrees: 0 = to the right, positive = clockwise on the screen."""
+    dx, dy = np.subtract(end_px, start_px)
+    return float(np.degrees(np.arctan2(dy, dx)))
+
+
+def framing_box(landmarks_px: np.ndarray) -> tuple[float, float, float, float]:
+    """Box (left, top, right, bottom) around landmarks (N, 2), in the framing of the released models' training data.
+
+    The extent of the landmarks, enlarged `BOX_SCALE` times about its centre and moved by `BOX_SHIFT_Y` of its height.
+    """
+    low, high = landmarks_px.min(0).astype(float), landmarks_px.max(0).astype(float)
+    centre, half = (low + high) / 2, (high - low) / 2
+    centre[1] += BOX_SHIFT_Y * 2 * half[1]
+    left, top = centre - BOX_SCALE * half
+    right, bottom = centre + BOX_SCALE * half
+    return float(left), float(top), float(right), float(bottom)
+
+
+def head_angles(upright_xyz: np.ndarray) -> tuple[float, float]:
+    """Yaw and pitch in degrees from mesh landmarks (468, 3) of a face without roll (z in the unit of x, away = positive).
+
+    Yaw is the slope in depth of the lines between the outer eye corners and between the mouth corners; pitch that of the
+    line from forehead to chin, which is upright in the mesh's canonical face. The mesh's depth is a guess from one
+    picture: good for "turned away or not", not for measuring.
+    """
+    across = upright_xyz[[RIGHT_EYE[0], MOUTH[1]]].sum(0) - upright_xyz[[LEFT_EYE[0], MOUTH[0]]].sum(0)
+    down = upright_xyz[CHIN] - upright_xyz[FOREHEAD]
+    yaw = np.degrees(np.arctan2(across[2], across[0]))
+    pitch = np.degrees(np.arctan2(-down[2], down[1]))
+    return float(yaw), float(pitch)
+
+
+class FaceFinder:
+    """Finds faces with MediaPipe; a context manager.
+
+    `model` chooses the detector: `short` (faces near the camera), `full` (also small ones) or `both`; each misses some
+    faces that the other finds. `confidence` (0..1) is the least detector score.
+
+    Raises:
+        InputError: unknown `model`, `confidence` out of range, or no mediapipe with the Solutions API.
+    """
+
+    def __init__(self, *, model: str = "both", confidence: float = 0.5) -> None:
+        if model not in MODELS:
+            raise InputError(f"face model {model!r} is unknown; choose from {', '.join(MODELS)}")
+        if not 0.0 <= confidence <= 1.0:
+            raise InputError(f"face confidence {confidence} is out of range; give a number from 0 to 1")
+        self.model, self.confidence = model, confidence
+        self._owner = (os.getpid(), threading.get_ident())
+        self._heard: set[int] = set()  # models past their first result, which no longer write to stderr
+        solutions = _solutions()
+        with _quiet():
+            self._detectors = [
+                solutions.face_detection.FaceDetection(
+                    model_selection=("short", "full").index(name), min_detection_confidence=confidence
+                )
+                for name in ("short", "full")
+                if model in (name, "both")
+            ]
+            self._mesher = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
+
+    def __enter__(self) -> FaceFinder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the models; the finder cannot be used afterwards. A second call does nothing."""
+        for solution in (*self._detectors, self._mesher):
+            if solution._graph is not None:  # mediapipe fails on a second close
+                solution.close()
+
+    def find(self, image: np.ndarray) -> list[Face]:
+        """All faces in a picture (H, W, 3) uint8 RGB of any size, largest first; an empty list when there is none.
+
+        Where the picture as it is shows no face, its quarters and its quarter turns (90, 180, 270 degrees) are tried.
+
+        Raises:
+            ValueError: not an (H, W, 3) uint8 array.
+            RuntimeError: called from another thread or a forked process.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"a picture is (H, W, 3) uint8 RGB, but got {image.shape} {image.dtype}")
+        if min(image.shape[:2]) < _TINY:
+            return []
+        for views in _attempts(image):
+            faces: list[Face] = []
+            spots = [spot for view, to_image in views for spot in self._detect(view, to_image)]
+            for spot in sorted(spots, key=lambda spot: -spot.score):
+                if any(_same(spot, face) for face in faces):
+                    continue
+                face = self._verify(image, spot)
+                if face is not None and not any(_overlap(face, other) > 0.3 for other in faces):
+                    faces.append(face)
+            if faces:
+                return sorted(faces, key=lambda face: -face.side_px)
+        return []
+
+    def landmarks(self, image: np.ndarray) -> np.ndarray | None:
+        """Landmarks (468, 2) of the largest face in a picture, or None where there is no face. Raises as `find`."""
+        faces = self.find(image)
+        return faces[0].landmarks_px if faces else None
+
+    def _detect(self, view: np.ndarray, to_image: np.ndarray) -> Iterator[_Spot]:
+        """Candidates that the detectors see in `view`, in the picture's pixels; `to_image` (2, 3) leads there."""
+        height, width = view.shape[:2]
+        for detector in self._detectors:
+            for detection in self._process(detector, view).detections or ():
+                box = detection.location_data.relative_bounding_box
+                eyes = detection.location_data.relative_keypoints[:2]
+                corners = [(box.xmin, box.ymin), (box.xmin + box.width, box.ymin + box.height)]
+                relative = np.array(corners + [(eye.x, eye.y) for eye in eyes])
+                points = transform(to_image, relative * (width, height) - 0.5)
+                side = float(np.abs(points[1] - points[0]).max())
+                if side >= 1 and np.isfinite(points).all():
+                    centre = (points[0] + points[1]) / 2
+                    yield _Spot(centre, side, line_angle(points[2], points[3]), float(detection.score[0]))
+
+    def _verify(self, image: np.ndarray, spot: _Spot) -> Face | None:
+        """The face at a candidate, or None where two meshes in a row do not see the same one there."""
+        for context in _MESH_CONTEXT:
+            first = self._mesh(image, spot, context)
+            if first is None or not _same(spot, first):
+                continue
+            again = _Spot(first.centre_px, first.side_px, first.roll_deg, spot.score)
+            # the mesh reaches further than the detector's box: the same crop is fewer of its sides
+            second = self._mesh(image, again, context / 1.2)
+            if second is not None and _overlap(first, second) > 0.5:
+                return second
+        return None
+
+    def _mesh(self, image: np.ndarray, spot: _Spot, context: float) -> Face | None:
+        matrix = crop_matrix(spot.centre, context * spot.side, spot.roll_deg, _MESH_INPUT)
+        found = self._process(self._mesher, warp(image, matrix, (_MESH_INPUT, _MESH_INPUT))).multi_face_landmarks
+        if not found:
+            return None
+        xyz = np.array([(p.x, p.y, p.z) for p in found[0].landmark[:NUM_LANDMARKS]]) * _MESH_INPUT
+        points = xyz[:, :2] - 0.5  # mediapipe's pixel corners to pixel centres
+        rest = crop_matrix(points.mean(0), 1.0, line_angle(points[list(LEFT_EYE)].mean(0), points[list(RIGHT_EYE)].mean(0)), 1)
+        yaw, pitch = head_angles(np.column_stack([transform(rest, points), xyz[:, 2]]))
+        landmarks = transform(invert(matrix), points).astype(np.float32)
+        return Face(landmarks, spot.score, yaw, pitch)
+
+    def _process(self, solution: Any, image: np.ndarray) -> Any:
+        if (os.getpid(), threading.get_ident()) != self._owner:
+            raise RuntimeError("a FaceFinder works only in the thread and process that made it; make one in each")
+        image = np.ascontiguousarray(image)
+        if id(solution) in self._heard:
+            return solution.process(image)
+        with _quiet():
+            result = solution.process(image)
+        if getattr(result, "multi_face_landmarks", None) or getattr(result, "detections", None):
+            self._heard.add(id(solution))
+        return result
+
+
+def describe_faces(faces: Sequence[Face]) -> str:
+    """The faces as a user chooses them: `1: box 174,57 to 269,168, 111 px; 2: ...`."""
+    return "; ".join(
+        "{}: box {:.0f},{:.0f} to {:.0f},{:.0f}, {:.0f} px".format(number, *face.box_xyxy_px, face.side_px)
+        for number, face in enumerate(faces, 1)
+    )
+
+
+def choose_face(faces: Sequence[Face], number: int | None, path: str | os.PathLike[str]) -> Face:
+    """Face `number` (from 1; None = the largest) of those that `FaceFinder.find` found in the picture `path`.
+
+    Raises:
+        InputError: no face at all (says what was tried), or no face of that number (lists the choices).
+    """
+    if not faces:
+        raise InputError(
+            f"{path}: no face found with the short-range and full-range detectors on the whole picture, its quarters and "
+            "its quarter turns; give a picture that shows a face larger than 5 % of its long side, or use --crop false"
+        )
+    if number is None:
+        return faces[0]
+    if not 1 <= number <= len(faces):
+        raise InputError(f"{path}: no face {number}; choose --face from {describe_faces(faces)}")
+    return faces[number - 1]
+
+
+def _same(spot: _Spot, face: Face) -> bool:
+    """Whether a detector's candidate is about this face: centre inside the face, sizes alike."""
+    near = np.linalg.norm(spot.centre - face.centre_px) < 0.6 * face.side_px
+    return bool(near) and 0.4 < spot.side / face.side_px < 2.0
+
+
+def _overlap(one: Face, other: Face) -> float:
+    return box_iou(one.box_xyxy_px, other.box_xyxy_px)
+
+
+def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union (0..1) of two boxes (left, top, right, bottom)."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0.0, width) * max(0.0, height)
+    total = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - shared
+    return shared / total if total > 0 else 0.0
+
+
+def _attempts(image: np.ndarray) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+    """What to show the detectors, one list after the other until there is a face: views with their way back.
+
+    A view comes with the (2, 3) matrix from its pixels to the picture's.
+    """
+    height, width = image.shape[:2]
+    whole = _shrunk(image, np.eye(2, 3))
+    yield [whole]
+    half_h, half_w = -(-height * 3 // 5), -(-width * 3 // 5)  # 3/5: a face on the middle line is whole in one of them
+    yield [
+        _shrunk(image[y : y + half_h, x : x + half_w], np.array([[1.0, 0, x], [0, 1.0, y]]))
+        for y in (0, height - half_h)
+        for x in (0, width - half_w)
+    ]
+    view, to_image = whole
+    yield [_quarter_turns(view, to_image, turns) for turns in (1, 2, 3)]
+
+
+def _shrunk(image: np.ndarray, to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    height, width = image.shape[:2]
+    factor = min(1.0, _DETECT_SIDE / max(height, width))
+    new_h, new_w = max(1, round(height * factor)), max(1, round(width * factor))
+    if factor < 1.0:
+        image = cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_AREA)
+    sx, sy = width / new_w, height / new_h
+    back = np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
+    return image, to_image @ back
+
+
+def _quarter_turns(view: np.ndarray, to_image: np.ndarray, turns: int) -> tuple[np.ndarray, np.ndarray]:
+    height, width = view.shape[:2]
+    back = {  # np.rot90 turns counter-clockwise
+        1: [[0, -1, width - 1], [1, 0, 0]],
+        2: [[-1, 0, width - 1], [0, -1, height - 1]],
+        3: [[0, 1, 0], [-1, 0, height - 1]],
+    }[turns]
+    return np.rot90(view, turns), to_image @ np.array([*back, [0, 0, 1]], dtype=float)
+
+
+def _solutions() -> Any:
+    try:
+        with _quiet():
+            import mediapipe
+
+            return mediapipe.solutions
+    except AttributeError as error:
+        raise InputError(
+            f"mediapipe {mediapipe.__version__} has no Solutions API; run: pip install mediapipe==0.10.21"
+        ) from error
+    except ImportError as error:
+        raise InputError(
+            f"mediapipe cannot be loaded ({error}); run: pip install mediapipe==0.10.21, and where a lib*.so is missing: "
+            "apt-get install libgl1 libglib2.0-0 libegl1 libgles2"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep file descriptor 2 silent: mediapipe's C++ log has no working switch."""
+    saved = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silence, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(silence)
+        os.close(saved)
