@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import NoReturn
 
 
+SYSTEM_PACKAGES = "libgl1 and libglib2.0-0 (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"
+"""What OpenCV and MediaPipe need beside the wheels; bare containers lack it."""
+
+
 class InputError(Exception):
     """Bad input of the user's: the message names the value, the rule it breaks and what to do next.
 
@@ -25,12 +29,17 @@ class MissingWeightsError(InputError):
 def run(main: Callable[[], object]) -> NoReturn:
     """Run an entry script's `main` and leave with the exit code that scripts rely on.
 
-    0 success; 2 bad input (`error: ...` on stderr, no traceback); 130 stopped by Ctrl-C.
+    0 success; 2 bad input or a missing system library (`error: ...` on stderr, no traceback); 130 stopped by Ctrl-C.
     """
     try:
         main()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except ImportError as error:
+        if ".so" not in str(error):
+            raise
+        print(f"error: a system library is missing ({error}); install {SYSTEM_PACKAGES}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped: no unfinished file was left behind", file=sys.stderr)

@@ -41,8 +41,8 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     finally:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
+        elif beside.exists():
+            beside.unlink()
 
 
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:

@@ -1,0 +1,80 @@
+"""Exit codes and one-line messages of the entry scripts; files that are whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fomm.errors import InputError, run
+from fomm.files import atomic_output, hash_file
+
+
+def exit_of(error: BaseException | None, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    def main() -> None:
+        if error is not None:
+            raise error
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    return int(stop.value.code), capsys.readouterr().err
+
+
+def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of(None, capsys) == (0, "")
+    assert exit_of(InputError("a.mp4: empty;\n  give another"), capsys) == (2, "error: a.mp4: empty; give another\n")
+    assert exit_of(KeyboardInterrupt(), capsys)[0] == 130
+    missing = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+    code, message = exit_of(missing, capsys)
+    assert code == 2 and message.count("\n") == 1 and "libGL.so.1" in message and "apt-get install" in message
+
+
+def test_our_own_bugs_keep_their_traceback() -> None:
+    def main() -> None:
+        raise ImportError("No module named 'nonsense'")
+
+    with pytest.raises(ImportError):
+        run(main)
+
+
+def test_output_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "result.txt"
+    with atomic_output(target) as beside:
+        beside.write_text("first")
+        assert not target.exists()
+    assert target.read_text() == "first"
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), atomic_output(target) as beside:
+            beside.write_text("half")
+            raise error
+    assert target.read_text() == "first"
+    assert [p.name for p in target.parent.iterdir()] == ["result.txt"]
+
+
+def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "frames"
+    for text in ("old", "new"):
+        with atomic_output(target) as beside:
+            beside.mkdir()
+            (beside / f"{text}.txt").write_text(text)
+    assert [p.name for p in target.iterdir()] == ["new.txt"]
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(InputError, match="cannot be written"), atomic_output(blocker / "result.mp4"):
+        pass
+    with pytest.raises(InputError, match="No space left"), atomic_output(tmp_path / "full"):
+        raise OSError(28, "No space left on device")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_missing_input_inside_the_block_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_output(tmp_path / "out"):
+        (tmp_path / "no such input").read_text()
+
+
+def test_hash(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert hash_file(tmp_path / "abc", "md5") == "900150983cd24fb0d6963f7d28e17f72"
