@@ -108,7 +108,7 @@ def movement_scale(source: Keypoints, initial: Keypoints) -> Tensor:
     The ratio of the square roots of their convex hulls' areas; 1 where either hull is flat, since such a
     constellation tells nothing about size.
     """
-    areas = [[_hull_area(points) for points in kp.points.detach().double().cpu().numpy()] for kp in (source, initial)]
+    areas = [[_hull_area(points) for points in kp.points.detach().cpu().double().numpy()] for kp in (source, initial)]
     scales = [np.sqrt(s) / np.sqrt(i) if s > 0 and i > 0 else 1.0 for s, i in zip(*areas, strict=True)]
     return source.points.new_tensor(scales)
 

@@ -1,0 +1,209 @@
+"""One source picture, encoded once, and a stream of driving frames become a stream of animated frames (Sec. 3.4).
+
+Pictures are (H, W, 3) uint8 RGB; H and W are multiples of the model's `stride`. Nothing here looks for faces: the
+frames are taken as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fomm.errors import InputError
+from fomm.geometry import Keypoints, movement_scale, transfer_motion
+from fomm.model import FOMM, EncodedSource, Output
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+BATCH_SIZES = {"cpu": 1, "cuda": 16, "mps": 4}
+"""Frames at once where the caller does not say: a CPU is as fast one by one, and needs less memory."""
+
+
+class Animator:
+    """Animates pictures with a model, on one device.
+
+    Args:
+        model: its networks are moved to the device and set to evaluation mode.
+        device: `auto` takes CUDA, else MPS, else the CPU.
+        precision: of the dense motion network and the generator. `fp32` is exact; `auto` is the same except that it
+            lets a CUDA device use its TF32 units; `bf16` and `fp16` are faster on GPUs and cost about a grey level.
+            Keypoints are always found in float32: their rounding errors would make the animation tremble.
+        batch_size: driving frames at once; None takes `BATCH_SIZES`. It changes memory and speed, not the result.
+
+    Raises:
+        InputError: unknown or missing device, unknown precision, or a batch size below 1.
+    """
+
+    def __init__(
+        self, model: FOMM, *, device: str = "auto", precision: str = "auto", batch_size: int | None = None
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(
+                f"batch_size is {batch_size}, but at least one frame has to be animated at once; give 1 or more"
+            )
+        self.device = choose_device(device)
+        self.precision = precision
+        self.batch_size = batch_size or BATCH_SIZES[self.device.type]
+        self.model = model.eval().to(self.device)
+
+    def __str__(self) -> str:
+        name = f"cuda ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else self.device.type
+        precision = "fp32" if self.precision == "auto" else self.precision
+        return f"{name}, {precision}, batches of {self.batch_size}"
+
+    @torch.inference_mode()
+    def encode(self, source: np.ndarray) -> EncodedSource:
+        """All that depends on the source (H, W, 3) uint8 alone; may be animated any number of times.
+
+        Raises:
+            ValueError: a side is not a multiple of the model's stride.
+            InputError: the model's weights are broken (NaN).
+        """
+        with self._exact():
+            encoded = self.model.encode_source(self._to_device([source]))
+        _check_finite(*encoded.keypoints, encoded.features)
+        return encoded
+
+    @torch.inference_mode()
+    def detect(self, frames: list[np.ndarray]) -> Keypoints:
+        """Keypoints of frames (H, W, 3) uint8 of equal size, in float32.
+
+        Raises:
+            InputError: the model's weights are broken (NaN).
+        """
+        with self._exact():
+            keypoints = self.model.detect(self._to_device(frames))
+        _check_finite(*keypoints)
+        return keypoints
+
+    def animate(
+        self,
+        source: np.ndarray | EncodedSource,
+        driving: Iterable[np.ndarray],
+        *,
+        initial: np.ndarray | None = None,
+        relative: bool = True,
+        relative_jacobian: bool = True,
+        adapt_scale: bool = True,
+    ) -> Iterator[np.ndarray]:
+        """The source (H, W, 3) uint8 in the pose of each driving frame: one (H, W, 3) uint8 picture for each, in order.
+
+        A stream: a batch of frames is read, animated and handed on before the next one is read.
+
+        The original starts from the driving frame whose pose is most like the source's and plays forward from it to the
+        end and backward from it to the start. The motion of every frame is then relative to that one frame and to
+        nothing else, so the same pictures come out when the frames pass once in their own order with that frame as
+        `initial`.
+
+        Args:
+            source: the picture, or what `encode` made of it.
+            driving: frames (h, w, 3) uint8 of equal size.
+            initial: the driving frame whose pose is most like the source's; by default the first.
+            relative: apply the driving's change since `initial` to the source; otherwise its keypoints are taken over
+                as they are.
+            relative_jacobian: the same for the local affine frames; without effect unless `relative`.
+            adapt_scale: enlarge the motion as much as the source's keypoints spread wider than the initial frame's;
+                without effect unless `relative`.
+
+        Raises:
+            ValueError: a side is not a multiple of the model's stride.
+            InputError: the model's weights are broken (NaN).
+        """
+        for output in self.outputs(
+            source,
+            driving,
+            initial=initial,
+            relative=relative,
+            relative_jacobian=relative_jacobian,
+            adapt_scale=adapt_scale,
+        ):
+            pictures = output.prediction.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+            yield from pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def outputs(
+        self,
+        source: np.ndarray | EncodedSource,
+        driving: Iterable[np.ndarray],
+        *,
+        initial: np.ndarray | None = None,
+        relative: bool = True,
+        relative_jacobian: bool = True,
+        adapt_scale: bool = True,
+    ) -> Iterator[Output]:
+        """As `animate`, but all that the model computes, one batch at a time and on the device."""
+        encoded = source if isinstance(source, EncodedSource) else self.encode(source)
+        start, scale = None, 1.0
+        for batch in _batches(driving, self.batch_size):
+            keypoints = self.detect(batch)
+            if start is None:
+                start = self.detect([batch[0] if initial is None else initial])
+                scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
+            moved = transfer_motion(
+                encoded.keypoints, keypoints, start, relative=relative, relative_jacobian=relative_jacobian, scale=scale
+            )
+            yield self._decode(encoded, moved)
+
+    @torch.inference_mode()
+    def _decode(self, source: EncodedSource, keypoints: Keypoints) -> Output:
+        with self._fast():
+            output = self.model.animate(source, keypoints)
+        _check_finite(output.prediction)
+        return output
+
+    def _to_device(self, frames: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(frames)).to(self.device).permute(0, 3, 1, 2).float() / 255
+
+    def _exact(self) -> AbstractContextManager:
+        """Float32 that is float32: without TF32, which CUDA convolutions use unless told otherwise."""
+        cuda = self.device.type == "cuda"
+        return torch.backends.cudnn.flags(allow_tf32=False) if cuda else ExitStack()
+
+    def _fast(self) -> AbstractContextManager:
+        if self.precision == "auto":
+            return ExitStack()
+        if self.precision == "fp32":
+            return self._exact()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` -> a device that this machine has.
+
+    Raises:
+        InputError: no such device here, or an unknown name.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in DEVICES or (number and (kind != "cuda" or not number.isdigit())):
+        raise InputError(f"device {name!r} is unknown; choose from {', '.join(DEVICES)}")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if kind == "auto":
+        kind = next(kind for kind, here in available.items() if here)
+        return torch.device(kind)
+    if not available[kind]:
+        raise InputError(
+            f"device {name!r} is not available to PyTorch {torch.__version__} on this machine; give --device cpu"
+        )
+    if number and int(number) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r} is not here: there are {torch.cuda.device_count()} CUDA devices, the first is cuda:0"
+        )
+    return torch.device(name)
+
+
+def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    frames = iter(frames)
+    while batch := list(islice(frames, size)):
+        yield batch
+
+
+def _check_finite(*tensors: Tensor) -> None:
+    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+        raise InputError("the model computes NaN or infinite values: its weights are broken; use another --checkpoint")
