@@ -194,10 +194,10 @@ def random_identity(seed: int) -> Identity:
     light = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)])
     top_hue = rng.random()
     return Identity(
-        seed=seed, width=u(0.70, 0.80), depth=u(0.82, 0.92), jaw=u(0.05, 0.30) if not masculine else u(-0.04, 0.2),
+        seed=seed, width=u(0.70, 0.80), depth=u(0.82, 0.92), jaw=u(0.06, 0.30) if not masculine else u(-0.08, 0.2),
         chin=u(0.97, 1.06), skin=_colour(skin), lips=_colour(lips), blush=u(0.1, 0.8) * (1 - 0.5 * dark),
         freckles=float(rng.random() < 0.2 and dark < 0.4), hair_style=str(rng.choice(styles)), hair=_colour(hair),
-        hair_volume=u(0.0, 1.0), hairline=u(-0.66, -0.54), part=u(-1, 1),
+        hair_volume=u(0.0, 1.0), hairline=u(-0.62, -0.51), part=u(-1, 1),
         eye_x=u(0.31, 0.36), eye_y=u(-0.06, 0.02), eye_width=u(0.155, 0.19), eye_height=u(0.075, 0.105), eye_tilt=u(-0.02, 0.03),
         iris=_colour(np.asarray(_IRISES[rng.integers(3 if dark > 0.55 else len(_IRISES))]) + rng.normal(0, 5, 3)), iris_size=u(0.078, 0.09),
         lashes=u(0.4, 0.7) if masculine else u(0.6, 1.0), brow_height=u(0.19, 0.24), brow_thickness=u(0.03, 0.055) * (1.15 if masculine else 0.8),
@@ -209,7 +209,7 @@ def random_identity(seed: int) -> Identity:
         earrings=bool(not masculine and rng.random() < 0.45), top=str(rng.choice(TOPS)),
         top_colour=_hsv(top_hue, u(0.2, 0.75), u(0.3, 0.9)), top_accent=_hsv((top_hue + u(0.3, 0.7)) % 1, u(0.05, 0.5), u(0.6, 0.98)),
         shoulders=u(1.45, 1.75), backdrop=str(rng.choice(BACKDROPS)),
-        backdrop_a=_hsv(hue, u(0.15, 0.55), u(0.55, 0.92)), backdrop_b=_hsv((hue + u(-0.12, 0.12)) % 1, u(0.2, 0.65), u(0.3, 0.7)),
+        backdrop_a=_hsv(hue, u(0.08, 0.42), u(0.55, 0.92)), backdrop_b=_hsv((hue + u(-0.12, 0.12)) % 1, u(0.15, 0.5), u(0.3, 0.7)),
         light=tuple(round(float(v), 4) for v in light),
     )  # fmt: skip
 
@@ -292,6 +292,7 @@ def mix_poses(a: Pose, b: Pose, weight: float) -> Pose:
 # Geometry of the head
 
 _PIVOT = np.array([0.0, 0.95, -0.35])  # the neck's top: what the head turns about
+_CROWN = 0.92  # half height of the head's upper half
 
 
 def _rotation(pose: Pose) -> np.ndarray:
@@ -322,7 +323,7 @@ def _chin(identity: Identity, pose: Pose) -> float:
 def _lift(identity: Identity, pose: Pose, xy: np.ndarray, out: float | np.ndarray = 0.0) -> np.ndarray:
     """Points (N, 2) in the head's front view -> (N, 3) on its surface, raised by `out` towards the viewer."""
     x, y = xy[:, 0], xy[:, 1]
-    v = np.where(y > 0, y / _chin(identity, pose), y)
+    v = np.where(y > 0, y / _chin(identity, pose), y / _CROWN)
     w = _taper(identity, v)
     z = identity.depth * w * np.sqrt(np.clip(1 - (x / (identity.width * w)) ** 2 - v * v, 0, 1))
     return np.stack([x, y, z + out], axis=1)
@@ -344,7 +345,7 @@ _CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 28, endpoint=False)), np.si
 def _on_head(identity: Identity, pose: Pose, unit: np.ndarray) -> np.ndarray:
     """Directions (N, 3) on the unit sphere -> points on the head."""
     w = _taper(identity, unit[:, 1])
-    y = np.where(unit[:, 1] > 0, unit[:, 1] * _chin(identity, pose), unit[:, 1])
+    y = unit[:, 1] * np.where(unit[:, 1] > 0, _chin(identity, pose), _CROWN)
     return np.stack([unit[:, 0] * identity.width * w, y, unit[:, 2] * identity.depth * w], 1)
 
 
@@ -407,7 +408,7 @@ def _brow(identity: Identity, pose: Pose, side: int) -> tuple[np.ndarray, np.nda
     x = side * (i.eye_x + 0.02 + 0.215 * _T * (1 - 0.03 * pose.brows))
     raise_ = 0.075 * pose.brows if pose.brows > 0 else 0.04 * pose.brows
     y = i.eye_y - i.brow_height - raise_ - i.brow_arch * (1 - (_T - 0.25) ** 2)
-    y = y - 0.045 * min(pose.brows, 0) * (1 - _T) / 2  # a frown lowers the inner ends
+    y = y - 0.03 * min(pose.brows, 0) * (1 - _T) / 2  # a frown lowers the inner ends
     thickness = i.brow_thickness * (0.95 - 0.35 * np.clip(_T, 0, 1) ** 2) * np.clip(1.02 - np.abs(_T) ** 6, 0.12, 1)
     line = _lift(i, pose, np.stack([x, y], 1), 0.015)
     return (line, thickness) if side > 0 else (line[::-1], thickness[::-1])
@@ -473,6 +474,7 @@ def framing(identity: Identity, poses: Sequence[Pose], *, scale: float = 1.35, o
 
 _REACH = 1.9  # the textures cover |u|, |v| <= this
 _TEXELS = 512
+_OUTLINE = 160  # points around the hair
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, cells_y: int, cells_x: int) -> np.ndarray:
@@ -528,7 +530,7 @@ def _skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     i = identity
     rng = np.random.default_rng([i.seed, 0x5C])
     X, Y, Z = _texture_sphere(_TEXELS)
-    x, y = X * i.width * _taper(i, Y), np.where(Y > 0, Y * i.chin, Y)
+    x, y = X * i.width * _taper(i, Y), Y * np.where(Y > 0, i.chin, _CROWN)
     skin = np.asarray(i.skin, np.float32)
     albedo = np.broadcast_to(skin, (*x.shape, 3)).copy()
     blotch = _noise(rng, _TEXELS, _TEXELS, 24, 24) * 0.6 + _noise(rng, _TEXELS, _TEXELS, 90, 90) * 0.4
@@ -544,8 +546,11 @@ def _skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
         tint(skin * 0.72, 0.30 * front * _bump(x, y, side * i.eye_x, i.eye_y - 0.05, 0.2, 0.11))
     tint(red, 0.25 * i.blush * front * _bump(x, y, 0, i.eye_y + i.nose_length, 0.1, 0.08))
     if i.freckles:
-        spots = np.clip(_noise(rng, _TEXELS, _TEXELS, 150, 150) - 0.4, 0, 1) * 1.1
-        tint(skin * (0.72, 0.58, 0.5), spots * front * _bump(np.abs(x), y, 0.22, i.eye_y + 0.3, 0.28, 0.16))
+        spots = np.zeros(x.shape, np.float32)
+        for _ in range(70):
+            at = (rng.normal([0, i.eye_y + 0.27], [0.27, 0.085]) / (2, 2) + _REACH) * (_TEXELS / (2 * _REACH))
+            cv2.circle(spots, tuple(int(16 * c) for c in at), int(16 * rng.uniform(0.7, 1.5)), rng.uniform(0.3, 0.8), -1, cv2.LINE_AA, 4)
+        tint(skin * (0.74, 0.58, 0.5), cv2.GaussianBlur(spots, (0, 0), 0.8) * front)
     if i.beard:
         ax = np.abs(x)
         grain = 0.9 + 0.12 * _noise(rng, _TEXELS, _TEXELS, 160, 160)
@@ -559,7 +564,7 @@ def _skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
     small = _TEXELS // 2
     X, Y, Z = _texture_sphere(small)
-    x, y = X * i.width * _taper(i, Y), np.where(Y > 0, Y * i.chin, Y)
+    x, y = X * i.width * _taper(i, Y), Y * np.where(Y > 0, i.chin, _CROWN)
     e = 0.012
     slope = np.stack([_relief(i, x + e, y) - _relief(i, x - e, y), _relief(i, x, y + e) - _relief(i, x, y - e)], -1) / (2 * e)
     slope *= _step(Z, 0.0, 0.4)[..., None]
@@ -571,7 +576,7 @@ class _Cap(NamedTuple):
     middle: np.ndarray  # (3,) in head coordinates
     nape: float  # head y where the hair behind the head ends
     texture: list[np.ndarray]  # pyramid of (N, N, 4): RGB 0..255 and cover 0..1
-    frizz: np.ndarray  # (96,) factor on the outline's radius, by angle
+    frizz: np.ndarray  # (_OUTLINE,) factor on the outline's radius, by angle
 
 
 #            axes over the head's (x, y, z), middle (y, z), hairline table: azimuth -> y; nape
@@ -581,10 +586,10 @@ _STYLES = {
     "parted": ((1.08, 1.08, 1.06), (-0.03, -0.03), ((0.0, 0.0), (0.6, 0.1), (0.9, 0.3), (1.1, 0.62), (1.35, 0.66), (1.6, 0.5), (2.2, 1.0)), 0.45),
     "fringe": ((1.09, 1.07, 1.08), (-0.02, -0.04), ((0.0, 0.30), (0.5, 0.30), (0.8, 0.34), (1.05, 0.7), (1.35, 0.85), (1.7, 0.8), (2.2, 1.1)), 0.5),
     "swept": ((1.07, 1.11, 1.07), (-0.04, -0.02), ((0.0, 0.03), (0.55, 0.02), (0.9, 0.2), (1.1, 0.56), (1.3, 0.62), (1.55, 0.45), (2.2, 1.0)), 0.42),
-    "curly": ((1.24, 1.2, 1.2), (-0.08, -0.08), ((0.0, 0.06), (0.5, 0.1), (0.85, 0.3), (1.1, 0.6), (1.35, 0.75), (1.6, 0.75), (2.2, 1.0)), 0.5),
+    "curly": ((1.25, 1.27, 1.2), (-0.08, -0.08), ((0.0, 0.06), (0.5, 0.1), (0.85, 0.3), (1.1, 0.6), (1.35, 0.75), (1.6, 0.75), (2.2, 1.0)), 0.5),
     "bun": ((1.03, 1.045, 1.03), (-0.01, -0.02), ((0.0, 0.0), (0.5, 0.03), (0.9, 0.25), (1.1, 0.5), (1.3, 0.55), (1.5, 0.4), (2.2, 0.9)), 0.38),
-    "bob": ((1.19, 1.12, 1.14), (0.02, -0.14), ((0.0, 0.04), (0.45, 0.12), (0.72, 0.4), (0.9, 0.85), (1.05, 1.25), (1.6, 1.5), (2.2, 1.6)), 0.86),
-    "long": ((1.16, 1.09, 1.12), (0.0, -0.14), ((0.0, 0.02), (0.45, 0.12), (0.74, 0.42), (0.92, 0.9), (1.05, 1.4), (1.6, 1.6), (2.2, 1.7)), 1.1),
+    "bob": ((1.19, 1.22, 1.14), (0.08, -0.14), ((0.0, 0.04), (0.45, 0.12), (0.72, 0.4), (0.9, 0.85), (1.05, 1.25), (1.6, 1.5), (2.2, 1.6)), 0.86),
+    "long": ((1.16, 1.19, 1.12), (0.07, -0.14), ((0.0, 0.02), (0.45, 0.12), (0.74, 0.42), (0.92, 0.9), (1.05, 1.4), (1.6, 1.6), (2.2, 1.7)), 1.1),
 }  # fmt: skip
 
 
@@ -596,7 +601,7 @@ def _cap(identity: Identity) -> _Cap | None:
     rng = np.random.default_rng([i.seed, 0xCA])
     stretch, (my, mz), table, nape = _STYLES[i.hair_style]
     swell = 1 + (np.asarray(stretch) - 1) * (0.75 + 0.5 * i.hair_volume)
-    axes, middle = np.array([i.width, 1.0, i.depth]) * swell, np.array([0.0, my, mz])
+    axes, middle = np.array([i.width, _CROWN, i.depth]) * swell, np.array([0.0, my, mz])
     X, Y, Z = _texture_sphere(_TEXELS)
     y = Y * axes[1] + my
     azimuth = np.arctan2(X, Z)
@@ -623,10 +628,11 @@ def _cap(identity: Identity) -> _Cap | None:
     # hair lies thicker away from its edge: a little darker just at the hairline, then lighter
     depth = 0.80 + 0.20 * _step(edge - y, 0.0, 0.16)
     colour = np.asarray(i.hair, np.float32) * (depth * (1 + (0.16 if i.hair_style != "buzz" else 0.1) * fine))[..., None]
-    angles = np.arange(96) / 96 * 2 * np.pi
-    frizz = np.ones(96)
+    angles = np.arange(_OUTLINE) / _OUTLINE * 2 * np.pi
+    frizz = np.ones(_OUTLINE)
     if i.hair_style == "curly":
-        frizz += 0.022 * np.interp(angles * 8 % 8, np.arange(9), rng.uniform(-1, 1, 9)) + 0.018 * np.sin(17 * angles + rng.uniform(0, 6)) + 0.012 * np.sin(29 * angles + 1)
+        lobes = np.abs(np.sin(8 * angles + 0.8 * np.sin(3 * angles + rng.uniform(0, 6)) + rng.uniform(0, 6)))
+        frizz += 0.03 * lobes + 0.012 * np.abs(np.sin(21 * angles + 1.5 * np.sin(5 * angles + rng.uniform(0, 6)))) - 0.02
     return _Cap(axes, middle, nape, _mips(np.concatenate([colour, cover[..., None]], -1)), frizz)
 
 
@@ -864,8 +870,7 @@ class _Painter:
         self.unit = width / camera.view * pose.scale  # pixels per head unit
         self.skin = np.asarray(identity.skin, np.float32)
         self.to_light = (self.rotation.T @ np.asarray(identity.light)).astype(np.float32)  # in head axes
-        # an even light tone for parts that are not shaded pixel by pixel
-        self.body_shift = 0.45 * np.array([pose.shift_x + 0.25 * np.sin(pose.roll), pose.shift_y])
+        self.body_shift = 0.45 * np.array([pose.shift_x + 0.25 * np.sin(pose.roll), pose.shift_y]) - (0, 0.13)
 
     def px(self, points: np.ndarray) -> np.ndarray:
         """Head points (N, 3) -> pixels (N, 2)."""
@@ -906,7 +911,7 @@ class _Painter:
             X, Y, Z = (O[k] + z * D[k] for k in range(3))
             if taper and turn < 2:
                 w = 1 / _taper(self.i, np.clip(Y, -1, 1))
-                inverse = [w / np.float32(axes[0]), np.where(Y > 0, np.float32(1 / chin), np.float32(1)), w / np.float32(axes[2])]
+                inverse = [w / np.float32(axes[0]), np.where(Y > 0, np.float32(1 / chin), np.float32(1 / _CROWN)), w / np.float32(axes[2])]
         length = 1 / np.sqrt(X * X + Y * Y + Z * Z)
         return X * length, Y * length, Z * length
 
@@ -941,7 +946,7 @@ class _Painter:
         cover = cover * (1 - _step(height, cap.nape - 0.05, cap.nape + 0.05)).astype(np.float32)
         self.canvas.blend(box, cover, dark, lit=False)
         if i.hair_style == "bun":
-            self.ball(np.array([0.25 * i.part, -1.1, -0.25]), 0.30 + 0.05 * i.hair_volume, np.asarray(i.hair))
+            self.ball(np.array([0.22 * i.part, -1.02, -0.25]), 0.30 + 0.05 * i.hair_volume, np.asarray(i.hair))
 
     def ball(self, middle: np.ndarray, radius: float, colour: np.ndarray) -> None:
         centre = self.px(middle[None])[0]
@@ -953,7 +958,7 @@ class _Painter:
     def cap_outline(self, cap: _Cap) -> np.ndarray:
         half = self.rotation[:2] * cap.axes  # outline of an ellipsoid: sqrt(half half') times the unit circle
         root = np.linalg.cholesky(half @ half.T)
-        angles = np.arange(96) / 96 * 2 * np.pi
+        angles = np.arange(_OUTLINE) / _OUTLINE * 2 * np.pi
         ring = np.stack([np.cos(angles), np.sin(angles)]) * cap.frizz
         # the frizz turns with the head
         turn = np.array([[np.cos(self.pose.roll), -np.sin(self.pose.roll)], [np.sin(self.pose.roll), np.cos(self.pose.roll)]])
@@ -1017,9 +1022,10 @@ class _Painter:
         c, s = _CIRCLE[:, :1], _CIRCLE[:, 1:]
         shape = centre + out * (c + 0.15 * s * s) + up * (s * (1 - 0.12 * c) + 0.08)
         inner = centre + 0.3 * out + 0.62 * (out * c + up * s)
-        tone = 0.98 + 0.14 * side * i.light[0]
-        self.canvas.fill(self.px(shape), self.skin * tone * (1.0, 0.90, 0.88), alpha=alpha, lit=False)
-        self.canvas.fill(self.px(inner), self.skin * tone * (0.74, 0.58, 0.55), alpha=0.6 * alpha, soft=0.03 * self.unit, lit=False)
+        lit = float(np.clip((np.array([0.75 * side, -0.1, 0.65]) @ self.to_light + 0.35) / 1.35, 0, 1))
+        tone = 0.60 + 0.42 * lit
+        self.canvas.fill(self.px(shape), self.skin * tone * (1.0, 0.91, 0.89), alpha=alpha, lit=False)
+        self.canvas.fill(self.px(inner), self.skin * tone * (0.70, 0.54, 0.51), alpha=0.75 * alpha, soft=0.025 * self.unit, lit=False)
         if i.earrings:
             drop = self.px((centre - 1.0 * up + 0.1 * out)[None])[0]
             r = 0.04 * self.unit
@@ -1034,14 +1040,14 @@ class _Painter:
         if box[2] <= box[0] or box[3] <= box[1]:
             return
         cover = canvas.mask(outline, box)
-        axes = np.array([i.width, 1.0, i.depth])
+        axes = np.array([i.width, 0.5 * (_CROWN + i.chin), i.depth])
         X, Y, Z = self.hit(box, axes, np.zeros(3), taper=True)
         front = 1 / np.maximum(1 + Z, 0.25)
         u, v = X * front, Y * front
         albedo_levels, slope_levels = _skin(i)
         albedo = _sample(albedo_levels, u, v, self.unit)
         slope = _sample(slope_levels, u, v, self.unit)
-        nx, ny, nz = X / axes[0], Y, Z / axes[2]
+        nx, ny, nz = X / axes[0], Y / axes[1], Z / axes[2]
         scale = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
         nx, ny, nz = nx * scale - 0.9 * slope[..., 0], ny * scale - 0.9 * slope[..., 1], nz * scale
         scale = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
@@ -1145,7 +1151,7 @@ class _Painter:
                 teeth = np.concatenate([inner_top[2:-2] - (0, 0.02 * u), (inner_top[2:-2] + (0, bite))[::-1]])
                 canvas.blend(box, inside * canvas.mask(teeth, box, 0.005 * u), (244, 240, 232), lit=True)
                 shadow = np.concatenate([inner_top - (0, 0.03 * u), (inner_top + (0, 0.02 * u))[::-1]])
-                canvas.darken(box, inside * canvas.mask(shadow, box, 0.012 * u), (0.55, 0.45, 0.45))
+                canvas.darken(box, inside * canvas.mask(shadow, box, 0.012 * u), (0.72, 0.62, 0.62))
         else:
             canvas.fill(_ribbon(0.5 * (inner_top + inner_low), 0.009 * u), lips * (0.42, 0.36, 0.38), alpha=0.85, soft=0.004 * u)
         shine = 0.5 * (inner_low[4:11] + low[4:11])
