@@ -1,0 +1,159 @@
+"""The list of clips that training and evaluation read: one CSV row is one clip.
+
+Paths are relative to the folder of the manifest, so that a data set can be moved as a whole. Writing is
+deterministic: equal clips give equal bytes, so `manifest_hash` names a data set.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+
+from fomm.errors import InputError
+from fomm.files import atomic_output, hash_file
+
+SPLITS = ("train", "val", "test")
+MAX_FAULTS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip: a video file or a folder of frames, cropped and ready to train on.
+
+    `identity` is who or what is seen: clips of one identity belong to one split. `crop_box` is
+    "left-top-right-bottom" in pixels of the source video ("" when the clip is the whole picture), `crop_rule` says
+    in words how the box was found. `confidence` in [0, 1] is the detector's, `sha256` that of the clip ("" unknown).
+    """
+
+    clip_id: str
+    path: str
+    identity: str
+    split: str
+    frames: int
+    fps: Fraction
+    width: int
+    height: int
+    source_video: str = ""
+    crop_box: str = ""
+    crop_rule: str = ""
+    confidence: float = 1.0
+    sha256: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Clip))
+REQUIRED = COLUMNS[: COLUMNS.index("source_video")]
+
+
+def read_manifest(path: str | Path) -> list[Clip]:
+    """Every clip of a manifest, in file order; its faults are gathered and told together.
+
+    Raises:
+        InputError: no such file, unknown or missing columns, or faulty rows (named by line number).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest; make one with `python -m preprocess`, or give a folder of videos")
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        try:
+            reader = csv.DictReader(stream, strict=True)
+            header = reader.fieldnames or []
+            missing = [name for name in REQUIRED if name not in header]
+            unknown = [name for name in header if name not in COLUMNS]
+            if missing or unknown:
+                raise InputError(
+                    f"{path}: line 1: missing columns {missing}, unknown columns {unknown}; "
+                    f"a manifest has the columns {','.join(COLUMNS)}"
+                )
+            rows = [(reader.line_num, row) for row in reader]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a CSV text file ({error}); export it as UTF-8 CSV") from error
+    clips: list[Clip] = []
+    faults: list[str] = []
+    seen: dict[str, int] = {}
+    for line, row in rows:
+        try:
+            clip = _parse(row)
+        except ValueError as error:
+            faults.append(f"line {line}: {error}")
+            continue
+        if clip.clip_id in seen:
+            faults.append(f"line {line}: clip_id {clip.clip_id!r} was used on line {seen[clip.clip_id]}")
+        seen.setdefault(clip.clip_id, line)
+        clips.append(clip)
+    if faults:
+        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
+    return clips
+
+
+def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
+    """Write clips in the order given; the file is whole or not there. What it writes, `read_manifest` accepts."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for clip in clips:
+        values = [getattr(clip, name) for name in COLUMNS]
+        writer.writerow([f"{v:.6g}" if isinstance(v, float) else str(v) for v in values])
+    with atomic_output(path) as part:
+        part.write_text(text.getvalue(), encoding="utf-8")
+
+
+def manifest_hash(path: str | Path) -> str:
+    """sha256 of the manifest file: the name of a data set in logs and results."""
+    return hash_file(path)
+
+
+def select(clips: Iterable[Clip], split: str) -> list[Clip]:
+    """The clips of one split, in order.
+
+    Raises:
+        InputError: `split` is not one of train, val, test.
+    """
+    if split not in SPLITS:
+        raise InputError(f"split {split!r}: must be one of {', '.join(SPLITS)}")
+    return [clip for clip in clips if clip.split == split]
+
+
+def _parse(row: dict[str, str | None]) -> Clip:
+    if None in row:
+        raise ValueError("more values than columns")
+    absent = [name for name in REQUIRED if not (row.get(name) or "").strip()]
+    if absent:
+        raise ValueError(f"no value for {', '.join(absent)}")
+    text = {name: (value or "").strip() for name, value in row.items()}
+    if text["split"] not in SPLITS:
+        raise ValueError(f"split {text['split']!r} is not one of {', '.join(SPLITS)}")
+    if Path(text["path"]).is_absolute() or ".." in Path(text["path"]).parts:
+        raise ValueError(f"path {text['path']!r} must stay inside the manifest's folder")
+    numbers = {name: _positive(name, text[name], int) for name in ("frames", "width", "height")}
+    confidence = float(_number("confidence", text.get("confidence") or "1", float))
+    if not 0 <= confidence <= 1:
+        raise ValueError(f"confidence {confidence} is not in [0, 1]")
+    box = text.get("crop_box", "")
+    if box and (box.count("-") != 3 or not all(part.isdigit() for part in box.split("-"))):
+        raise ValueError(f"crop_box {box!r} is not left-top-right-bottom")
+    return Clip(
+        **{name: text[name] for name in ("clip_id", "path", "identity", "split")},
+        **numbers,
+        fps=_positive("fps", text["fps"], Fraction),
+        confidence=confidence,
+        **{name: text.get(name, "") for name in ("source_video", "crop_box", "crop_rule", "sha256")},
+    )
+
+
+def _number(name: str, text: str, kind):
+    try:
+        return kind(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{name} {text!r} is not a number") from None
+
+
+def _positive(name: str, text: str, kind):
+    value = _number(name, text, kind)
+    if value <= 0:
+        raise ValueError(f"{name} {text!r} must be greater than 0")
+    return value
