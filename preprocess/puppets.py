@@ -19,13 +19,22 @@ mouth and accessories are polygons over projected 3-D points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from tqdm import tqdm
+
+from fomm.errors import InputError
+from fomm.files import atomic_output
+from fomm.manifest import Clip, write_manifest
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What a drawing is made from and what it returns
@@ -1251,3 +1260,219 @@ def draw(identity: Identity, pose: Pose, size: int | tuple[int, int] = 256, came
     landmarks = camera.to_pixels(scene_landmarks(identity, pose), width, height).astype(np.float32)
     (x0, y0), (x1, y1) = landmarks.min(0).tolist(), landmarks.max(0).tolist()
     return Drawing(image, landmarks, (x0, y0, x1, y1), pose)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data sets
+
+FPS = Fraction(25)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One clip to draw; small enough to be sent to another process."""
+
+    identity: int
+    motion: int
+    frames: int
+    size: int
+    scale: float
+    offset: tuple[float, float]
+    folder: Path
+    still: bool = False  # only the first frame
+
+
+def split_identities(identities: int, *, val: float = 0.1, test: float = 0.1) -> list[str]:
+    """Split of each identity of a data set: "train", "val" or "test"; at least one identity each.
+
+    Raises:
+        InputError: fewer than three identities.
+    """
+    if identities < 3:
+        raise InputError(f"--identities {identities}: must be at least 3, one each to train, validate and test")
+    val_count, test_count = max(1, round(identities * val)), max(1, round(identities * test))
+    train_count = identities - val_count - test_count
+    if train_count < 1:
+        raise InputError(f"--identities {identities}: val {val} and test {test} leave none to train; lower them")
+    return ["train"] * train_count + ["val"] * val_count + ["test"] * test_count
+
+
+def write_dataset(
+    output: str | Path,
+    *,
+    identities: int,
+    clips: int,
+    frames: int,
+    size: int,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    scale_range: tuple[float, float] = (1.25, 1.6),
+    workers: int = 1,
+) -> Path:
+    """Draw a data set: clips as folders of PNG frames, their exact truth and a manifest.
+
+    Each clip has its own motion and its own fixed square: `scale_range` x the longer side of the union of its face
+    boxes, a little off the middle. Beside the frames folder `clips/NAME` lies `clips/NAME.npz` (see `load_truth`).
+    Identities belong to one split each. Equal arguments give equal files, whatever the number of workers.
+
+    Args:
+        output: folder to make; must not exist yet or be empty.
+        identities, clips: how many puppets, and clips of each.
+        frames, size: of each clip; frames per clip at 25 per second, pixels of the square.
+        val, test: parts of the identities.
+        workers: processes that draw.
+
+    Returns:
+        the manifest, `output/manifest.csv`.
+
+    Raises:
+        InputError: a count below its minimum, a folder in use, a disk that is full.
+    """
+    splits = split_identities(identities, val=val, test=test)
+    _check_counts(clips=(clips, 1), frames=(frames, 2), size=(size, 16), workers=(workers, 1))
+    rows, jobs = [], []
+    for person in range(identities):
+        for take in range(clips):
+            name = f"puppet{person:04d}_{take:02d}"
+            rng = np.random.default_rng([seed, person, take])
+            job = _Job(
+                identity=_person(seed, person), motion=int(rng.integers(1 << 31)), frames=frames, size=size,
+                scale=float(rng.uniform(*scale_range)), offset=_offset(rng), folder=Path("clips") / name,
+            )  # fmt: skip
+            jobs.append(job)
+            rows.append(_clip(job, name, f"puppet{person:04d}", splits[person]))
+    return _write(Path(output), jobs, rows, workers)
+
+
+def write_pairs(
+    output: str | Path,
+    *,
+    identities: int,
+    pairs: int,
+    frames: int,
+    size: int,
+    seed: int = 0,
+    val: float = 0.1,
+    test: float = 0.1,
+    scale_range: tuple[float, float] = (1.25, 1.6),
+    workers: int = 1,
+) -> Path:
+    """Draw cross-identity animation with its exact answer, for the test identities of `write_dataset`'s data set.
+
+    For each pair of two test identities A and B: the driving clip is B with B's motion, the truth clip is A with B's
+    motion, and the source clip (one frame) is A in B's first pose, as relative motion transfer assumes. Source and
+    truth share one square, found from A's face boxes by the same rule (scale and offset) as the driving clip's from
+    B's. `pairs.csv` has the columns source, driving, truth: clip ids of `manifest.csv`, all of split "test".
+
+    Args and errors as `write_dataset` (give the same `identities`, `seed`, `val` and `test`); needs two test identities.
+
+    Returns:
+        `output/pairs.csv`.
+    """
+    splits = split_identities(identities, val=val, test=test)
+    held_out = [person for person, split in enumerate(splits) if split == "test"]
+    if len(held_out) < 2:
+        raise InputError(f"--identities {identities}: leaves {len(held_out)} test identity, pairs need 2; give more or raise test={test}")
+    _check_counts(pairs=(pairs, 1), frames=(frames, 2), size=(size, 16), workers=(workers, 1))
+    rows, jobs, table = [], [], ["source,driving,truth"]
+    for k in range(pairs):
+        rng = np.random.default_rng([seed, 0xAB, k])
+        a, b = (held_out[int(j)] for j in rng.choice(len(held_out), 2, replace=False))
+        motion, scale, offset = int(rng.integers(1 << 31)), float(rng.uniform(*scale_range)), _offset(rng)
+        for role, person in (("source", a), ("driving", b), ("truth", a)):
+            name = f"pair{k:04d}_{role}"
+            job = _Job(_person(seed, person), motion, frames, size, scale, offset, Path("clips") / name, role == "source")
+            jobs.append(job)
+            rows.append(_clip(job, name, f"puppet{person:04d}", "test"))
+        table.append(f"pair{k:04d}_source,pair{k:04d}_driving,pair{k:04d}_truth")
+    return _write(Path(output), jobs, rows, workers, {"pairs.csv": "\n".join(table) + "\n"}).with_name("pairs.csv")
+
+
+def load_truth(clip_folder: str | Path) -> dict[str, np.ndarray]:
+    """What is exactly known of a drawn clip, from the .npz beside its frames folder.
+
+    landmarks_px (T, 73, 2), face_box_xyxy_px (T, 4), poses (T, 12), camera (3,) x, y, view, identity () (its seed),
+    landmark_names (73,), pose_names (12,).
+    """
+    clip_folder = Path(clip_folder)
+    path = clip_folder.with_name(clip_folder.name + ".npz")
+    if not path.is_file():
+        raise InputError(f"{path}: no ground truth beside this clip; only drawn clips have it")
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def _check_counts(**counts: tuple[int, int]) -> None:
+    for name, (value, least) in counts.items():
+        if value < least:
+            raise InputError(f"--{name} {value}: must be at least {least}")
+
+
+def _person(seed: int, person: int) -> int:
+    """Seed of an identity: data sets of different seeds share no one."""
+    return seed * 100_003 + person
+
+
+def _offset(rng: np.random.Generator) -> tuple[float, float]:
+    x, y = np.clip(rng.normal([0.0, 0.02], 0.02), -0.06, 0.06)
+    return float(x), float(y)
+
+
+def _clip(job: _Job, name: str, identity: str, split: str) -> Clip:
+    return Clip(
+        clip_id=name, path=job.folder.as_posix(), identity=identity, split=split, frames=1 if job.still else job.frames,
+        fps=FPS, width=job.size, height=job.size, source_video="puppets",
+        crop_rule=f"fixed square of {job.scale:.3f} x the longer side of the union of face boxes",
+    )  # fmt: skip
+
+
+def draw_clip(identity: Identity, poses: Sequence[Pose], size: int | tuple[int, int], camera: Camera) -> Iterator[Drawing]:
+    """The drawings of a motion, one after another."""
+    return (draw(identity, pose, size, camera) for pose in poses)
+
+
+def _draw_job(job: _Job, root: Path) -> None:
+    cv2.setNumThreads(1)  # processes share the cores already
+    identity, poses = random_identity(job.identity), random_motion(job.motion, job.frames, float(FPS))
+    camera = framing(identity, poses, scale=job.scale, offset=job.offset)
+    folder = root / job.folder
+    folder.mkdir(parents=True)
+    shown = poses[:1] if job.still else poses
+    drawings = []
+    for index, drawing in enumerate(draw_clip(identity, shown, job.size, camera)):
+        ok, png = cv2.imencode(".png", drawing.image[..., ::-1], (cv2.IMWRITE_PNG_COMPRESSION, 3))
+        assert ok
+        (folder / f"{index:06d}.png").write_bytes(png.tobytes())
+        drawings.append(drawing)
+    names = [f.name for f in fields(Pose)]
+    np.savez(
+        folder.with_name(folder.name + ".npz"),
+        landmarks_px=np.stack([d.landmarks_px for d in drawings]),
+        face_box_xyxy_px=np.array([d.face_box_xyxy_px for d in drawings], np.float32),
+        poses=np.array([[getattr(p, name) for name in names] for p in shown]),
+        camera=np.array([camera.x, camera.y, camera.view]),
+        identity=np.array(job.identity),
+        landmark_names=np.array(LANDMARKS),
+        pose_names=np.array(names),
+    )
+
+
+def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, texts: dict[str, str] | None = None) -> Path:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: exists already; give a new folder, or remove it first")
+    with atomic_output(output) as part:
+        part.mkdir()
+        with tqdm(total=len(jobs), desc="drawing", unit="clip") as bar:
+            if workers == 1:
+                for job in jobs:
+                    _draw_job(job, part)
+                    bar.update()
+            else:
+                with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                    for _ in pool.map(partial(_draw_job, root=part), jobs):
+                        bar.update()
+        for name, text in (texts or {}).items():
+            (part / name).write_text(text, encoding="utf-8")
+        write_manifest(part / "manifest.csv", rows)
+    return output / "manifest.csv"
