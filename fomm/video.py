@@ -17,7 +17,7 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import lru_cache
@@ -580,8 +580,8 @@ def _opened_container(path: Path) -> Iterator[av.container.InputContainer]:
         except (av.FFmpegError, PermissionError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(
-                f"{path}: cannot be read as a video ({_looks_like(path)}: {reason}); use an mp4, mov, webm or gif file, "
-                "whole and not a playlist"
+                f"{path}: cannot be read as a video ({_looks_like(path)}: {reason}); use a whole mp4, mov, webm or gif "
+                "file, not a playlist"
             ) from error
         with container:
             yield container
@@ -697,7 +697,7 @@ class VideoWriter:
         self._held: tuple[np.ndarray, Fraction] | None = None  # waits for the next frame: only then its length is known
         self._origin: Fraction | None = None
         self._count = 0
-        self._interval = 1 / (self._fps or Fraction(25))
+        self._interval = self._length = 1 / (self._fps or Fraction(25))  # s; the last lasts as long as the one before
 
     def __enter__(self) -> VideoWriter:
         self._session = self._open_session()
@@ -735,6 +735,11 @@ class VideoWriter:
         if self._part is None:
             raise ValueError("write() outside of `with VideoWriter(...)`")
         _check_image(image)
+        if self._held is not None and _SINKS[self.path.suffix.lower()] is _PictureSink:
+            raise InputError(
+                f"{self.path}: holds one picture, but there is more than one frame; give a folder name (without "
+                "suffix) for PNG frames, or a name such as result.mp4"
+            )
         if self._held is not None and image.shape != self._held[0].shape:
             raise ValueError(f"frame {self._count} has shape {image.shape}, the first has {self._held[0].shape}")
         if time is None:
@@ -743,33 +748,31 @@ class VideoWriter:
             self._origin = time
         if self._held is not None:
             if time <= self._held[1]:
-                raise ValueError(f"frame {self._count} at {time} s is not later than the frame before ({self._held[1]} s)")
-            self._interval_seen = time - self._held[1]
-            self._emit(self._interval_seen)
+                raise ValueError(f"frame {self._count} at {time} s does not follow the one at {self._held[1]} s")
+            self._length = time - self._held[1]
+            self._emit()
         self._held = image, time
         self._count += 1
 
-    def _emit(self, length: Fraction) -> None:
+    def _emit(self) -> None:
         image, time = self._held
         with self._explained(image.shape):
             if self._sink is None:
                 self._sink = self._make_sink(image)
-            self._sink.add(image, time - self._origin, length)
+            self._sink.add(image, time - self._origin, self._length)
 
     def _make_sink(self, image: np.ndarray) -> _Sink:
         kind = _SINKS[self.path.suffix.lower()]
         start = self._origin if self._audio_start is None else self._audio_start
-        sound = _Sound.open(self._audio_from, start, self.warnings) if self._audio_from else None
-        if sound is not None and not kind.holds_sound:
+        source = VideoReader(self._audio_from) if self._audio_from else None
+        if source is not None and source.has_audio and not kind.holds_sound:
             self.warnings.append(f"{self.path}: this kind of file holds no sound, so the sound was left out")
-            sound.close()
-            sound = None
         return kind(
             self._part,
             (image.shape[1], image.shape[0]),
             fps=self._fps,
             clock=self._clock,
-            sound=sound,
+            open_sound=lambda: _Sound.open(source, start, self.warnings) if source and source.has_audio else None,
             metadata=self._metadata,
             **self._quality,
         )
@@ -777,10 +780,9 @@ class VideoWriter:
     def _finish(self) -> None:
         if self._held is None:
             raise InputError(f"{self.path}: not written, since there was no frame to write; check the input video")
-        length = self._interval_seen if self._count > 1 else self._interval
-        self._emit(length)
+        self._emit()
         with self._explained(self._held[0].shape):
-            self._sink.finish(self._held[1] - self._origin + length)
+            self._sink.finish(self._held[1] - self._origin + self._length)
 
     @contextmanager
     def _explained(self, shape: tuple[int, ...]) -> Iterator[None]:
@@ -828,16 +830,8 @@ class _Sink:
 class _PictureSink(_Sink):
     """A single .png or .jpg."""
 
-    written = False
-
     def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
-        if self.written:
-            raise InputError(
-                f"{self.path.suffix} holds one picture, but there is more than one frame; give a folder name (without "
-                "suffix) for PNG frames, or a name such as result.mp4"
-            )
         _save_picture(self.path, image, self.metadata)
-        self.written = True
 
 
 class _FolderSink(_Sink):
@@ -857,7 +851,8 @@ class _FolderSink(_Sink):
     def finish(self, end: Fraction) -> None:
         self.times.close()
 
-    abandon = lambda self: self.times.close()  # noqa: E731
+    def abandon(self) -> None:
+        self.times.close()
 
 
 class _GifSink(_Sink):
@@ -939,14 +934,14 @@ class _ContainerSink(_Sink):
         *,
         fps: Fraction | None,
         clock: Fraction | None,
-        sound: _Sound | None,
+        open_sound: Callable[[], _Sound | None],
         metadata: Mapping[str, str],
         crf: int | None,
         keyframe_every: int | None,
     ) -> None:
         super().__init__(path, size, metadata=metadata)
         self.kind = path.suffix.lower()[1:]
-        self.sound = sound
+        self.sound: _Sound | None = None
         webm = self.kind == "webm"
         # use_metadata_tags: keep keys such as DigitalSourceType, which mp4's fixed list of tags would drop.
         options = {} if webm else {"movflags": "+faststart+use_metadata_tags"}
@@ -954,7 +949,7 @@ class _ContainerSink(_Sink):
         self.container.metadata.update(metadata)
         self.clock = Fraction(1, 1000) if webm else clock or _clock_for(fps)
         if webm:
-            codec, settings = "libvpx-vp9", {"crf": str(crf or 24), "b": "0", "cpu-used": "4", "row-mt": "1"}
+            codec, settings = "libvpx-vp9", {"crf": str(24 if crf is None else crf), "b": "0", "cpu-used": "4"}
         else:
             codec, settings = "libx264", {"crf": str(18 if crf is None else crf), "preset": "medium"}
         stream = self.container.add_stream(codec, rate=fps or 30, options=settings)
@@ -972,8 +967,9 @@ class _ContainerSink(_Sink):
         self.stream = stream
         self.reformatter = VideoReformatter()
         self.last = -1
-        if sound is not None:
-            sound.attach(self.container, self.kind)
+        self.sound = open_sound()
+        if self.sound is not None:
+            self.sound.attach(self.container, self.kind)
         self.container.start_encoding()
 
     def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
@@ -1055,11 +1051,9 @@ class _Sound:
         self.out: av.container.OutputContainer | None = None
 
     @classmethod
-    def open(cls, path: Path, start: Fraction, warnings: list[str]) -> _Sound | None:
-        """The sound of `path` from `start` on (seconds from its first frame); None if it has none."""
-        reader = VideoReader(path)
-        if not reader.has_audio:
-            return None
+    def open(cls, reader: VideoReader, start: Fraction, warnings: list[str]) -> _Sound | None:
+        """The sound of a video from `start` on (seconds from its first frame); None if it cannot be decoded."""
+        path = reader.path
         session = _opened_container(path)
         container = session.__enter__()
         stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
@@ -1080,9 +1074,9 @@ class _Sound:
         else:
             rate = codec.sample_rate if kind != "webm" and codec.sample_rate in (32000, 44100, 48000) else 48000
             layout = "mono" if codec.channels == 1 else "stereo"
-            self.out_stream = out.add_stream(
-                "libopus" if kind == "webm" else "aac", rate=rate, layout=layout, bit_rate=96000 * (1 + (layout != "mono")) // 1
-            )
+            bit_rate = 96_000 if layout == "mono" else 160_000
+            encoder = "libopus" if kind == "webm" else "aac"
+            self.out_stream = out.add_stream(encoder, rate=rate, layout=layout, bit_rate=bit_rate)
             self.out_stream.codec_context.time_base = Fraction(1, rate)
             self._items = self._encoded(rate, layout)
         self._next = next(self._items, None)
@@ -1117,7 +1111,10 @@ class _Sound:
             self.warnings.append(f"{self.path}: the sound is damaged and ends early ({error.strerror})")
 
     def _copied(self, kind: str) -> Iterator[tuple[Fraction, av.Packet]]:
-        preroll = self._PREROLL if kind != "webm" else Fraction(0)
+        preroll = self._PREROLL
+        if kind == "webm":  # no edit lists; a decoder drops what Opus calls pre-skip, so that much may lie before zero
+            head = self.stream.codec_context.extradata or b""
+            preroll = Fraction(int.from_bytes(head[10:12], "little") if head[:8] == b"OpusHead" else 0, 48000)
         frame_size, rate = self.stream.codec_context.frame_size, self.stream.codec_context.sample_rate
         length = Fraction(frame_size, rate) if frame_size and rate else None
         tick = self.stream.time_base
@@ -1129,7 +1126,7 @@ class _Sound:
                 time = expected
             packet_length = length or (packet.duration or 0) * tick
             expected = time + packet_length
-            if expected <= -preroll or (kind == "webm" and time < 0):
+            if (time + tick if kind == "webm" else expected) < -preroll:
                 continue
             fine = Fraction(1, rate or 48000) if kind != "webm" else tick
             packet.time_base = fine
