@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 
 import pytorch_lightning as L
-import torch
 
+from fomm.checkpoint import save_weights
 from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.manifest import manifest_hash
 from fomm.training import Training
-
-try:
-    from fomm.checkpoint import save_weights
-except ImportError:
-
-    def save_weights(path: Path, model) -> None:
-        with atomic_output(path) as part:
-            torch.save({"state_dict": model.state_dict(), "config": json.dumps(asdict(model.config))}, part)
 
 
 class WeightsFile(L.Callback):
@@ -34,12 +24,27 @@ class WeightsFile(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, module: Training) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        save_weights(folder / f"{self.name}-last.safetensors", module.exported)
         error = float(trainer.callback_metrics["val/l1"])
+        self._write(trainer, module, "last", error)
         if error < self.best:
             self.best = error
-            save_weights(folder / f"{self.name}-best.safetensors", module.exported)
+            self._write(trainer, module, "best", error)
+
+    def _write(self, trainer: L.Trainer, module: Training, which: str, error: float) -> None:
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        data = trainer.datamodule
+        save_weights(
+            folder / f"{self.name}-{which}.safetensors",
+            module.exported,
+            category=module.category,
+            image_size=data.size,
+            provenance={
+                "steps": trainer.global_step,
+                "val_l1": error,
+                "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"]),
+                "manifest_sha256": manifest_hash(data.manifest),
+            },
+        )
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best}

@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from fomm.checkpoint import initialize, training_state
 from fomm.equivariance import ThinPlate
 from fomm.errors import InputError
 from fomm.geometry import Keypoints
@@ -33,7 +34,6 @@ from fomm.losses import (
     make_perceptual,
 )
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
-from fomm.warm_start import start_from
 
 Part = Literal["detector", "dense_motion", "generator"]
 
@@ -108,6 +108,7 @@ class Training(L.LightningModule):
         freeze: Sequence[Part] = (),
         channels_last: bool = False,
         compile: bool = False,
+        category: str = "unknown",
         seed: int = 0,
     ):
         """
@@ -127,6 +128,7 @@ class Training(L.LightningModule):
             freeze: parts that stay as they are.
             channels_last: memory layout that is faster for convolutions in bfloat16 and on GPUs.
             compile: compile the networks with torch.compile.
+            category: what is animated ("face", "body", "robot", "animal"), kept in the weights file.
             seed: of the initial weights and the random deformations.
         """
         super().__init__()
@@ -136,8 +138,7 @@ class Training(L.LightningModule):
             self.model = FOMM.from_config(network)
             self.discriminator = discriminator.build(network) if weights.generator_gan else None
         if init is not None:
-            for line in start_from(init, self.model, self.discriminator):
-                rank_zero_info(line)
+            self._start_from(init)
         self.perceptual = make_perceptual(
             perceptual, scales=scales, weights=weights.perceptual, vgg19_file=vgg19_file
         )
@@ -153,6 +154,7 @@ class Training(L.LightningModule):
         self.clip_gradient_norm = clip_gradient_norm
         self.average_decay = average_decay
         self.freeze_parts = tuple(freeze)
+        self.category = category
         self.seed = seed
         for part in self.freeze_parts:
             getattr(self.model, part).requires_grad_(False)
@@ -163,6 +165,25 @@ class Training(L.LightningModule):
             self.model.compile()
             if self.discriminator is not None:
                 self.discriminator.compile()
+
+    def _start_from(self, init: str) -> None:
+        report = initialize(self.model, init)
+        rank_zero_info(f"init {init}: {len(report.loaded)} tensors taken over")
+        if report.fresh:
+            rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
+        if report.unused:
+            rank_zero_info(f"init {init}: these are not used: {', '.join(report.unused)}")
+        if self.discriminator is None:
+            return
+        theirs = training_state(init).discriminator
+        own = self.discriminator.state_dict()
+        if theirs is None:
+            rank_zero_info(f"init {init}: it has no discriminator; discriminator and optimisers start afresh")
+        elif {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in own.items()}:
+            self.discriminator.load_state_dict(theirs)
+            rank_zero_info(f"init {init}: its discriminator goes on; optimisers start afresh")
+        else:
+            rank_zero_info(f"init {init}: its discriminator is of another kind; a fresh one and fresh optimisers start")
 
     @property
     def exported(self) -> FOMM:
@@ -311,7 +332,9 @@ class Training(L.LightningModule):
     # ---- files ----------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add what `fomm.checkpoint` needs to load the model from a run's own checkpoint."""
         checkpoint["model_config"] = asdict(self.model.config)
+        checkpoint["hyper_parameters"] = {"category": self.category, "image_size": self.trainer.datamodule.size}
 
 
 class _frozen:
