@@ -1,0 +1,110 @@
+"""How well a model animates puppets that it has never seen, against exact ground truth. Prints one table.
+
+    python benchmarks/puppets.py --checkpoint puppets --data data/puppets-128 --pairs data/puppets-pairs-128
+
+`--data` and `--pairs` are folders that `preprocess.puppets.write_dataset` and `write_pairs` made. Every number is
+given beside that of repeating the source picture, and as the ratio of the two:
+
+- reconstruction: source = first frame of each test clip, driving = all its frames, absolute keypoints; L1 over pixels
+  in [0, 1], pooled over frames.
+- cross-identity: puppet A in the first pose of B's motion is driven by B's clip (relative, movement scale adapted);
+  the truth is A drawn with B's motion. L1 as above; landmarks: mean distance of MediaPipe's 468 points on the output
+  to those on the truth, in pixels of the frame. Frames without a face on either side are counted, not averaged.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import CLI
+
+from fomm.animator import Animator
+from fomm.checkpoint import load_model
+from fomm.errors import InputError, run
+from fomm.manifest import read_manifest
+from fomm.video import VideoReader, write_image
+from preprocess.faces import FaceFinder
+
+
+def frames_of(folder: Path) -> list[np.ndarray]:
+    return [frame.image for frame in VideoReader(folder)]
+
+
+def l1(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean() / 255)
+
+
+def clips_by_id(folder: Path) -> dict[str, Path]:
+    manifest = folder / "manifest.csv"
+    return {clip.clip_id: folder / clip.path for clip in read_manifest(manifest) if clip.split == "test"}
+
+
+def reconstruction(animator: Animator, clips: dict[str, Path]) -> dict[str, tuple[float, float]]:
+    """{"L1": (model, repeated source)} over all frames of the clips."""
+    errors = []
+    for folder in clips.values():
+        truth = frames_of(folder)
+        made = animator.animate(truth[0], truth, relative=False)
+        errors += [(l1(m, t), l1(truth[0], t)) for m, t in zip(made, truth, strict=True)]
+    return {"reconstruction L1": tuple(np.mean(errors, axis=0))}
+
+
+def cross_identity(
+    animator: Animator, clips: dict[str, Path], pairs: list[dict[str, str]], sheet: Path | None
+) -> dict[str, tuple[float, float]]:
+    """{name: (model, repeated source)} against the drawn truth, and rows of pictures for looking at."""
+    errors, distances, missed, rows = [], [], 0, []
+    with FaceFinder() as finder:
+        for pair in pairs:
+            source = frames_of(clips[pair["source"]])[0]
+            driving, truth = frames_of(clips[pair["driving"]]), frames_of(clips[pair["truth"]])
+            made = list(animator.animate(source, driving))
+            errors += [(l1(m, t), l1(source, t)) for m, t in zip(made, truth, strict=True)]
+            rest = finder.landmarks(source)
+            for m, t in zip(made[2::3], truth[2::3], strict=True):
+                points, wanted = finder.landmarks(m), finder.landmarks(t)
+                if points is None or wanted is None or rest is None:
+                    missed += 1
+                    continue
+                distances.append([np.linalg.norm(p - wanted, axis=1).mean() for p in (points, rest)])
+            worst = int(np.argmax([l1(source, t) for t in truth]))  # the frame in which most has moved
+            rows.append(np.hstack([source, driving[worst], made[worst], truth[worst]]))
+    if sheet is not None:
+        half = (len(rows) + 1) // 2
+        rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
+        write_image(sheet, np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])]))
+    print(f"{missed} of {missed + len(distances)} frames without a face on one side (left out of the landmark row)")
+    return {
+        "cross-identity L1": tuple(np.mean(errors, axis=0)),
+        "cross-identity landmarks px": tuple(np.mean(distances, axis=0)),
+    }
+
+
+def score(checkpoint: str, data: Path, pairs: Path, sheet: Path | None = None, limit: int | None = None) -> None:
+    """Score a checkpoint on held-out puppets.
+
+    Args:
+        checkpoint: name or path.
+        data: data set of puppets; its test clips are used.
+        pairs: folder with pairs.csv.
+        sheet: write a picture with rows of source, driving, result, truth.
+        limit: use only so many clips and pairs.
+    """
+    loaded = load_model(checkpoint)
+    animator = Animator(loaded.model)
+    with open(pairs / "pairs.csv", newline="") as stream:
+        table = list(csv.DictReader(stream))[:limit]
+    clips = dict(list(clips_by_id(data).items())[:limit])
+    if not clips:
+        raise InputError(f"{data}: no test clips; draw a data set with a test split")
+    print(f"{checkpoint}: sha256 {loaded.info.sha256[:16]}, {len(clips)} test clips, {len(table)} pairs, {animator}")
+    scores = reconstruction(animator, clips) | cross_identity(animator, clips_by_id(pairs), table, sheet)
+    print(f"{'':30}{'model':>10}{'source':>10}{'ratio':>8}")
+    for name, (model, repeated) in scores.items():
+        print(f"{name:30}{model:10.4f}{repeated:10.4f}{model / repeated:8.3f}")
+
+
+if __name__ == "__main__":
+    run(lambda: CLI(score))

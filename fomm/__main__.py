@@ -1,0 +1,77 @@
+"""Small tools: `python -m fomm convert | info | strip ...` (`--help` after each explains it)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import CLI
+
+from fomm.errors import InputError, run
+
+
+def convert(checkpoint: str, output: Path, half: bool = False) -> None:
+    """Write a checkpoint's networks in another format.
+
+    Args:
+        checkpoint: name or path, in any format that the loader knows.
+        output: `*.safetensors` for this project's weights file, `*.pth.tar` for the original's format.
+        half: store convolution weights as float16 in a weights file: half the size.
+    """
+    from fomm.checkpoint import export_original, load_model, save_weights
+
+    if output.suffix != ".safetensors" and not output.name.endswith(".pth.tar"):
+        raise InputError(f"{output}: the name decides the format; end it in .safetensors or .pth.tar")
+    model, info = load_model(checkpoint)
+    if output.suffix != ".safetensors" and half:
+        raise InputError("--half true: the original's format has float32 only; write a .safetensors file")
+    if output.suffix == ".safetensors":
+        provenance = {**info.provenance, "converted_from_sha256": info.sha256}
+        save_weights(
+            output, model, category=info.category, image_size=info.image_size, half=half, provenance=provenance
+        )
+    else:
+        export_original(output, model)
+    print(f"{output}: written")
+
+
+def info(checkpoint: str) -> None:
+    """Say what a checkpoint is: format, hash, category, sizes of its networks, how it was made.
+
+    Args:
+        checkpoint: name or path, in any format that the loader knows.
+    """
+    from fomm.checkpoint import load_model
+
+    model, about = load_model(checkpoint)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{about.path}\nsha256 {about.sha256}\nformat {about.format}, category {about.category}, "
+          f"{about.image_size}x{about.image_size} pixels, {count / 1e6:.1f} million parameters\n{model.config}")  # fmt: skip
+    for key, value in about.provenance.items():
+        print(f"{key}: {value}")
+    for note in about.notes:
+        print(f"note: {note}")
+
+
+def strip(video: Path, output: Path, count: int = 5) -> None:
+    """Put frames of a video, evenly spread over its length, above one another in one picture.
+
+    Args:
+        video: any video.
+        output: the picture.
+        count: frames.
+    """
+    import numpy as np
+
+    from fomm.video import VideoReader, write_image
+
+    if count < 1:
+        raise InputError(f"--count {count}: must be at least 1")
+    total = sum(1 for _ in VideoReader(video))  # headers promise, frames count
+    wanted = {round((i + 0.5) * total / count - 0.5) for i in range(count)}
+    rows = [frame.image for index, frame in enumerate(VideoReader(video)) if index in wanted]
+    write_image(output, np.vstack(rows))
+    print(f"{output}: {len(rows)} of {total} frames")
+
+
+if __name__ == "__main__":
+    run(lambda: CLI([convert, info, strip], prog="python -m fomm"))
