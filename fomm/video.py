@@ -416,11 +416,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
         _check_index(path, wanted[-1], len(files))
         images = {index: read_image(files[index]) for index in wanted}
     elif _is_picture(_local_file(path)):
-        images = {}
-        for index, frame in enumerate(VideoReader(path).frames(stop=wanted[-1] + 1)):
-            if index in wanted:
-                images[index] = frame.image
-        _check_index(path, wanted[-1], max(images, default=-1) + 1)
+        images = _read_from_start(path, wanted)
     else:
         images = _read_container_frames(path, wanted)
     return np.stack([images[index] for index in indices])
@@ -433,10 +429,17 @@ def _check_index(path: Path, index: int, count: int) -> None:
 
 @lru_cache(maxsize=4096)
 def _frame_stamps(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stamps of all frames in display order, and those of the key frames, in ticks; nothing is decoded."""
+    """Stamps of all frames in display order, and those of the key frames, in ticks; nothing is decoded.
+
+    Both are empty where packets cannot stand for frames: VP8 has packets that show nothing, and streams without an
+    index may be joined from pieces whose stamps start again.
+    """
     stamps, keys = [], []
     with _opened_container(path) as container:
-        for packet in container.demux(_video_stream(container, path)):
+        stream = _video_stream(container, path)
+        if not container.format.name.startswith(("mov", "matroska")) or stream.codec_context.name.startswith("vp8"):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        for packet in container.demux(stream):
             if packet.size and packet.pts is not None and not packet.is_discard:
                 stamps.append(packet.pts)
                 if packet.is_keyframe:
@@ -447,6 +450,8 @@ def _frame_stamps(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, np.
 def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
     status = path.stat()
     stamps, keys = _frame_stamps(path, status.st_mtime_ns, status.st_size)
+    if not len(stamps):
+        return _read_from_start(path, wanted)
     _check_index(path, wanted[-1], len(stamps))
     images: dict[int, np.ndarray] = {}
     with _opened_container(path) as container:
@@ -470,11 +475,16 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
                     break
         if len(images) == len(wanted):
             return images
-    # Seeking failed (no index, broken stamps): count from the start instead.
-    for index, frame in enumerate(VideoReader(path).frames(stop=wanted[-1] + 1)):
-        if index in wanted:
-            images[index] = frame.image
-    _check_index(path, wanted[-1], max(images, default=-1) + 1)
+    return _read_from_start(path, wanted)  # seeking failed: no index, or broken stamps
+
+
+def _read_from_start(path: Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
+    images, keep, count = {}, set(wanted), 0
+    reader = VideoReader(path)
+    for count, (convert, _) in enumerate(islice(reader._decode(), wanted[-1] + 1), start=1):
+        if count - 1 in keep:
+            images[count - 1] = convert()
+    _check_index(path, wanted[-1], count)
     return images
 
 
@@ -658,8 +668,8 @@ class VideoWriter:
         warnings: one line for each thing that could not be kept (sound in a gif, damaged sound).
 
     Raises:
-        InputError: unknown suffix, the place cannot be written, the disk is full, a size that the format cannot hold,
-            no frame was written.
+        InputError: unknown suffix, `audio_from` cannot be read, the place cannot be written, the disk is full, a size
+            that the format cannot hold, no frame was written.
     """
 
     def __init__(
@@ -688,7 +698,7 @@ class VideoWriter:
             _check_replaceable(self.path)
         self._fps = Fraction(fps) if fps else None
         self._clock = time_base
-        self._audio_from = Path(audio_from) if audio_from else None
+        self._audio_from = VideoReader(audio_from) if audio_from else None
         self._audio_start = audio_start
         self._metadata = dict(metadata or {})
         self._quality = {"crf": crf, "keyframe_every": keyframe_every}
@@ -764,7 +774,7 @@ class VideoWriter:
     def _make_sink(self, image: np.ndarray) -> _Sink:
         kind = _SINKS[self.path.suffix.lower()]
         start = self._origin if self._audio_start is None else self._audio_start
-        source = VideoReader(self._audio_from) if self._audio_from else None
+        source = self._audio_from
         if source is not None and source.has_audio and not kind.holds_sound:
             self.warnings.append(f"{self.path}: this kind of file holds no sound, so the sound was left out")
         return kind(
