@@ -18,7 +18,7 @@ import json
 import math
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from fomm import __version__, known
 from fomm.errors import InputError
@@ -46,7 +47,7 @@ class CheckpointInfo:
         sha256: its hash.
         format: "original", "training" or "weights".
         name: of the known checkpoint it was asked for by, or whose file name it has.
-        category: what it animates ("face", "body", "robot", "animal"), or "unknown".
+        category: what it animates, one of `fomm.known.CATEGORIES`.
         image_size: side of the square frames that it was trained on, pixels.
         epoch: last finished epoch, from 0, if the file says.
         provenance: how the weights were made, if the file says.
@@ -129,7 +130,7 @@ def load_model(
         source: a path, or a name in `fomm.known.KNOWN`.
         temperature: of the keypoints' softmax. By default the file's, else the known checkpoint's, else 0.1.
         align_corners: convention of the warps. By default the file's, else the known checkpoint's, else True.
-        category: what it animates. By default the file's, else the known checkpoint's, else "unknown".
+        category: what it animates, of `fomm.known.CATEGORIES`. By default the file's, else the known checkpoint's.
         image_size: side of its frames, pixels. By default the file's, else the known checkpoint's, else 256.
         progress: show a bar while downloading.
 
@@ -138,6 +139,8 @@ def load_model(
             unexpected or misshapen tensors (all are named), numbers that are not finite.
         MissingWeightsError: known, but not on this machine and nowhere to be fetched.
     """
+    if category is not None and category not in known.CATEGORIES:
+        raise InputError(f"category {category!r}: must be one of {', '.join(known.CATEGORIES)}")
     path, asked_for = known.resolve(source, progress=progress)
     contents = _read(path)
     entry = asked_for or known.find_known(path)
@@ -187,14 +190,24 @@ def training_state(source: str | Path, *, progress: bool = True) -> TrainingStat
     """
     path, _ = known.resolve(source, progress=progress)
     contents = _read(path)
-    model = infer_config(_shapes(contents.state))
-    training = contents.training
+    training, state = contents.training, contents.state
+    model = _build(infer_config(_shapes(state)), state, path)
+    generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
+    _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
+    _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")
     if training.discriminator is None:
         return training
-    config = infer_discriminator_config(_shapes(training.discriminator), model)
-    with torch.device("meta"):
-        expected = config.build(model).state_dict()
-    _compare(training.discriminator, expected, f"{path}: discriminator")
+    config = infer_discriminator_config(_shapes(training.discriminator), model.config)
+    try:
+        with _Uninitialised():
+            discriminator = config.build(model.config)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path}: discriminator of an impossible shape ({error}); use an unaltered checkpoint"
+        ) from error
+    _compare(training.discriminator, discriminator.state_dict(), f"{path}: discriminator")
+    _require_finite(training.discriminator, path)
+    _check_optimizer(training.optimizer_discriminator, discriminator.parameters(), f"{path}: optimizer_discriminator")
     return replace(training, discriminator_config=config)
 
 
@@ -240,7 +253,7 @@ def save_weights(
     Args:
         path: the file, whole or not there.
         model: on any device.
-        category: what it animates: "face", "body", "robot", "animal" or "unknown".
+        category: what it animates, one of `fomm.known.CATEGORIES`.
         image_size: side of the frames that it was trained on, pixels.
         half: store convolution weights as float16 (half the size; `load_model` turns them back into float32, so an
             error of about 5e-4 of each weight remains). Norms, biases and blur kernels stay float32.
@@ -248,8 +261,10 @@ def save_weights(
 
     Raises:
         InputError: the file cannot be written.
-        ValueError: a weight is not finite, or too large for float16.
+        ValueError: a weight is not finite, or too large for float16; or no such category.
     """
+    if category not in known.CATEGORIES:
+        raise ValueError(f"category {category!r}: must be one of {', '.join(known.CATEGORIES)}")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {
@@ -367,9 +382,7 @@ def infer_discriminator_config(shapes: Shapes, model: ModelConfig) -> Discrimina
     weight = "conv.weight_orig" if spectral_norm else "conv.weight"
     blocks = _count(shapes, f"{first}down_blocks.")
     default = DiscriminatorConfig.block_expansion
-    widths = [
-        _size(shapes, f"{first}down_blocks.{i}.{weight}", 0, default * 2 ** (i + 1)) for i in range(blocks)
-    ]
+    widths = [_size(shapes, f"{first}down_blocks.{i}.{weight}", 0, default * 2 ** (i + 1)) for i in range(blocks)]
     block_expansion = (widths[0] + 1) // 2 if widths else default
     seen = _size(shapes, f"{first}down_blocks.0.{weight}", 1, model.image_channels)
     return DiscriminatorConfig(
@@ -417,7 +430,7 @@ def _hourglass(shapes: Shapes, prefix: str, defaults: type[DetectorConfig] | typ
 
 def _scale_factor(shapes: Shapes, name: str) -> float:
     """From the side of the blur kernel, 4 (1 / scale) - 3; there is none at scale 1."""
-    return 4 / (_size(shapes, name, -1, 1) + 3)
+    return 4 / (_size(shapes, name, 3, 1) + 3)
 
 
 def _stored_config(metadata: Mapping[str, Any], notes: list[str]) -> ModelConfig | None:
@@ -440,10 +453,20 @@ def _with_settings(config: ModelConfig, temperature: float | None, align_corners
     return config if align_corners is None else replace(config, align_corners=align_corners)
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Build networks without drawing initial weights: no time, no random numbers."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)
+
+
 def _build(config: ModelConfig, state: dict[str, Tensor], path: Path) -> FOMM:
     """The model with these weights, after every check."""
     try:
-        with torch.device("meta"):  # no memory, no random numbers: the file's tensors take their places
+        with _Uninitialised():  # the file's tensors take the places
             model = FOMM.from_config(config)
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise InputError(
@@ -476,8 +499,24 @@ def _compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: 
         raise InputError(f"{what}: not the tensors of this network ({'; '.join(faults)}); use an unaltered checkpoint")
 
 
+def _check_optimizer(optimizer: dict[str, Any] | None, parameters: Iterable[Tensor], what: str) -> None:
+    """The moments belong to these parameters, in this order (torch 1.0 numbered them by memory address)."""
+    if optimizer is None:
+        return
+    try:
+        numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+        moments = [optimizer["state"].get(number, {}).get("exp_avg") for number in numbers]
+        shapes = [None if moment is None else tuple(moment.shape) for moment in moments]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{what}: not the state of an Adam ({error!r}); use an unaltered checkpoint") from error
+    expected = [tuple(parameter.shape) for parameter in parameters]
+    if len(shapes) != len(expected) or any(a not in (None, b) for a, b in zip(shapes, expected, strict=True)):
+        raise InputError(f"{what}: belongs to other networks; use an unaltered checkpoint")
+
+
 def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
-    return [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    # A finite sum proves finite numbers, several times faster.
+    return [n for n, t in state.items() if t.is_floating_point() and not (t.sum().isfinite() or t.isfinite().all())]
 
 
 def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:
@@ -517,11 +556,7 @@ def _read(path: Path) -> _Contents:
                 "and plain values; use one from a source that you trust"
             ) from error
         raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    except MemoryError:
-        raise
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # torch's readers raise many kinds for damaged files
         raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
@@ -546,10 +581,6 @@ def _read_original(content: dict[str, Any], path: Path) -> _Contents:
     discriminator = content.get("discriminator")
     networks = ("generator", "discriminator", "kp_detector")
     optimizers = {f"optimizer_{network}": content.get(f"optimizer_{network}") for network in networks}
-    for name, optimizer in optimizers.items():
-        good = isinstance(optimizer, dict) and {"state", "param_groups"} <= optimizer.keys()
-        if optimizer is not None and not good:
-            raise InputError(f"{path}: {name} is no optimiser state; use an unaltered checkpoint")
     training = TrainingState(
         discriminator=None if discriminator is None else _tensors(discriminator, f"{path}: discriminator"),
         epoch=content.get("epoch"),

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from tqdm import tqdm
 
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
+
+CATEGORIES = ("face", "body", "robot", "animal", "unknown")
+"""What a model animates; faces are cropped for."""
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 """Weights that come with the package, each with a JSON file of the same name that holds its sha256."""
@@ -35,7 +39,7 @@ class KnownCheckpoint:
     Attributes:
         name: what `--checkpoint` takes.
         file: its file name, which the released files keep wherever they are found.
-        category: what it animates: "face", "body", "robot" or "animal".
+        category: what it animates, one of `CATEGORIES`.
         mirrors: addresses of the file, tried in order.
         md5: hex digest of the file; none published for most.
         image_size: side of the square frames that it was trained on, pixels.
@@ -113,7 +117,7 @@ def resolve(source: str | Path, *, progress: bool = True) -> tuple[Path, KnownCh
         MissingWeightsError: known, not here, and no address gives it.
     """
     path = Path(source).expanduser()
-    if path.exists():
+    if os.path.exists(path):
         return path, None
     known = KNOWN.get(str(source))
     if known is None:
@@ -157,6 +161,8 @@ def fetch(known: KnownCheckpoint, folder: Path | None = None, *, progress: bool 
     """
     folder = folder or cache_folder()
     path = folder / known.file
+    if os.path.exists(path):
+        return _checked(path, known)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / f".{known.file}.lock"):
@@ -210,6 +216,8 @@ def _try_mirror(known: KnownCheckpoint, url: str, folder: Path, progress: bool) 
 def _reason(error: requests.RequestException) -> str:
     if error.response is not None:
         return f"HTTP status {error.response.status_code}"
+    if isinstance(error, requests.exceptions.InvalidSchema):
+        return "not an https address"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     return "connection broken" if isinstance(error, requests.exceptions.ChunkedEncodingError) else "cannot be reached"
@@ -247,6 +255,7 @@ class ResumingDownload:
                     failures = 0 if self._size() > had else failures + 1
                     if failures >= self.attempts or self._size() == 0:
                         raise
+                    time.sleep(failures)
         inspect(self.part)
         os.replace(self.part, output_file)
 
@@ -271,9 +280,10 @@ class ResumingDownload:
             resumed = response.status_code == 206
             done = start if resumed else 0
             total = done + int(response.headers.get("Content-Length", 0)) or None
-            bar = tqdm(desc="download", total=total, initial=done, unit="B", unit_scale=True, disable=not self.progress)
+            name = url.rsplit("/", 1)[-1]
+            bar = tqdm(desc=name, total=total, initial=done, unit="B", unit_scale=True, disable=not self.progress)
             with bar, open(self.part, "ab" if resumed else "wb") as stream:
-                for piece in response.iter_content(1 << 18):
+                for piece in response.iter_content(1 << 16):
                     stream.write(piece)
                     bar.update(len(piece))
             return response.headers.get("ETag")
