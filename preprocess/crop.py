@@ -1,7 +1,7 @@
 """One affine matrix per crop: used forward to crop, inverted to paste. Pure numpy and cv2.
 
-Pixel convention everywhere: (x, y), integers at pixel CENTRES, as cv2.warpAffine has it. So a square of side `s` centred
-on `c` covers [c - s/2, c + s/2], and scaling by `f` maps x to f (x + 1/2) - 1/2 (cv2.resize does the same).
+Pixel convention everywhere: (x, y), integers at pixel CENTRES, as cv2.warpAffine has it. So a square of side `s`
+centred on `c` covers [c - s/2, c + s/2], and scaling by `f` maps x to f (x + 1/2) - 1/2 (as cv2.resize does).
 Pictures are (H, W, 3) uint8 RGB.
 """
 
@@ -17,17 +17,20 @@ import numpy as np
 if TYPE_CHECKING:
     from preprocess.faces import Face
 
-FACE_SCALE = 1.5  # crop side in face sides: 1.2 x the longer side of the union of a track in which the face moves by 1/4
+FACE_SCALE = 1.5  # crop side in face sides: a track's 1.2 x its union box, for a face that moves by a quarter
 FEATHER = 0.1  # width of a mask's soft edge, in crop sides
 
-# Change between the original and the animated crop, in grey levels, at which the photo's own fine detail starts to give
-# way and is gone: noise and recompression stay below the first, a moved feature is above the second.
+# Change between the original and the changed crop, in grey levels, at which the picture's own fine detail starts to
+# give way and is gone: noise and recompression stay below the first, a moved feature is above the second.
 CHANGE_LEVELS = (4.0, 16.0)
 
 
 def crop_matrix(centre_px: np.ndarray, side_px: float, roll_deg: float, size: int) -> np.ndarray:
-    """(2, 3) matrix from picture to crop pixels: the square of `side_px` around `centre_px`, turned by `roll_deg`
-    (positive = clockwise on the screen), becomes an upright size x size crop."""
+    """(2, 3) matrix from picture to crop pixels for the square of `side_px` around `centre_px` (2,).
+
+    The square, turned by `roll_deg` in the picture (positive = clockwise on the screen), becomes an upright crop of
+    size x size pixels.
+    """
     factor, angle = size / side_px, np.radians(roll_deg)
     turn = factor * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     shift = (size - 1) / 2 - turn @ np.asarray(centre_px, dtype=float)
@@ -44,40 +47,43 @@ def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """Resample `image` (H, W) or (H, W, C), uint8 or float32, through `matrix` (2, 3) to width x height `size_wh`.
+def resized_pixels(old_wh: tuple[int, int], new_wh: tuple[int, int]) -> np.ndarray:
+    """(3, 3) matrix from the pixels of a picture resized to `new_wh` back to those it had at `old_wh`."""
+    sx, sy = old_wh[0] / new_wh[0], old_wh[1] / new_wh[1]
+    return np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
 
-    Shrinking averages over source pixels (cv2.warpAffine alone would alias); what lies outside the picture repeats its
-    border.
+
+def warp(image: np.ndarray, matrix: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Resample `image` (H, W) or (H, W, C), uint8 or float32, through `matrix` (2, 3) to `size_wh` = (width, height).
+
+    Shrinking averages over source pixels (cv2.warpAffine alone would alias); what lies outside the picture repeats
+    its border.
     """
     height, width = image.shape[:2]
-    # only the part of the picture that the result can see, and two pixels for the interpolation
-    corners = np.array([[-0.5, -0.5], [size_wh[0] - 0.5, -0.5], [-0.5, size_wh[1] - 0.5], [size_wh[0] - 0.5, size_wh[1] - 0.5]])
-    seen = transform(invert(matrix), corners)
-    left, top = np.clip(np.floor(seen.min(0)).astype(int) - 2, 0, (width - 1, height - 1))
-    right, bottom = np.clip(np.ceil(seen.max(0)).astype(int) + 3, (left + 1, top + 1), (width, height))
+    factor = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    # only the part of the picture that the result can see, with room for the interpolation
+    seen = transform(invert(matrix), np.array([(x, y) for x in (0, size_wh[0] - 1) for y in (0, size_wh[1] - 1)]))
+    room = 3 / min(1.0, factor)
+    left, top = np.clip(np.floor(seen.min(0) - room), 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(seen.max(0) + room), (left + 1, top + 1), (width, height)).astype(int)
     part = image[top:bottom, left:right]
     matrix = np.column_stack([matrix[:, :2], transform(matrix, np.array([[left, top]]))[0]])
-
-    factor = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if factor < 1.0:
-        old_h, old_w = part.shape[:2]
-        new_h, new_w = max(1, round(old_h * factor)), max(1, round(old_w * factor))
-        part = cv2.resize(part, (new_w, new_h), interpolation=cv2.INTER_AREA)
-        sx, sy = old_w / new_w, old_h / new_h
-        back = np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
-        matrix = matrix @ back
+        old_wh = (part.shape[1], part.shape[0])
+        new_wh = (max(1, round(factor * old_wh[0])), max(1, round(factor * old_wh[1])))
+        part = cv2.resize(part, new_wh, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ resized_pixels(old_wh, new_wh)
     return cv2.warpAffine(part, matrix, size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 @lru_cache(maxsize=8)
 def soft_mask(size: int, feather: float = FEATHER) -> np.ndarray:
-    """(size, size) float32 mask in [0, 1] of a crop: 1 inside, falling smoothly to 0 at its edge over `feather` crop sides.
+    """(size, size) float32 mask in [0, 1] of a crop: 1 inside, falling smoothly to 0 at its edge.
 
-    Corners are round. The array is shared: do not write to it.
+    `feather` is the width of the soft edge in crop sides. Corners are round. The array is shared and read-only.
     """
     width = max(1.0, feather * size)
-    away = np.abs(np.arange(size) - (size - 1) / 2) - (size / 2 - 2 * width)  # rounded over two feather widths
+    away = np.abs(np.arange(size) - (size - 1) / 2) - (size / 2 - 2 * width)  # corners of two feather widths
     x, y = np.meshgrid(np.maximum(away, 0), np.maximum(away, 0))
     ramp = np.clip((2 * width - 0.5 - np.hypot(x, y)) / width, 0, 1)
     mask = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
@@ -87,7 +93,7 @@ def soft_mask(size: int, feather: float = FEATHER) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A square crop of a picture: `matrix` (2, 3) leads from the picture's pixels to those of the size x size crop."""
+    """A square crop of a picture: `matrix` (2, 3) leads from the picture's pixels to the crop's size x size ones."""
 
     matrix: np.ndarray
     size: int
@@ -122,70 +128,75 @@ class Crop:
         """The crop (size, size, 3) of a picture; where it leaves the picture, the border is repeated."""
         return warp(photo, self.matrix, (self.size, self.size))
 
-    def paste(self, photo: np.ndarray, changed: np.ndarray, original: np.ndarray | None = None) -> np.ndarray:
-        """The picture with the changed crop (S, S, 3) put back. For many crops of one picture, use `Paster`."""
-        return Paster(photo, self, original=original)(changed)
+    def paste(
+        self,
+        photo: np.ndarray,
+        changed: np.ndarray,
+        original: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The picture with the changed crop put back; see `Paster`, which is faster for many crops of one picture."""
+        return Paster(photo, self, original=original, mask=mask)(changed)
 
 
 class Paster:
     """Puts changed crops of one picture back into it: `paster(changed)` is the whole picture, of its exact size.
 
-    What is added to the picture is the *difference* to the original crop, so an unchanged crop leaves every pixel as it
-    was, and a face larger than the crop keeps its fine detail wherever nothing moved. Where the crop did change, the
-    picture's own detail (what the crop could not hold) would shine through as a ghost: there it is dropped, and the
-    changed crop stands alone. Nothing outside the crop's soft mask is touched.
+    What is added to the picture is the *difference* to the original crop, so an unchanged crop leaves every pixel as
+    it was, and a face larger than the crop keeps its fine detail wherever nothing moved. Where the crop did change,
+    the picture's own detail (what the crop could not hold) would shine through as a ghost: there it is dropped, and
+    the changed crop stands alone. Nothing outside the crop's soft mask is touched.
 
     Args:
-        photo: (H, W, 3) uint8.
-        crop: the crop; changed crops may have another size than `crop.size`, they are taken to cover the same square.
+        photo: (H, W, 3) uint8; not copied, so leave it as it is.
+        crop: where the changed crops belong. They may have another size than `crop.size`, the square is the same.
         original: what an unchanged crop looks like, (S, S, 3) uint8; by default `crop.apply(photo)`.
-        mask: (S, S) float in [0, 1], where the crop may change the picture; by default `soft_mask`.
+        mask: (S, S) in [0, 1], where the crop may change the picture; by default `soft_mask(S)`.
     """
 
     def __init__(
-        self, photo: np.ndarray, crop: Crop, *, original: np.ndarray | None = None, mask: np.ndarray | None = None
+        self,
+        photo: np.ndarray,
+        crop: Crop,
+        *,
+        original: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
     ) -> None:
         self._photo = photo
-        original = crop.apply(photo) if original is None else original
-        size = original.shape[0]
-        mask = soft_mask(size) if mask is None else mask
-        self._original = original.astype(np.float32)
+        self._original = (crop.apply(photo) if original is None else original).astype(np.float32)
+        size = self._original.shape[0]
+        # what is outside the crop repeats its border, so the mask has to end there
+        self._mask = np.pad(np.asarray(soft_mask(size) if mask is None else mask, np.float32)[1:-1, 1:-1], 1)
 
         height, width = photo.shape[:2]
-        low = np.clip(np.floor(crop.corners_px.min(0)).astype(int), 0, (width, height))
-        high = np.clip(np.ceil(crop.corners_px.max(0)).astype(int) + 1, low, (width, height))
-        (self._left, self._top), (self._right, self._bottom) = low, high
-        self._empty = bool((high <= low).any())
-        if self._empty:
+        left, top = np.clip(np.floor(crop.corners_px.min(0)), 0, (width, height)).astype(int)
+        right, bottom = np.clip(np.ceil(crop.corners_px.max(0)) + 1, (left, top), (width, height)).astype(int)
+        self._roi = np.s_[top:bottom, left:right]
+        self._roi_wh = (int(right - left), int(bottom - top))
+        if 0 in self._roi_wh:  # the crop lies outside the picture
             return
-        resize = size / crop.size
-        to_crop = np.column_stack([crop.matrix[:, :2] * resize, (crop.matrix[:, 2] + 0.5) * resize - 0.5])
-        self._to_roi = invert(to_crop)
-        self._to_roi[:, 2] -= low
-        self._roi_wh = (int(self._right - self._left), int(self._bottom - self._top))
-        self._before = photo[self._top : self._bottom, self._left : self._right].astype(np.float32)
-        # the border of the crop is repeated outside of it, so the mask has to end by itself
-        inside = np.pad(np.asarray(mask, np.float32)[1:-1, 1:-1], 1)
-        self._mask = np.clip(warp(inside, self._to_roi, self._roi_wh), 0, 1)[..., None]
-        self._detail = self._mask * (self._before - warp(self._original, self._to_roi, self._roi_wh))
+        self._to_roi = crop.inverse @ resized_pixels((crop.size, crop.size), (size, size))
+        self._to_roi[:, 2] -= (left, top)
+        detail = photo[self._roi] - warp(self._original, self._to_roi, self._roi_wh)
+        self._detail = detail * np.clip(warp(self._mask, self._to_roi, self._roi_wh), 0, 1)[..., None]
 
     def __call__(self, changed: np.ndarray) -> np.ndarray:
         """The picture (H, W, 3) uint8 with `changed` (S, S, 3) uint8 in the place of the original crop."""
         if changed.shape != self._original.shape:
             raise ValueError(f"the changed crop is {changed.shape}, but the original one {self._original.shape}")
         result = self._photo.copy()
-        if self._empty:
+        if 0 in self._roi_wh:
             return result
-        difference = changed.astype(np.float32) - self._original
-        moved = warp(_change(difference), self._to_roi, self._roi_wh)[..., None]
-        after = self._before + self._mask * warp(difference, self._to_roi, self._roi_wh) - moved * self._detail
-        np.clip(after, 0, 255, out=after)
-        result[self._top : self._bottom, self._left : self._right] = np.rint(after)
+        difference = changed - self._original
+        moved = warp(_change(difference), self._to_roi, self._roi_wh)
+        added = warp(difference * self._mask[..., None], self._to_roi, self._roi_wh)
+        cv2.subtract(added, cv2.multiply(self._detail, cv2.merge([moved] * 3)), dst=added)
+        result[self._roi] = cv2.add(self._photo[self._roi], added, dtype=cv2.CV_8U)  # rounds and clips
         return result
 
 
 def _change(difference: np.ndarray) -> np.ndarray:
-    """(S, S) in [0, 1]: how much a crop changed around each pixel, from the difference (S, S, 3) in grey levels."""
+    """(S, S) in [0, 1]: how much a crop changed around each pixel; `difference` (S, S, 3) is in grey levels."""
     size = difference.shape[0]
     reach = max(3, size // 32 | 1)
     strength = cv2.dilate(np.abs(difference).max(2), np.ones((reach, reach), np.uint8))
@@ -196,8 +207,9 @@ def _change(difference: np.ndarray) -> np.ndarray:
 
 
 def face_crop(face: Face, size: int = 256, *, scale: float = FACE_SCALE, derotate: bool = True) -> Crop:
-    """Crop around a face: side = `scale` x the face's longer side, upright by its roll unless `derotate` is False.
+    """Crop around a face, of side `scale` x `Face.side_px`, upright by its roll unless `derotate` is False.
 
     Nothing of the turned square is lost: what the picture has of it is in the crop.
     """
-    return Crop(crop_matrix(face.centre_px, scale * face.side_px, face.roll_deg if derotate else 0.0, size), size)
+    roll_deg = face.roll_deg if derotate else 0.0
+    return Crop(crop_matrix(face.centre_px, scale * face.side_px, roll_deg, size), size)

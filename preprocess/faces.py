@@ -1,11 +1,11 @@
 """Faces in a picture: box, 468 landmarks, roll. The only file that touches mediapipe (Solutions API, 0.10.21).
 
-The way to a face: short-range and full-range detector -> rough roll from the detector's eye points -> derotated crop of
-2.2 x the detector's box -> face mesh -> eye line; once more on a crop placed by that first mesh. A face counts only when
-both meshes agree: a detector's box alone can sit on a chest.
+The way to a face: short-range and full-range detector -> rough roll from the detector's eye points -> derotated crop
+of 2.2 x the detector's box -> face mesh -> eye line; once more on a crop placed by that first mesh. A face counts only
+when both meshes agree: a detector's box alone can sit on a chest.
 
-Conventions: pictures (H, W, 3) uint8 RGB; points (x, y) in pixels, integers at pixel centres; angles in degrees,
-roll positive = clockwise on the screen.
+Conventions: pictures (H, W, 3) uint8 RGB; points (x, y) in pixels, integers at pixel centres; angles in degrees, roll
+positive = clockwise on the screen.
 
 MediaPipe's limits: a `FaceFinder` belongs to the thread and process that made it (both are checked). Once it has run,
 a forked child hangs: start worker processes with `spawn`, and make one finder in each.
@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from fomm.errors import InputError
-from preprocess.crop import crop_matrix, invert, transform, warp
+from preprocess.crop import crop_matrix, invert, resized_pixels, transform, warp
 
 MODELS = ("both", "short", "full")
 NUM_LANDMARKS = 468
@@ -36,15 +36,16 @@ NOSE_TIP = 1
 FOREHEAD, CHIN = 10, 152
 MOUTH = (61, 291)
 
-# From the extent of the mesh to the framing of the released models' training data, whose detector (SFD, trained on
-# WIDER FACE) draws forehead to chin and cheek to cheek. The mesh ends a little below the hairline, hence slightly
-# larger and shifted up, in units of the extent's width and height. Judged by eye; this is the one place to calibrate.
+# From the extent of the mesh to the framing of the released models' training data, whose detector (SFD) draws boxes
+# from forehead to chin and cheek to cheek. The mesh ends a little below the hairline, hence slightly larger and
+# shifted up, in units of the extent's width and height. Judged by eye; this is the one place to calibrate.
 BOX_SCALE = 1.06
 BOX_SHIFT_Y = -0.03
 
 _MESH_INPUT = 320  # side of the picture that the mesh sees; its own network reads 192 of it
-_MESH_CONTEXT = (2.2, 1.6)  # crop side in detector boxes; the tighter one when a neighbour's face was meshed instead
-_DETECT_SIDE = 1024  # detectors read 128 and 192 pixels: larger pictures are first shrunk properly to this
+_MESH_CONTEXT = (2.2, 1.6)  # crop side in detector boxes; the tighter one where a neighbour's face was meshed
+_DETECT_SIDE = 512  # the detectors read 128 and 192 pixels and alias: larger pictures are first shrunk to this
+_SURE = 0.9  # upside-down faces score 0.5 to 0.8 with the detectors, upright ones 0.8 to 0.97
 _TINY = 12  # a picture narrower than this holds no face that could be used
 
 
@@ -61,10 +62,10 @@ class _Spot(NamedTuple):
 class Face:
     """A face in a picture, in that picture's pixels.
 
-    `landmarks_px` is (468, 2) float32. `eye_left_px` is the eye on the left of the screen when the face is upright (the
-    subject's right eye), the middle between its corners; `nose_px` is the tip. `score` (0..1) is the detector's.
-    `yaw_deg` (positive = turned to the screen's right) and `pitch_deg` (positive = looking up) are rough, see
-    `head_angles`.
+    `landmarks_px` is (468, 2) float32. `eye_left_px` is the middle between the corners of the eye that is on the left
+    of the screen when the face is upright (the subject's right eye); `nose_px` is the nose's tip. `score` (0..1) is
+    the detector's. `yaw_deg` (positive = turned to the screen's right) and `pitch_deg` (positive = looking up) are
+    rough, see `head_angles`.
     """
 
     landmarks_px: np.ndarray
@@ -112,13 +113,13 @@ class Face:
 
 
 def line_angle(start_px: np.ndarray, end_px: np.ndarray) -> float:
-    """Angle of the line from `start_px` to `end_px` in degrees: 0 = to the right, positive = clockwise on the screen."""
+    """Direction from `start_px` to `end_px` in degrees: 0 = to the right, positive = clockwise on the screen."""
     dx, dy = np.subtract(end_px, start_px)
     return float(np.degrees(np.arctan2(dy, dx)))
 
 
 def framing_box(landmarks_px: np.ndarray) -> tuple[float, float, float, float]:
-    """Box (left, top, right, bottom) around landmarks (N, 2), in the framing of the released models' training data.
+    """Box (left, top, right, bottom) of landmarks (N, 2) in the framing of the released models' training data.
 
     The extent of the landmarks, enlarged `BOX_SCALE` times about its centre and moved by `BOX_SHIFT_Y` of its height.
     """
@@ -131,11 +132,11 @@ def framing_box(landmarks_px: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def head_angles(upright_xyz: np.ndarray) -> tuple[float, float]:
-    """Yaw and pitch in degrees from mesh landmarks (468, 3) of a face without roll (z in the unit of x, away = positive).
+    """Yaw and pitch in degrees from mesh landmarks (468, 3) of a face without roll (z as x, positive = away).
 
-    Yaw is the slope in depth of the lines between the outer eye corners and between the mouth corners; pitch that of the
-    line from forehead to chin, which is upright in the mesh's canonical face. The mesh's depth is a guess from one
-    picture: good for "turned away or not", not for measuring.
+    Yaw is the slope in depth of the lines between the outer eye corners and between the mouth corners; pitch that of
+    the line from forehead to chin, which is upright in the mesh's canonical face. The mesh's depth is a guess from
+    one picture: good for "turned away or not", not for measuring.
     """
     across = upright_xyz[[RIGHT_EYE[0], MOUTH[1]]].sum(0) - upright_xyz[[LEFT_EYE[0], MOUTH[0]]].sum(0)
     down = upright_xyz[CHIN] - upright_xyz[FOREHEAD]
@@ -147,8 +148,8 @@ def head_angles(upright_xyz: np.ndarray) -> tuple[float, float]:
 class FaceFinder:
     """Finds faces with MediaPipe; a context manager.
 
-    `model` chooses the detector: `short` (faces near the camera), `full` (also small ones) or `both`; each misses some
-    faces that the other finds. `confidence` (0..1) is the least detector score.
+    `model` chooses the detector: `short` (faces near the camera), `full` (also small ones) or `both`; each misses
+    some faces that the other finds. `confidence` (0..1) is the least detector score.
 
     Raises:
         InputError: unknown `model`, `confidence` out of range, or no mediapipe with the Solutions API.
@@ -172,6 +173,8 @@ class FaceFinder:
                 if model in (name, "both")
             ]
             self._mesher = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
+            for solution in (*self._detectors, self._mesher):  # its threads still write until the first result
+                solution.process(np.zeros((64, 64, 3), np.uint8))
 
     def __enter__(self) -> FaceFinder:
         return self
@@ -185,10 +188,12 @@ class FaceFinder:
             if solution._graph is not None:  # mediapipe fails on a second close
                 solution.close()
 
-    def find(self, image: np.ndarray) -> list[Face]:
+    def find(self, image: np.ndarray, *, thorough: bool = True) -> list[Face]:
         """All faces in a picture (H, W, 3) uint8 RGB of any size, largest first; an empty list when there is none.
 
-        Where the picture as it is shows no face, its quarters and its quarter turns (90, 180, 270 degrees) are tried.
+        The detectors see the whole picture and, when `thorough`, its four quarters as well, which show small and
+        tilted faces better. Where there is no face yet, smaller parts and quarter turns (90, 180, 270 degrees) follow.
+        Not `thorough` costs a third of the time: for frames of a video and for crops of faces.
 
         Raises:
             ValueError: not an (H, W, 3) uint8 array.
@@ -198,13 +203,13 @@ class FaceFinder:
             raise ValueError(f"a picture is (H, W, 3) uint8 RGB, but got {image.shape} {image.dtype}")
         if min(image.shape[:2]) < _TINY:
             return []
-        for views in _attempts(image):
+        for views in _attempts(image, thorough):
             faces: list[Face] = []
             spots = [spot for view, to_image in views for spot in self._detect(view, to_image)]
             for spot in sorted(spots, key=lambda spot: -spot.score):
                 if any(_same(spot, face) for face in faces):
                     continue
-                face = self._verify(image, spot)
+                face = self._upright(image, spot)
                 if face is not None and not any(_overlap(face, other) > 0.3 for other in faces):
                     faces.append(face)
             if faces:
@@ -213,7 +218,7 @@ class FaceFinder:
 
     def landmarks(self, image: np.ndarray) -> np.ndarray | None:
         """Landmarks (468, 2) of the largest face in a picture, or None where there is no face. Raises as `find`."""
-        faces = self.find(image)
+        faces = self.find(image, thorough=False)
         return faces[0].landmarks_px if faces else None
 
     def _detect(self, view: np.ndarray, to_image: np.ndarray) -> Iterator[_Spot]:
@@ -231,6 +236,29 @@ class FaceFinder:
                     centre = (points[0] + points[1]) / 2
                     yield _Spot(centre, side, line_angle(points[2], points[3]), float(detection.score[0]))
 
+    def _upright(self, image: np.ndarray, spot: _Spot) -> Face | None:
+        """The verified face at a candidate.
+
+        Detector and mesh may both take an upside-down face for an upright one, but then the detector is less sure
+        than on the face turned by 180 degrees.
+        """
+        face = self._verify(image, spot)
+        if face is None or spot.score > _SURE:
+            return face
+        here, turned = (
+            _Spot(face.centre_px, face.side_px, face.roll_deg + half_turn, spot.score) for half_turn in (0, 180)
+        )
+        if self._score(image, turned) <= self._score(image, here):
+            return face
+        return self._verify(image, turned) or face
+
+    def _score(self, image: np.ndarray, spot: _Spot) -> float:
+        """The detectors' best score for a face at `spot`, seen upright by its roll."""
+        matrix = crop_matrix(spot.centre, 1.8 * spot.side, spot.roll_deg, 256)
+        seen = self._detect(warp(image, matrix, (256, 256)), invert(matrix))
+        near = [s.score for s in seen if np.linalg.norm(s.centre - spot.centre) < 0.5 * spot.side]
+        return max(near, default=0.0)
+
     def _verify(self, image: np.ndarray, spot: _Spot) -> Face | None:
         """The face at a candidate, or None where two meshes in a row do not see the same one there."""
         for context in _MESH_CONTEXT:
@@ -246,19 +274,21 @@ class FaceFinder:
 
     def _mesh(self, image: np.ndarray, spot: _Spot, context: float) -> Face | None:
         matrix = crop_matrix(spot.centre, context * spot.side, spot.roll_deg, _MESH_INPUT)
-        found = self._process(self._mesher, warp(image, matrix, (_MESH_INPUT, _MESH_INPUT))).multi_face_landmarks
+        crop = warp(image, matrix, (_MESH_INPUT, _MESH_INPUT))
+        found = self._process(self._mesher, crop).multi_face_landmarks
         if not found:
             return None
         xyz = np.array([(p.x, p.y, p.z) for p in found[0].landmark[:NUM_LANDMARKS]]) * _MESH_INPUT
         points = xyz[:, :2] - 0.5  # mediapipe's pixel corners to pixel centres
-        rest = crop_matrix(points.mean(0), 1.0, line_angle(points[list(LEFT_EYE)].mean(0), points[list(RIGHT_EYE)].mean(0)), 1)
-        yaw, pitch = head_angles(np.column_stack([transform(rest, points), xyz[:, 2]]))
+        roll_left = line_angle(points[list(LEFT_EYE)].mean(0), points[list(RIGHT_EYE)].mean(0))
+        upright = transform(crop_matrix(points.mean(0), 1.0, roll_left, 1), points)
+        yaw_deg, pitch_deg = head_angles(np.column_stack([upright, xyz[:, 2]]))
         landmarks = transform(invert(matrix), points).astype(np.float32)
-        return Face(landmarks, spot.score, yaw, pitch)
+        return Face(landmarks, spot.score, yaw_deg, pitch_deg)
 
     def _process(self, solution: Any, image: np.ndarray) -> Any:
         if (os.getpid(), threading.get_ident()) != self._owner:
-            raise RuntimeError("a FaceFinder works only in the thread and process that made it; make one in each")
+            raise RuntimeError("a FaceFinder works only in the thread and process that made it: make one in each")
         image = np.ascontiguousarray(image)
         if id(solution) in self._heard:
             return solution.process(image)
@@ -285,8 +315,8 @@ def choose_face(faces: Sequence[Face], number: int | None, path: str | os.PathLi
     """
     if not faces:
         raise InputError(
-            f"{path}: no face found with the short-range and full-range detectors on the whole picture, its quarters and "
-            "its quarter turns; give a picture that shows a face larger than 5 % of its long side, or use --crop false"
+            f"{path}: no face found: tried the whole picture, its parts and its quarter turns; give a picture with a "
+            "face of at least 5 % of its long side, not turned away, or use --crop false --embed false"
         )
     if number is None:
         return faces[0]
@@ -314,33 +344,37 @@ def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
     return shared / total if total > 0 else 0.0
 
 
-def _attempts(image: np.ndarray) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+def _attempts(image: np.ndarray, thorough: bool) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
     """What to show the detectors, one list after the other until there is a face: views with their way back.
 
     A view comes with the (2, 3) matrix from its pixels to the picture's.
     """
-    height, width = image.shape[:2]
     whole = _shrunk(image, np.eye(2, 3))
-    yield [whole]
-    half_h, half_w = -(-height * 3 // 5), -(-width * 3 // 5)  # 3/5: a face on the middle line is whole in one of them
-    yield [
-        _shrunk(image[y : y + half_h, x : x + half_w], np.array([[1.0, 0, x], [0, 1.0, y]]))
-        for y in (0, height - half_h)
-        for x in (0, width - half_w)
-    ]
-    view, to_image = whole
-    yield [_quarter_turns(view, to_image, turns) for turns in (1, 2, 3)]
+    if thorough:
+        yield [whole, *_tiles(image, 2, 0.6)]
+    else:
+        yield [whole]
+        yield list(_tiles(image, 2, 0.6))
+    yield list(_tiles(image, 3, 0.4))
+    yield [_quarter_turns(*whole, turns) for turns in (1, 2, 3)]
+
+
+def _tiles(image: np.ndarray, count: int, share: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """count x count overlapping views, each of `share` of the picture's width and height."""
+    height, width = image.shape[:2]
+    high, wide = int(np.ceil(share * height)), int(np.ceil(share * width))
+    for y in np.linspace(0, height - high, count).astype(int):
+        for x in np.linspace(0, width - wide, count).astype(int):
+            yield _shrunk(image[y : y + high, x : x + wide], np.array([[1.0, 0, x], [0, 1.0, y]]))
 
 
 def _shrunk(image: np.ndarray, to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]
     factor = min(1.0, _DETECT_SIDE / max(height, width))
-    new_h, new_w = max(1, round(height * factor)), max(1, round(width * factor))
-    if factor < 1.0:
-        image = cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_AREA)
-    sx, sy = width / new_w, height / new_h
-    back = np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
-    return image, to_image @ back
+    if factor == 1.0:
+        return image, to_image
+    new_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(image, new_wh, interpolation=cv2.INTER_AREA), to_image @ resized_pixels((width, height), new_wh)
 
 
 def _quarter_turns(view: np.ndarray, to_image: np.ndarray, turns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -365,8 +399,8 @@ def _solutions() -> Any:
         ) from error
     except ImportError as error:
         raise InputError(
-            f"mediapipe cannot be loaded ({error}); run: pip install mediapipe==0.10.21, and where a lib*.so is missing: "
-            "apt-get install libgl1 libglib2.0-0 libegl1 libgles2"
+            f"mediapipe cannot be loaded ({error}); run: pip install mediapipe==0.10.21, and where a lib*.so is "
+            "missing: apt-get install libgl1 libglib2.0-0 libegl1 libgles2"
         ) from error
 
 

@@ -1,11 +1,11 @@
 """Faces over time: boxes every few frames -> one fixed square crop for a whole track.
 
-The crop never follows the face: a crop (or a rotation) that changes from frame to frame makes the animation wobble. Its
-square is that of the original's data preparation: the union of the face boxes over the track, side = 1.2 x its longer
-side. Where the square leaves the frame it is moved inside; where it is larger than the frame it stays centred on that
-axis and the frame's border is repeated.
+The crop never follows the face: a crop (or a rotation) that changes from frame to frame makes the animation wobble.
+Its square is that of the original's data preparation: the union of the face boxes over the track, side = 1.2 x its
+longer side. Where the square leaves the frame it is moved inside (upstream clips and stretches it); where it is larger
+than the frame it is centred on that axis and the frame's border is repeated.
 
-One pass over the frames, memory does not grow with their number (a few dozen bytes per looked-at frame).
+One pass over the frames; of each looked-at frame only a few numbers are kept.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from preprocess.crop import Crop, crop_matrix
-from preprocess.faces import Face, FaceFinder, box_iou
+from preprocess.crop import Crop, crop_matrix, invert, transform
+from preprocess.faces import Face, FaceFinder
 
 TRACK_SCALE = 1.2  # crop side in longer sides of the union box
 EVERY = 5  # look for faces in each 5th frame
 
-_LINK_IOU = 0.2  # a face 5 frames later overlaps itself at least this much
+_REACH = 0.75  # how far a face moves between two looks, in its sides; quick heads reach 0.56 in 5 frames
 _PATIENCE = 3  # looks without the face that a track survives (blur, a hand)
-_CUT_THUMB = 0.10  # mean change between thumbnails of consecutive frames, of 1 ...
+_CUT_THUMB = 0.10  # mean change between thumbnails of consecutive frames (0..1) ...
 _CUT_HISTOGRAM = 0.35  # ... and distance of their colour histograms (0..1): a cut exceeds both
 
 
@@ -96,7 +96,7 @@ class Track:
         return float(left), float(top), float(right), float(bottom)
 
     def at(self, index: int) -> Sample:
-        """The face in frame `index`, interpolated between the samples and held before the first and after the last."""
+        """The face in frame `index`: interpolated between samples, held before the first and after the last."""
         indices = [sample.index for sample in self.samples]
         rows = np.array([[*s.box_xyxy_px, *s.centre_px, *s[3:]] for s in self.samples])
         row = [float(np.interp(index, indices, column)) for column in rows.T]
@@ -106,8 +106,9 @@ class Track:
     def boxes(self) -> np.ndarray:
         """(stop - start, 4) face box of every frame, interpolated between the samples."""
         indices = [sample.index for sample in self.samples]
+        frames = np.arange(self.start, self.stop)
         columns = np.array([sample.box_xyxy_px for sample in self.samples]).T
-        return np.stack([np.interp(np.arange(self.start, self.stop), indices, column) for column in columns], axis=1)
+        return np.stack([np.interp(frames, indices, column) for column in columns], axis=1)
 
     def crop(self, size: int = 256, *, scale: float = TRACK_SCALE) -> Crop:
         """The one square crop of the whole track: `scale` x the longer side of the union of its boxes."""
@@ -121,42 +122,42 @@ class Track:
 
 
 def _moved_inside(centre: float, side: float, length: int) -> float:
-    """Nearest centre at which [centre - side/2, centre + side/2] lies in a frame of `length` pixels, or its middle."""
+    """Nearest centre at which `side` around it lies in a frame of `length` pixels, or else the frame's middle."""
     if side >= length:
         return (length - 1) / 2
     return float(np.clip(centre, side / 2 - 0.5, length - 0.5 - side / 2))
 
 
-def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FaceFinder, *, every: int = EVERY) -> list[Track]:
+def find_tracks(
+    frames: Iterable[HasImage | np.ndarray], finder: FaceFinder, *, every: int = EVERY
+) -> list[Track]:
     """All face tracks of a video, longest first (of equal ones the larger face); an empty list when no face is seen.
 
-    A face is looked for in each `every`-th frame and in the frames around a cut; tracks are linked by overlap. A cut or
-    a face lost for more than three looks ends a track.
+    Faces are looked for in each `every`-th frame, in the last one and on both sides of a cut, and linked to the
+    nearest one of the look before. A cut ends all tracks; so does a face that is not seen for four looks.
 
     Args:
         frames: frames or pictures (H, W, 3) uint8 RGB in order, read once.
     """
     tracker = _Tracker(finder)
-    last_looked = -1
+    index, looked = -1, -1
     before: np.ndarray | None = None
-    look_before: _Glance | None = None
-    index = -1
+    glance_before: _Glance | None = None
     for index, frame in enumerate(frames):
         image = frame if isinstance(frame, np.ndarray) else frame.image
         glance = _Glance.of(image)
-        if before is not None and look_before is not None and glance.is_cut_from(look_before):
-            if last_looked < index - 1:
+        is_cut = glance_before is not None and glance.is_cut_from(glance_before)
+        if is_cut:
+            if before is not None and looked < index - 1:
                 tracker.look(index - 1, before)
             tracker.cut(index)
-            last_looked = index - 1 - every  # look again at once
-        if index - last_looked >= every or index == 0:
+        if index == 0 or is_cut or index - looked >= every:
             tracker.look(index, image)
-            last_looked = index
-        before, look_before = image, glance
-    if before is not None:
-        if last_looked < index:
-            tracker.look(index, before)
-        tracker.cut(index + 1)
+            looked = index
+        before, glance_before = image, glance
+    if before is not None and looked < index:
+        tracker.look(index, before)
+    tracker.cut(index + 1)
     return sorted(tracker.done, key=lambda track: (-len(track), -track.face_side_px))
 
 
@@ -174,14 +175,13 @@ def matching_crop(
 ) -> Crop:
     """Crop of a photo that shows its face as the track's crop shows the driving face in frame `index`.
 
-    Same size of the face and same place in the crop; the photo is derotated by its roll. `index` is the driving frame
-    that the photo is paired with (default: the track's first), `scale` that of `Track.crop`.
+    Same size of the face and same place in the crop; the photo is derotated by its roll. `index` is the driving
+    frame that the photo is paired with (default: the track's first), `scale` that of `Track.crop`.
     """
     driving, crop = track.at(track.start if index is None else index), track.crop(size, scale=scale)
     ratio = face.side_px / driving.side_px
-    angle = np.radians(face.roll_deg)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # upright -> as in the photo
-    centre = face.centre_px + turn @ (ratio * (crop.centre_px - driving.centre_px))
+    upright = crop_matrix(face.centre_px, 1.0, face.roll_deg, 1)
+    centre = transform(invert(upright), ratio * (crop.centre_px - driving.centre_px)[None])[0]
     return Crop(crop_matrix(centre, ratio * crop.side_px, face.roll_deg, size), size)
 
 
@@ -195,7 +195,8 @@ class _Glance(NamedTuple):
     def of(cls, image: np.ndarray) -> _Glance:
         small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
         histogram = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) / (64 * 64)
-        return cls(cv2.resize(small, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32) / 255, histogram)
+        thumb = cv2.resize(small, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        return cls(thumb, histogram)
 
     def is_cut_from(self, before: _Glance) -> bool:
         moved = np.abs(self.thumb - before.thumb).mean()
@@ -221,18 +222,16 @@ class _Tracker:
 
     def look(self, index: int, image: np.ndarray) -> None:
         self.size_wh = (image.shape[1], image.shape[0])
-        faces = self.finder.find(image)
+        faces = self.finder.find(image, thorough=False)
         pairs = sorted(
-            (
-                (box_iou(face.box_xyxy_px, track.samples[-1].box_xyxy_px), t, f)
-                for t, track in enumerate(self.open)
-                for f, face in enumerate(faces)
-            ),
-            reverse=True,
+            (distance, t, f)
+            for t, track in enumerate(self.open)
+            for f, face in enumerate(faces)
+            if (distance := _distance(track.samples[-1], face)) < _REACH
         )
         linked: dict[int, int] = {}
-        for overlap, t, f in pairs:
-            if overlap >= _LINK_IOU and t not in linked and f not in linked.values():
+        for _, t, f in pairs:
+            if t not in linked and f not in linked.values():
                 linked[t] = f
         still_open = []
         for t, track in enumerate(self.open):
@@ -256,7 +255,15 @@ class _Tracker:
         self.open = []
 
     def _close(self, track: _Open, stop: int) -> None:
-        self.done.append(Track(track.samples[0].index, stop, *self.size_wh, tuple(track.samples), track.looks))
+        samples = tuple(track.samples)
+        self.done.append(Track(samples[0].index, stop, *self.size_wh, samples, track.looks))
+
+
+def _distance(sample: Sample, face: Face) -> float:
+    """How far a face is from where it was last seen, in face sides; infinite where the sizes differ too much."""
+    if not 0.5 < face.side_px / sample.side_px < 2.0:
+        return float("inf")
+    return float(np.linalg.norm(face.centre_px - sample.centre_px)) / max(face.side_px, sample.side_px)
 
 
 def _sample(index: int, face: Face) -> Sample:
