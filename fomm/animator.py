@@ -150,10 +150,24 @@ class Animator:
             )
             yield self._decode(encoded, moved)
 
+    def reconstruction_error(self, source: np.ndarray) -> float:
+        """Mean absolute error, of 1, with which the source (H, W, 3) uint8 comes back when nothing moves.
+
+        A model gives a picture of the kind that it was trained on back almost unchanged.
+        """
+        output = next(self.outputs(source, [source], relative=False))
+        return (output.prediction - self._to_device([source])).abs().mean().item()
+
     @torch.inference_mode()
     def _decode(self, source: EncodedSource, keypoints: Keypoints) -> Output:
-        with self._fast():
-            output = self.model.animate(source, keypoints)
+        try:
+            with self._fast():
+                output = self.model.animate(source, keypoints)
+        except torch.OutOfMemoryError as error:
+            count = len(keypoints.points)
+            raise InputError(
+                f"batch_size {count}: so many frames at once do not fit into the memory of {self.device}; give fewer"
+            ) from error
         _check_finite(output.prediction)
         return output
 

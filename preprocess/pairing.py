@@ -1,4 +1,4 @@
-"""A photo and a driving clip as a pair: the frame to start from, and what makes them a poor match.
+"""A photo and a driving clip as a pair: crops framed alike, the frame to start from, and what makes them a poor match.
 
 The models know upright faces seen from about the front, cropped alike on both sides, and motion that starts from the
 photo's own pose. Whatever strays from that is said in plain words.
@@ -6,15 +6,22 @@ photo's own pose. Whatever strays from that is said in plain words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from preprocess.crop import Crop, crop_matrix, transform
-from preprocess.faces import Face, describe_faces
-from preprocess.track import Sample, Track, describe_tracks
+from fomm.errors import InputError
+from fomm.progress import Progress, silent, watched
+from fomm.video import Frame, VideoReader, prefetch
+from preprocess.crop import Crop
+from preprocess.faces import Face, FaceFinder, choose_face, describe_faces
+from preprocess.track import EVERY, TRACK_SCALE, Sample, Track, describe_tracks, find_tracks, matching_crop
+
+BEST_FRAME_EVERY = 5  # a pose lasts longer than this many frames, so not each one has to be looked at
 
 # Where a face is far from the models' training data. Angles are MediaPipe's rough ones, in degrees.
 TURNED_DEG = 25.0
@@ -23,6 +30,178 @@ START_DIFFERS_DEG = 12.0
 ENLARGED = 2.0  # how many times a crop may be enlarged
 OUTSIDE = 0.15  # share of a crop that may lie outside of its picture
 SEEN = 0.8  # least share of the looked-at frames in which the face must be found
+
+
+Landmarks = Callable[[np.ndarray], "np.ndarray | None"]
+"""Picture (H, W, 3) uint8 RGB -> landmarks (N, 2), or None where there is no face."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """What the model gets to see of a photo and a driving video, S pixels square.
+
+    Attributes:
+        source: (S, S, 3), the photo or its crop.
+        view: driving frame (H, W, 3) -> (S, S, 3).
+        start, stop: driving frames start <= index < stop are used (None: to the end).
+        initial: (S, S, 3), the driving frame to start from; None: the first that is used.
+        initial_index: its number.
+        source_crop, driving_crop: where `source` and the views lie in their pictures; None: they are the whole.
+        doubts: what speaks against the pair, one sentence each, with the file's name.
+    """
+
+    source: np.ndarray
+    view: Callable[[np.ndarray], np.ndarray]
+    start: int = 0
+    stop: int | None = None
+    initial: np.ndarray | None = None
+    initial_index: int = 0
+    source_crop: Crop | None = None
+    driving_crop: Crop | None = None
+    doubts: list[str] = field(default_factory=list)
+
+
+class Tracked(NamedTuple):
+    """The face tracks of a video, longest first, and how many frames it really has."""
+
+    tracks: list[Track]
+    frame_count: int
+
+
+def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress = silent) -> Tracked:
+    """Find the face tracks of a driving video, in one pass.
+
+    Raises:
+        InputError: there is no face in it; says what was tried.
+    """
+    count = 0
+
+    def counted() -> Iterator[Frame]:
+        nonlocal count
+        for count, frame in enumerate(prefetch(reader), 1):  # noqa: B007 - the last value is what is wanted
+            yield frame
+
+    tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), finder)
+    if not tracks:
+        raise InputError(
+            f"{reader.path}: no face found in every {EVERY}th of its {count} frames by the short-range and full-range "
+            "detectors; give a video that shows a face, or use --crop false"
+        )
+    return Tracked(tracks, count)
+
+
+def pair_faces(
+    photo: np.ndarray,
+    photo_path: Path,
+    reader: VideoReader,
+    driving: Tracked,
+    finder: FaceFinder,
+    *,
+    size: int,
+    scale: float = TRACK_SCALE,
+    face_number: int | None = None,
+    track_number: int = 1,
+    landmarks: Landmarks | None = None,
+    relative: bool = True,
+    progress: Progress = silent,
+) -> Pairing:
+    """One fixed crop of the driving face's track, and a crop of the photo's face that is framed like it and upright.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB; `photo_path` names it in messages.
+        reader, driving: the driving video and what `track_driving` found in it.
+        finder: finds the photo's faces.
+        size: S.
+        scale: side of the crop in sizes of the union of the driving face's boxes.
+        face_number: of the photo's faces, from 1; None: the largest.
+        track_number: of the driving's tracks, from 1.
+        landmarks: seek the best starting frame by these; None: start from the first.
+        relative: the motion is to start from the photo's own pose, so the starting frame's should be like it.
+
+    Raises:
+        InputError: no such face or track; the choices are listed.
+    """
+    faces = finder.find(photo)
+    face = choose_face(faces, face_number, photo_path)
+    tracks, frame_count = driving
+    if not 1 <= track_number <= len(tracks):
+        raise InputError(f"{reader.path}: no face track {track_number}; choose --track from {describe_tracks(tracks)}")
+    track = tracks[track_number - 1]
+    driving_crop = track.crop(size, scale=scale)
+    best = None
+    if landmarks is not None:
+        wanted = landmarks(matching_crop(face, track, size, scale=scale).apply(photo))
+        best = _seek(reader, track.start, track.stop, driving_crop.apply, wanted, landmarks, progress)
+    initial_index = track.start if best is None else best.index
+    source_crop = matching_crop(face, track, size, index=initial_index, scale=scale)
+
+    doubts = [f"{photo_path}: {doubt}" for doubt in doubts_about_photo(faces, face, source_crop, photo.shape)]
+    about_driving = doubts_about_driving(tracks, track, driving_crop, frame_count)
+    if landmarks is not None and best is None:
+        about_driving.append("no face could be compared with the photo's, so the motion starts from the first frame")
+    if relative:
+        about_driving += doubts_about_start(face, track.at(initial_index))
+    return Pairing(
+        source_crop.apply(photo),
+        driving_crop.apply,
+        track.start,
+        track.stop,
+        best and best.image,
+        initial_index,
+        source_crop,
+        driving_crop,
+        doubts + [f"{reader.path}: {doubt}" for doubt in about_driving],
+    )
+
+
+def pair_whole(
+    photo: np.ndarray,
+    reader: VideoReader,
+    *,
+    size: int,
+    landmarks: Landmarks | None = None,
+    progress: Progress = silent,
+) -> Pairing:
+    """Both sides as they are, resized to size x size; arguments as for `pair_faces`."""
+
+    def view(image: np.ndarray) -> np.ndarray:
+        return resized(image, size)
+
+    source = view(photo)
+    if landmarks is None:
+        return Pairing(source, view)
+    best = _seek(reader, 0, None, view, landmarks(source), landmarks, progress)
+    if best is None:
+        doubt = f"{reader.path}: no faces to compare with the photo's, so the motion starts from the first frame"
+        return Pairing(source, view, doubts=[doubt])
+    return Pairing(source, view, initial=best.image, initial_index=best.index)
+
+
+def _seek(
+    reader: VideoReader,
+    start: int,
+    stop: int | None,
+    view: Callable[[np.ndarray], np.ndarray],
+    wanted: np.ndarray | None,
+    landmarks: Landmarks,
+    progress: Progress,
+) -> BestFrame | None:
+    """`best_frame` among every 5th frame of a video; its index is the frame's number in the video."""
+    if wanted is None:
+        return None
+    count = reader.frame_count if stop is None else stop - start
+    views = (view(frame.image) for frame in reader.frames(start, stop, BEST_FRAME_EVERY))
+    views = watched(views, "find best frame", count and -(-count // BEST_FRAME_EVERY), progress)
+    best = best_frame(views, wanted, landmarks)
+    return best and best._replace(index=start + BEST_FRAME_EVERY * best.index)
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """(H, W, 3) -> (size, size, 3), stretched where it is not square; unchanged where it has that size."""
+    if image.shape[:2] == (size, size):
+        return image
+    shrinks = max(image.shape[:2]) > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 class BestFrame(NamedTuple):
@@ -45,29 +224,17 @@ def pose_distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.square(normalised(one) - normalised(other)).sum())
 
 
-def upright_landmarks(face: Face) -> np.ndarray:
-    """The face's landmarks (468, 2), turned so that the eyes are level, as in its derotated crop."""
-    return transform(crop_matrix(face.centre_px, 1.0, face.roll_deg, 1), face.landmarks_px)
-
-
-def best_frame(
-    frames: Iterable[np.ndarray], landmarks: np.ndarray, find: Callable[[np.ndarray], np.ndarray | None]
-) -> BestFrame | None:
-    """The frame whose face is nearest to `landmarks` in pose and expression, whatever its place and size.
+def best_frame(frames: Iterable[np.ndarray], wanted: np.ndarray, landmarks: Landmarks) -> BestFrame | None:
+    """The frame whose face is nearest to `wanted` (N, 2) in pose and expression, whatever its place and size.
 
     One pass; only the best frame so far is kept. None where no frame shows a face.
-
-    Args:
-        frames: pictures (H, W, 3) uint8 RGB.
-        landmarks: (N, 2), what to look for.
-        find: gives the landmarks (N, 2) of a picture, or None where it finds no face.
     """
     best = None
     for index, image in enumerate(frames):
-        found = find(image)
+        found = landmarks(image)
         if found is None:
             continue
-        distance = pose_distance(found, landmarks)
+        distance = pose_distance(found, wanted)
         if best is None or distance < best.distance:
             best = BestFrame(index, distance, image)
     return best
