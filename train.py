@@ -17,9 +17,22 @@ class TrainCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "resume_point")
         parser.add_lightning_class_args(WeightsFile, "weights_file")
         parser.add_lightning_class_args(Watch, "watch")
-        parser.set_defaults({"checkpoint.monitor": "val/l1", "checkpoint.save_last": True})
+        parser.set_defaults(
+            {
+                # After each validation: the best and the last.
+                "checkpoint.monitor": "val/l1",
+                "checkpoint.save_last": True,
+                "checkpoint.filename": "best",
+                "checkpoint.enable_version_counter": False,
+                # In between, so that a killed run loses at most this many steps.
+                "resume_point.every_n_train_steps": 500,
+                "resume_point.filename": "resume",
+                "resume_point.enable_version_counter": False,
+            }
+        )
 
 
 def main(args: ArgsType = None) -> TrainCLI:
