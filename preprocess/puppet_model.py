@@ -64,9 +64,9 @@ LANDMARKS: tuple[str, ...] = (
     *_names("brow_right", 5),
     *_names("nose_bridge", 4),  # top to tip (3 = tip)
     *_names("nose_base", 5),  # left wing, ..., 2 = middle, ..., right wing
-    "eye_left_outer", "eye_left_upper_0", "eye_left_upper_1", "eye_left_inner", "eye_left_lower_0", "eye_left_lower_1",
-    "eye_right_inner", "eye_right_upper_0", "eye_right_upper_1", "eye_right_outer", "eye_right_lower_0", "eye_right_lower_1",
-    *_names("lips_outer", 12),  # 0 left corner, 1-5 upper edge to the right, 6 right corner, 7-11 lower edge to the left
+    *(f"eye_left_{part}" for part in ("outer", "upper_0", "upper_1", "inner", "lower_0", "lower_1")),
+    *(f"eye_right_{part}" for part in ("inner", "upper_0", "upper_1", "outer", "lower_0", "lower_1")),
+    *_names("lips_outer", 12),  # 0 left corner, 1-5 upper edge to the right, 6 right corner, 7-11 lower edge, back
     *_names("lips_inner", 8),  # 0 left, 1-3 upper, 4 right, 5-7 lower
     "pupil_left", "pupil_right",
     "forehead_left", "forehead", "forehead_right",
@@ -194,18 +194,22 @@ def random_identity(seed: int) -> Identity:
         chin=u(0.97, 1.06), skin=_colour(skin), lips=_colour(lips), blush=u(0.1, 0.8) * (1 - 0.5 * dark),
         freckles=float(rng.random() < 0.2 and dark < 0.4), hair_style=str(rng.choice(styles)), hair=_colour(hair),
         hair_volume=u(0.0, 1.0), hairline=u(-0.62, -0.51), part=u(-1, 1),
-        eye_x=u(0.31, 0.36), eye_y=u(-0.06, 0.02), eye_width=u(0.155, 0.19), eye_height=u(0.075, 0.105), eye_tilt=u(-0.02, 0.03),
-        iris=_colour(np.asarray(_IRISES[rng.integers(3 if dark > 0.55 else len(_IRISES))]) + rng.normal(0, 5, 3)), iris_size=u(0.078, 0.09),
-        lashes=u(0.4, 0.7) if masculine else u(0.6, 1.0), brow_height=u(0.19, 0.24), brow_thickness=u(0.03, 0.055) * (1.15 if masculine else 0.8),
-        brow_arch=u(0.02, 0.07), brow_colour=_colour(mix(hair, (40, 30, 28), 0.45 if hair.mean() > 90 else 0.15)),
+        eye_x=u(0.31, 0.36), eye_y=u(-0.06, 0.02), eye_width=u(0.155, 0.19), eye_height=u(0.075, 0.105),
+        eye_tilt=u(-0.02, 0.03),
+        iris=_colour(np.asarray(_IRISES[rng.integers(3 if dark > 0.55 else len(_IRISES))]) + rng.normal(0, 5, 3)),
+        iris_size=u(0.078, 0.09), lashes=u(0.4, 0.7) if masculine else u(0.6, 1.0), brow_height=u(0.19, 0.24),
+        brow_thickness=u(0.03, 0.055) * (1.15 if masculine else 0.8), brow_arch=u(0.02, 0.07),
+        brow_colour=_colour(mix(hair, (40, 30, 28), 0.45 if hair.mean() > 90 else 0.15)),
         nose_length=u(0.35, 0.42), nose_width=u(0.105, 0.15), nose_out=u(0.13, 0.2),
         mouth_y=u(0.585, 0.64), mouth_width=u(0.21, 0.265), lip_upper=u(0.03, 0.055), lip_lower=u(0.045, 0.075),
         ear=u(0.85, 1.15), beard=beard, glasses=str(rng.choice(["", "round", "square"], p=[0.78, 0.11, 0.11])),
         glasses_colour=_colour(rng.choice([[30, 28, 30], [92, 58, 36], [150, 40, 44], [40, 56, 96], [170, 140, 84]])),
         earrings=bool(not masculine and rng.random() < 0.45), top=str(rng.choice(TOPS)),
-        top_colour=_hsv(top_hue, u(0.2, 0.75), u(0.3, 0.9)), top_accent=_hsv((top_hue + u(0.3, 0.7)) % 1, u(0.05, 0.5), u(0.6, 0.98)),
+        top_colour=_hsv(top_hue, u(0.2, 0.75), u(0.3, 0.9)),
+        top_accent=_hsv((top_hue + u(0.3, 0.7)) % 1, u(0.05, 0.5), u(0.6, 0.98)),
         shoulders=u(1.45, 1.75), backdrop=str(rng.choice(BACKDROPS)),
-        backdrop_a=_hsv(hue, u(0.08, 0.42), u(0.55, 0.92)), backdrop_b=_hsv((hue + u(-0.12, 0.12)) % 1, u(0.15, 0.5), u(0.3, 0.7)),
+        backdrop_a=_hsv(hue, u(0.08, 0.42), u(0.55, 0.92)),
+        backdrop_b=_hsv((hue + u(-0.12, 0.12)) % 1, u(0.15, 0.5), u(0.3, 0.7)),
         light=tuple(round(float(v), 4) for v in light),
     )  # fmt: skip
 
@@ -463,8 +467,9 @@ def landmarks_of(features: dict[str, np.ndarray]) -> np.ndarray:
         for side in ("left", "right")
     ]
     return np.concatenate([
-        f["jaw"], *(f[f"brow_{side}"][[0, 4, 7, 10, 14]] for side in ("left", "right")), f["nose_bridge"], f["nose_base"], *lids,
-        f["lip_outer_upper"][[0, 3, 5, 7, 9, 11, 14]], f["lip_outer_lower"][[11, 9, 7, 5, 3]],
+        f["jaw"], *(f[f"brow_{side}"][[0, 4, 7, 10, 14]] for side in ("left", "right")),
+        f["nose_bridge"], f["nose_base"], *lids, f["lip_outer_upper"][[0, 3, 5, 7, 9, 11, 14]],
+        f["lip_outer_lower"][[11, 9, 7, 5, 3]],
         f["lip_inner_upper"][[1, 4, 7, 10, 13]], f["lip_inner_lower"][[10, 7, 4]],
         f["pupil_centre_left"], f["pupil_centre_right"], f["forehead"],
     ])  # fmt: skip

@@ -14,7 +14,7 @@ portrait and the clip with sound of the demonstration. Model and coordinates: `p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -22,6 +22,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from tqdm import tqdm
@@ -29,6 +30,7 @@ from tqdm import tqdm
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.manifest import Clip, write_manifest
+from fomm.video import write_image
 from preprocess.puppet_model import (
     LANDMARKS,
     Camera,
@@ -61,6 +63,7 @@ __all__ = [
     "scene_landmarks",
     "split_identities",
     "write_dataset",
+    "write_demo",
     "write_pairs",
 ]
 
@@ -167,7 +170,7 @@ def write_pairs(
     truth share one square, found from A's face boxes by the same rule (scale and offset) as the driving clip's from
     B's. `pairs.csv` has the columns source, driving, truth: clip ids of `manifest.csv`, all of split "test".
 
-    Args and errors as `write_dataset` (give the same `identities`, `seed`, `val` and `test`); needs two test identities.
+    Args and errors as `write_dataset` (give the same `identities`, `seed`, `val`, `test`); needs two test identities.
 
     Returns:
         `output/pairs.csv`.
@@ -176,7 +179,7 @@ def write_pairs(
     held_out = [person for person, split in enumerate(splits) if split == "test"]
     if len(held_out) < 2:
         raise InputError(
-            f"--identities {identities}: leaves {len(held_out)} test identity, pairs need 2; give more or raise test={test}"
+            f"--identities {identities}: leaves {len(held_out)} test identity, pairs need 2; give more identities"
         )
     _check_counts(pairs=(pairs, 1), frames=(frames, 2), size=(size, 16), workers=(workers, 1))
     rows, jobs, table = [], [], ["source,driving,truth"]
@@ -291,3 +294,78 @@ def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, texts
             (part / name).write_text(text, encoding="utf-8")
         write_manifest(part / "manifest.csv", rows)
     return output / "manifest.csv"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The demonstration: nobody of any data set of `write_dataset` with a seed below 9
+
+_PORTRAIT, _SPEAKER, _SPEECH = 900_001, 900_010, 115
+_SAMPLE_RATE = 48_000
+
+
+def write_demo(folder: str | Path) -> tuple[Path, Path]:
+    """Draw what the demonstration animates: a portrait and a driving clip with sound, always the same.
+
+    Returns:
+        `portrait.png`, 960 x 720: a puppet in a landscape, its head tilted by 20 degrees clockwise;
+        `speaker.mp4`, 384 x 384, 4 s at 25 frames per second, H.264 and AAC: another puppet that looks straight ahead
+        at first and then talks; its voice is as loud as its mouth is open.
+    """
+    folder = Path(folder)
+    portrait, clip = folder / "portrait.png", folder / "speaker.mp4"
+    pose = Pose(roll=float(np.deg2rad(20)), smile=0.3)
+    write_image(portrait, draw(random_identity(_PORTRAIT), pose, (960, 720), Camera(-0.45, 0.5, 5.6)).image)
+
+    speaker, motion = random_identity(_SPEAKER), random_motion(_SPEECH, 100, float(FPS), neutral_start=True)
+    camera = framing(speaker, motion, scale=1.45)
+    voice = babble(np.array([pose.mouth for pose in motion]), float(FPS), seed=_SPEECH)
+    with atomic_output(clip) as part:
+        _write_clip(part, draw_clip(speaker, motion, 384, camera), 384, voice)
+    return portrait, clip
+
+
+def babble(mouth: np.ndarray, fps: float, *, seed: int = 0) -> np.ndarray:
+    """A voice without words, mono float32 in -1..1 at 48 kHz, as loud as the mouth (T,) of 0..1 is open.
+
+    A pulse train of wandering pitch, as the sum of its harmonics, each as strong as two resonances (the opening mouth
+    raises the first, as it does in people) let it be, and a hiss where the mouth closes.
+    """
+    rng = np.random.default_rng([seed, 0xAA])
+    samples = round(len(mouth) / fps * _SAMPLE_RATE)
+    time = np.arange(samples) / _SAMPLE_RATE
+
+    def curve(values: np.ndarray) -> np.ndarray:
+        return np.interp(time, (np.arange(len(values)) + 0.5) / len(values) * len(mouth) / fps, values)
+
+    opening = curve(np.asarray(mouth, float))
+    knots = max(int(len(mouth) / fps * 4), 2)
+    pitch = 118 * 2 ** (curve(rng.uniform(-0.2, 0.2, knots)) + 0.08 * opening)
+    phase = 2 * np.pi * np.cumsum(pitch) / _SAMPLE_RATE
+    first, second = 280 + 480 * opening, curve(rng.uniform(900, 2100, knots))
+    sound = np.zeros(samples)
+    for harmonic in range(1, 30):
+        frequency = harmonic * pitch
+        gain = sum(weight / (1 + ((frequency - centre) / width) ** 2) for centre, width, weight in
+                   ((first, 90, 1.0), (second, 140, 0.5), (2700, 250, 0.15)))  # fmt: skip
+        sound += gain / harmonic**0.4 * np.sin(harmonic * phase)
+    hiss = np.diff(rng.standard_normal(samples + 1)) * np.clip(-np.gradient(opening, time) / 12, 0, 1)
+    loud = opening**1.3
+    sound = sound / (np.abs(sound).max() + 1e-9) * loud + 0.03 * hiss * (opening > 0.03)
+    fade = np.minimum(np.minimum(time, time[-1] - time) / 0.02, 1)
+    return (0.7 * sound * fade).astype(np.float32)
+
+
+def _write_clip(path: Path, drawings: Iterable[Drawing], size: int, sound: np.ndarray) -> None:
+    with av.open(str(path), "w") as container:
+        voice = container.add_stream("aac", rate=_SAMPLE_RATE, layout="mono", bit_rate=96_000)
+        picture = container.add_stream("libx264", rate=FPS, pix_fmt="yuv420p", options={"crf": "16", "threads": "1"})
+        picture.width = picture.height = size
+        for drawing in drawings:
+            frame = av.VideoFrame.from_ndarray(drawing.image, format="rgb24")
+            container.mux(picture.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+        container.mux(picture.encode(None))
+        for start in range(0, len(sound), 1024):
+            frame = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = _SAMPLE_RATE, start
+            container.mux(voice.encode(frame))
+        container.mux(voice.encode(None))
