@@ -18,6 +18,7 @@ import json
 import math
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -233,7 +234,8 @@ def initialize(model: nn.Module, source: str | Path, *, progress: bool = True) -
     if not any(name.endswith("conv.weight") for name in loaded):
         raise InputError(f"{path}: no convolution of it fits this model; give the model sizes like the checkpoint's")
     model.load_state_dict({name: state[name] for name in loaded}, strict=False)
-    return InitReport(loaded, [n for n in own if n not in set(loaded)], [n for n in state if n not in set(loaded)])
+    taken = set(loaded)
+    return InitReport(loaded, [name for name in own if name not in taken], [n for n in state if n not in taken])
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
@@ -300,13 +302,11 @@ def export_original(path: str | Path, model: FOMM, *, training: TrainingState | 
         InputError: the file cannot be written.
     """
     training = training or TrainingState()
-    generator = {_DENSE_MOTION + name: tensor for name, tensor in model.dense_motion.state_dict().items()}
-    generator |= model.generator.state_dict()
-    detector = model.detector.state_dict()
+    discriminator = training.discriminator
     checkpoint = {
-        "generator": _plain(generator),
-        "discriminator": training.discriminator and _plain(training.discriminator),
-        "kp_detector": _plain(detector),
+        "generator": _joined({_DENSE_MOTION: model.dense_motion.state_dict(), "": model.generator.state_dict()}),
+        "discriminator": None if discriminator is None else _joined({"": discriminator}),
+        "kp_detector": _joined({"": model.detector.state_dict()}),
         "optimizer_generator": training.optimizer_generator,
         "optimizer_discriminator": training.optimizer_discriminator,
         "optimizer_kp_detector": training.optimizer_kp_detector,
@@ -323,8 +323,15 @@ def export_original(path: str | Path, model: FOMM, *, training: TrainingState | 
             raise OSError(str(error)) from error
 
 
-def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+def _joined(parts: Mapping[str, Mapping[str, Tensor]]) -> OrderedDict[str, Tensor]:
+    """State dicts under prefixes as one, with the versions that old torch looks up before it loads spectral norms."""
+    joined: OrderedDict[str, Tensor] = OrderedDict()
+    joined._metadata = OrderedDict()
+    for prefix, state in parts.items():
+        joined.update((prefix + name, tensor.detach().cpu().contiguous()) for name, tensor in state.items())
+        versions = getattr(state, "_metadata", {})
+        joined._metadata.update(((prefix + module).rstrip("."), version) for module, version in versions.items())
+    return joined
 
 
 # ---- what names and shapes tell -------------------------------------------------------------------------------------
@@ -615,7 +622,7 @@ def _read_weights(path: Path) -> _Contents:
 def _tensors(state: object, what: str) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise InputError(f"{what}: must hold named tensors only; use an unaltered checkpoint")
-    return dict(state)
+    return state
 
 
 def _inside(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

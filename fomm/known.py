@@ -66,7 +66,7 @@ def _released(name: str, category: str, file: str | None = None, **more) -> Know
 
 
 # The release's addresses are those that the original's demonstration notebook downloads from. The md5 is the one that
-# avatarify's README and download script quote; no hash of the others is published.
+# avatarify's README and download script quote, beside the other addresses; no hash of the others is published.
 KNOWN: dict[str, KnownCheckpoint] = {
     known.name: known
     for known in (
@@ -74,7 +74,10 @@ KNOWN: dict[str, KnownCheckpoint] = {
         _released(
             "vox-adv",
             "face",
-            also=("https://openavatarify.s3.amazonaws.com/weights/vox-adv-cpk.pth.tar",),
+            also=(
+                "https://openavatarify.s3-avatarify.com/weights/vox-adv-cpk.pth.tar",
+                "https://openavatarify.s3.amazonaws.com/weights/vox-adv-cpk.pth.tar",
+            ),
             md5="8a45a24037871c045fbb8a6a8aa95ebc",
         ),
         _released("taichi", "body"),
@@ -107,7 +110,7 @@ def resolve(source: str | Path, *, progress: bool = True) -> tuple[Path, KnownCh
     """Turn what `--checkpoint` was given into a file on this machine.
 
     Args:
-        source: a path, or the name of a known checkpoint; a path that exists wins.
+        source: a path, or the name of a known checkpoint; a file that exists wins.
         progress: show a bar while downloading.
 
     Returns: the file, and the known checkpoint if `source` names one; its hash has been checked then.
@@ -117,9 +120,9 @@ def resolve(source: str | Path, *, progress: bool = True) -> tuple[Path, KnownCh
         MissingWeightsError: known, not here, and no address gives it.
     """
     path = Path(source).expanduser()
-    if os.path.exists(path):
-        return path, None
     known = KNOWN.get(str(source))
+    if os.path.isfile(path) or known is None and os.path.exists(path):  # a folder may well be called "puppets"
+        return path, None
     if known is None:
         hint = find_known(path)
         hint = f"; the name of that released file is {hint.name}" if hint else ""

@@ -85,6 +85,7 @@ def exported(name: str, folder: Path) -> Path:
     for network in ("generator", "kp_detector"):
         found = [[k, list(v.shape), str(v.dtype).removeprefix("torch.")] for k, v in raw[network].items()]
         assert found == listed(name, network)
+    assert raw["generator"]._metadata["dense_motion_network.hourglass"] == {"version": 1}
     assert path.read_bytes()[:2] == b"\x80\x02"  # no zip file: torch 1.0 reads it
     return path
 
@@ -289,7 +290,7 @@ def test_parts_that_belong_to_other_networks_are_refused(tmp_path: Path) -> None
 
 
 def test_a_state_dict_as_torch_1_0_saved_it(tmp_path: Path) -> None:
-    """OrderedDicts with metadata, GPU-free; counters of batch norm may be absent."""
+    """OrderedDicts with metadata, on a GPU that is not here; counters of batch norm may be absent."""
     model = small_model()
     states = {"generator": OrderedDict(), "kp_detector": model.detector.state_dict()}
     for prefix, network in (("dense_motion_network.", model.dense_motion), ("", model.generator)):
@@ -299,6 +300,10 @@ def test_a_state_dict_as_torch_1_0_saved_it(tmp_path: Path) -> None:
     states["generator"]._metadata = OrderedDict({"": {"version": 1}})
     path = tmp_path / "old.pth.tar"
     torch.save(states, path, _use_new_zipfile_serialization=False)
+    on_cpu = path.read_bytes()
+    on_gpu = on_cpu.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")  # where pickle notes the device
+    assert on_gpu != on_cpu
+    path.write_bytes(on_gpu)
     same_weights(load_model(path).model, model)
     torch.save(states, path)  # re-saved by a newer torch: a zip file
     same_weights(load_model(path).model, model)
@@ -361,10 +366,12 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     program = """
 import resource, signal, sys
 from fomm.checkpoint import *
-from fomm.model import FOMM, GeneratorConfig, ModelConfig
-model = FOMM.from_config(ModelConfig(generator=GeneratorConfig(num_bottleneck_blocks=0)))
+from fomm.model import *
+small = dict(block_expansion=8, max_features=32)
+networks = DetectorConfig(**small), DenseMotionConfig(**small), GeneratorConfig(**small)
+model = FOMM.from_config(ModelConfig(10, 3, True, *networks))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 for write in save_weights, export_original:
     try:
         write(sys.argv[1], model)
@@ -401,7 +408,7 @@ def test_checkpoint_of_a_training_run(tmp_path: Path) -> None:
         average_decay=0.5,
         category="animal",
     )
-    data = [{"source": torch.rand(3, 32, 32), "driving": torch.rand(3, 32, 32)} for _ in range(4)]
+    frames = torch.utils.data.StackDataset(source=torch.rand(4, 3, 32, 32), driving=torch.rand(4, 3, 32, 32))
     trainer = lightning.Trainer(
         max_steps=2,
         accelerator="cpu",
@@ -411,7 +418,7 @@ def test_checkpoint_of_a_training_run(tmp_path: Path) -> None:
         enable_model_summary=False,
         default_root_dir=tmp_path,
     )
-    pairs = lightning.LightningDataModule.from_datasets(data, batch_size=2)
+    pairs = lightning.LightningDataModule.from_datasets(frames, batch_size=2)
     pairs.size = 32
     trainer.fit(module, datamodule=pairs)
     path = tmp_path / "last.ckpt"
@@ -702,6 +709,8 @@ def test_weights_inside_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     save_weights(path, small_model(), category="face", image_size=64)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (tmp_path / "puppets.json").write_text(json.dumps({"sha256": digest}))
+    (tmp_path / "puppets").mkdir()  # a data set of this name lies around
+    monkeypatch.chdir(tmp_path)
     info = load_model("puppets").info
     assert (info.sha256, info.image_size, info.notes) == (digest, 64, ())
     path.write_bytes(path.read_bytes() + b" ")
@@ -885,3 +894,6 @@ def test_filled_discriminators_survive_the_original_format(tmp_path: Path) -> No
         found = torch.load(path, weights_only=True)["discriminator"]
         assert [[k, list(v.shape)] for k, v in found.items()] == [e[:2] for e in listed(name, "discriminator")]
         assert all(torch.equal(v, found[k]) for k, v in discriminator.state_dict().items())
+        # torch 1.0 demands the version of each spectral norm.
+        norms = [v for v in found._metadata.values() if v.get("spectral_norm") == {"weight.version": 1}]
+        assert len(norms) == (5 if golden_discriminator_config(name).spectral_norm else 0)
