@@ -191,7 +191,7 @@ def _checked(path: Path, known: KnownCheckpoint) -> Path:
         inspect(path)
         raise InputError(
             f"{path}: md5 {found}, that of the released {known.name} is {known.md5}; this is another or an incomplete "
-            "file: delete it and run again to download it (to use it nevertheless, give its path under another name)"
+            "file: delete it and run again to download it (to use it nevertheless, give its path)"
         )
     return path
 
