@@ -179,7 +179,7 @@ def fetch(known: KnownCheckpoint, folder: Path | None = None, *, progress: bool 
         return path
     md5 = f"its md5 must be {known.md5}" if known.md5 else "its hash is not known"
     tries = "; ".join(tried) or "no address of it is known"
-    action = f"download it from {' or '.join(known.mirrors)}" if known.mirrors else "find it"
+    action = "download it from one of these" if known.mirrors else "find it"
     raise MissingWeightsError(
         f"{known.name}: {known.file} is not on this machine and could not be fetched ({tries}); "
         f"{action}, and save it, not unpacked, as {path.absolute()} ({md5})"
