@@ -252,6 +252,8 @@ def _cap(identity: Identity) -> _Cap | None:
         edge = edge + 0.028 * np.interp(position * 0.3, np.arange(400), grain[3])
     soft = 0.06 if i.hair_style == "buzz" else 0.022
     cover = _step(edge - y, -soft, soft) * (0.82 if i.hair_style == "buzz" else 1.0)
+    # under the chin the ellipsoid's rim would show as a thread across the neck
+    cover = cover * (1 - _step(y, 0.55, 0.75) * (1 - _step(np.abs(X) * axes[0], 0.36, 0.5)))
     # hair lies thicker away from its edge: a little darker just at the hairline, then lighter
     depth = 0.80 + 0.20 * _step(edge - y, 0.0, 0.16)
     colour = (
