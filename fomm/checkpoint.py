@@ -602,7 +602,7 @@ def _read_training(content: dict[str, Any], path: Path) -> _Contents:
     state = _inside(everything, "average." if averaged else "model.")
     if not state:
         raise InputError(f"{path}: a checkpoint of another project (tensors {_some(everything)}); give one of fomm's")
-    told = content.get("hyper_parameters")
+    told = content.get("fomm")
     metadata = dict(told) if isinstance(told, dict) else {}
     metadata["model"] = content.get("model_config")
     training = TrainingState(discriminator=_inside(everything, "discriminator.") or None, epoch=content.get("epoch"))

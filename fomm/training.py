@@ -334,7 +334,7 @@ class Training(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add what `fomm.checkpoint` needs to load the model from a run's own checkpoint."""
         checkpoint["model_config"] = asdict(self.model.config)
-        checkpoint["hyper_parameters"] = {"category": self.category, "image_size": self.trainer.datamodule.size}
+        checkpoint["fomm"] = {"category": self.category, "image_size": self.trainer.datamodule.size}
 
 
 class _frozen:
