@@ -42,6 +42,8 @@ MOUTH = (61, 291)
 BOX_SCALE = 1.06
 BOX_SHIFT_Y = -0.03
 
+PITCH_AT_REST_DEG = -8.0  # mean slope of that line over frontal photos and clips; on puppets -10
+
 _MESH_INPUT = 320  # side of the picture that the mesh sees; its own network reads 192 of it
 _MESH_CONTEXT = (2.2, 1.6)  # crop side in detector boxes; the tighter one where a neighbour's face was meshed
 _DETECT_SIDE = 512  # the detectors read 128 and 192 pixels and alias: larger pictures are first shrunk to this
@@ -135,13 +137,13 @@ def head_angles(upright_xyz: np.ndarray) -> tuple[float, float]:
     """Yaw and pitch in degrees from mesh landmarks (468, 3) of a face without roll (z as x, positive = away).
 
     Yaw is the slope in depth of the lines between the outer eye corners and between the mouth corners; pitch that of
-    the line from forehead to chin, which is upright in the mesh's canonical face. The mesh's depth is a guess from
-    one picture: good for "turned away or not", not for measuring.
+    the line from forehead to chin, less what it is in a face that looks straight ahead. The mesh's depth is a guess
+    from one picture: good for "turned away or not", not for measuring.
     """
     across = upright_xyz[[RIGHT_EYE[0], MOUTH[1]]].sum(0) - upright_xyz[[LEFT_EYE[0], MOUTH[0]]].sum(0)
     down = upright_xyz[CHIN] - upright_xyz[FOREHEAD]
     yaw = np.degrees(np.arctan2(across[2], across[0]))
-    pitch = np.degrees(np.arctan2(-down[2], down[1]))
+    pitch = np.degrees(np.arctan2(-down[2], down[1])) - PITCH_AT_REST_DEG
     return float(yaw), float(pitch)
 
 
@@ -149,7 +151,8 @@ class FaceFinder:
     """Finds faces with MediaPipe; a context manager.
 
     `model` chooses the detector: `short` (faces near the camera), `full` (also small ones) or `both`; each misses
-    some faces that the other finds. `confidence` (0..1) is the least detector score.
+    some faces that the other finds. `confidence` (0.5..1) is the least detector score; mediapipe 0.10.21 ignores its
+    own option for it and always leaves out what scores below 0.5.
 
     Raises:
         InputError: unknown `model`, `confidence` out of range, or no mediapipe with the Solutions API.
@@ -158,18 +161,16 @@ class FaceFinder:
     def __init__(self, *, model: str = "both", confidence: float = 0.5) -> None:
         if model not in MODELS:
             raise InputError(f"face model {model!r} is unknown; choose from {', '.join(MODELS)}")
-        if not 0.0 <= confidence <= 1.0:
-            raise InputError(f"face confidence {confidence} is out of range; give a number from 0 to 1")
+        if not 0.5 <= confidence <= 1.0:
+            raise InputError(f"face confidence {confidence} is out of range; give a number from 0.5 to 1")
         self.model, self.confidence = model, confidence
         self._owner = (os.getpid(), threading.get_ident())
         self._heard: set[int] = set()  # models past their first result, which no longer write to stderr
         solutions = _solutions()
         with _quiet():
             self._detectors = [
-                solutions.face_detection.FaceDetection(
-                    model_selection=("short", "full").index(name), min_detection_confidence=confidence
-                )
-                for name in ("short", "full")
+                solutions.face_detection.FaceDetection(model_selection=selection)
+                for selection, name in enumerate(("short", "full"))
                 if model in (name, "both")
             ]
             self._mesher = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
@@ -226,6 +227,8 @@ class FaceFinder:
         height, width = view.shape[:2]
         for detector in self._detectors:
             for detection in self._process(detector, view).detections or ():
+                if detection.score[0] < self.confidence:
+                    continue
                 box = detection.location_data.relative_bounding_box
                 eyes = detection.location_data.relative_keypoints[:2]
                 corners = [(box.xmin, box.ymin), (box.xmin + box.width, box.ymin + box.height)]

@@ -1,0 +1,293 @@
+"""Faces on real photos, turned, shrunk, mirrored and spoilt. What a rotation or a mirror must do is known exactly."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fomm.errors import InputError
+from fomm.video import read_image
+from preprocess.crop import Crop, crop_matrix, face_crop, transform
+from preprocess.faces import (
+    NUM_LANDMARKS,
+    Face,
+    FaceFinder,
+    box_iou,
+    choose_face,
+    describe_faces,
+    framing_box,
+    head_angles,
+    line_angle,
+)
+from preprocess.puppets import draw, framing, random_identity, random_motion
+
+PHOTOS = [
+    "photo_frontal.png",
+    "photo_tilted.jpg",
+    "photo_small_face.jpg",
+    "photo_two_faces.jpg",
+    "photo_glasses.jpg",
+    "painting.jpg",
+]
+
+
+@pytest.fixture(scope="module")
+def finder() -> Iterator[FaceFinder]:
+    with FaceFinder() as finder:
+        yield finder
+
+
+@pytest.fixture(scope="module")
+def found(media: Path, finder: FaceFinder) -> dict[str, tuple[np.ndarray, list[Face]]]:
+    """Every photo with its faces as it is."""
+    photos = {name: read_image(media / name) for name in PHOTOS}
+    return {name: (photo, finder.find(photo)) for name, photo in photos.items()}
+
+
+def turned(photo: np.ndarray, roll_deg: float, border: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The photo turned clockwise without losing a corner, and the matrix that leads there."""
+    height, width = photo.shape[:2]
+    angle = np.radians(roll_deg)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    new_w, new_h = np.ceil(np.abs(turn) @ (width, height)).astype(int)
+    shift = np.array([new_w - 1, new_h - 1]) / 2 - turn @ (np.array([width - 1, height - 1]) / 2)
+    matrix = np.column_stack([turn, shift])
+    return cv2.warpAffine(photo, matrix, (int(new_w), int(new_h)), borderValue=(border,) * 3), matrix
+
+
+def angle_between(one_deg: float, other_deg: float) -> float:
+    return abs((one_deg - other_deg + 180) % 360 - 180)
+
+
+def at(faces: list[Face], point: np.ndarray, side: float) -> list[Face]:
+    return [face for face in faces if np.linalg.norm(face.centre_px - point) < 0.4 * side]
+
+
+def test_line_angle() -> None:
+    assert line_angle((0, 0), (1, 0)) == 0
+    assert line_angle((0, 0), (1, 1)) == pytest.approx(45)  # clockwise on the screen: y points down
+    assert line_angle((0, 0), (-1, 0)) == pytest.approx(180)
+
+
+def test_framing_box() -> None:
+    box = framing_box(np.array([[100.0, 200.0], [200.0, 400.0]]))
+    assert box == pytest.approx((97, 188, 203, 400))  # 1.06 x 100 and 200, moved up by 3 % of 200
+
+
+def test_box_iou() -> None:
+    assert box_iou((0, 0, 2, 2), (0, 0, 2, 2)) == 1
+    assert box_iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
+    assert box_iou((0, 0, 1, 1), (2, 2, 3, 3)) == box_iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0
+
+
+def test_head_angles_of_a_turned_board() -> None:
+    """Landmarks on a flat board turned about the vertical axis."""
+    flat = np.random.default_rng(0).normal(size=(NUM_LANDMARKS, 2))
+    flat[[33, 263, 61, 291, 10, 152]] = [[-1, 0], [1, 0], [-0.5, 1], [0.5, 1], [0, -1.5], [0, 1.5]]
+    angle = np.radians(20)  # the board's right side away: it looks to the screen's right
+    board = np.column_stack([flat[:, 0] * np.cos(angle), flat[:, 1], flat[:, 0] * np.sin(angle)])
+    assert head_angles(board)[0] == pytest.approx(20)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_photos(found: dict[str, tuple[np.ndarray, list[Face]]], name: str) -> None:
+    """Count, roll and size as the photos' description has them (its size: another detector's box, so roughly)."""
+    photo, faces = found[name]
+    rolls, sizes = {
+        "photo_frontal.png": ([3], [100]),
+        "photo_tilted.jpg": ([-20], [200]),
+        "photo_small_face.jpg": ([3], [138]),
+        "photo_two_faces.jpg": ([1, 3], [147, 118]),
+        "photo_glasses.jpg": ([3], [247]),
+        "painting.jpg": ([-1], [220]),
+    }[name]
+    assert len(faces) == len(rolls)
+    for face, roll, size in zip(faces, rolls, sizes, strict=True):
+        assert face.roll_deg == pytest.approx(roll, abs=2.5)
+        assert 1.0 < face.side_px / size < 1.25
+        left, top, right, bottom = face.box_xyxy_px
+        assert ((face.landmarks_px >= (left, top)) & (face.landmarks_px <= (right, bottom + 0.01 * size))).all()
+        assert face.landmarks_px.shape == (NUM_LANDMARKS, 2) and np.isfinite(face.landmarks_px).all()
+        assert face.eye_left_px[0] < face.nose_px[0] < face.eye_right_px[0]
+        assert abs(face.yaw_deg) < 25 and abs(face.pitch_deg) < 20 and 0.5 < face.score <= 1
+    if len(faces) == 2:
+        assert faces[0].centre_px[0] > photo.shape[1] / 2 > faces[1].centre_px[0]  # the larger one is on the right
+
+
+def test_no_face(media: Path, finder: FaceFinder) -> None:
+    path = media / "photo_no_face.jpg"
+    faces = finder.find(read_image(path))
+    assert faces == [] and finder.landmarks(read_image(path)) is None
+    with pytest.raises(InputError, match=r"photo_no_face.jpg: no face found: tried .*--crop false"):
+        choose_face(faces, None, path)
+
+
+@pytest.mark.parametrize("roll_deg", [-60, -40, -20, 20, 40, 60])
+def test_turned_photos(
+    found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int
+) -> None:
+    """The roll follows the turn within 2 degrees, and the landmarks follow the matrix."""
+    for name, (photo, faces) in found.items():
+        image, matrix = turned(photo, roll_deg, border=200 if roll_deg % 40 else 0)
+        again = finder.find(image)
+        assert len(again) == len(faces), name
+        for face in faces:
+            (match,) = at(again, transform(matrix, face.centre_px[None])[0], face.side_px)
+            assert angle_between(match.roll_deg, face.roll_deg + roll_deg) < 2, name
+            assert match.side_px == pytest.approx(face.side_px, rel=0.06)
+            error = np.abs(match.landmarks_px - transform(matrix, face.landmarks_px)).mean()
+            assert error < 0.01 * face.side_px, name
+
+
+@pytest.mark.parametrize("roll_deg", [90, 180, 270])
+def test_quarter_turns(
+    found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int
+) -> None:
+    for name in ("photo_frontal.png", "photo_tilted.jpg", "photo_glasses.jpg"):
+        photo, (face,) = found[name]
+        (match,) = finder.find(np.rot90(photo, -roll_deg // 90))
+        assert angle_between(match.roll_deg, face.roll_deg + roll_deg) < 2
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_small_faces(
+    found: dict[str, tuple[np.ndarray, list[Face]]], media: Path, finder: FaceFinder, name: str
+) -> None:
+    """A face of 5 % of the long side, somewhere in a busy and in a plain picture."""
+    photo, (face, *_) = found[name]
+    size = round(2.2 * 0.05 * 1600)
+    patch = Crop(crop_matrix(face.centre_px, 2.2 * face.side_px, face.roll_deg, size), size).apply(photo)
+    busy = cv2.resize(read_image(media / "photo_no_face.jpg"), (1600, 1067))
+    for background, (x, y) in ((busy, (200, 700)), (np.full((1067, 1600, 3), 180, np.uint8), (1234, 321))):
+        image = background.copy()
+        image[y : y + size, x : x + size] = patch
+        (match,) = finder.find(image)
+        assert np.linalg.norm(match.centre_px - (x + size / 2, y + size / 2)) < 10
+        assert match.side_px == pytest.approx(80, rel=0.1) and abs(match.roll_deg) < 2
+
+
+def test_resizing_and_mirroring(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
+    photo, (face,) = found["photo_tilted.jpg"]
+    (large,) = finder.find(cv2.resize(photo, None, fx=6, fy=6, interpolation=cv2.INTER_LINEAR))
+    assert np.abs((large.landmarks_px + 0.5) / 6 - 0.5 - face.landmarks_px).mean() < 0.01 * face.side_px
+    (mirrored,) = finder.find(photo[:, ::-1])
+    assert mirrored.roll_deg == pytest.approx(-face.roll_deg, abs=2)
+    assert mirrored.yaw_deg == pytest.approx(-face.yaw_deg, abs=6)
+    assert mirrored.pitch_deg == pytest.approx(face.pitch_deg, abs=6)
+
+
+def test_face_crop_is_upright(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
+    photo, (face,) = found["photo_tilted.jpg"]
+    crop = face_crop(face, 256, scale=1.5)
+    (again,) = finder.find(crop.apply(photo))
+    assert abs(again.roll_deg) < 1
+    assert again.side_px == pytest.approx(256 / 1.5, rel=0.04)
+    assert again.centre_px == pytest.approx([127.5, 127.5], abs=4)
+    kept = face_crop(face, 256, derotate=False)
+    assert kept.roll_deg == 0 and kept.centre_px == pytest.approx(crop.centre_px)
+
+
+def test_pasted_real_faces(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
+    """An altered face is really there: its mouth is found where it was moved to, and the photo around is untouched."""
+    for name, (photo, (face, *_)) in found.items():
+        crop = face_crop(face, 256)
+        original = crop.apply(photo)
+        assert np.array_equal(crop.paste(photo, original), photo)
+        y, x = np.mgrid[:256, :256].astype(np.float32)
+        low = np.exp(-(((x - 128) / 60) ** 2 + ((y - 160) / 50) ** 2)).astype(np.float32)
+        altered = cv2.remap(original, x, y - 12 * low, cv2.INTER_CUBIC)  # mouth and chin move down
+        pasted = crop.paste(photo, altered)
+        assert pasted.shape == photo.shape
+        before, after = (finder.landmarks(crop.apply(image)) for image in (photo, pasted))
+        in_altered = finder.landmarks(altered)
+        assert before is not None and after is not None and in_altered is not None
+        assert (after - before)[13, 1] > 5, name  # upper lip
+        assert np.abs(after - in_altered).mean() < 1.5, name
+
+
+def test_choose_face(found: dict[str, tuple[np.ndarray, list[Face]]]) -> None:
+    _, faces = found["photo_two_faces.jpg"]
+    assert choose_face(faces, None, "p.jpg") is choose_face(faces, 1, "p.jpg") is faces[0]
+    assert choose_face(faces, 2, "p.jpg") is faces[1]
+    assert describe_faces(faces).startswith("1: box 7") and "; 2: box 2" in describe_faces(faces)
+    for number in (0, 3, -1):
+        with pytest.raises(InputError, match=rf"p.jpg: no face {number}; choose --face from 1: box .*; 2: box "):
+            choose_face(faces, number, "p.jpg")
+
+
+@pytest.mark.parametrize("model", ["short", "full"])
+def test_one_detector(found: dict[str, tuple[np.ndarray, list[Face]]], model: str) -> None:
+    photo, (face,) = found["photo_frontal.png"]
+    with FaceFinder(model=model, confidence=0.6) as finder:
+        (match,) = finder.find(photo)
+        assert np.abs(match.landmarks_px - face.landmarks_px).mean() < 2
+    with FaceFinder(model=model, confidence=1.0) as finder:
+        assert finder.find(photo) == []
+
+
+def test_bad_options() -> None:
+    with pytest.raises(InputError, match="'long'.*both, short, full"):
+        FaceFinder(model="long")
+    with pytest.raises(InputError, match="1.5.*from 0.5 to 1"):
+        FaceFinder(confidence=1.5)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (1, 1), (11, 500), (10, 20000), (20000, 12), (64, 64), (0, 5), (5, 0)])
+def test_pictures_without_room_for_a_face(finder: FaceFinder, shape: tuple[int, int]) -> None:
+    assert finder.find(np.zeros((*shape, 3), np.uint8)) == []
+
+
+def test_wrong_arrays(finder: FaceFinder) -> None:
+    for image in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32)):
+        with pytest.raises(ValueError, match="uint8 RGB"):
+            finder.find(image)
+
+
+def test_another_thread_is_refused(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
+    photo, faces = found["photo_frontal.png"]
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            finder.find(photo)
+        except RuntimeError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "thread and process" in str(caught[0])
+    assert len(finder.find(photo)) == len(faces)  # and the finder still works
+
+
+def test_silent_and_closed_twice(
+    found: dict[str, tuple[np.ndarray, list[Face]]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    photo, _ = found["photo_frontal.png"]
+    open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with FaceFinder() as finder:
+        assert finder.find(photo)
+    finder.close()
+    assert capfd.readouterr().err == ""
+    if open_files:
+        assert len(os.listdir("/proc/self/fd")) <= open_files
+
+
+def test_puppets_are_found(finder: FaceFinder) -> None:
+    """Drawn heads go through the same pipeline; their roll and yaw are known."""
+    yaws = []
+    for seed in range(6):
+        who, motion = random_identity(seed), random_motion(seed + 500, 30)
+        drawing = draw(who, motion[29], 256, framing(who, motion))
+        faces = finder.find(drawing.image)
+        assert faces, seed
+        assert faces[0].roll_deg == pytest.approx(np.degrees(motion[29].roll), abs=5)
+        assert box_iou(faces[0].box_xyxy_px, drawing.face_box_xyxy_px) > 0.6
+        yaws.append((np.degrees(motion[29].yaw), faces[0].yaw_deg))
+    assert np.corrcoef(np.array(yaws).T)[0, 1] > 0.9
