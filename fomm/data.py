@@ -248,8 +248,8 @@ class HeldOutPairs(Dataset):
         return {"source": source, "driving": driving}
 
 
-class EpochBatches(Sampler):
-    """Shuffled batches of (epoch, position) for one of `world` processes, from any place in the epoch.
+class EpochOrder(Sampler):
+    """A fresh order of (epoch, position) for each epoch, dealt out to `world` processes.
 
     The processes share one global order: process r takes the r-th piece of each global batch, so `world` processes of
     batch n see together what one process of batch `world * n` sees. The last incomplete batch is dropped.
@@ -265,14 +265,15 @@ class EpochBatches(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.positions // (self.batch_size * self.world)
+        return self.positions // (self.batch_size * self.world) * self.batch_size
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.positions)
-        start = self.resumed[1] if self.epoch == self.resumed[0] else 0
-        for batch in range(start, len(self)):
+        done = self.resumed[1] if self.epoch == self.resumed[0] else 0
+        for batch in range(done, len(self) // self.batch_size):
             first = (batch * self.world + self.rank) * self.batch_size
-            yield [(self.epoch, int(position)) for position in order[first : first + self.batch_size]]
+            for position in order[first : first + self.batch_size]:
+                yield self.epoch, int(position)
 
 
 class ClipData(L.LightningDataModule):
@@ -350,7 +351,7 @@ class ClipData(L.LightningDataModule):
                     store.read(clip, [0])
 
     def train_dataloader(self) -> DataLoader:
-        batches = EpochBatches(
+        order = EpochOrder(
             len(self.train_pairs) * self.repeats,
             self.batch_size,
             seed=self.seed,
@@ -358,10 +359,12 @@ class ClipData(L.LightningDataModule):
             world=self._world,
         )
         # Workers start before Lightning tells the epoch.
-        batches.set_epoch(self.trainer.current_epoch if self.trainer else 0)
-        batches.resumed = (batches.epoch, self._batches_done)
+        order.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        order.resumed = (order.epoch, self._batches_done)
         self._batches_done = 0
-        return DataLoader(self.train_pairs, batch_sampler=batches, **self._loader_options)
+        return DataLoader(
+            self.train_pairs, batch_size=self.batch_size, sampler=order, drop_last=True, **self._loader_options
+        )
 
     def val_dataloader(self) -> DataLoader:
         mine = range(self._rank, len(self.held_out_pairs), self._world)
