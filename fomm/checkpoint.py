@@ -299,8 +299,10 @@ def export_original(path: str | Path, model: FOMM, *, training: TrainingState | 
         epoch: the last finished one, from 0, where `training` has none; the original's loader insists on a number.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or the original has no such model.
     """
+    if model.config.generator.blend_source:
+        raise InputError(f"{path}: the original's generator cannot blend the source in; only models without can go there")
     training = training or TrainingState()
     discriminator = training.discriminator
     checkpoint = {
@@ -351,7 +353,7 @@ def infer_config(shapes: Shapes) -> ModelConfig:
     tensor is missing has its default too, so that the comparison that follows names all that is wrong.
     """
     keypoints = _size(shapes, "detector.kp.weight", 0, ModelConfig.num_keypoints)
-    channels = _size(shapes, "generator.final.weight", 0, ModelConfig.image_channels)
+    channels = _size(shapes, "generator.first.conv.weight", 1, ModelConfig.image_channels)
     jacobian_maps = _size(shapes, "detector.jacobian.weight", 0, 0) // 4
     width = _size(shapes, "generator.first.conv.weight", 0, GeneratorConfig.block_expansion)
     down_blocks = _count(shapes, "generator.down_blocks.")
@@ -377,6 +379,7 @@ def infer_config(shapes: Shapes) -> ModelConfig:
             max_features=_max_features(widths, width, GeneratorConfig.max_features),
             num_down_blocks=down_blocks,
             num_bottleneck_blocks=_count(shapes, "generator.bottleneck.r"),
+            blend_source=_size(shapes, "generator.final.weight", 0, channels) == channels + 1,
         ),
     )
 

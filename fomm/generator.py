@@ -16,11 +16,16 @@ class Generator(nn.Module):
 
     Encoding does not depend on the motion, so a source is encoded once and decoded for every driving frame.
 
+    With `blend_source`, a matte predicted beside the colours lets the warped source itself show through: detail that
+    a small network cannot carry stays sharp. The idea is that of the authors' later generator (arXiv 2104.11280,
+    which blends by the occlusion map); the released models of this paper have none.
+
     Args:
         image_channels: C.
         block_expansion, max_features: channels of the first and the widest level.
         num_down_blocks: halvings between picture and features.
         num_bottleneck_blocks: residual blocks at the coarsest level.
+        blend_source: predict a matte and blend the warped source in.
         align_corners: convention of the warp (`fomm.geometry.warp`).
     """
 
@@ -32,6 +37,7 @@ class Generator(nn.Module):
         max_features: int,
         num_down_blocks: int,
         num_bottleneck_blocks: int,
+        blend_source: bool,
         align_corners: bool,
     ):
         super().__init__()
@@ -42,7 +48,8 @@ class Generator(nn.Module):
         self.bottleneck = nn.Sequential()
         for index in range(num_bottleneck_blocks):
             self.bottleneck.add_module(f"r{index}", ResBlock(widths[-1]))
-        self.final = nn.Conv2d(widths[0], image_channels, kernel_size=7, padding=3)
+        self.final = nn.Conv2d(widths[0], image_channels + blend_source, kernel_size=7, padding=3)
+        self.blend_source = blend_source
         self.align_corners = align_corners
 
     def encode(self, source: Tensor) -> Tensor:
@@ -52,13 +59,17 @@ class Generator(nn.Module):
             x = block(x)
         return x
 
-    def decode(self, features: Tensor, motion: Motion) -> Tensor:
-        """Features (B, F, h, w) and the motion -> frame (B, C, H, W) in [0, 1]."""
+    def decode(self, features: Tensor, motion: Motion, source: Tensor) -> Tensor:
+        """Features (B, F, h, w) of the source (B, C, H, W), and the motion -> frame (B, C, H, W) in [0, 1]."""
         x = self.move(features, motion)
         x = self.bottleneck(x)
         for block in self.up_blocks:
             x = block(x)
-        return torch.sigmoid(at_least_float32(self.final(x)))
+        x = torch.sigmoid(at_least_float32(self.final(x)))
+        if not self.blend_source:
+            return x
+        colours, matte = x[:, :-1], x[:, -1:]
+        return matte * self.deform(source, motion.deformation) + (1 - matte) * colours
 
     def move(self, features: Tensor, motion: Motion) -> Tensor:
         """Warp the features (B, F, h, w) and dim what is occluded (Eq. 9), whatever the motion's own resolution."""

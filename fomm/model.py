@@ -65,12 +65,14 @@ class GeneratorConfig:
         max_features: channels at most.
         num_down_blocks: halvings between picture and features.
         num_bottleneck_blocks: residual blocks at the coarsest level.
+        blend_source: predict a matte and let the warped source show through (small models; no released one).
     """
 
     block_expansion: int = 64
     max_features: int = 512
     num_down_blocks: int = 2
     num_bottleneck_blocks: int = 6
+    blend_source: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class FOMM(nn.Module):
                 Keypoints(*(x.expand(count, *x.shape[1:]) for x in source.keypoints)),
             )
         motion = self.dense_motion(source.small, source.keypoints, driving)
-        prediction = self.generator.decode(source.features, motion)
+        prediction = self.generator.decode(source.features, motion, source.image)
         return Output(prediction, motion, source.keypoints, driving)
 
     def deformed(self, source: Tensor, motion: Motion) -> Tensor:

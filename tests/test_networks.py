@@ -16,7 +16,7 @@ from fomm.blocks import AntiAliasDownsample
 from fomm.dense_motion import heatmap_difference, sparse_motions, warp_each
 from fomm.discriminator import MultiScaleDiscriminator
 from fomm.geometry import Keypoints, coordinate_grid, gaussian_heatmaps, warp
-from fomm.model import FOMM, DetectorConfig, DiscriminatorConfig, ModelConfig
+from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, DiscriminatorConfig, GeneratorConfig, ModelConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = json.loads((GOLDEN / "configs.json").read_text())
@@ -171,3 +171,25 @@ def test_identity_warp_returns_the_picture() -> None:
     grid = coordinate_grid(9, 13, dtype=torch.float32, device="cpu")[None]
     close(warp(image, grid, align_corners=True), image.numpy(), 1e-5)
     assert (warp(image, grid, align_corners=False) - image).abs().max() > 0.01
+
+
+def test_the_matte_blends_the_warped_source_with_the_colours() -> None:
+    small = {"block_expansion": 4, "max_features": 8}
+    config = ModelConfig(
+        num_keypoints=3,
+        detector=DetectorConfig(**small, num_blocks=2),
+        dense_motion=DenseMotionConfig(**small, num_blocks=2),
+        generator=GeneratorConfig(**small, num_bottleneck_blocks=1, blend_source=True),
+    )
+    torch.manual_seed(0)
+    model = FOMM.from_config(config).eval()
+    source, driving = torch.rand(2, 1, 3, 32, 32)
+    with torch.inference_mode():
+        model.generator.final.weight.zero_()  # every colour is sigmoid(0) = 0.5
+        model.generator.final.bias.zero_()
+        for logit in (50.0, 0.0, -50.0):
+            model.generator.final.bias[-1] = logit
+            share = torch.sigmoid(torch.tensor(logit)).item()
+            out = model(source, driving)
+            expected = share * model.deformed(source, out.motion) + (1 - share) * 0.5
+            close(out.prediction, expected.numpy(), 1e-6)
