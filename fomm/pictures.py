@@ -1,0 +1,203 @@
+"""Single pictures, and folders of them, to and from files.
+
+A picture is (H, W, 3) uint8 RGB, upright: EXIF orientation is applied, transparency is composited on white.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin
+
+from fomm.errors import InputError
+from fomm.files import atomic_output
+
+# IPTC NewsCodes for "made by a trained model" (all of the picture, or part of it pasted into a photo). Pass one of
+# the two addresses as metadata {DIGITAL_SOURCE_TYPE: ...} to a writer.
+DIGITAL_SOURCE_TYPE = "DigitalSourceType"
+SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+SYNTHETIC_COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
+_PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a second picture in the others is a page or a preview
+TIMES_NAME = "times.txt"  # in a folder of frames: one time in seconds per line
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read one picture as it is meant to be seen.
+
+    EXIF orientation is applied, transparency is composited on white, grey, palette, CMYK and 16-bit pictures become
+    8-bit RGB. Of an animation the first frame is returned.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: the file is missing, empty, broken or not a picture.
+    """
+    path = local_file(path)
+    with opened_picture(path) as picture:
+        return pillow_to_rgb(picture)
+
+
+def write_image(path: str | Path, image: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
+    """Write one picture, whole or not at all.
+
+    Args:
+        path: ends in .png (lossless) or .jpg / .jpeg (quality 95, full chroma).
+        image: (H, W, 3) uint8 RGB.
+        metadata: `DigitalSourceType`, `title` and `comment` go into an XMP packet (Iptc4xmpExt, dc:title,
+            dc:description); a PNG also holds every entry as text.
+
+    Raises:
+        InputError: another suffix, or the place cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"{path}: pictures are written as .png or .jpg; choose such a name")
+    check_image(image)
+    with atomic_output(path) as part:
+        save_picture(part, image, metadata or {})
+
+
+def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> None:
+    picture = Image.fromarray(image)
+    packet = xmp_packet(metadata)
+    if path.suffix.lower() == ".png":
+        texts = PngImagePlugin.PngInfo()
+        for key, value in metadata.items():
+            texts.add_itxt(key, value)
+        if metadata:
+            texts.add_itxt("XML:com.adobe.xmp", packet.decode())
+        picture.save(path, format="PNG", pnginfo=texts, compress_level=4)
+    else:
+        picture.save(
+            path,
+            format="JPEG",
+            quality=95,
+            subsampling=0,
+            xmp=packet if metadata else b"",
+            comment=metadata.get("comment", ""),
+        )
+
+
+@contextmanager
+def opened_picture(path: Path) -> Iterator[Image.Image]:
+    """Pillow's picture, its errors turned into one `InputError`."""
+    try:
+        with Image.open(path, formats=_PILLOW_FORMATS) as picture:
+            yield picture
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: the picture is too large ({error}); make it smaller") from error
+    except Image.UnidentifiedImageError as error:
+        raise InputError(f"{path}: is not a picture ({looks_like(path)}); use a PNG or JPEG file") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: the picture cannot be read ({error}); get a whole copy of it") from error
+
+
+def is_picture(path: Path) -> bool:
+    with suppress(Image.UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        with Image.open(path, formats=_PILLOW_FORMATS):
+            return True
+    return False
+
+
+def pillow_to_rgb(picture: Image.Image) -> np.ndarray:
+    """The current frame of a Pillow picture as (H, W, 3) uint8 RGB, upright, on white."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):  # Pillow would clip these at 255
+        values = np.asarray(upright, np.float64)
+        top = 65535.0 if upright.mode != "F" else max(float(np.nanmax(values)), 1.0)
+        grey = np.clip(np.nan_to_num(values) * (255 / top), 0, 255).round().astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if upright.has_transparency_data:
+        return on_white(np.asarray(upright.convert("RGBA")))
+    return np.array(upright.convert("RGB"))
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 with straight alpha -> (H, W, 3) uint8 over white."""
+    alpha = rgba[..., 3:].astype(np.uint32)
+    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def xmp_packet(metadata: Mapping[str, str]) -> bytes:
+    """XMP packet with the fields that readers of pictures and videos know."""
+
+    def text(tag: str, key: str) -> str:
+        if key not in metadata:
+            return ""
+        return f'<{tag}><rdf:Alt><rdf:li xml:lang="x-default">{escape(metadata[key])}</rdf:li></rdf:Alt></{tag}>'
+
+    source_type = metadata.get(DIGITAL_SOURCE_TYPE, "")
+    tag = "Iptc4xmpExt:DigitalSourceType"
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
+        + (f"<{tag}>{escape(source_type)}</{tag}>" if source_type else "")
+        + text("dc:title", "title")
+        + text("dc:description", "comment")
+        + '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+    ).encode()
+
+
+def frame_files(folder: str | Path) -> list[Path]:
+    """Pictures in a folder in natural order (frame2 before frame10); hidden files are left out.
+
+    Raises:
+        InputError: there are none.
+    """
+    files = [
+        file
+        for file in Path(folder).iterdir()
+        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+    ]
+    if not files:
+        raise InputError(f"{folder}: holds no pictures (.png, .jpg, ...); give a folder of frames or a video file")
+
+    def natural(file: Path) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name.lower())]
+
+    return sorted(files, key=natural)
+
+
+def check_image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, but got {image.shape} {image.dtype}")
+
+
+def local_file(path: str | Path) -> Path:
+    """The path, if it is a regular file with something in it."""
+    name, path = str(path), Path(path)
+    if not path.exists():
+        if re.match(r"[A-Za-z][\w+.-]+:", name):
+            raise InputError(f"{name}: only local files are read; download it first and give the file's path")
+        raise InputError(f"{path}: there is no such file; check the path")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a regular file; give a picture or video file")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: no permission to read it; change its permissions")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes); get a whole copy of it")
+    return path
+
+
+def looks_like(path: Path) -> str:
+    """What a file seems to be that could not be opened, for an error message."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "it is a web page"
+    if b"\0" not in head and all(byte >= 9 for byte in head):
+        return "it looks like text"
+    return "unknown or damaged content"

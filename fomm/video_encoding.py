@@ -1,0 +1,239 @@
+"""Where written frames go: FFmpeg's encoders, gif, a folder of pictures, one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from fomm.pictures import TIMES_NAME, save_picture, xmp_packet
+from fomm.sound import Sound
+from fomm.video_decoding import SCALING
+
+# A clock on which the usual ones fall exactly: 1/1000 (webm), 1/90000 (MPEG), 1/600 (phones), 1/15360 and 1/12800
+# (FFmpeg's mp4), 1/24000, 1/30000 and 1/60000 (NTSC rates).
+_FINE_CLOCK = Fraction(1, 5_760_000)
+
+
+class Sink:
+    """Where frames go. Calls: add() for each frame, finish() at the end, abandon() always."""
+
+    holds_sound = False
+
+    def __init__(self, path: Path, size: tuple[int, int], *, metadata: Mapping[str, str], **_: object) -> None:
+        self.path, self.size, self.metadata = path, size, metadata
+
+    def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
+        raise NotImplementedError
+
+    def finish(self, end: Fraction) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+class PictureSink(Sink):
+    """A single .png or .jpg."""
+
+    def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
+        save_picture(self.path, image, self.metadata)
+
+
+class _FolderSink(Sink):
+    """000000.png, 000001.png, ... and their times."""
+
+    def __init__(self, path: Path, size: tuple[int, int], **options: object) -> None:
+        super().__init__(path, size, **options)
+        path.mkdir()
+        self.times = open(path / TIMES_NAME, "w")
+        self.count = 0
+
+    def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
+        save_picture(self.path / f"{self.count:06d}.png", image, self.metadata)
+        self.times.write(f"{time}\n")
+        self.count += 1
+
+    def finish(self, end: Fraction) -> None:
+        self.times.close()
+
+    def abandon(self) -> None:
+        self.times.close()
+
+
+class _GifSink(Sink):
+    """An endless gif with a palette for each frame."""
+
+    def __init__(self, path: Path, size: tuple[int, int], **options: object) -> None:
+        super().__init__(path, size, **options)
+        self.container = av.open(str(path), "w", format="gif", container_options={"loop": "0"})
+        self.stream = self.container.add_stream("gif", rate=100)
+        self.stream.width, self.stream.height = size
+        self.stream.pix_fmt = "pal8"
+        self.stream.codec_context.time_base = self.stream.time_base = Fraction(1, 100)
+        self.graph = av.filter.Graph()
+        source = self.graph.add_buffer(width=size[0], height=size[1], format="rgb24", time_base=Fraction(1, 100))
+        split = self.graph.add("split")
+        palette = self.graph.add("palettegen", "stats_mode=single")
+        use = self.graph.add("paletteuse", "new=1:dither=sierra2_4a")
+        sink = self.graph.add("buffersink")
+        source.link_to(split)
+        split.link_to(palette, 0, 0)
+        split.link_to(use, 1, 0)
+        palette.link_to(use, 0, 1)
+        use.link_to(sink)
+        self.graph.configure()
+        self.last = -2
+
+    def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
+        tick = round(time * 100)
+        if tick < self.last + 2:
+            return
+        frame = av.VideoFrame.from_ndarray(image, "rgb24")
+        frame.pts, frame.time_base, frame.duration = tick, Fraction(1, 100), max(2, round(length * 100))
+        self.last = tick
+        self.graph.push(frame)
+        self._drain()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                frame = self.graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return
+            self.container.mux(self.stream.encode(frame))
+
+    def finish(self, end: Fraction) -> None:
+        self.graph.push(None)
+        self._drain()
+        self.container.mux(self.stream.encode(None))
+        self.container.close()
+        _tag_gif(self.path, self.metadata)
+
+    def abandon(self) -> None:
+        self.container.close()
+
+
+def _tag_gif(path: Path, metadata: Mapping[str, str]) -> None:
+    """Put a comment and an XMP packet behind the header of a gif: FFmpeg writes neither."""
+    if not metadata:
+        return
+    content = path.read_bytes()
+    head = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)  # screen descriptor and global palette
+    text = "\n".join(f"{key}: {value}" for key, value in metadata.items()).encode()
+    blocks = b"".join(bytes([len(text[i : i + 255])]) + text[i : i + 255] for i in range(0, len(text), 255))
+    comment = b"\x21\xfe" + blocks + b"\0"
+    # The "magic trailer" lets readers that walk sub-blocks skip a packet that has none (XMP part 3, section 1.1.2).
+    xmp = b"\x21\xff\x0bXMP DataXMP" + xmp_packet(metadata) + bytes([1, *range(255, -1, -1), 0])
+    path.write_bytes(content[:head] + comment + xmp + content[head:])
+
+
+class _ContainerSink(Sink):
+    """mp4, mov and webm: video by FFmpeg's encoders, with sound."""
+
+    holds_sound = True
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        *,
+        fps: Fraction | None,
+        clock: Fraction | None,
+        open_sound: Callable[[], Sound | None],
+        metadata: Mapping[str, str],
+        keyframe_every: int | None,
+    ) -> None:
+        super().__init__(path, size, metadata=metadata)
+        self.kind = path.suffix.lower()[1:]
+        self.sound: Sound | None = None
+        webm = self.kind == "webm"
+        # use_metadata_tags: keep keys such as DigitalSourceType, which mp4's fixed list of tags would drop.
+        options = {} if webm else {"movflags": "+faststart+use_metadata_tags"}
+        self.container = av.open(str(path), "w", format=self.kind, container_options=options)
+        self.container.metadata.update(metadata)
+        self.clock = Fraction(1, 1000) if webm else clock or _clock_for(fps)
+        if webm:
+            codec, settings = "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4"}
+        else:
+            codec, settings = "libx264", {"crf": "18", "preset": "medium"}
+        stream = self.container.add_stream(codec, rate=fps or 30, options=settings)
+        even = 1 if webm else 2
+        self.padded = tuple(-(-side // even) * even for side in size)
+        stream.width, stream.height = self.padded
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = stream.time_base = self.clock
+        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+        context.color_range = 1  # limited
+        context.thread_type = "AUTO"
+        if keyframe_every:
+            context.gop_size = keyframe_every
+        self.stream = stream
+        self.reformatter = VideoReformatter()
+        self.last = -1
+        self.sound = open_sound()
+        if self.sound is not None:
+            self.sound.attach(self.container, self.kind)
+        self.container.start_encoding()
+
+    def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
+        tick = round(time / self.clock)
+        if tick <= self.last:
+            return
+        self.last = tick
+        width, height = self.padded
+        if (width, height) != self.size:
+            image = np.pad(image, ((0, height - self.size[1]), (0, width - self.size[0]), (0, 0)), mode="edge")
+        frame = self.reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
+            format="yuv420p",
+            dst_colorspace="ITU709",
+            src_color_range="JPEG",
+            dst_color_range="MPEG",
+            interpolation=SCALING,
+            threads=1,
+        )
+        frame.pts, frame.time_base = tick, self.clock
+        frame.duration = max(1, round((time + length) / self.clock) - tick)
+        self.container.mux(self.stream.encode(frame))
+        if self.sound is not None:
+            self.sound.play_until(time)
+
+    def finish(self, end: Fraction) -> None:
+        self.container.mux(self.stream.encode(None))
+        if self.sound is not None:
+            self.sound.play_until(end)
+            self.sound.finish(end)
+        self.container.close()
+        if self.metadata and self.kind in ("mp4", "mov"):
+            # A top-level box at the end: XMP as its specification places it in MP4 (part 3, section 1.1.4).
+            packet = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + xmp_packet(self.metadata)
+            with open(self.path, "ab") as file:
+                file.write((8 + len(packet)).to_bytes(4, "big") + b"uuid" + packet)
+
+    def abandon(self) -> None:
+        if self.sound is not None:
+            self.sound.close()
+        self.container.close()
+
+
+SINKS: dict[str, type[Sink]] = {
+    ".mp4": _ContainerSink,
+    ".mov": _ContainerSink,
+    ".webm": _ContainerSink,
+    ".gif": _GifSink,
+    ".png": PictureSink,
+    ".jpg": PictureSink,
+    ".jpeg": PictureSink,
+    "": _FolderSink,
+}
+
+
+def _clock_for(fps: Fraction | None) -> Fraction:
+    """A clock that holds every usual one and, if it can, that of `fps` too."""
+    fine = math.lcm(_FINE_CLOCK.denominator, fps.numerator) if fps else _FINE_CLOCK.denominator
+    return Fraction(1, fine) if fine < 2**31 else _FINE_CLOCK

@@ -1,0 +1,301 @@
+"""Videos, folders of pictures and single pictures as streams of frames; some frames of a clip by number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from fomm.errors import InputError
+from fomm.pictures import TIMES_NAME, frame_files, is_picture, local_file, opened_picture, pillow_to_rgb, read_image
+from fomm.video_decoding import Converter, Damage, decoded, opened_container, video_stream
+
+_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a second picture in the others is a page or a preview
+
+
+class Frame(NamedTuple):
+    """One picture of a video."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB, upright, square pixels
+    time: Fraction  # seconds from the first frame
+
+
+class VideoReader:
+    """A video as a stream of frames: mp4, mov, webm and the like, gif, a folder of pictures, or one picture.
+
+    Iterating opens the file anew each time, decodes it in order, and closes it; nothing stays open in between, so
+    a reader may be iterated again, or by two threads at once. Use as a context manager if you like.
+
+    Attributes:
+        path: what was opened.
+        width, height: size as displayed, in pixels (rotation and sample aspect applied).
+        fps: average frames per second by the header; None where the header has none (browser recordings, gif).
+        frame_count: frames that the header promises, an estimate; None where it promises nothing.
+        duration: seconds that the header promises; None where it promises nothing.
+        time_base: the clock on which all frame times fall exactly (None: not known); give it to a `VideoWriter`.
+        start_time: the file's own time stamp of the first frame, in seconds (`Frame.time` counts from there).
+        has_audio: whether there is sound.
+        warnings: what went wrong while reading, one line each (a file cut off, for example). Filled by iterating.
+
+    Args:
+        path: a local file or folder.
+        fps: frames per second of a folder of pictures that has no `times.txt` (which `VideoWriter` leaves there).
+
+    Raises:
+        InputError: missing, empty, not a video, no picture in it, or not one frame of it can be read.
+    """
+
+    def __init__(self, path: str | Path, *, fps: Fraction | int = 25) -> None:
+        self.path = Path(path)
+        self.fps: Fraction | None = None
+        self.frame_count: int | None = None
+        self.duration: Fraction | None = None
+        self.time_base: Fraction | None = None
+        self.start_time = Fraction(0)
+        self.has_audio = False
+        self.warnings: list[str] = []
+        if self.path.is_dir():
+            self._open_folder(Fraction(fps))
+        else:
+            local_file(path)
+            if is_picture(self.path):
+                self._open_picture()
+            else:
+                self._open_container()
+        first = next(iter(self), None)
+        if first is None:
+            raise InputError(f"{self.path}: not one frame can be read; the file is broken, get a whole copy of it")
+        self.height, self.width = first.image.shape[:2]
+        self.warnings.clear()
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def frames(self, start: int = 0, stop: int | None = None, every: int = 1) -> Iterator[Frame]:
+        """Frames number start, start + every, ... before stop. Frames between are decoded, not converted."""
+        self.warnings.clear()
+        return (Frame(to_rgb(), time) for to_rgb, time in islice(self._decode(), start, stop, every))
+
+    # Each source sets the attributes above and `_decode`: () -> iterator of (convert: () -> image, time).
+
+    def _open_folder(self, fps: Fraction) -> None:
+        files = frame_files(self.path)
+        times = [index / fps for index in range(len(files))]
+        if (self.path / TIMES_NAME).is_file():
+            times = _read_times(self.path / TIMES_NAME, len(files))
+        self.frame_count = len(files)
+        self.time_base = Fraction(1, math.lcm(*(time.denominator for time in times)))
+        if len(times) > 1:
+            self.duration = times[-1] * len(times) / (len(times) - 1)
+            self.fps = len(times) / self.duration
+        else:
+            self.fps, self.duration = fps, 1 / fps
+
+        def decode() -> Iterator[tuple]:
+            shape = None
+            for file, time in zip(files, times, strict=True):
+                image = read_image(file)
+                shape = shape or image.shape
+                if image.shape != shape:
+                    raise InputError(
+                        f"{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame of the folder is "
+                        f"{shape[1]}x{shape[0]}; all frames of a folder need one size"
+                    )
+                yield (lambda image=image: image), time
+
+        self._decode = decode
+
+    def _open_picture(self) -> None:
+        with opened_picture(self.path) as picture:
+            animated = picture.format in _ANIMATED_FORMATS and getattr(picture, "is_animated", False)
+            self.frame_count = picture.n_frames if animated else 1
+        self.time_base = Fraction(1, 1000)
+
+        def decode() -> Iterator[tuple]:
+            time, read = Fraction(0), 0
+            try:
+                with opened_picture(self.path) as picture:
+                    for index in range(self.frame_count):
+                        picture.seek(index)
+                        picture.load()
+                        yield (lambda picture=picture: pillow_to_rgb(picture)), time
+                        read += 1
+                        # Browsers show frames of 10 ms and less for 100 ms, and so do we.
+                        delay_ms = Fraction(picture.info.get("duration", 0))
+                        time += (delay_ms if delay_ms > 10 else 100) / 1000
+            except InputError:
+                if not read:
+                    raise
+                self.warnings.append(
+                    f"{self.path}: the file is cut off: {read} of {self.frame_count} frames could be read"
+                )
+
+        self._decode = decode
+
+    def _open_container(self) -> None:
+        with opened_container(self.path) as container:
+            stream = video_stream(container, self.path)
+            self.time_base = stream.time_base
+            self.fps = stream.average_rate or None
+            self.has_audio = bool(container.streams.audio)
+            if stream.duration:
+                self.duration = stream.duration * stream.time_base
+            elif container.duration:
+                self.duration = Fraction(container.duration, av.time_base)
+            if stream.frames:
+                self.frame_count = stream.frames
+            elif self.fps and self.duration:
+                self.frame_count = round(self.fps * self.duration)
+        self._decode = self._decode_container
+
+    def _decode_container(self) -> Iterator[tuple]:
+        with opened_container(self.path) as container:
+            stream = video_stream(container, self.path)
+            stream.thread_type = "AUTO"
+            promised = Fraction(container.duration, av.time_base) if container.duration else None
+            interval = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
+            convert = Converter(stream)
+            origin = offset = None
+            time = Fraction(-1)
+            count = 0
+            damage = Damage()
+            for frame in decoded(container, stream, damage):
+                stamp = time + interval if frame.pts is None else frame.pts * stream.time_base
+                if origin is None:
+                    origin = offset = stamp
+                    self.start_time = origin
+                # Stamps that stand still or jump back (joined streams) must not break the order of time.
+                if count and stamp - offset <= time:
+                    offset = stamp - time - interval
+                time = stamp - offset
+                count += 1
+                yield (lambda frame=frame: convert(frame)), time
+            end = damage.last_seen - (origin or 0)
+            missing = promised is not None and end + max(Fraction(1, 2), 2 * interval) < promised
+            if damage.errors or missing:
+                frames = f"{count} of {self.frame_count}" if self.frame_count else f"{count}"
+                seconds = f"{float(time + interval):.2f} s" + (f" of {float(promised):.2f} s" if promised else "")
+                self.warnings.append(
+                    f"{self.path}: the file is damaged or cut off: {frames} frames could be read ({seconds})"
+                )
+
+
+def _read_times(path: Path, count: int) -> list[Fraction]:
+    try:
+        times = [Fraction(line) for line in path.read_text().split()]
+    except (ValueError, ZeroDivisionError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; write one time in seconds per line, or delete the file") from error
+    if len(times) != count or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        raise InputError(
+            f"{path}: needs {count} rising times, one per picture, but has {len(times)}; correct or delete the file"
+        )
+    return [time - times[0] for time in times]
+
+
+def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
+    """Read some frames of a clip by number, decoding only what that needs.
+
+    The numbers count frames in the order in which `VideoReader` yields them. The positions of all frames are read
+    once per file (and process) without decoding; after that, each call decodes from the key frame before each
+    wanted frame. Fast for clips with short groups of pictures and for folders; correct for every file that is whole.
+
+    Returns:
+        (N, H, W, 3) uint8 RGB, in the order asked for; numbers may repeat.
+
+    Raises:
+        InputError: a number is negative or past the end, or the file cannot be read.
+    """
+    path = Path(path)
+    wanted = sorted(set(indices))
+    if not wanted:
+        raise ValueError("read_frames needs at least one frame number")
+    if wanted[0] < 0:
+        raise InputError(f"{path}: frame {wanted[0]} asked for; frame numbers start at 0")
+    if path.is_dir():
+        files = frame_files(path)
+        _check_index(path, wanted[-1], len(files))
+        images = {index: read_image(files[index]) for index in wanted}
+    elif is_picture(local_file(path)):
+        images = _read_from_start(path, wanted)
+    else:
+        images = _read_container_frames(path, wanted)
+    return np.stack([images[index] for index in indices])
+
+
+def _check_index(path: Path, index: int, count: int) -> None:
+    if index >= count:
+        raise InputError(f"{path}: frame {index} asked for, but it has {count} frames; correct the frame numbers")
+
+
+@lru_cache(maxsize=4096)
+def _frame_stamps(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps of all frames in display order, and those of the key frames, in ticks; nothing is decoded.
+
+    Both are empty where packets cannot stand for frames: VP8 has packets that show nothing, and streams without an
+    index may be joined from pieces whose stamps start again.
+    """
+    stamps, keys = [], []
+    with opened_container(path) as container:
+        stream = video_stream(container, path)
+        if not container.format.name.startswith(("mov", "matroska")) or stream.codec_context.name.startswith("vp8"):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        for packet in container.demux(stream):
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                stamps.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+    return np.unique(stamps), np.unique(keys)
+
+
+def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
+    status = path.stat()
+    stamps, keys = _frame_stamps(path, status.st_mtime_ns, status.st_size)
+    if not len(stamps):
+        return _read_from_start(path, wanted)
+    _check_index(path, wanted[-1], len(stamps))
+    images: dict[int, np.ndarray] = {}
+    with opened_container(path) as container:
+        stream = video_stream(container, path)
+        stream.thread_count = 1  # called from many worker processes, for a few small frames each
+        convert = Converter(stream)
+        number_of = {int(stamps[index]): index for index in wanted}
+        frames: Iterator[av.VideoFrame] = iter(())
+        position = key_before = None
+        for index in wanted:
+            stamp = int(stamps[index])
+            key = int(keys[max(np.searchsorted(keys, stamp, side="right") - 1, 0)]) if len(keys) else int(stamps[0])
+            if position is None or key != key_before:
+                container.seek(key, stream=stream, backward=True)
+                frames, key_before = decoded(container, stream, Damage()), key
+            for frame in frames:
+                position = frame.pts
+                if frame.pts in number_of:
+                    images[number_of[frame.pts]] = convert(frame)
+                if frame.pts is None or frame.pts >= stamp:
+                    break
+        if len(images) == len(wanted):
+            return images
+    return _read_from_start(path, wanted)  # seeking failed: no index, or broken stamps
+
+
+def _read_from_start(path: Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
+    images, keep, count = {}, set(wanted), 0
+    reader = VideoReader(path)
+    for count, (convert, _) in enumerate(islice(reader._decode(), wanted[-1] + 1), start=1):
+        if count - 1 in keep:
+            images[count - 1] = convert()
+    _check_index(path, wanted[-1], count)
+    return images

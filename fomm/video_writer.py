@@ -1,0 +1,197 @@
+"""Streams of frames into files that are whole or not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from fomm.errors import InputError
+from fomm.files import atomic_output
+from fomm.pictures import TIMES_NAME, check_image
+from fomm.sound import Sound
+from fomm.video_encoding import SINKS, PictureSink, Sink
+from fomm.video_reader import VideoReader
+
+
+class VideoWriter:
+    """Write frames as a stream into a file that is whole or not there.
+
+    The kind follows from the name: .mp4 or .mov (H.264, yuv420p, BT.709, AAC; plays in browsers), .webm (VP9, Opus),
+    .gif, .png or .jpg (one frame), or a name without suffix: a folder of numbered PNG frames with a `times.txt`.
+
+    Frame times are kept exactly in mp4 and mov (`time_base`); webm stores whole milliseconds and gif hundredths, each
+    rounded from the exact time so that errors do not add up; frames that would fall on the same tick are left out
+    (and in a gif those under 0.02 s after the one before, since browsers slow such gifs down). H.264 needs even
+    sizes: an odd width or height is extended by repeating the last column or row.
+
+    Use as a context manager: on success the result is renamed into place, on any exception (Ctrl-C too) nothing is
+    left behind. One thread at a time.
+
+    Args:
+        path: the result; its folder is made if needed.
+        fps: frames per second where frames come without a time, and the length of a single frame. Default 25.
+        time_base: the clock on which frame times fall (`VideoReader.time_base`). By default one is chosen that
+            holds all usual clocks.
+        audio_from: video whose sound goes along; no sound in it is fine. Copied where the container allows, else
+            encoded; cut where the picture ends.
+        audio_start: the time, on the clock of that video's frames, that is heard with the first frame written.
+            By default the time given with the first frame: frames written with the times at which they were read
+            stay in sync, whatever range of the video they are.
+        metadata: container tags, such as title, comment and DIGITAL_SOURCE_TYPE.
+        keyframe_every: at most this many frames from one key frame to the next. Default: the encoder's own (250).
+
+    Attributes:
+        warnings: one line for each thing that could not be kept (sound in a gif, damaged sound).
+
+    Raises:
+        InputError: unknown suffix, `audio_from` cannot be read, the place cannot be written, the disk is full, a size
+            that the format cannot hold, no frame was written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        fps: Fraction | int | None = None,
+        time_base: Fraction | None = None,
+        audio_from: str | Path | None = None,
+        audio_start: Fraction | None = None,
+        metadata: Mapping[str, str] | None = None,
+        keyframe_every: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.warnings: list[str] = []
+        suffix = self.path.suffix.lower()
+        if suffix not in SINKS:
+            raise InputError(
+                f"{path}: results are written as .mp4, .mov, .webm, .gif, .png, .jpg or into a folder (a name without "
+                f"suffix), but the name ends in {suffix!r}; choose one of these"
+            )
+        if suffix and self.path.is_dir():
+            raise InputError(f"{path}: is a folder; choose another name for the result")
+        if not suffix:
+            _check_replaceable(self.path)
+        self._fps = Fraction(fps) if fps else None
+        self._clock = time_base
+        self._audio_from = VideoReader(audio_from) if audio_from else None
+        self._audio_start = audio_start
+        self._metadata = dict(metadata or {})
+        self._keyframe_every = keyframe_every
+        self._sink: Sink | None = None
+        self._part: Path | None = None
+        self._held: tuple[np.ndarray, Fraction] | None = None  # waits for the next frame: only then its length is known
+        self._origin: Fraction | None = None
+        self._count = 0
+        self._interval = self._length = 1 / (self._fps or Fraction(25))  # s; the last lasts as long as the one before
+
+    def __enter__(self) -> VideoWriter:
+        self._session = self._open_session()
+        self._session.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> bool | None:
+        return self._session.__exit__(*exc_info)
+
+    @contextmanager
+    def _open_session(self) -> Iterator[None]:
+        with atomic_output(self.path) as part:
+            self._part = part
+            try:
+                yield
+                self._finish()
+            finally:
+                if self._sink is not None:
+                    with suppress(Exception):
+                        self._sink.abandon()
+                self._sink = self._part = self._held = None
+
+    def write(self, image: np.ndarray, time: Fraction | None = None) -> None:
+        """Add one frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, all of one size.
+            time: seconds, rising from frame to frame; the first is where the result starts. None: 1 / fps after the
+                frame before.
+
+        Raises:
+            InputError: it cannot be written (full disk, size that the format cannot hold, ...).
+            ValueError: shape or type of the picture, or order of times.
+        """
+        if self._part is None:
+            raise ValueError("write() outside of `with VideoWriter(...)`")
+        check_image(image)
+        if self._held is not None and SINKS[self.path.suffix.lower()] is PictureSink:
+            raise InputError(
+                f"{self.path}: holds one picture, but there is more than one frame; give a folder name (without "
+                "suffix) for PNG frames, or a name such as result.mp4"
+            )
+        if self._held is not None and image.shape != self._held[0].shape:
+            raise ValueError(f"frame {self._count} has shape {image.shape}, the first has {self._held[0].shape}")
+        if time is None:
+            time = (self._origin or Fraction(0)) + self._count * self._interval
+        if self._origin is None:
+            self._origin = time
+        if self._held is not None:
+            if time <= self._held[1]:
+                raise ValueError(f"frame {self._count} at {time} s does not follow the one at {self._held[1]} s")
+            self._length = time - self._held[1]
+            self._emit()
+        self._held = image, time
+        self._count += 1
+
+    def _emit(self) -> None:
+        image, time = self._held
+        with self._explained(image.shape):
+            if self._sink is None:
+                self._sink = self._make_sink(image)
+            self._sink.add(image, time - self._origin, self._length)
+
+    def _make_sink(self, image: np.ndarray) -> Sink:
+        kind = SINKS[self.path.suffix.lower()]
+        start = self._origin if self._audio_start is None else self._audio_start
+        source = self._audio_from
+        if source is not None and source.has_audio and not kind.holds_sound:
+            self.warnings.append(f"{self.path}: this kind of file holds no sound, so the sound was left out")
+        return kind(
+            self._part,
+            (image.shape[1], image.shape[0]),
+            fps=self._fps,
+            clock=self._clock,
+            open_sound=lambda: Sound.open(source, start, self.warnings) if source and source.has_audio else None,
+            metadata=self._metadata,
+            keyframe_every=self._keyframe_every,
+        )
+
+    def _finish(self) -> None:
+        if self._held is None:
+            raise InputError(f"{self.path}: not written, since there was no frame to write; check the input video")
+        self._emit()
+        with self._explained(self._held[0].shape):
+            self._sink.finish(self._held[1] - self._origin + self._length)
+
+    @contextmanager
+    def _explained(self, shape: tuple[int, ...]) -> Iterator[None]:
+        try:
+            yield
+        except av.FFmpegError as error:
+            hint = "free some space or choose another place or kind of file"
+            if self._sink is None:  # the encoder did not even open
+                hint = f"frames are {shape[1]}x{shape[0]}, which this kind of file may not hold; choose another size"
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); {hint}") from error
+
+
+def _check_replaceable(folder: Path) -> None:
+    """A folder of frames may replace an older one, but never a folder with anything else in it."""
+    if folder.is_dir():
+        others = [f.name for f in folder.iterdir() if not re.fullmatch(rf"\d{{6}}\.png|{TIMES_NAME}", f.name)]
+        if others:
+            raise InputError(
+                f"{folder}: this folder holds other files ({sorted(others)[0]}); frames would replace it, so give the "
+                "name of a new folder, or a file name such as result.mp4"
+            )
