@@ -6,14 +6,16 @@ reason annotations are not postponed: to evaluate those of `Options`, jsonargpar
 """
 
 import os
+import re
 import shutil
 import sys
 import time
+from argparse import ArgumentError
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from fomm.errors import InputError, run
 from fomm.progress import Bars, Progress, silent, watched
@@ -400,12 +402,36 @@ def infer(options: Options) -> list[Result]:
     return results
 
 
-def main() -> None:
+def parse(arguments: list[str] | None = None) -> Options:
+    """Options from the command line, whose schema is the signature of `Options`.
+
+    Raises:
+        InputError: unknown, missing or wrong options, on one line.
+    """
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(prog="infer.py", description=__doc__.splitlines()[0], exit_on_error=False)
     parser.add_class_arguments(Options)
-    infer(Options(**parser.parse_args().as_dict()))
+    try:
+        return Options(**parser.parse_args(arguments).as_dict())
+    except ArgumentError as error:
+        message = str(error)
+        wrong = re.match(r'Parser key "(\w+)".*value: (.*)', message, re.DOTALL)
+        if wrong:
+            message = f"--{wrong[1]}: {wrong[2].strip()!r} must be {_in_words(Options.__annotations__[wrong[1]])}"
+        raise InputError(f"{message}; `python infer.py --help` explains the options") from error
+
+
+def _in_words(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(get_args(annotation))}"
+    kinds = get_args(annotation) or (annotation,)
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return next(name for kind, name in names.items() if kind in kinds)
+
+
+def main() -> None:
+    infer(parse())
 
 
 if __name__ == "__main__":
