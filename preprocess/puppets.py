@@ -80,6 +80,7 @@ class _Job:
     identity: int
     motion: int
     frames: int
+    fps: int
     size: int
     scale: float
     offset: tuple[float, float]
@@ -109,6 +110,7 @@ def write_dataset(
     clips: int,
     frames: int,
     size: int,
+    fps: int = 25,
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.1,
@@ -124,7 +126,8 @@ def write_dataset(
     Args:
         output: folder to make; must not exist yet or be empty.
         identities, clips: how many puppets, and clips of each.
-        frames, size: of each clip; frames per clip at 25 per second, pixels of the square.
+        frames, size: of each clip; frames per clip, pixels of the square.
+        fps: frames per second; fewer show more of the motion in as many frames.
         val, test: parts of the identities.
         workers: processes that draw.
 
@@ -135,14 +138,14 @@ def write_dataset(
         InputError: a count below its minimum, a folder in use, a disk that is full.
     """
     splits = split_identities(identities, val=val, test=test)
-    _check_counts(clips=(clips, 1), frames=(frames, 2), size=(size, 16), workers=(workers, 1))
+    _check_counts(clips=(clips, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), workers=(workers, 1))
     rows, jobs = [], []
     for person in range(identities):
         for take in range(clips):
             name = f"puppet{person:04d}_{take:02d}"
             rng = np.random.default_rng([seed, person, take])
             job = _Job(
-                identity=_person(seed, person), motion=int(rng.integers(1 << 31)), frames=frames, size=size,
+                identity=_person(seed, person), motion=int(rng.integers(1 << 31)), frames=frames, fps=fps, size=size,
                 scale=float(rng.uniform(*scale_range)), offset=_offset(rng), folder=Path("clips") / name,
             )  # fmt: skip
             jobs.append(job)
@@ -157,6 +160,7 @@ def write_pairs(
     pairs: int,
     frames: int,
     size: int,
+    fps: int = 25,
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.1,
@@ -181,7 +185,7 @@ def write_pairs(
         raise InputError(
             f"--identities {identities}: leaves {len(held_out)} test identity, pairs need 2; give more identities"
         )
-    _check_counts(pairs=(pairs, 1), frames=(frames, 2), size=(size, 16), workers=(workers, 1))
+    _check_counts(pairs=(pairs, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), workers=(workers, 1))
     rows, jobs, table = [], [], ["source,driving,truth"]
     for k in range(pairs):
         rng = np.random.default_rng([seed, 0xAB, k])
@@ -193,6 +197,7 @@ def write_pairs(
                 _person(seed, person),
                 motion,
                 frames,
+                fps,
                 size,
                 scale,
                 offset,
@@ -238,7 +243,7 @@ def _offset(rng: np.random.Generator) -> tuple[float, float]:
 def _clip(job: _Job, name: str, identity: str, split: str) -> Clip:
     return Clip(
         clip_id=name, path=job.folder.as_posix(), identity=identity, split=split, frames=1 if job.still else job.frames,
-        fps=FPS, width=job.size, height=job.size, source_video="puppets",
+        fps=Fraction(job.fps), width=job.size, height=job.size, source_video="puppets",
         crop_rule=f"fixed square of {job.scale:.3f} x the longer side of the union of face boxes",
     )  # fmt: skip
 
@@ -252,7 +257,7 @@ def draw_clip(
 
 def _draw_job(job: _Job, root: Path) -> None:
     cv2.setNumThreads(1)  # processes share the cores already
-    identity, poses = random_identity(job.identity), random_motion(job.motion, job.frames, float(FPS))
+    identity, poses = random_identity(job.identity), random_motion(job.motion, job.frames, job.fps)
     camera = framing(identity, poses, scale=job.scale, offset=job.offset)
     folder = root / job.folder
     folder.mkdir(parents=True)
