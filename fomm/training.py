@@ -34,6 +34,7 @@ from fomm.losses import (
     make_perceptual,
 )
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
+from fomm.sync_batch_norm import synchronise
 
 Part = Literal["detector", "dense_motion", "generator"]
 
@@ -158,6 +159,7 @@ class Training(L.LightningModule):
         self.seed = seed
         for part in self.freeze_parts:
             getattr(self.model, part).requires_grad_(False)
+        synchronise(self.model)
         if channels_last:
             self.to(memory_format=torch.channels_last)
         self.channels_last = channels_last
