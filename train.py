@@ -6,7 +6,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 
-from fomm.callbacks import Watch, WeightsFile
+from fomm.callbacks import DataHash, LossCurves, Snapshots, Watch, WeightsFile
 from fomm.data import ClipData
 from fomm.errors import run
 from fomm.training import Training
@@ -20,6 +20,7 @@ class TrainCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "resume_point")
         parser.add_lightning_class_args(WeightsFile, "weights_file")
         parser.add_lightning_class_args(Watch, "watch")
+        parser.add_lightning_class_args(Snapshots, "snapshots")
         parser.set_defaults(
             {
                 # After each validation: the best and the last.
@@ -46,6 +47,7 @@ def main(args: ArgsType = None) -> TrainCLI:
         trainer_defaults={
             "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "outputs", "name": "train"}},
             "use_distributed_sampler": False,  # ClipData deals the pairs out to the processes itself
+            "callbacks": [DataHash(), LossCurves()],
             "log_every_n_steps": 10,
             "num_sanity_val_steps": 0,
         },

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as L
+import torch
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
 from fomm.manifest import manifest_hash
+from fomm.snapshots import animation, snapshot
 from fomm.training import Training
+from fomm.video import VideoWriter, write_image
 
 
 class WeightsFile(L.Callback):
@@ -96,3 +104,94 @@ class Watch(L.Callback):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         vars(self).update(state)
+
+
+class Snapshots(L.Callback):
+    """After validation: a grid of pictures and an animated clip, as files in the log folder and in the loggers."""
+
+    def __init__(self, pairs: int = 4, frames: int = 32, every_n_validations: int = 1) -> None:
+        """
+        Args:
+            pairs: rows of the grid; 0 switches grid and clip off.
+            frames: length of the clip at most.
+            every_n_validations: leave out the others.
+        """
+        self.pairs, self.frames, self.every_n_validations = pairs, frames, every_n_validations
+        self.validations = 0
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: L.Trainer, module: Training) -> None:
+        if trainer.sanity_checking or not self.pairs:
+            return
+        self.validations += 1
+        if self.validations % self.every_n_validations:
+            return
+        data, step = trainer.datamodule, trainer.global_step
+        held_out = data.held_out_pairs
+        chosen = np.linspace(0, len(held_out) - 1, min(self.pairs, len(held_out))).round().astype(int)
+        pairs = [held_out[int(i)] for i in chosen]
+        source, driving = (torch.stack([p[side] for p in pairs]).to(module.device) for side in ("source", "driving"))
+        grid = snapshot(module.exported, source, driving)
+        clip = held_out.clip(0, self.frames).to(module.device)
+        # The first clip animates another identity, where there is one.
+        frames = animation(module.exported, source[-1], clip)
+        folder = Path(trainer.log_dir or trainer.default_root_dir) / "pictures"
+        grid_file, clip_file = folder / f"pairs-{step:07d}.png", folder / f"clip-{step:07d}.mp4"
+        write_image(grid_file, grid)
+        with VideoWriter(clip_file, fps=held_out.items[0][0].fps) as writer:
+            for frame in frames:
+                writer.write(frame)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/pairs", [str(grid_file)])
+                logger.log_video("val/clip", [str(clip_file)], format=["mp4"])
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("val/pairs", grid, step, dataformats="HWC")
+                logger.experiment.add_video("val/clip", torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)[None], step)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.validations = state["validations"]
+
+
+class LossCurves(L.Callback):
+    """Draw what the CSV logger wrote into `curves.png` beside it, when training ends (an interrupted one, too)."""
+
+    @rank_zero_only
+    def teardown(self, trainer: L.Trainer, module: Training, stage: str) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger):
+                logger.save()
+                table = Path(logger.log_dir) / "metrics.csv"
+                if table.is_file():
+                    draw_curves(table, table.with_name("curves.png"))
+
+
+class DataHash(L.Callback):
+    """Tell the loggers which data this is: the manifest's sha256, numbers of clips and pairs."""
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: L.Trainer, module: Training) -> None:
+        data = trainer.datamodule
+        facts = {"manifest_sha256": manifest_hash(data.manifest), "train_items": len(data.train_pairs)}
+        for logger in trainer.loggers:
+            logger.log_hyperparams(facts)
+
+
+def draw_curves(table: Path, picture: Path) -> None:
+    """Plot a metrics.csv: one panel for the training losses, one for the held-out L1, over steps."""
+    with open(table, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, prefix in zip(panels, ("train/", "val/"), strict=True):
+        for name in (n for n in (rows[0] if rows else {}) if n.startswith(prefix) and "radius" not in n):
+            points = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+            if points:
+                panel.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None, linewidth=1)
+        panel.set(xlabel="step", yscale="log")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    figure.savefig(picture, dpi=110)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytorch_lightning as L
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fomm.errors import InputError
 from fomm.manifest import Clip, read_manifest, select
+from fomm.video import read_frames
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -130,7 +130,7 @@ class FrameStore:
         if path.is_dir():
             frames = _read_pictures(path, indices)
         elif path.is_file():
-            frames = _read_video(path, indices)
+            frames = read_frames(path, indices)
         else:
             raise InputError(f"{path}: no such clip; correct or remove its row in the manifest")
         return np.stack([self._fit(frame) for frame in frames])
@@ -160,39 +160,6 @@ def _read_pictures(folder: Path, indices: Sequence[int]) -> list[np.ndarray]:
 @lru_cache(maxsize=100_000)
 def _picture_names(folder: str) -> tuple[str, ...]:
     return tuple(sorted(p.name for p in Path(folder).iterdir() if p.suffix.lower() in FRAME_SUFFIXES))
-
-
-def _read_video(path: Path, indices: Sequence[int]) -> list[np.ndarray]:
-    try:
-        times = _presentation_times(str(path))
-        if max(indices) >= len(times):
-            raise InputError(
-                f"{path}: {len(times)} frame(s), the manifest says at least {max(indices) + 1}; make it again"
-            )
-        wanted = {times[index] for index in indices}
-        found: dict[int, np.ndarray] = {}
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            position = None  # time of the last decoded frame
-            for time in sorted(wanted):
-                if position is None or time > position:
-                    container.seek(time, stream=stream, backward=True)
-                    for frame in container.decode(stream):
-                        position = frame.pts
-                        if position in wanted and position not in found:
-                            found[position] = frame.to_ndarray(format="rgb24")
-                        if position >= time:
-                            break
-        return [found[times[index]] for index in indices]
-    except (av.FFmpegError, IndexError, KeyError) as error:
-        raise InputError(f"{path}: not a readable video ({error}); make the clip again") from error
-
-
-@lru_cache(maxsize=100_000)
-def _presentation_times(path: str) -> tuple[int, ...]:
-    """Time stamps of all frames, from the packets alone: nothing is decoded."""
-    with av.open(path) as container:
-        return tuple(sorted(packet.pts for packet in container.demux(video=0) if packet.pts is not None))
 
 
 class TrainPairs(Dataset):
@@ -240,6 +207,12 @@ class HeldOutPairs(Dataset):
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def clip(self, index: int, frames: int) -> Tensor:
+        """The beginning of a pair's clip: (T, 3, size, size) in [0, 1]."""
+        clip = self.items[index][0]
+        pictures = self.store.read(clip, range(min(frames, clip.frames))).astype(np.float32) / 255
+        return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         clip, frame = self.items[index]
