@@ -193,7 +193,8 @@ class _Glance(NamedTuple):
 
     @classmethod
     def of(cls, image: np.ndarray) -> _Glance:
-        small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
+        step = max(1, min(image.shape[:2]) // 128)  # averaging a whole large frame would cost more than decoding it
+        small = cv2.resize(np.ascontiguousarray(image[::step, ::step]), (64, 64), interpolation=cv2.INTER_AREA)
         histogram = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) / (64 * 64)
         thumb = cv2.resize(small, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         return cls(thumb, histogram)
