@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger
 
-from fomm.callbacks import DataHash, LossCurves, Snapshots, Watch, WeightsFile
+from fomm.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
 from fomm.data import ClipData
-from fomm.errors import run
+from fomm.errors import InputError, run
 from fomm.training import Training
 
 
@@ -35,19 +40,50 @@ class TrainCLI(LightningCLI):
             }
         )
 
+    def before_instantiate_classes(self) -> None:
+        """A resumed W&B run continues under its old id."""
+        options = self.config[self.subcommand] if self.subcommand else self.config
+        logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
+        if not checkpoint or not str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
+            return
+        if not Path(checkpoint).is_file():
+            raise InputError(f"{checkpoint}: no such checkpoint; give the path of a run's .ckpt file")
+        run_id = torch.load(checkpoint, map_location="cpu", weights_only=False).get("wandb_id")
+        if run_id and not logger.init_args.get("id"):
+            logger.init_args.id = run_id
+            logger.init_args.resume = "allow"
+
+
+SHORTCUTS = {"--init": "--model.init", "--data": "--data.manifest"}
+
+
+def expand_shortcuts(args: Sequence[str]) -> list[str]:
+    """Write `--init X` and `--data X` (or `--init=X`) out as the options that they stand for."""
+    return [SHORTCUTS.get(name, name) + equals + value for name, equals, value in (a.partition("=") for a in args)]
+
 
 def main(args: ArgsType = None) -> TrainCLI:
     """Parse the command line (or `args`) and run it."""
+    if args is None:
+        sys.argv[1:] = expand_shortcuts(sys.argv[1:])
+    for message in (
+        "Using ModelCheckpoint with manual optimization",  # checkpoints hold the state after a step: as meant
+        ".*your dataloader is not resumable",  # ClipData resumes it by itself
+        ".*treespec, LeafSpec",
+        ".*num_workers",
+    ):
+        warnings.filterwarnings("ignore", message)
     return TrainCLI(
         Training,
         ClipData,
         args=args,
         seed_everything_default=0,
+        save_config_callback=RunFacts,
         save_config_kwargs={"overwrite": True},
         trainer_defaults={
             "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "outputs", "name": "train"}},
             "use_distributed_sampler": False,  # ClipData deals the pairs out to the processes itself
-            "callbacks": [DataHash(), LossCurves()],
+            "callbacks": [LossCurves()],
             "log_every_n_steps": 10,
             "num_sanity_val_steps": 0,
         },

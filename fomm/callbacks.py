@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as L
 import torch
 from matplotlib.figure import Figure
+from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -39,7 +40,7 @@ class WeightsFile(L.Callback):
             self._write(trainer, module, "best", error)
 
     def _write(self, trainer: L.Trainer, module: Training, which: str, error: float) -> None:
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder = run_folder(trainer)
         data = trainer.datamodule
         save_weights(
             folder / f"{self.name}-{which}.safetensors",
@@ -135,7 +136,7 @@ class Snapshots(L.Callback):
         clip = held_out.clip(0, self.frames).to(module.device)
         # The first clip animates another identity, where there is one.
         frames = animation(module.exported, source[-1], clip)
-        folder = Path(trainer.log_dir or trainer.default_root_dir) / "pictures"
+        folder = run_folder(trainer) / "pictures"
         grid_file, clip_file = folder / f"pairs-{step:07d}.png", folder / f"clip-{step:07d}.mp4"
         write_image(grid_file, grid)
         with VideoWriter(clip_file, fps=held_out.items[0][0].fps) as writer:
@@ -169,15 +170,32 @@ class LossCurves(L.Callback):
                     draw_curves(table, table.with_name("curves.png"))
 
 
-class DataHash(L.Callback):
-    """Tell the loggers which data this is: the manifest's sha256, numbers of clips and pairs."""
+class RunFacts(SaveConfigCallback):
+    """Keep the whole config beside the run, and tell it to the loggers, with the sha256 of the data's manifest.
 
-    @rank_zero_only
-    def on_fit_start(self, trainer: L.Trainer, module: Training) -> None:
-        data = trainer.datamodule
-        facts = {"manifest_sha256": manifest_hash(data.manifest), "train_items": len(data.train_pairs)}
+    A W&B run's id goes into its checkpoints, so that a resumed run continues it.
+    """
+
+    def save_config(self, trainer: L.Trainer, module: Training, stage: str) -> None:
+        facts = self.config.as_dict() | {"manifest_sha256": manifest_hash(trainer.datamodule.manifest)}
         for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger):  # `setup` has just written its config.yaml
+                continue
             logger.log_hyperparams(facts)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: Training, checkpoint: dict) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                checkpoint["wandb_id"] = logger.version
+
+
+def run_folder(trainer: L.Trainer) -> Path:
+    """Where a run's files go: the folder that has its `checkpoints`."""
+    if not trainer.loggers:
+        return Path(trainer.default_root_dir)
+    logger = trainer.loggers[0]
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
 
 
 def draw_curves(table: Path, picture: Path) -> None:
@@ -193,5 +211,6 @@ def draw_curves(table: Path, picture: Path) -> None:
                 panel.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None, linewidth=1)
         panel.set(xlabel="step", yscale="log")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        if panel.lines:
+            panel.legend(fontsize=8)
     figure.savefig(picture, dpi=110)

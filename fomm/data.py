@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fomm.errors import InputError
 from fomm.manifest import Clip, read_manifest, select
 from fomm.video import read_frames
+from fomm.video_folder import manifest_of_folder
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -136,9 +137,13 @@ class FrameStore:
         return np.stack([self._fit(frame) for frame in frames])
 
     def _fit(self, frame: np.ndarray) -> np.ndarray:
-        if frame.shape[:2] == (self.size, self.size):
+        height, width = frame.shape[:2]
+        if height == width == self.size:
             return frame
-        shrinks = self.size < min(frame.shape[:2])
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        frame = frame[top : top + side, left : left + side]
+        shrinks = self.size < side
         return cv2.resize(
             frame, (self.size, self.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
@@ -268,8 +273,8 @@ class ClipData(L.LightningDataModule):
     ):
         """
         Args:
-            manifest: CSV file that lists the clips.
-            size: side of the square frames in pixels; other frames are resized.
+            manifest: CSV file that lists the clips, or a folder of videos (a manifest is then made and kept in it).
+            size: side of the square frames in pixels; other frames are cut to their central square and resized.
             batch_size: pairs per step and process.
             repeats: how often an epoch goes through all clips (or identities).
             identity_sampling: an epoch goes through identities, taking a random clip of each.
@@ -286,12 +291,19 @@ class ClipData(L.LightningDataModule):
         self.frames_per_held_out_clip, self.workers, self.cache = frames_per_held_out_clip, workers, cache
         self._batches_done = 0
 
+    def prepare_data(self) -> None:
+        """Make the manifest of a folder of videos (one process does it, before the others look)."""
+        if self.manifest.is_dir():
+            manifest_of_folder(self.manifest)
+
     def setup(self, stage: str | None = None) -> None:
         """Read the manifest.
 
         Raises:
             InputError: an empty split, clips of a single frame, or fewer pairs than a batch.
         """
+        if self.manifest.is_dir():
+            self.manifest = manifest_of_folder(self.manifest)
         clips = read_manifest(self.manifest)
         parts = {split: select(clips, split) for split in ("train", "val")}
         for split, part in parts.items():

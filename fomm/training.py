@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import pytorch_lightning as L
@@ -18,7 +18,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from fomm.checkpoint import initialize, training_state
+from fomm.checkpoint import initialize, load_model, training_state
 from fomm.equivariance import ThinPlate
 from fomm.errors import InputError
 from fomm.geometry import Keypoints
@@ -95,8 +95,9 @@ class Training(L.LightningModule):
     def __init__(
         self,
         *,
-        network: ModelConfig = ModelConfig(),  # noqa: B008 - frozen, as all defaults here
-        discriminator: DiscriminatorConfig = DiscriminatorConfig(),  # noqa: B008
+        network: ModelConfig | None = None,
+        num_keypoints: int | None = None,
+        discriminator: DiscriminatorConfig = DiscriminatorConfig(),  # noqa: B008 - frozen, as all defaults here
         weights: LossWeights = LossWeights(),  # noqa: B008
         perceptual: PerceptualName = "vgg19",
         vgg19_file: str | None = None,
@@ -114,7 +115,8 @@ class Training(L.LightningModule):
     ):
         """
         Args:
-            network: sizes of the trained networks.
+            network: sizes of the trained networks; by default those of `init`, else those of the released models.
+            num_keypoints: another number of keypoints than the checkpoint in `init` has (some tensors start afresh).
             discriminator: size of the discriminator; not built when `weights.generator_gan` is 0.
             weights: how much each loss counts.
             perceptual: features that are compared: "vgg19" (pretrained weights needed) or "pixels" (colours and
@@ -134,6 +136,10 @@ class Training(L.LightningModule):
         """
         super().__init__()
         self.automatic_optimization = False
+        if network is None:
+            network = ModelConfig() if init is None else load_model(init).model.config
+        if num_keypoints is not None:
+            network = replace(network, num_keypoints=num_keypoints)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = FOMM.from_config(network)
@@ -173,8 +179,8 @@ class Training(L.LightningModule):
         rank_zero_info(f"init {init}: {len(report.loaded)} tensors taken over")
         if report.fresh:
             rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
-        if report.unused:
-            rank_zero_info(f"init {init}: these are not used: {', '.join(report.unused)}")
+        if unused := sorted(set(report.unused) - set(report.fresh)):
+            rank_zero_info(f"init {init}: these are not used: {', '.join(unused)}")
         if self.discriminator is None:
             return
         theirs = training_state(init).discriminator
