@@ -130,7 +130,7 @@ class Perceptual(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
-            expected = [self.features(image) for image in self.pyramid(target).values()]
+            expected = [self.features(image) for image in self.pyramid(target.detach()).values()]
         return sum(
             weight * l1(seen, wanted)
             for image, wanted_at_scale in zip(self.pyramid(prediction).values(), expected, strict=True)

@@ -1,0 +1,76 @@
+"""Manifests: what is written is read back, faults are told together, equal clips give equal bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from fomm.errors import InputError
+from fomm.manifest import COLUMNS, Clip, manifest_hash, read_manifest, select, write_manifest
+
+CLIP = Clip(
+    "id1#a#000001#000200", "clips/a", "id1", "train", 200, Fraction(30000, 1001), 256, 256,
+    source_video="a.mp4", crop_box="10-20-266-276", crop_rule="union x 1.2, square", confidence=0.75, sha256="ab",
+)  # fmt: skip
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    clips = [CLIP, replace(CLIP, clip_id="b, \"quoted\"", split="val", identity="ü", fps=Fraction(25))]
+    write_manifest(tmp_path / "m.csv", clips)
+    assert read_manifest(tmp_path / "m.csv") == clips
+    assert [c.split for c in select(clips, "val")] == ["val"]
+
+
+def test_equal_clips_give_equal_bytes(tmp_path):
+    write_manifest(tmp_path / "a.csv", [CLIP])
+    write_manifest(tmp_path / "b.csv", [CLIP])
+    assert manifest_hash(tmp_path / "a.csv") == manifest_hash(tmp_path / "b.csv")
+    assert b"\r" not in (tmp_path / "a.csv").read_bytes()
+
+
+def test_columns_that_have_defaults_may_be_absent(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("clip_id,path,identity,split,frames,fps,width,height\na,clips/a,x,test,10,25,64,64\n")
+    (clip,) = read_manifest(path)
+    assert (clip.fps, clip.confidence, clip.crop_box) == (25, 1.0, "")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("split", "validation", "split 'validation' is not one of train, val, test"),
+        ("frames", "0", "frames '0' must be greater than 0"),
+        ("frames", "many", "frames 'many' is not a number"),
+        ("fps", "1/0", "fps '1/0' is not a number"),
+        ("path", "../a", "must stay inside"),
+        ("path", "/a", "must stay inside"),
+        ("identity", "", "no value for identity"),
+        ("confidence", "1.5", "not in [0, 1]"),
+        ("crop_box", "1-2-3", "not left-top-right-bottom"),
+    ],
+)
+def test_a_faulty_value_is_named_with_its_line(tmp_path, column, value, said):
+    write_manifest(tmp_path / "m.csv", [CLIP])
+    header, row = (tmp_path / "m.csv").read_text().splitlines()
+    values = dict(zip(COLUMNS, row.replace('"union x 1.2, square"', "rule").split(","), strict=True)) | {column: value}
+    (tmp_path / "m.csv").write_text(f"{header}\n{','.join(values.values())}\n")
+    with pytest.raises(InputError) as error:
+        read_manifest(tmp_path / "m.csv")
+    assert said in str(error.value) and "line 2" in str(error.value)
+
+
+def test_faults_are_gathered(tmp_path):
+    write_manifest(tmp_path / "m.csv", [CLIP, CLIP, replace(CLIP, clip_id="c", frames=-1)])
+    with pytest.raises(InputError, match=r"line 3: clip_id .* was used on line 2; line 4: frames '-1'"):
+        read_manifest(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "\x00\x01", 'clip_id,"pa'])
+def test_something_else_than_a_manifest(tmp_path, text):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(InputError, match="m.csv"):
+        read_manifest(tmp_path / "m.csv")
+    with pytest.raises(InputError, match="no such manifest"):
+        read_manifest(tmp_path / "other.csv")
