@@ -70,6 +70,7 @@ def main(args: ArgsType = None) -> TrainCLI:
         "Using ModelCheckpoint with manual optimization",  # checkpoints hold the state after a step: as meant
         ".*your dataloader is not resumable",  # ClipData resumes it by itself
         ".*treespec, LeafSpec",
+        ".*LightningCLI.s args parameter",  # `main(args)` is meant for Python
         ".*num_workers",
     ):
         warnings.filterwarnings("ignore", message)
