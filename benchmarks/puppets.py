@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jsonargparse import CLI
 
@@ -28,8 +29,9 @@ from fomm.video import VideoReader, write_image
 from preprocess.faces import FaceFinder
 
 
-def frames_of(folder: Path) -> list[np.ndarray]:
-    return [frame.image for frame in VideoReader(folder)]
+def frames_of(folder: Path, size: int) -> list[np.ndarray]:
+    frames = (frame.image for frame in VideoReader(folder))
+    return [f if len(f) == size else cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames]
 
 
 def l1(a: np.ndarray, b: np.ndarray) -> float:
@@ -41,25 +43,25 @@ def clips_by_id(folder: Path) -> dict[str, Path]:
     return {clip.clip_id: folder / clip.path for clip in read_manifest(manifest) if clip.split == "test"}
 
 
-def reconstruction(animator: Animator, clips: dict[str, Path]) -> dict[str, tuple[float, float]]:
+def reconstruction(animator: Animator, size: int, clips: dict[str, Path]) -> dict[str, tuple[float, float]]:
     """{"L1": (model, repeated source)} over all frames of the clips."""
     errors = []
     for folder in clips.values():
-        truth = frames_of(folder)
+        truth = frames_of(folder, size)
         made = animator.animate(truth[0], truth, relative=False)
         errors += [(l1(m, t), l1(truth[0], t)) for m, t in zip(made, truth, strict=True)]
     return {"reconstruction L1": tuple(np.mean(errors, axis=0))}
 
 
 def cross_identity(
-    animator: Animator, clips: dict[str, Path], pairs: list[dict[str, str]], sheet: Path | None
+    animator: Animator, size: int, clips: dict[str, Path], pairs: list[dict[str, str]], sheet: Path | None
 ) -> dict[str, tuple[float, float]]:
     """{name: (model, repeated source)} against the drawn truth, and rows of pictures for looking at."""
     errors, distances, missed, rows = [], [], 0, []
     with FaceFinder() as finder:
         for pair in pairs:
-            source = frames_of(clips[pair["source"]])[0]
-            driving, truth = frames_of(clips[pair["driving"]]), frames_of(clips[pair["truth"]])
+            source = frames_of(clips[pair["source"]], size)[0]
+            driving, truth = (frames_of(clips[pair[role]], size) for role in ("driving", "truth"))
             made = list(animator.animate(source, driving))
             errors += [(l1(m, t), l1(source, t)) for m, t in zip(made, truth, strict=True)]
             rest = finder.landmarks(source)
@@ -100,11 +102,12 @@ def score(checkpoint: str, data: Path, pairs: Path, sheet: Path | None = None, l
     if not clips:
         raise InputError(f"{data}: no test clips; draw a data set with a test split")
     print(f"{checkpoint}: sha256 {loaded.info.sha256[:16]}, {len(clips)} test clips, {len(table)} pairs, {animator}")
-    scores = reconstruction(animator, clips) | cross_identity(animator, clips_by_id(pairs), table, sheet)
+    size = loaded.info.image_size
+    scores = reconstruction(animator, size, clips) | cross_identity(animator, size, clips_by_id(pairs), table, sheet)
     print(f"{'':30}{'model':>10}{'source':>10}{'ratio':>8}")
     for name, (model, repeated) in scores.items():
         print(f"{name:30}{model:10.4f}{repeated:10.4f}{model / repeated:8.3f}")
 
 
 if __name__ == "__main__":
-    run(lambda: CLI(score))
+    run(lambda: CLI(score, as_positional=False))
