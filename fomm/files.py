@@ -30,7 +30,7 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(13, "no permission to write here", str(path.parent))
         yield beside
-        if path.is_dir() and beside.is_dir():
+        if os.path.isdir(path) and os.path.isdir(beside):
             shutil.rmtree(path)
         os.replace(beside, path)
     except OSError as error:
@@ -39,9 +39,9 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise InputError(f"{path}: cannot be written ({reason}); choose another --output or free some space") from error
     finally:
-        if beside.is_dir():
+        if os.path.isdir(beside):  # unlike Path.is_dir, no error for a name that is too long
             shutil.rmtree(beside, ignore_errors=True)
-        elif beside.exists():
+        elif os.path.lexists(beside):
             beside.unlink()
 
 

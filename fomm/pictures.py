@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
@@ -27,6 +27,16 @@ SYNTHETIC_COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeW
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
 _PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a second picture in the others is a page or a preview
+_ORIENTATION = 0x0112  # EXIF tag; what undoes each of its values:
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 TIMES_NAME = "times.txt"  # in a folder of frames: one time in seconds per line
 
 
@@ -98,12 +108,14 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path}: the picture is too large ({error}); make it smaller") from error
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{path}: is not a picture ({looks_like(path)}); use a PNG or JPEG file") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise InputError(f"{path}: the picture cannot be read ({error}); get a whole copy of it") from error
 
 
 def is_picture(path: Path) -> bool:
-    with suppress(Image.UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+    with suppress(Exception):  # a damaged file makes Pillow raise nearly anything
         with Image.open(path, formats=_PILLOW_FORMATS):
             return True
     return False
@@ -111,7 +123,11 @@ def is_picture(path: Path) -> bool:
 
 def pillow_to_rgb(picture: Image.Image) -> np.ndarray:
     """The current frame of a Pillow picture as (H, W, 3) uint8 RGB, upright, on white."""
-    upright = ImageOps.exif_transpose(picture)
+    picture.load()
+    upright = picture
+    with suppress(Exception):  # damaged EXIF: the picture itself is fine
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
+        upright = picture if turn is None else picture.transpose(turn)
     if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):  # Pillow would clip these at 255
         values = np.asarray(upright, np.float64)
         top = 65535.0 if upright.mode != "F" else max(float(np.nanmax(values)), 1.0)
@@ -154,18 +170,23 @@ def frame_files(folder: str | Path) -> list[Path]:
     """Pictures in a folder in natural order (frame2 before frame10); hidden files are left out.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or the folder cannot be read.
     """
-    files = [
-        file
-        for file in Path(folder).iterdir()
-        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
-    ]
+    try:
+        files = [
+            file
+            for file in Path(folder).iterdir()
+            if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+        ]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); give a folder of frames") from error
     if not files:
         raise InputError(f"{folder}: holds no pictures (.png, .jpg, ...); give a folder of frames or a video file")
 
-    def natural(file: Path) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name.lower())]
+    def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
+        parts = re.split(r"(\d+)", file.name.lower())
+        # The name itself decides between 1.png and 01.png; the order in which a folder is listed must not.
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], file.name
 
     return sorted(files, key=natural)
 
@@ -178,7 +199,11 @@ def check_image(image: np.ndarray) -> None:
 def local_file(path: str | Path) -> Path:
     """The path, if it is a regular file with something in it."""
     name, path = str(path), Path(path)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a folder on the way that may not be entered, a name that is too long
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if not exists:
         if re.match(r"[A-Za-z][\w+.-]+:", name):
             raise InputError(f"{name}: only local files are read; download it first and give the file's path")
         raise InputError(f"{path}: there is no such file; check the path")

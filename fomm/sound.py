@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain, groupby
 from pathlib import Path
 
 import av
@@ -115,12 +116,11 @@ class Sound:
             yield time, packet
 
     def _encoded(self, rate: int, layout: str) -> Iterator[tuple[Fraction, av.AudioFrame]]:
-        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         channels = 1 if layout == "mono" else 2
         position = 0  # samples handed out: the timeline of the result
         started = False
-        for samples, time in self._resampled(resampler):
-            target = round((time - self.origin) * rate)
+        for samples, time in self._resampled(rate, layout):
+            target = position if time is None else round((time - self.origin) * rate)
             gap = target - position
             if not started or abs(gap) > self._GAP * rate:
                 if gap < 0:
@@ -135,17 +135,18 @@ class Sound:
             yield Fraction(position, rate), _audio_frame(samples, layout, rate, position)
             position += samples.shape[1]
 
-    def _resampled(self, resampler: av.AudioResampler) -> Iterator[tuple[np.ndarray, Fraction]]:
-        for packet in self._packets():
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                continue
-            for frame in frames:
+    def _resampled(self, rate: int, layout: str) -> Iterator[tuple[np.ndarray, Fraction | None]]:
+        # Joined recordings change the kind of sound on the way; a resampler takes only one.
+        for _, frames in groupby(self._frames(), lambda frame: (frame.format.name, frame.layout.name, frame.rate)):
+            resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+            for frame in chain(frames, [None]):
                 for out in resampler.resample(frame):
-                    yield out.to_ndarray(), out.pts * out.time_base
-        for out in resampler.resample(None):
-            yield out.to_ndarray(), out.pts * out.time_base
+                    yield out.to_ndarray(), None if out.pts is None else out.pts * out.time_base
+
+    def _frames(self) -> Iterator[av.AudioFrame]:
+        for packet in self._packets():
+            with suppress(av.FFmpegError):
+                yield from packet.decode()
 
 
 def _audio_frame(samples: np.ndarray, layout: str, rate: int, position: int) -> av.AudioFrame:

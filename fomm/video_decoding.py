@@ -13,7 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
 from fomm.errors import InputError
 from fomm.pictures import looks_like, on_white
@@ -22,10 +22,9 @@ _FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,mxf,nut,ogg,ivf,dv,yuv4mpegpipe,"
     "h264,hevc,m4v"
 )
-# swscale's default shifts chroma by up to half a pixel; these flags cut the round-trip error from 2.6 to 0.4 of 255.
-SCALING = (
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-)
+# swscale's default shifts chroma by up to half a pixel; these flags cut the round-trip error from 2.6 to 0.4 of 255:
+# bicubic, accurate rounding, full chroma in and out. As numbers, since PyAV 17 (Python 3.10) does not name them all.
+SCALING = 0x4 | 0x40000 | 0x2000 | 0x4000
 
 
 def _refuse_to_open(url: str, *_: object) -> object:
@@ -58,7 +57,10 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
     if not streams:
         what = "only sound" if container.streams.audio else "no video"
         raise InputError(f"{path}: holds {what}, no moving picture; give a video file")
-    return max(streams, key=lambda s: (s.codec_context.width or 0) * (s.codec_context.height or 0))
+    known = [s for s in streams if s.codec_context is not None]
+    if not known:
+        raise InputError(f"{path}: its video is of a kind that FFmpeg does not know; convert it to H.264")
+    return max(known, key=lambda s: (s.codec_context.width or 0) * (s.codec_context.height or 0))
 
 
 class Damage:
@@ -71,7 +73,7 @@ class Damage:
 
 def decoded(container: av.container.InputContainer, stream: av.VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
     """Frames that can be decoded; what cannot is counted and left out."""
-    packets = container.demux(stream, *container.streams.audio)  # sound too: it shows how much of the file is there
+    packets = container.demux()  # sound and subtitles too: they show how much of the file is there
     while True:
         try:
             packet = next(packets, None)

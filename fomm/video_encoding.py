@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -69,7 +70,7 @@ class _GifSink(Sink):
 
     def __init__(self, path: Path, size: tuple[int, int], **options: object) -> None:
         super().__init__(path, size, **options)
-        self.container = av.open(str(path), "w", format="gif", container_options={"loop": "0"})
+        self.container = av.open(_as_file(path), "w", format="gif", container_options={"loop": "0"})
         self.stream = self.container.add_stream("gif", rate=100)
         self.stream.width, self.stream.height = size
         self.stream.pix_fmt = "pal8"
@@ -153,14 +154,14 @@ class _ContainerSink(Sink):
         webm = self.kind == "webm"
         # use_metadata_tags: keep keys such as DigitalSourceType, which mp4's fixed list of tags would drop.
         options = {} if webm else {"movflags": "+faststart+use_metadata_tags"}
-        self.container = av.open(str(path), "w", format=self.kind, container_options=options)
+        self.container = av.open(_as_file(path), "w", format=self.kind, container_options=options)
         self.container.metadata.update(metadata)
-        self.clock = Fraction(1, 1000) if webm else clock or _clock_for(fps)
+        self.clock = Fraction(1, 1000) if webm else _clock_for(fps, clock)
         if webm:
             codec, settings = "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4"}
         else:
             codec, settings = "libx264", {"crf": "18", "preset": "medium"}
-        stream = self.container.add_stream(codec, rate=fps or 30, options=settings)
+        stream = self.container.add_stream(codec, rate=(fps or Fraction(30)).limit_denominator(2**16), options=settings)
         even = 1 if webm else 2
         self.padded = tuple(-(-side // even) * even for side in size)
         stream.width, stream.height = self.padded
@@ -233,7 +234,14 @@ SINKS: dict[str, type[Sink]] = {
 }
 
 
-def _clock_for(fps: Fraction | None) -> Fraction:
-    """A clock that holds every usual one and, if it can, that of `fps` too."""
+def _clock_for(fps: Fraction | None, wanted: Fraction | None) -> Fraction:
+    """The clock that is wanted, if containers can hold it; else one that holds every usual one and that of `fps`."""
+    if wanted and wanted.denominator < 2**31:
+        return wanted
     fine = math.lcm(_FINE_CLOCK.denominator, fps.numerator) if fps else _FINE_CLOCK.denominator
     return Fraction(1, fine) if fine < 2**31 else _FINE_CLOCK
+
+
+def _as_file(path: Path) -> str:
+    """A name that FFmpeg cannot take for an address, as it would a relative `a:b.mp4`."""
+    return os.path.abspath(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
@@ -61,7 +63,7 @@ class VideoReader:
         self.start_time = Fraction(0)
         self.has_audio = False
         self.warnings: list[str] = []
-        if self.path.is_dir():
+        if os.path.isdir(path):
             self._open_folder(Fraction(fps))
         else:
             local_file(path)
@@ -122,7 +124,6 @@ class VideoReader:
         with opened_picture(self.path) as picture:
             animated = picture.format in _ANIMATED_FORMATS and getattr(picture, "is_animated", False)
             self.frame_count = picture.n_frames if animated else 1
-        self.time_base = Fraction(1, 1000)
 
         def decode() -> Iterator[tuple]:
             time, read = Fraction(0), 0
@@ -133,8 +134,8 @@ class VideoReader:
                         picture.load()
                         yield (lambda picture=picture: pillow_to_rgb(picture)), time
                         read += 1
-                        # Browsers show frames of 10 ms and less for 100 ms, and so do we.
-                        delay_ms = Fraction(picture.info.get("duration", 0))
+                        # Pillow gives 100/3 ms as a float. Browsers show frames of 10 ms and less for 100 ms; so do we.
+                        delay_ms = Fraction(picture.info.get("duration", 0)).limit_denominator(1000)
                         time += (delay_ms if delay_ms > 10 else 100) / 1000
             except InputError:
                 if not read:
@@ -183,7 +184,8 @@ class VideoReader:
                 time = stamp - offset
                 count += 1
                 yield (lambda frame=frame: convert(frame)), time
-            end = damage.last_seen - (origin or 0)
+            # Some formats count the promised length from zero, some from the first frame.
+            end = max(damage.last_seen, damage.last_seen - (origin or 0))
             missing = promised is not None and end + max(Fraction(1, 2), 2 * interval) < promised
             if damage.errors or missing:
                 frames = f"{count} of {self.frame_count}" if self.frame_count else f"{count}"
@@ -224,7 +226,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
         raise ValueError("read_frames needs at least one frame number")
     if wanted[0] < 0:
         raise InputError(f"{path}: frame {wanted[0]} asked for; frame numbers start at 0")
-    if path.is_dir():
+    if os.path.isdir(path):
         files = frame_files(path)
         _check_index(path, wanted[-1], len(files))
         images = {index: read_image(files[index]) for index in wanted}
@@ -252,11 +254,12 @@ def _frame_stamps(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, np.
         stream = video_stream(container, path)
         if not container.format.name.startswith(("mov", "matroska")) or stream.codec_context.name.startswith("vp8"):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        for packet in container.demux(stream):
-            if packet.size and packet.pts is not None and not packet.is_discard:
-                stamps.append(packet.pts)
-                if packet.is_keyframe:
-                    keys.append(packet.pts)
+        with suppress(av.FFmpegError):  # damage: the table ends here, as reading does
+            for packet in container.demux(stream):
+                if packet.size and packet.pts is not None and not packet.is_discard:
+                    stamps.append(packet.pts)
+                    if packet.is_keyframe:
+                        keys.append(packet.pts)
     return np.unique(stamps), np.unique(keys)
 
 
@@ -267,7 +270,7 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
         return _read_from_start(path, wanted)
     _check_index(path, wanted[-1], len(stamps))
     images: dict[int, np.ndarray] = {}
-    with opened_container(path) as container:
+    with opened_container(path) as container, suppress(av.FFmpegError):
         stream = video_stream(container, path)
         stream.thread_count = 1  # called from many worker processes, for a few small frames each
         convert = Converter(stream)

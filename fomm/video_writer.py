@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -73,7 +74,7 @@ class VideoWriter:
                 f"{path}: results are written as .mp4, .mov, .webm, .gif, .png, .jpg or into a folder (a name without "
                 f"suffix), but the name ends in {suffix!r}; choose one of these"
             )
-        if suffix and self.path.is_dir():
+        if suffix and os.path.isdir(path):
             raise InputError(f"{path}: is a folder; choose another name for the result")
         if not suffix:
             _check_replaceable(self.path)
@@ -188,7 +189,12 @@ class VideoWriter:
 
 def _check_replaceable(folder: Path) -> None:
     """A folder of frames may replace an older one, but never a folder with anything else in it."""
-    if folder.is_dir():
+    if os.path.isfile(folder):
+        raise InputError(
+            f"{folder}: is a file, but a name without suffix means a folder of frames; choose another name for the "
+            "result, or one such as result.mp4"
+        )
+    if os.path.isdir(folder):
         others = [f.name for f in folder.iterdir() if not re.fullmatch(rf"\d{{6}}\.png|{TIMES_NAME}", f.name)]
         if others:
             raise InputError(

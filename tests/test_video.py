@@ -22,6 +22,7 @@ from fomm.video import (
     SYNTHETIC_COMPOSITE,
     VideoReader,
     VideoWriter,
+    frame_files,
     prefetch,
     read_frames,
     read_image,
@@ -189,6 +190,42 @@ def test_exif_orientation(tmp_path, orientation):
     Image.fromarray(np.ascontiguousarray(undo[orientation](upright))).save(tmp_path / "p.jpg", exif=exif, quality=95)
     assert np.abs(read_image(tmp_path / "p.jpg")[..., 0].astype(int) - upright).max() < 12
     assert (VideoReader(tmp_path / "p.jpg").width, VideoReader(tmp_path / "p.jpg").height) == (48, 32)
+
+
+def test_damaged_exif_does_not_hide_the_picture_and_damaged_pictures_say_so(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "title"
+    Image.fromarray(numbered(3)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole.replace(b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02"))  # text as width
+    (tmp_path / "c.jpg").write_bytes(whole.replace(b"\x01\x12\x00\x03", b"\x01\x12\x00\xff"))  # unknown type
+    assert read_image(tmp_path / "b.jpg").shape == read_image(tmp_path / "a.jpg").shape == (64, 48, 3)
+    assert number_in(read_image(tmp_path / "c.jpg")) == 3
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(InputError, match="cannot be read"):
+        read_image(tmp_path / "cut.jpg")
+
+
+def test_any_damage_to_a_file_is_survived_or_one_clear_line(tmp_path):
+    """Random bytes replaced: Pillow and FFmpeg raise errors of many kinds on such files."""
+    pictures = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (24, 32, 3), np.uint8)) for i in range(3)]
+    for name in ("a.gif", "a.png", "a.webp"):
+        pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:], duration=40)
+    make_clip(tmp_path / "a.mp4", steady(5), sound=("aac", Fraction(0), 0.2))
+    make_clip(tmp_path / "a.mov", steady(5), codec="qtrle", pix_fmt="rgb24")
+    rng = np.random.default_rng(4)
+    for name in ("a.gif", "a.png", "a.webp", "a.mp4", "a.mov"):
+        whole = np.fromfile(tmp_path / name, np.uint8)
+        damaged = tmp_path / f"damaged_{name}"
+        for _ in range(40):
+            content = whole.copy()
+            content[rng.integers(0, min(len(content), rng.choice([64, 512, 10**6])), 4)] = rng.integers(0, 256, 4)
+            content.tofile(damaged)
+            for work in (lambda path: list(VideoReader(path)), lambda path: read_frames(path, [0, 2])):
+                try:
+                    work(damaged)
+                except InputError as error:
+                    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
@@ -388,6 +425,31 @@ def test_folder_of_frames_in_natural_order(tmp_path):
         list(reader.__class__(tmp_path))
 
 
+def test_order_of_unusual_names(tmp_path):
+    for name in ("2.png", "1.png", "01.png", "1\u00b22.png", "it's \"\u00fc\".png"):  # a raised 2 is no number
+        write_image(tmp_path / name, numbered(0))
+    assert [f.name for f in frame_files(tmp_path)] == [
+        "01.png", "1.png", "1\u00b22.png", "2.png", "it's \"\u00fc\".png"
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="cannot be read"):
+        frame_files(tmp_path / "missing")
+
+
+def test_times_that_no_container_clock_holds(tmp_path):
+    """Thirds of seconds written as long decimals, and animations whose delays are not whole milliseconds."""
+    pictures = [Image.fromarray(numbered(i)) for i in range(4)]
+    pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:], duration=1000 / 30)
+    assert [f.time for f in VideoReader(tmp_path / "a.png")] == steady(4)
+    copy_video(tmp_path / "a.png", tmp_path / "frames")
+    (tmp_path / "frames" / "times.txt").write_text("0\n0.333333333333333333\n0.666666666666666666\n1\n")
+    for source in ("a.png", "frames"):
+        reader = VideoReader(tmp_path / source)
+        writer = copy_video(tmp_path / source, tmp_path / "b.mp4", fps=reader.fps)
+        read = [f.time for f in VideoReader(tmp_path / "b.mp4")]
+        assert not writer.warnings
+        assert max(abs(a - f.time) for a, f in zip(read, reader, strict=True)) < Fraction(1, 10**6)
+
+
 def test_single_picture_is_one_frame(tmp_path):
     write_image(tmp_path / "p.png", numbered(5))
     reader = VideoReader(tmp_path / "p.png")
@@ -428,6 +490,25 @@ def test_sound_longer_than_the_picture_is_not_taken_for_damage(tmp_path):
     assert sum(1 for _ in reader) == 15 and not reader.warnings
 
 
+def test_late_start_and_longer_subtitles_are_not_taken_for_damage(tmp_path):
+    late = make_clip(tmp_path / "late.mkv", steady(15), clock=Fraction(1, 1000), shift=Fraction(3))
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nOne\n\n2\n00:00:20,000 --> 00:00:30,000\nTwo\n")
+    with (
+        av.open(str(late)) as video,
+        av.open(str(tmp_path / "a.srt")) as text,
+        av.open(str(tmp_path / "subtitles.mkv"), "w") as out,
+    ):
+        pairs = [(s, out.add_stream_from_template(s)) for s in (video.streams.video[0], text.streams.subtitles[0])]
+        for source, target in pairs:
+            for packet in source.container.demux(source):
+                if packet.size:
+                    packet.stream = target
+                    out.mux(packet)
+    for name in ("late.mkv", "subtitles.mkv"):
+        reader = VideoReader(tmp_path / name)
+        assert sum(1 for _ in reader) == 15 and not reader.warnings
+
+
 def bad_inputs(folder: Path) -> dict[str, str]:
     """Name -> what the message must say."""
     (folder / "empty.mp4").write_bytes(b"")
@@ -452,6 +533,7 @@ def bad_inputs(folder: Path) -> dict[str, str]:
         stream = container.add_stream("libx264", rate=30)
         stream.width, stream.height = 64, 48
         container.start_encoding()
+    (folder / "codec.mp4").write_bytes(clip.read_bytes().replace(b"avc1", b"abcd"))
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"junk" * 20)
     return {
         "empty.mp4": "empty",
@@ -466,7 +548,9 @@ def bad_inputs(folder: Path) -> dict[str, str]:
         "no_index.mp4": "cannot be read as a video",
         "sound.mp4": "only sound",
         "no_frames.mp4": "no",
+        "codec.mp4": "does not know",
         "broken.jpg": "broken.jpg",
+        "x" * 300: "File name too long",
         "missing.mp4": "no such file",
     }
 
@@ -633,6 +717,16 @@ def test_sizes_that_a_format_cannot_hold(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["a:b.mp4", "a:b.gif", "it's \"\u00fc\" 100%d.webm", "-a b.mov", "a:b"])
+def test_names_that_look_like_something_else(tmp_path, monkeypatch, name):
+    """FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter(name) as writer:
+        for index in range(3):
+            writer.write(numbered(index)[:, ::-1])  # not contiguous
+    assert len(list(VideoReader(name))) == 3 and leftovers(tmp_path) == [name]
+
+
 def test_single_picture_output(tmp_path):
     with VideoWriter(tmp_path / "a.png") as writer:
         writer.write(numbered(3))
@@ -689,6 +783,11 @@ def test_writer_errors(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         with VideoWriter(tmp_path / "file" / "a.mp4") as writer:
             writer.write(numbered(0))
+    with pytest.raises(InputError, match="too long"):
+        with VideoWriter(tmp_path / f"{'x' * 300}.mp4") as writer:
+            writer.write(numbered(0))
+    with pytest.raises(InputError, match="is a file"):
+        VideoWriter(tmp_path / "file")
     (tmp_path / "dir.mp4").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         VideoWriter(tmp_path / "dir.mp4")
@@ -832,6 +931,17 @@ def test_sound_and_picture_that_do_not_start_together(tmp_path, target, sound_st
     assert beeps_in(path) == pytest.approx(heard, abs=0.01)
     copy_video(path, tmp_path / target)
     assert beeps_in(tmp_path / target) == pytest.approx(heard, abs=0.02)
+
+
+@pytest.mark.parametrize("target", ["t.mp4", "t.webm"])
+def test_sound_that_changes_its_kind_on_the_way(tmp_path, target):
+    parts = [
+        make_clip(tmp_path / f"{rate}.ts", steady(30), sound=("aac", Fraction(0), 1.0), rate=rate, shift=Fraction(at))
+        for at, rate in enumerate((44100, 48000))
+    ]
+    (tmp_path / "s.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    copy_video(tmp_path / "s.ts", tmp_path / target)
+    assert beeps_in(tmp_path / target) == pytest.approx([0, 1], abs=0.03)
 
 
 def test_copied_sound_is_not_encoded_again(tmp_path):
