@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fomm.video_decoding import opened_container
-from fomm.video_reader import VideoReader
+from fomm.video.decoding import opened_container
+from fomm.video.reader import VideoReader
 
 
 class Sound:

@@ -6,11 +6,11 @@ Conventions, used everywhere else too:
 - time is a `Fraction` of seconds counted from the first frame of the video, exact as the file stores it;
 - memory does not grow with the length of a video: one frame is held at a time (the codecs hold a few more).
 
-Only local files are opened. This module is the face of the ones behind it: `pictures`, `video_reader` (on
-`video_decoding`), `video_writer` (on `video_encoding` and `sound`) and `prefetch`.
+Only local files are opened. This module is the face of the ones behind it: `pictures`, `reader` (on
+`decoding`), `writer` (on `encoding` and `sound`) and `prefetch`.
 """
 
-from fomm.pictures import (
+from fomm.video.pictures import (
     DIGITAL_SOURCE_TYPE,
     SYNTHETIC,
     SYNTHETIC_COMPOSITE,
@@ -18,9 +18,9 @@ from fomm.pictures import (
     read_image,
     write_image,
 )
-from fomm.prefetch import prefetch
-from fomm.video_reader import Frame, VideoReader, read_frames
-from fomm.video_writer import VideoWriter
+from fomm.video.prefetch import prefetch
+from fomm.video.reader import Frame, VideoReader, read_frames
+from fomm.video.writer import VideoWriter
 
 __all__ = [
     "DIGITAL_SOURCE_TYPE",

@@ -14,10 +14,10 @@ import numpy as np
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
-from fomm.pictures import TIMES_NAME, check_image
-from fomm.sound import Sound
-from fomm.video_encoding import SINKS, PictureSink, Sink
-from fomm.video_reader import VideoReader
+from fomm.video.encoding import SINKS, PictureSink, Sink
+from fomm.video.pictures import TIMES_NAME, check_image
+from fomm.video.reader import VideoReader
+from fomm.video.sound import Sound
 
 
 class VideoWriter:

@@ -16,8 +16,16 @@ import av
 import numpy as np
 
 from fomm.errors import InputError
-from fomm.pictures import TIMES_NAME, frame_files, is_picture, local_file, opened_picture, pillow_to_rgb, read_image
-from fomm.video_decoding import Converter, Damage, decoded, opened_container, video_stream
+from fomm.video.decoding import Converter, Damage, decoded, opened_container, video_stream
+from fomm.video.pictures import (
+    TIMES_NAME,
+    frame_files,
+    is_picture,
+    local_file,
+    opened_picture,
+    pillow_to_rgb,
+    read_image,
+)
 
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a second picture in the others is a page or a preview
 

@@ -16,7 +16,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from fomm.errors import InputError
-from fomm.pictures import looks_like, on_white
+from fomm.video.pictures import looks_like, on_white
 
 _FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,mxf,nut,ogg,ivf,dv,yuv4mpegpipe,"

@@ -12,9 +12,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from fomm.pictures import TIMES_NAME, save_picture, xmp_packet
-from fomm.sound import Sound
-from fomm.video_decoding import SCALING
+from fomm.video.decoding import SCALING
+from fomm.video.pictures import TIMES_NAME, save_picture, xmp_packet
+from fomm.video.sound import Sound
 
 # A clock on which the usual ones fall exactly: 1/1000 (webm), 1/90000 (MPEG), 1/600 (phones), 1/15360 and 1/12800
 # (FFmpeg's mp4), 1/24000, 1/30000 and 1/60000 (NTSC rates).
