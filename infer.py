@@ -58,7 +58,7 @@ class Options:
         track: which face of the driving video, from 1 (the one seen longest).
         scale: side of the crop, in sizes of the driving face over the whole video.
         device: auto, cpu, cuda, cuda:1 or mps.
-        precision: auto and fp32 are exact; bf16 and fp16 are faster on GPUs.
+        precision: auto is fp32 (on CUDA with TF32); bf16 takes half the time and changes little; fp16 is for GPUs.
         batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
     """
 
@@ -123,7 +123,7 @@ class Result:
         done = self.rendered
         return (
             f"{self.outputs[0]}: {done.frames} frames, {float(done.duration):.2f} s, {done.width}x{done.height}; "
-            f"took {self.elapsed_s:.1f} s"
+            f"took {self.elapsed_s:.1f} s ({done.frames / self.elapsed_s:.1f} frames/s)"
         )
 
 
@@ -346,10 +346,17 @@ def load_tools(options: Options, stack: ExitStack, warn: Callable[[str], None]) 
 
 
 def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
-    """(source, driving, output) of everything that is asked for; a folder on either side makes a batch."""
+    """(source, driving, output) of everything that is asked for; a folder on either side makes a batch.
+
+    Raises:
+        InputError: a path that is not there, or a batch whose output is no folder.
+    """
     from fomm.video import frame_files
 
     source, driving, output = Path(options.source), Path(options.driving), Path(options.output)
+    for path in (source, driving):  # said before a checkpoint is downloaded
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file; check the path")
     sources = frame_files(source) if source.is_dir() else [source]
     drivings = video_files(driving) or [driving]
     if not source.is_dir() and drivings == [driving]:

@@ -164,10 +164,9 @@ def test_memory_does_not_grow_with_the_number_of_frames(animator: Animator) -> N
     assert peak(120) < peak(20) + 5 * source.nbytes
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_stays_close_and_leaves_keypoints_alone(animator: Animator, precision: str) -> None:
+def test_half_precision_stays_close_and_leaves_keypoints_alone(animator: Animator) -> None:
     source, driving = clip(1, seed=1)[0], clip(2)
-    half = next(Animator(animator.model, device="cpu", precision=precision).outputs(source, driving[:1]))
+    half = next(Animator(animator.model, device="cpu", precision="bf16").outputs(source, driving[:1]))
     full = next(animator.outputs(source, driving[:1]))
     torch.testing.assert_close(half.driving_keypoints, full.driving_keypoints, atol=1e-5, rtol=0)
     assert half.prediction.dtype == torch.float32
@@ -200,6 +199,7 @@ def test_sizes_that_do_not_fit_are_refused(animator: Animator) -> None:
         (dict(device="tpu"), "tpu.*cpu, cuda, mps"),
         (dict(device="cpu:1"), "cpu:1.*unknown"),
         (dict(precision="int8"), "int8.*fp32, bf16, fp16"),
+        (dict(precision="fp16", device="cpu"), "fp16.*CPU.*bf16"),
         (dict(batch_size=0), "batch_size is 0.*1 or more"),
     ],
 )

@@ -360,15 +360,17 @@ def test_folders_make_a_batch_and_one_failure_does_not_stop_it(folder: Path, tmp
 def test_names_of_a_batch_do_not_clash(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.png"):
         write_image(tmp_path / "photos" / name, np.zeros((32, 32, 3), np.uint8))
-    pairs = infer.list_pairs(Options(str(tmp_path / "photos"), "clip.mp4", "out"))
+    (tmp_path / "clip.mp4").touch()
+    pairs = infer.list_pairs(Options(str(tmp_path / "photos"), str(tmp_path / "clip.mp4"), "out"))
     assert len({output for *_, output in pairs}) == len(pairs) == 3
 
 
 def test_a_folder_of_frames_is_one_driving_video(tmp_path: Path) -> None:
     for index in range(3):
         write_image(tmp_path / "frames" / f"{index}.png", np.zeros((32, 32, 3), np.uint8))
-    options = Options("photo.png", str(tmp_path / "frames"), "out.mp4")
-    assert infer.list_pairs(options) == [(Path("photo.png"), tmp_path / "frames", Path("out.mp4"))]
+    photo = tmp_path / "frames" / "0.png"
+    options = Options(str(photo), str(tmp_path / "frames"), "out.mp4")
+    assert infer.list_pairs(options) == [(photo, tmp_path / "frames", Path("out.mp4"))]
 
 
 # --------------------------------------------------------------------------------------------------- what can go wrong
