@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as L
 import torch
+import wandb
 from matplotlib.figure import Figure
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
@@ -29,28 +30,42 @@ class WeightsFile(L.Callback):
     def __init__(self, name: str = "weights") -> None:
         self.name = name
         self.best = math.inf
+        self.written_at = -1
 
     def on_validation_end(self, trainer: L.Trainer, module: Training) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         error = float(trainer.callback_metrics["val/l1"])
         self._write(trainer, module, "last", error)
+        self.written_at = trainer.global_step
         if error < self.best:
             self.best = error
             self._write(trainer, module, "best", error)
 
-    def _write(self, trainer: L.Trainer, module: Training, which: str, error: float) -> None:
-        folder = run_folder(trainer)
+    def on_train_end(self, trainer: L.Trainer, module: Training) -> None:
+        """A run that ends between two validations leaves its last weights, too."""
+        if trainer.is_global_zero and self.written_at != trainer.global_step:
+            self._write(trainer, module, "last", None)
+        for logger in trainer.loggers:
+            # Lightning's own `log_model` refuses to work offline.
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                files = [*run_folder(trainer).glob("*.safetensors"), *run_folder(trainer).glob("checkpoints/*.ckpt")]
+                artifact = wandb.Artifact(f"model-{logger.version}", "model")
+                for file in files:
+                    artifact.add_file(str(file))
+                logger.experiment.log_artifact(artifact)
+
+    def _write(self, trainer: L.Trainer, module: Training, which: str, error: float | None) -> None:
         data = trainer.datamodule
+        scores = {} if error is None else {"val_l1": error, "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"])}
         save_weights(
-            folder / f"{self.name}-{which}.safetensors",
+            run_folder(trainer) / f"{self.name}-{which}.safetensors",
             module.exported,
             category=module.category,
             image_size=data.size,
             provenance={
                 "steps": trainer.global_step,
-                "val_l1": error,
-                "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"]),
+                **scores,
                 "manifest_sha256": manifest_hash(data.manifest),
             },
         )

@@ -173,6 +173,7 @@ class Training(L.LightningModule):
             self.model.compile()
             if self.discriminator is not None:
                 self.discriminator.compile()
+        self.train()
 
     def _start_from(self, init: str) -> None:
         report = initialize(self.model, init)

@@ -21,7 +21,7 @@ from small_clips import write_clips
 
 import train
 from fomm.errors import InputError
-from fomm.model import FOMM, DetectorConfig, DenseMotionConfig, GeneratorConfig, ModelConfig
+from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.original_config import convert, convert_config
 
 TINY = str(ROOT / "tests" / "tiny.yaml")
@@ -150,7 +150,7 @@ def test_reduced_precision_with_clipping_and_layout(manifest, tmp_path, precisio
 def test_a_killed_run_resumes_bit_for_bit(manifest, tmp_path):
     def arguments(name: str) -> list[str]:
         # 5 batches an epoch: a resume point every 3 lies inside epochs.
-        return options(manifest, tmp_path / name, "--trainer.max_steps=13", "--resume_point.every_n_train_steps=3")
+        return options(manifest, tmp_path / name, "--trainer.max_steps=15", "--resume_point.every_n_train_steps=3")
 
     train.main(arguments("whole"))
     slow = run_script([*arguments("killed"), "--trainer.callbacks+=faulty.Slow"])
@@ -162,18 +162,14 @@ def test_a_killed_run_resumes_bit_for_bit(manifest, tmp_path):
     os.killpg(slow.pid, signal.SIGKILL)
     slow.wait()
     step = torch.load(point, weights_only=False)["global_step"]
-    assert 6 <= step < 13
+    assert 6 <= step < 15
     train.main([*arguments("resumed"), f"--ckpt_path={point}"])
     weights = [folder(tmp_path / name) / "weights-last.safetensors" for name in ("whole", "resumed")]
-    assert weights[0].read_bytes() == weights[1].read_bytes() or _equal(*weights)
+    one, other = map(load_file, weights)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     states = [torch.load(w.parent / "checkpoints/last.ckpt", weights_only=False) for w in weights]
     assert all(torch.equal(a, states[1]["state_dict"][k]) for k, a in states[0]["state_dict"].items())
-    assert states[0]["global_step"] == states[1]["global_step"] == 13
-
-
-def _equal(one: Path, other: Path) -> bool:
-    one, other = load_file(one), load_file(other)
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert states[0]["global_step"] == states[1]["global_step"] == 15
 
 
 DDP = ["--trainer.devices=2", "--trainer.strategy=ddp_find_unused_parameters_true"]
@@ -181,7 +177,7 @@ DDP = ["--trainer.devices=2", "--trainer.strategy=ddp_find_unused_parameters_tru
 
 def test_two_processes_step_like_one(manifest, tmp_path):
     """Two ranks of batch 2 against one of batch 4, with batch norm over all and a discriminator, in float64."""
-    shared = ["--trainer.precision=64-true", "--trainer.max_steps=3", "--data.repeats=4"]
+    shared = ["--trainer.precision=64-true", "--trainer.max_steps=5", "--data.repeats=4"]
     train.main(options(manifest, tmp_path / "one", *shared, "--data.batch_size=4"))
     two = run_script(options(manifest, tmp_path / "two", *shared, *DDP, "--data.batch_size=2"))
     output, _ = two.communicate(timeout=240)
@@ -192,7 +188,7 @@ def test_two_processes_step_like_one(manifest, tmp_path):
     )
     assert any(name.startswith("discriminator.") for name in one)
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-8, msg=name)
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
 
 
 def test_a_rank_that_crashes_ends_the_run(manifest, tmp_path):
@@ -277,7 +273,7 @@ def test_wandb_offline_keeps_everything_and_resumes_under_its_id(manifest, tmp_p
     monkeypatch.chdir(tmp_path)
     wandb = [
         "--trainer.logger=WandbLogger", "--trainer.logger.offline=true", "--trainer.logger.project=test",
-        f"--trainer.logger.save_dir={tmp_path}", "--snapshots.pairs=1", "--trainer.logger.log_model=all",
+        f"--trainer.logger.save_dir={tmp_path}", "--snapshots.pairs=1",
     ]  # fmt: skip
     arguments = ["fit", "--config", TINY, "--data.manifest", str(manifest), *wandb]
     cli = train.main([*arguments, "--trainer.max_steps=2", "--data.repeats=1"])
@@ -287,7 +283,8 @@ def test_wandb_offline_keeps_everything_and_resumes_under_its_id(manifest, tmp_p
     client.finish()
     records = wandb_records(next((tmp_path / "wandb").glob(f"offline-run-*{name}")))
     keys = {"/".join(i.nested_key) or i.key for r in records for i in r.history.item}
-    assert {"train/loss", "val/l1", "learning_rate/generator", "gradient_norm/detector", "val/pairs"} <= keys
+    assert {"train/loss", "val/l1", "learning_rate/generator", "gradient_norm/detector"} <= keys
+    assert any(key.startswith("val/pairs") for key in keys) and any(key.startswith("val/clip") for key in keys)
     config = {i.key or "/".join(i.nested_key) for r in records for i in [*r.run.config.update, *r.config.update]}
     assert {"manifest_sha256", "model", "data"} <= config
     assert any(r.artifact.name.startswith("model-") for r in records) or any(
@@ -303,7 +300,7 @@ def test_wandb_offline_keeps_everything_and_resumes_under_its_id(manifest, tmp_p
 def test_tensorboard(manifest, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    arguments = ["fit", "--config", TINY, "--data.manifest", str(manifest), "--snapshots.pairs=1"]
+    arguments = ["fit", "--config", TINY, "--data.manifest", str(manifest), "--snapshots.pairs=1", "--trainer.max_steps=5"]
     train.main([*arguments, "--trainer.logger=TensorBoardLogger", f"--trainer.logger.save_dir={tmp_path}"])
     events = EventAccumulator(str(next(tmp_path.rglob("events*")).parent))
     events.Reload()
