@@ -57,7 +57,9 @@ class WeightsFile(L.Callback):
 
     def _write(self, trainer: L.Trainer, module: Training, which: str, error: float | None) -> None:
         data = trainer.datamodule
-        scores = {} if error is None else {"val_l1": error, "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"])}
+        scores = (
+            {} if error is None else {"val_l1": error, "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"])}
+        )
         save_weights(
             run_folder(trainer) / f"{self.name}-{which}.safetensors",
             module.exported,
@@ -163,7 +165,6 @@ class Snapshots(L.Callback):
                 logger.log_video("val/clip", [str(clip_file)], format=["mp4"])
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("val/pairs", grid, step, dataformats="HWC")
-                logger.experiment.add_video("val/clip", torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)[None], step)
 
     def state_dict(self) -> dict[str, int]:
         return {"validations": self.validations}
@@ -223,7 +224,9 @@ def draw_curves(table: Path, picture: Path) -> None:
         for name in (n for n in (rows[0] if rows else {}) if n.startswith(prefix) and "radius" not in n):
             points = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
             if points:
-                panel.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None, linewidth=1)
+                panel.plot(
+                    *zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None, linewidth=1
+                )
         panel.set(xlabel="step", yscale="log")
         panel.grid(alpha=0.3)
         if panel.lines:

@@ -144,9 +144,7 @@ class FrameStore:
         top, left = (height - side) // 2, (width - side) // 2
         frame = frame[top : top + side, left : left + side]
         shrinks = self.size < side
-        return cv2.resize(
-            frame, (self.size, self.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        return cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _read_pictures(folder: Path, indices: Sequence[int]) -> list[np.ndarray]:
@@ -175,7 +173,13 @@ class TrainPairs(Dataset):
     """
 
     def __init__(
-        self, clips: Sequence[Clip], store: FrameStore, *, augmentation: Augmentation, identity_sampling: bool, seed: int
+        self,
+        clips: Sequence[Clip],
+        store: FrameStore,
+        *,
+        augmentation: Augmentation,
+        identity_sampling: bool,
+        seed: int,
     ):
         groups: dict[str, list[Clip]] = {}
         for clip in clips:

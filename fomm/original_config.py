@@ -112,9 +112,7 @@ def _networks(model: _Options, common: _Options) -> dict[str, Any]:
             "scale_factor": motion.take("scale_factor", 1),
             "estimate_occlusion": generator.take("estimate_occlusion_map", False),
         },
-        "generator": generator.sizes(
-            "block_expansion", "max_features", "num_down_blocks", "num_bottleneck_blocks"
-        ),
+        "generator": generator.sizes("block_expansion", "max_features", "num_down_blocks", "num_bottleneck_blocks"),
     }
     for part in (detector, generator, motion):
         part.done()

@@ -35,7 +35,9 @@ def snapshot(model: FOMM, source: Tensor, driving: Tensor) -> np.ndarray:
     masks = torch.einsum("bkhw,kc->bchw", output.motion.mask, palette / 255)
     rows = []
     for i in range(len(source)):
-        pictures = [to_picture(x[i]) for x in (source, driving, deformed, occlusion, output.prediction, resize(masks, size))]
+        pictures = [
+            to_picture(x[i]) for x in (source, driving, deformed, occlusion, output.prediction, resize(masks, size))
+        ]
         for picture, keypoints in zip(pictures, (output.source_keypoints, output.driving_keypoints), strict=False):
             draw_keypoints(picture, keypoints.points[i], colours)
         rows.append(np.hstack(pictures))

@@ -146,9 +146,7 @@ class Training(L.LightningModule):
             self.discriminator = discriminator.build(network) if weights.generator_gan else None
         if init is not None:
             self._start_from(init)
-        self.perceptual = make_perceptual(
-            perceptual, scales=scales, weights=weights.perceptual, vgg19_file=vgg19_file
-        )
+        self.perceptual = make_perceptual(perceptual, scales=scales, weights=weights.perceptual, vgg19_file=vgg19_file)
         if self.discriminator is not None and len(weights.feature_matching) != discriminator.num_blocks:
             raise InputError(
                 f"model.weights.feature_matching {list(weights.feature_matching)}: needs one weight for each of the "

@@ -70,7 +70,9 @@ class Record(L.Callback):
         stats = {"generator": [model.dense_motion, model.generator], "kp_detector": [model.detector]}
         self.buffers.append(
             {
-                f"{net}/{kind}": float(sum(b.double().sum() for n in nets for k, b in n.named_buffers() if k.endswith(kind)))
+                f"{net}/{kind}": float(
+                    sum(b.double().sum() for n in nets for k, b in n.named_buffers() if k.endswith(kind))
+                )
                 for net, nets in stats.items()
                 for kind in ("running_mean", "running_var")
             }
@@ -145,7 +147,9 @@ def run_steps(name: str, precision: str, golden: Path, folder: Path, *, steps: i
         side: torch.from_numpy(arrays[side].astype(np.float64) / 255).permute(0, 3, 1, 2).to(kind)
         for side in ("source", "driving")
     }
-    record = Record({net: expected["free_biases"].get(net, []) for net in ("generator", "kp_detector", "discriminator")})
+    record = Record(
+        {net: expected["free_biases"].get(net, []) for net in ("generator", "kp_detector", "discriminator")}
+    )
     module.record = record
     trainer = L.Trainer(
         accelerator="cpu",

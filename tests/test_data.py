@@ -108,13 +108,17 @@ def test_augmentation_changes_both_frames_alike():
         source, driving = augmentation.apply(frames, np.random.default_rng(seed))
         np.testing.assert_array_equal(source, driving)
         assert source.dtype == np.float32 and source.shape == (16, 16, 3) and 0 <= source.min() <= source.max() <= 1
-    np.testing.assert_array_equal(Augmentation().apply(frames, np.random.default_rng(0)), frames.astype(np.float32) / 255)
+    np.testing.assert_array_equal(
+        Augmentation().apply(frames, np.random.default_rng(0)), frames.astype(np.float32) / 255
+    )
 
 
 def test_single_augmentations_by_hand():
     red = np.zeros((1, 4, 4, 3), np.uint8)
     red[..., 0] = 255
-    turned = {tuple(np.round(Augmentation(hue=0.5).apply(red, np.random.default_rng(s))[0, 0, 0], 1)) for s in range(40)}
+    turned = {
+        tuple(np.round(Augmentation(hue=0.5).apply(red, np.random.default_rng(s))[0, 0, 0], 1)) for s in range(40)
+    }
     assert any(g > 0.5 for _, g, _ in turned) and any(b > 0.5 for _, _, b in turned)
     levels = [Augmentation(brightness=0.5).apply(red, np.random.default_rng(s))[0, 0, 0, 0] for s in range(40)]
     assert 0.5 <= min(levels) < 0.7 and max(levels) == 1

@@ -60,9 +60,7 @@ def test_keypoints_that_follow_the_deformation_cost_nothing():
     transformed = Keypoints(
         torch.rand(2, 5, 2, dtype=torch.float64) - 0.5, torch.eye(2).double() + 0.1 * torch.rand(2, 5, 2, 2).double()
     )
-    driving = Keypoints(
-        plate.points(transformed.points), plate.jacobians(transformed.points) @ transformed.jacobians
-    )
+    driving = Keypoints(plate.points(transformed.points), plate.jacobians(transformed.points) @ transformed.jacobians)
     value, jacobian = equivariance(driving, transformed, plate)
     assert value < 1e-12 and jacobian < 1e-12
     moved = Keypoints(driving.points + 0.1, 2 * driving.jacobians)

@@ -17,7 +17,7 @@ CLIP = Clip(
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    clips = [CLIP, replace(CLIP, clip_id="b, \"quoted\"", split="val", identity="ü", fps=Fraction(25))]
+    clips = [CLIP, replace(CLIP, clip_id='b, "quoted"', split="val", identity="ü", fps=Fraction(25))]
     write_manifest(tmp_path / "m.csv", clips)
     assert read_manifest(tmp_path / "m.csv") == clips
     assert [c.split for c in select(clips, "val")] == ["val"]

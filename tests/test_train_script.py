@@ -300,7 +300,15 @@ def test_wandb_offline_keeps_everything_and_resumes_under_its_id(manifest, tmp_p
 def test_tensorboard(manifest, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    arguments = ["fit", "--config", TINY, "--data.manifest", str(manifest), "--snapshots.pairs=1", "--trainer.max_steps=5"]
+    arguments = [
+        "fit",
+        "--config",
+        TINY,
+        "--data.manifest",
+        str(manifest),
+        "--snapshots.pairs=1",
+        "--trainer.max_steps=5",
+    ]
     train.main([*arguments, "--trainer.logger=TensorBoardLogger", f"--trainer.logger.save_dir={tmp_path}"])
     events = EventAccumulator(str(next(tmp_path.rglob("events*")).parent))
     events.Reload()

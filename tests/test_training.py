@@ -11,6 +11,8 @@ from golden_training import LOSS_NAMES, Record, run_steps
 
 from fomm.training import LearningRates
 
+pytestmark = pytest.mark.timeout(1800)  # 60 million parameters in float64
+
 # ---- the same mathematics -----------------------------------------------------------------------------------------
 
 CHECKSUMS = "checksums_after_step [sum, abs_sum, count]"
