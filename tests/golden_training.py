@@ -64,6 +64,7 @@ class Record(L.Callback):
             {
                 net: float(sum(p.detach().double().sum() for k, p in parameters.items() if k not in self.free[net]))
                 for net, parameters in networks(module).items()
+                if parameters
             }
         )
         model = module.model
