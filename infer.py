@@ -56,7 +56,8 @@ class Options:
         label: write a visible mark into the result.
         face: which face of the photo, from 1 (the largest). The choices are listed if there are several.
         track: which face of the driving video, from 1 (the one seen longest).
-        scale: side of the crop, in sizes of the driving face over the whole video.
+        scale: side of the crop, in sizes of the driving face over the whole video. Default: what the model was trained
+            on as far as its file says (provenance, crop_scale), else 1.2, that of the released models.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: auto is fp32 (on CUDA with TF32); bf16 takes half the time and changes little; fp16 is for GPUs.
         batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
@@ -77,7 +78,7 @@ class Options:
     label: bool = False
     face: int | None = None
     track: int = 1
-    scale: float = 1.2
+    scale: float | None = None
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     batch_size: int | None = None
@@ -94,7 +95,7 @@ class Options:
         """Raises InputError for values that no file can make right."""
         if self.embeds and not self.crop:
             raise InputError("--embed true needs --crop true: only a crop has a place in the photo to go back to")
-        if not 0.5 <= self.scale <= 10:
+        if self.scale is not None and not 0.5 <= self.scale <= 10:
             raise InputError(f"--scale is {self.scale}, must be from 0.5 to 10 face sizes; 1.2 is what the models know")
 
 
@@ -222,13 +223,20 @@ def pair(
         tools.tracked[reader.path],
         tools.finder,
         size=size,
-        scale=options.scale,
+        scale=crop_scale(options, tools),
         face_number=options.face,
         track_number=options.track,
         landmarks=landmarks,
         relative=options.relative,
         progress=progress,
     )
+
+
+def crop_scale(options: Options, tools: Tools) -> float:
+    """Side of the crop in face sizes."""
+    from preprocess.track import TRACK_SCALE
+
+    return options.scale or tools.checkpoint.provenance.get("crop_scale") or TRACK_SCALE
 
 
 def doubts_about_model(source: Path, pairing: "Pairing", tools: Tools) -> list[str]:
@@ -262,7 +270,7 @@ def write_record(
             settings=asdict(options)
             | {"source": str(source), "driving": str(driving), "output": str(outputs[0])}
             | {"best_frame": options.seeks_best_frame, "embed": options.embeds}
-            | {"batch_size": tools.animator.batch_size},
+            | {"batch_size": tools.animator.batch_size, "scale": crop_scale(options, tools)},
             inputs={"source": source, "driving": driving},
             checkpoint={
                 "name": checkpoint.name,

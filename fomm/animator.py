@@ -31,7 +31,7 @@ class Animator:
         model: its networks are moved to the device and set to evaluation mode.
         device: `auto` takes CUDA, else MPS, else the CPU.
         precision: of the dense motion network and the generator. `fp32` is exact; `auto` is the same except that it
-            lets a CUDA device use its TF32 units; `bf16` halves the time on CPUs and GPUs that have it and changes the
+            lets a CUDA device use its TF32 units; `bf16` takes half the time (on a CPU that has it) and changes the
             picture by 0.3 grey levels on average (3 at most; full-size networks of random weights), `fp16` is for GPUs
             without it. Keypoints are always found in float32: rounding them would make the animation tremble.
         batch_size: driving frames at once; None takes `BATCH_SIZES`. It changes memory and speed, not the result.

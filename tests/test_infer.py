@@ -268,6 +268,12 @@ def test_motion_and_scale_options_reach_the_animator(folder: Path, tmp_path: Pat
     ]  # fmt: skip
     zoom = [np.hypot(*r["crop_matrices"]["driving"][0][:2]) for r in record]
     assert zoom[0] == pytest.approx(2 * zoom[1])
+    trained = replace(still, checkpoint=replace(tools.checkpoint, provenance={"crop_scale": 1.6}))
+    for given, used in ((still, 1.2), (trained, 1.6)):
+        result = animate_files(
+            folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", Options("", "", ""), given
+        )
+        assert json.loads(result.sidecar.read_text())["settings"]["scale"] == used
 
 
 def test_it_starts_from_the_frame_most_like_the_photo(media: Path, tmp_path: Path, tools: Tools) -> None:
