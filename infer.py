@@ -337,6 +337,8 @@ def load_tools(options: Options, stack: ExitStack, warn: Callable[[str], None]) 
     model, info = load_model(options.checkpoint)
     for note in info.notes:
         warn(f"{options.checkpoint}: {note}")
+    if info.name == "puppets":
+        warn("puppets: this small model knows drawn puppets only; for photos of people give --checkpoint vox-adv")
     if options.crop and info.category not in ("face", "unknown"):
         warn(f"{options.checkpoint}: it animates a {info.category}, but --crop looks for faces; give --crop false")
     animator = Animator(model, device=options.device, precision=options.precision, batch_size=options.batch_size)

@@ -183,6 +183,16 @@ def test_the_result_says_that_it_is_synthetic_and_how_it_was_made(folder: Path, 
     np.testing.assert_array_equal(frames_of(tmp_path / "again.mp4")[0], frames_of(output)[0])
 
 
+def test_the_embedded_model_animates_and_says_what_it_is_for(folder: Path, tmp_path: Path, call) -> None:
+    outcome = call(tmp_path / "r.mp4", "--audio false", checkpoint="puppets")
+    assert outcome.code == 0 and "drawn puppets only" in outcome.err
+    images, _ = frames_of(tmp_path / "r.mp4")
+    change = np.abs(images.astype(int) - read_image(folder / "photo.png")).max(-1)
+    assert change.mean() < 10 and change.max() > 40  # it moves, and is still the same picture
+    record = json.loads((tmp_path / "r.mp4.json").read_text())
+    assert record["checkpoint"]["name"] == "puppets" and len(record["checkpoint"]["sha256"]) == 64
+
+
 def test_without_crop_and_embed_the_models_plain_output_comes_out(folder: Path, tmp_path: Path, tools: Tools) -> None:
     options = Options("", "", "", crop=False)
     assert not options.embeds and not options.seeks_best_frame
