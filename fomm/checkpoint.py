@@ -302,7 +302,9 @@ def export_original(path: str | Path, model: FOMM, *, training: TrainingState | 
         InputError: the file cannot be written, or the original has no such model.
     """
     if model.config.generator.blend_source:
-        raise InputError(f"{path}: the original's generator cannot blend the source in; only models without can go there")
+        raise InputError(
+            f"{path}: the original's generator cannot blend the source in; only models without can go there"
+        )
     training = training or TrainingState()
     discriminator = training.discriminator
     checkpoint = {

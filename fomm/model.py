@@ -161,7 +161,9 @@ class FOMM(nn.Module):
     driving frame's pose, with absolute keypoints, as in training.
     """
 
-    def __init__(self, detector: KeypointDetector, dense_motion: DenseMotion, generator: Generator, config: ModelConfig):
+    def __init__(
+        self, detector: KeypointDetector, dense_motion: DenseMotion, generator: Generator, config: ModelConfig
+    ):
         super().__init__()
         self.detector = detector
         self.dense_motion = dense_motion
@@ -176,9 +178,7 @@ class FOMM(nn.Module):
         return cls(
             KeypointDetector(**common, **asdict(config.detector)),
             DenseMotion(**common, **asdict(config.dense_motion), align_corners=align_corners),
-            Generator(
-                image_channels=config.image_channels, **asdict(config.generator), align_corners=align_corners
-            ),
+            Generator(image_channels=config.image_channels, **asdict(config.generator), align_corners=align_corners),
             config,
         )
 

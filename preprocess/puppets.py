@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import partial
 from multiprocessing import get_context
@@ -86,6 +86,7 @@ class _Job:
     offset: tuple[float, float]
     folder: Path
     still: bool = False  # only the first frame
+    calm: bool = False  # the head hardly moves
 
 
 def split_identities(identities: int, *, val: float = 0.1, test: float = 0.1) -> list[str]:
@@ -115,6 +116,7 @@ def write_dataset(
     val: float = 0.1,
     test: float = 0.1,
     scale_range: tuple[float, float] = (1.25, 1.6),
+    calm: float = 0.0,
     workers: int = 1,
 ) -> Path:
     """Draw a data set: clips as folders of PNG frames, their exact truth and a manifest.
@@ -129,6 +131,9 @@ def write_dataset(
         frames, size: of each clip; frames per clip, pixels of the square.
         fps: frames per second; fewer show more of the motion in as many frames.
         val, test: parts of the identities.
+        scale_range: of each clip's square, in longer sides of the union of its face boxes.
+        calm: part of the clips in which the head hardly moves: what changes there are eyes, brows and mouth, which
+            whole-head motion otherwise drowns in a loss over pixels.
         workers: processes that draw.
 
     Returns:
@@ -147,6 +152,7 @@ def write_dataset(
             job = _Job(
                 identity=_person(seed, person), motion=int(rng.integers(1 << 31)), frames=frames, fps=fps, size=size,
                 scale=float(rng.uniform(*scale_range)), offset=_offset(rng), folder=Path("clips") / name,
+                calm=bool(rng.random() < calm),
             )  # fmt: skip
             jobs.append(job)
             rows.append(_clip(job, name, f"puppet{person:04d}", splits[person]))
@@ -255,9 +261,18 @@ def draw_clip(
     return (draw(identity, pose, size, camera) for pose in poses)
 
 
+def _calmed(poses: Sequence[Pose]) -> list[Pose]:
+    """The same expressions on a head that keeps a tenth of its motion about the first pose."""
+    head = ("yaw", "pitch", "roll", "shift_x", "shift_y", "scale")
+    rest = poses[0]
+    return [replace(p, **{name: 0.9 * getattr(rest, name) + 0.1 * getattr(p, name) for name in head}) for p in poses]
+
+
 def _draw_job(job: _Job, root: Path) -> None:
     cv2.setNumThreads(1)  # processes share the cores already
     identity, poses = random_identity(job.identity), random_motion(job.motion, job.frames, job.fps)
+    if job.calm:
+        poses = _calmed(poses)
     camera = framing(identity, poses, scale=job.scale, offset=job.offset)
     folder = root / job.folder
     folder.mkdir(parents=True)
@@ -319,10 +334,10 @@ def write_demo(folder: str | Path) -> tuple[Path, Path]:
     folder = Path(folder)
     portrait, clip = folder / "portrait.png", folder / "speaker.mp4"
     pose = Pose(roll=float(np.deg2rad(20)), smile=0.3)
-    write_image(portrait, draw(random_identity(_PORTRAIT), pose, (960, 720), Camera(-0.45, 0.5, 5.6)).image)
+    write_image(portrait, draw(random_identity(_PORTRAIT), pose, (960, 720), Camera(-0.5, 0.55, 6.6)).image)
 
     speaker, motion = random_identity(_SPEAKER), random_motion(_SPEECH, 100, float(FPS), neutral_start=True)
-    camera = framing(speaker, motion, scale=1.45)
+    camera = framing(speaker, motion, scale=1.9)  # room for the crop around the head
     voice = babble(np.array([pose.mouth for pose in motion]), float(FPS), seed=_SPEECH)
     with atomic_output(clip) as part:
         _write_clip(part, draw_clip(speaker, motion, 384, camera), 384, voice)

@@ -128,9 +128,7 @@ def _moved_inside(centre: float, side: float, length: int) -> float:
     return float(np.clip(centre, side / 2 - 0.5, length - 0.5 - side / 2))
 
 
-def find_tracks(
-    frames: Iterable[HasImage | np.ndarray], finder: FaceFinder, *, every: int = EVERY
-) -> list[Track]:
+def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FaceFinder, *, every: int = EVERY) -> list[Track]:
     """All face tracks of a video, longest first (of equal ones the larger face); an empty list when no face is seen.
 
     Faces are looked for in each `every`-th frame, in the last one and on both sides of a cut, and linked to the

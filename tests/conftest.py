@@ -15,7 +15,9 @@ def media() -> Path:
     """Folder of real photos and clips (`$FOMM_TEST_MEDIA`); tests that need it are skipped where it is missing."""
     folder = Path(os.environ.get("FOMM_TEST_MEDIA", ROOT.parent / "shared" / "media"))
     if not (folder / "photo_frontal.png").is_file():
-        pytest.skip(f"no real media: set FOMM_TEST_MEDIA to a folder with photo_frontal.png and the other clips ({folder})")
+        pytest.skip(
+            f"no real media: set FOMM_TEST_MEDIA to a folder with photo_frontal.png and the other clips ({folder})"
+        )
     return folder
 
 

@@ -129,9 +129,7 @@ def test_no_face(media: Path, finder: FaceFinder) -> None:
 
 
 @pytest.mark.parametrize("roll_deg", [-60, -40, -20, 20, 40, 60])
-def test_turned_photos(
-    found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int
-) -> None:
+def test_turned_photos(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int) -> None:
     """The roll follows the turn within 2 degrees, and the landmarks follow the matrix."""
     for name, (photo, faces) in found.items():
         image, matrix = turned(photo, roll_deg, border=200 if roll_deg % 40 else 0)
@@ -146,9 +144,7 @@ def test_turned_photos(
 
 
 @pytest.mark.parametrize("roll_deg", [90, 180, 270])
-def test_quarter_turns(
-    found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int
-) -> None:
+def test_quarter_turns(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int) -> None:
     for name in ("photo_frontal.png", "photo_tilted.jpg", "photo_glasses.jpg"):
         photo, (face,) = found[name]
         (match,) = finder.find(np.rot90(photo, -roll_deg // 90))

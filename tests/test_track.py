@@ -162,9 +162,7 @@ def test_a_short_miss_does_not_end_a_track(
     assert len(track) == 9 and track.found_share == pytest.approx(8 / 9)
 
 
-def test_two_faces_are_two_tracks(
-    two_people: tuple[list[np.ndarray], list[np.ndarray]], finder: FaceFinder
-) -> None:
+def test_two_faces_are_two_tracks(two_people: tuple[list[np.ndarray], list[np.ndarray]], finder: FaceFinder) -> None:
     frames = [np.hstack(pair) for pair in zip(*two_people, strict=True)]
     tracks = find_tracks(frames[:21], finder)
     assert [len(track) for track in tracks] == [21, 21]

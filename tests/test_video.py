@@ -426,7 +426,7 @@ def test_folder_of_frames_in_natural_order(tmp_path):
 
 
 def test_order_of_unusual_names(tmp_path):
-    for name in ("2.png", "1.png", "01.png", "1\u00b22.png", "it's \"\u00fc\".png"):  # a raised 2 is no number
+    for name in ("2.png", "1.png", "01.png", "1\u00b22.png", 'it\'s "\u00fc".png'):  # a raised 2 is no number
         write_image(tmp_path / name, numbered(0))
     assert [f.name for f in frame_files(tmp_path)] == [
         "01.png", "1.png", "1\u00b22.png", "2.png", "it's \"\u00fc\".png"
@@ -519,9 +519,7 @@ def bad_inputs(folder: Path) -> dict[str, str]:
     clip = make_clip(folder / "clip.mp4", steady(5))
     (folder / "list.txt").write_text(f"ffconcat version 1.0\nfile {clip.name}\n")
     (folder / "list.mp4").write_text(f"ffconcat version 1.0\nfile '{clip}'\n")
-    (folder / "list.m3u8").write_text(
-        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n"
-    )
+    (folder / "list.m3u8").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n")
     (folder / "frames.ffmeta.mp4").write_text(";FFMETADATA1\ntitle=x\n")
     (folder / "no_index.mp4").write_bytes(clip.read_bytes()[:600])
     with av.open(str(folder / "sound.mp4"), "w") as container:
@@ -717,7 +715,7 @@ def test_sizes_that_a_format_cannot_hold(tmp_path):
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["a:b.mp4", "a:b.gif", "it's \"\u00fc\" 100%d.webm", "-a b.mov", "a:b"])
+@pytest.mark.parametrize("name", ["a:b.mp4", "a:b.gif", 'it\'s "\u00fc" 100%d.webm', "-a b.mov", "a:b"])
 def test_names_that_look_like_something_else(tmp_path, monkeypatch, name):
     """FFmpeg takes what stands before a colon for a protocol."""
     monkeypatch.chdir(tmp_path)
