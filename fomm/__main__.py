@@ -44,8 +44,10 @@ def info(checkpoint: str) -> None:
 
     model, about = load_model(checkpoint)
     count = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{about.path}\nsha256 {about.sha256}\nformat {about.format}, category {about.category}, "
-          f"{about.image_size}x{about.image_size} pixels, {count / 1e6:.1f} million parameters\n{model.config}")  # fmt: skip
+    print(about.path)
+    print(f"sha256 {about.sha256}")
+    print(f"format {about.format}, category {about.category}, {about.image_size}x{about.image_size} pixels")
+    print(f"{count / 1e6:.1f} million parameters: {model.config}")
     for key, value in about.provenance.items():
         print(f"{key}: {value}")
     for note in about.notes:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-
 SYSTEM_PACKAGES = "libgl1 and libglib2.0-0 (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"
 """What OpenCV and MediaPipe need beside the wheels; bare containers lack it."""
 

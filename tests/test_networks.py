@@ -1,4 +1,4 @@
-"""The networks against golden numbers of the original implementation (tests/golden/README.md says how they were made)."""
+"""The networks against golden numbers of the original implementation (tests/golden/README.md says how made)."""
 
 from __future__ import annotations
 
