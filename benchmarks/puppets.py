@@ -1,12 +1,12 @@
 """How well a model animates puppets that it has never seen, against exact ground truth. Prints one table.
 
-    python benchmarks/puppets.py --checkpoint puppets --data data/puppets-128 --pairs data/puppets-pairs-128
+    python benchmarks/puppets.py --checkpoint puppets --pairs data/puppets-pairs
 
-`--data` and `--pairs` are folders that `preprocess.puppets.write_dataset` and `write_pairs` made. Every number is
-given beside that of repeating the source picture, and as the ratio of the two:
+`--pairs` is a folder that `python -m preprocess puppet_pairs` made. Every number is given beside that of repeating the
+source picture, and as the ratio of the two:
 
-- reconstruction: source = first frame of each test clip, driving = all its frames, absolute keypoints; L1 over pixels
-  in [0, 1], pooled over frames.
+- reconstruction: source = first frame of each driving clip, driving = all its frames, absolute keypoints; L1 over
+  pixels in [0, 1], pooled over frames.
 - cross-identity: puppet A in the first pose of B's motion is driven by B's clip (relative, movement scale adapted);
   the truth is A drawn with B's motion. L1 as above; landmarks: mean distance of MediaPipe's 468 points on the output
   to those on the truth, in pixels of the frame. Frames without a face on either side are counted, not averaged.
@@ -43,10 +43,10 @@ def clips_by_id(folder: Path) -> dict[str, Path]:
     return {clip.clip_id: folder / clip.path for clip in read_manifest(manifest) if clip.split == "test"}
 
 
-def reconstruction(animator: Animator, size: int, clips: dict[str, Path]) -> dict[str, tuple[float, float]]:
+def reconstruction(animator: Animator, size: int, clips: list[Path]) -> dict[str, tuple[float, float]]:
     """{"L1": (model, repeated source)} over all frames of the clips."""
     errors = []
-    for folder in clips.values():
+    for folder in clips:
         truth = frames_of(folder, size)
         made = animator.animate(truth[0], truth, relative=False)
         errors += [(l1(m, t), l1(truth[0], t)) for m, t in zip(made, truth, strict=True)]
@@ -84,26 +84,26 @@ def cross_identity(
     }
 
 
-def score(checkpoint: str, data: Path, pairs: Path, sheet: Path | None = None, limit: int | None = None) -> None:
+def score(checkpoint: str, pairs: Path, sheet: Path | None = None, limit: int | None = None) -> None:
     """Score a checkpoint on held-out puppets.
 
     Args:
         checkpoint: name or path.
-        data: data set of puppets; its test clips are used.
         pairs: folder with pairs.csv.
         sheet: write a picture with rows of source, driving, result, truth.
-        limit: use only so many clips and pairs.
+        limit: use only so many pairs.
     """
     loaded = load_model(checkpoint)
-    animator = Animator(loaded.model)
-    with open(pairs / "pairs.csv", newline="") as stream:
-        table = list(csv.DictReader(stream))[:limit]
-    clips = dict(list(clips_by_id(data).items())[:limit])
-    if not clips:
-        raise InputError(f"{data}: no test clips; draw a data set with a test split")
-    print(f"{checkpoint}: sha256 {loaded.info.sha256[:16]}, {len(clips)} test clips, {len(table)} pairs, {animator}")
-    size = loaded.info.image_size
-    scores = reconstruction(animator, size, clips) | cross_identity(animator, size, clips_by_id(pairs), table, sheet)
+    animator, size = Animator(loaded.model), loaded.info.image_size
+    try:
+        with open(pairs / "pairs.csv", newline="") as stream:
+            table = list(csv.DictReader(stream))[:limit]
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: not there; draw it with `python -m preprocess puppet_pairs`") from error
+    clips = clips_by_id(pairs)
+    print(f"{checkpoint}: sha256 {loaded.info.sha256[:16]}, {len(table)} pairs at {size}x{size}, {animator}")
+    scores = reconstruction(animator, size, [clips[pair["driving"]] for pair in table])
+    scores |= cross_identity(animator, size, clips, table, sheet)
     print(f"{'':30}{'model':>10}{'source':>10}{'ratio':>8}")
     for name, (model, repeated) in scores.items():
         print(f"{name:30}{model:10.4f}{repeated:10.4f}{model / repeated:8.3f}")

@@ -106,7 +106,7 @@ def _relief(identity: Identity, x, y):
     return h - 0.02 * _bump(x, y, 0, i.mouth_y - 0.1, 0.03, 0.06)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Pyramids of albedo (N, N, 3), RGB 0..255, and of slope (N, N, 2) along head x and y."""
     i = identity
@@ -207,7 +207,7 @@ _STYLES = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _cap(identity: Identity) -> _Cap | None:
     i = identity
     if i.hair_style == "bald":
@@ -273,7 +273,7 @@ _TORSO = (-2.6, 0.95, 2.6, 4.75)  # scene rectangle of the torso's picture, in t
 _TORSO_TEXELS = 128  # per scene unit
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _torso(identity: Identity) -> list[np.ndarray]:
     """Pyramid of the clothed shoulders (N, M, 4): RGB 0..255 times cover, and cover 0..1."""
     i = identity
@@ -338,7 +338,7 @@ _BACKDROP = 7.0  # the backdrop's picture covers |x|, |y| <= this, mirrored beyo
 _BACKDROP_TEXELS = 640
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _backdrop(identity: Identity) -> np.ndarray:
     """(N, N, 3) float32 RGB 0..255 of the scene behind the puppet; out of focus, so coarse is enough."""
     i = identity
