@@ -7,9 +7,13 @@ from dataclasses import astuple, replace
 import cv2
 import numpy as np
 import pytest
+import yaml
+from conftest import ROOT
 
+from fomm.checkpoint import initialize, load_model
 from fomm.errors import InputError
 from fomm.manifest import read_manifest
+from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.video import VideoReader
 from fomm.video_folder import manifest_of_folder
 from preprocess.figures import Posture, _knee, draw, random_figure, random_motion, write_videos
@@ -98,3 +102,12 @@ def test_bad_requests_are_explained(tmp_path):
     with pytest.raises(InputError, match="exists already"):
         write_videos(tmp_path / "new", identities=1, frames=2)
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["mine.txt"]
+
+
+def test_the_tutorials_networks_take_all_learnt_tensors_of_the_embedded_model():
+    network = yaml.safe_load((ROOT / "configs" / "figures-64.yaml").read_text())["model"]["network"]
+    parts = {"detector": DetectorConfig, "dense_motion": DenseMotionConfig, "generator": GeneratorConfig}
+    model = FOMM.from_config(ModelConfig(**network | {name: kind(**network[name]) for name, kind in parts.items()}))
+    report = initialize(model, "puppets")
+    assert all(name.endswith(".down.weight") for name in [*report.fresh, *report.unused])  # blur kernels at most
+    assert load_model("puppets").model.config.generator == model.config.generator
