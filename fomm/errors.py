@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -25,12 +26,19 @@ class MissingWeightsError(InputError):
     """
 
 
+def require(holds: bool, message: str) -> None:
+    """Raise `InputError(message)` unless the rule holds."""
+    if not holds:
+        raise InputError(message)
+
+
 def run(main: Callable[[], object]) -> NoReturn:
     """Run an entry script's `main` and leave with the exit code that scripts rely on.
 
     0 success; 2 bad input or a missing system library (`error: ...` on stderr, no traceback); 130 stopped by Ctrl-C.
     """
     try:
+        signal.signal(signal.SIGINT, _stop_once)
         main()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -44,3 +52,9 @@ def run(main: Callable[[], object]) -> NoReturn:
         print("stopped: no unfinished file was left behind", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _stop_once(*_: object) -> NoReturn:
+    """Ctrl-C, pressed again while the first one is still removing unfinished files, must not keep it from that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -24,7 +24,7 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         InputError: the folder does not exist and cannot be made, cannot be written, or the disk is full.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    beside = path.parent / f".{uuid.uuid4().hex[:8]}.part{path.suffix}"  # short: the name may be as long as may be
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):

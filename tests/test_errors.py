@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,21 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     missing = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
     code, message = exit_of(missing, capsys)
     assert code == 2 and message.count("\n") == 1 and "libGL.so.1" in message and "apt-get install" in message
+
+
+def test_ctrl_c_again_does_not_cut_the_first_one_short(tmp_path: Path) -> None:
+    code = (
+        "import signal; from fomm.errors import run; from fomm.files import atomic_output\n"
+        "def main():\n"
+        "    with atomic_output('r.txt') as part:\n"
+        "        part.touch()\n"
+        "        try: signal.raise_signal(signal.SIGINT)\n"
+        "        finally: signal.raise_signal(signal.SIGINT), print('cleaned up')\n"
+        "run(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (130, "cleaned up\n"), done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
 
 def test_our_own_bugs_keep_their_traceback() -> None:
