@@ -18,6 +18,7 @@ import json
 import math
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -147,6 +148,7 @@ def load_model(
     entry = asked_for or known.find_known(path)
     defaults = entry or known.UNKNOWN
     told, notes = contents.metadata, list(contents.notes)
+    _check_metadata(told, path)
     if entry is not None:
         notes += _doubts(path, entry, by_name=asked_for is not None)
     config = _stored_config(told, notes)
@@ -161,8 +163,8 @@ def load_model(
         category = told.get("category") or defaults.category
     if image_size is None:
         image_size = told.get("image_size") or -(-defaults.image_size // model.stride) * model.stride
-    if type(image_size) is not int or image_size < 1 or image_size % model.stride:
-        raise InputError(f"{path}: image_size {image_size!r}: give a positive multiple of {model.stride}")
+    if type(image_size) is not int or not 0 < image_size <= 4096 or image_size % model.stride:
+        raise InputError(f"{path}: image_size {image_size!r}: give a positive multiple of {model.stride}, 4096 at most")
     return LoadedModel(
         model.eval(),
         CheckpointInfo(
@@ -445,6 +447,16 @@ def _scale_factor(shapes: Shapes, name: str) -> float:
     return 4 / (_size(shapes, name, 3, 1) + 3)
 
 
+def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
+    """What is handed on as it is; the rest is checked where it is used."""
+    category, provenance = metadata.get("category"), metadata.get("provenance") or {}
+    if category not in (None, *known.CATEGORIES):
+        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(known.CATEGORIES)}; write it anew")
+    scale = provenance.get("crop_scale", 1) if isinstance(provenance, dict) else None
+    if not isinstance(scale, (int, float)) or not 0.5 <= scale <= 10:
+        raise InputError(f"{path}: its provenance is no record with a crop_scale from 0.5 to 10; write it anew")
+
+
 def _stored_config(metadata: Mapping[str, Any], notes: list[str]) -> ModelConfig | None:
     stored = metadata.get("model")
     if stored is None:
@@ -560,6 +572,13 @@ def _read(path: Path) -> _Contents:
     try:
         if kind == "safetensors":
             return _read_weights(path)
+        if kind == "zip":
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(record.file_size for record in archive.infolist())
+            if unpacked > path.stat().st_size:  # torch.save never compresses
+                raise InputError(
+                    f"{path}: refused, because it unpacks to {unpacked:,} bytes; use an unaltered checkpoint"
+                )
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if match := re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error)):

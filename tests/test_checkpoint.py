@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import threading
+import zipfile
 from collections import OrderedDict
 from dataclasses import asdict, replace
 from functools import cache
@@ -585,6 +586,14 @@ def test_a_pickle_that_wants_to_run_code_is_refused(legacy: bool, tmp_path: Path
     assert not Boom.trace.exists()
 
 
+def test_a_zip_that_unpacks_to_more_than_it_is_gets_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth.tar"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/version", "3\n")
+        archive.writestr("archive/data.pkl", bytes(10**6))
+    refused(path, "refused", "unpacks to 1,000,002 bytes")
+
+
 def save_altered(path: Path, alter) -> Path:
     export_original(path, small_model())
     content = torch.load(path, weights_only=True)
@@ -661,6 +670,15 @@ def test_dictionaries_of_something_else(tmp_path: Path) -> None:
     save_file(small_model().state_dict(), path, {"fomm": json.dumps(bad)})
     refused(path, "image_size 100: give a positive multiple of 8")
     assert any("colour" in note for note in load_model(path, image_size=64).info.notes)
+    for metadata, words in (
+        ({"image_size": 10**6}, "4096 at most"),
+        ({"category": "banana"}, "category 'banana'"),
+        ({"provenance": "by hand"}, "provenance"),
+        ({"provenance": {"crop_scale": "wide"}}, "crop_scale from 0.5 to 10"),
+        ({"provenance": {"crop_scale": -5}}, "crop_scale from 0.5 to 10"),
+    ):
+        save_file(small_model().state_dict(), path, {"fomm": json.dumps(metadata)})
+        refused(path, words)
 
 
 # ---- known checkpoints ----------------------------------------------------------------------------------------------
