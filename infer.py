@@ -1,4 +1,4 @@
-"""Animate a photo with a driving video: `python infer.py --source photo.jpg --driving clip.mp4 --output result.mp4`.
+"""The script that animates a photo with a driving video.
 
 `animate_files` is the whole way from two files to a finished one; the command line around it adds folders, progress
 bars and exit codes. Everything heavy is imported where it is used, so that `--help` answers at once; for the same
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from preprocess.pairing import Landmarks, Pairing, Tracked
 
 VIDEO_SUFFIXES = tuple(".mp4 .mov .m4v .webm .mkv .avi .mpg .mpeg .ts .wmv .flv .3gp .gif".split())
+USAGE = "python infer.py --source photo.jpg --driving clip.mp4 --output result.mp4 [options]"
+DESCRIPTION = """The face in the photo moves as the face in the video does: both are found and cropped, the photo's is
+animated and put back into the full photo, and the video's sound goes along."""
 MIN_SIDE_PX = 16
 UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
 
@@ -295,7 +298,7 @@ def write_record(
 
 def side_by_side_path(output: Path) -> Path:
     """`result.mp4` -> `result_side_by_side.mp4`."""
-    return output.with_name(f"{output.stem}_side_by_side{output.suffix}")
+    return output.parent / f"{output.stem}_side_by_side{output.suffix}"
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -308,16 +311,16 @@ def check_outputs(outputs: list[Path], source: Path, driving: Path) -> None:
     from fomm.provenance import sidecar_path
     from fomm.video import VideoWriter
 
-    for path in (*outputs, sidecar_path(outputs[0])):
-        if path.exists() and any(path.samefile(original) for original in (source, driving)):
-            raise InputError(f"{path}: is an input too and would be overwritten; choose another --output")
-    for path in outputs:
-        VideoWriter(path)  # refuses names that it cannot write
     folder = outputs[0].absolute().parent
     try:
+        for path in (*outputs, sidecar_path(outputs[0])):
+            if path.exists() and any(path.samefile(original) for original in (source, driving)):
+                raise InputError(f"{path}: is an input too and would be overwritten; choose another --output")
+        for path in outputs:
+            VideoWriter(path)  # refuses names that it cannot write
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be made ({error.strerror}); choose another --output") from error
+        raise InputError(f"{error.filename}: cannot be made ({error.strerror}); choose another --output") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: no permission to write here; choose another --output")
 
@@ -362,11 +365,12 @@ def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
         InputError: a path that is not there, or a batch whose output is no folder.
     """
     from fomm.video import frame_files
+    from fomm.video.pictures import local_file
 
+    for name in (options.source, options.driving):  # said before a checkpoint is downloaded
+        if not os.path.isdir(name):
+            local_file(name)
     source, driving, output = Path(options.source), Path(options.driving), Path(options.output)
-    for path in (source, driving):  # said before a checkpoint is downloaded
-        if not path.exists():
-            raise InputError(f"{path}: there is no such file; check the path")
     sources = frame_files(source) if source.is_dir() else [source]
     drivings = video_files(driving) or [driving]
     if not source.is_dir() and drivings == [driving]:
@@ -427,7 +431,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     """
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog="infer.py", description=__doc__.splitlines()[0], exit_on_error=False)
+    parser = ArgumentParser(prog="infer.py", usage=USAGE, description=DESCRIPTION, exit_on_error=False)
     parser.add_class_arguments(Options)
     try:
         return Options(**parser.parse_args(arguments).as_dict())

@@ -45,7 +45,7 @@ def hash_input(path: str | Path) -> str:
 def sidecar_path(output: str | Path) -> Path:
     """`result.mp4` -> `result.mp4.json`, beside it."""
     output = Path(output)
-    return output.with_name(f"{output.name}.json")
+    return output.parent / f"{output.name}.json"
 
 
 def write_sidecar(

@@ -62,10 +62,11 @@ class Pairing:
 
 
 class Tracked(NamedTuple):
-    """The face tracks of a video, longest first, and how many frames it really has."""
+    """The face tracks of a video, longest first; how many frames it really has; what reading all of them met."""
 
     tracks: list[Track]
     frame_count: int
+    warnings: tuple[str, ...]
 
 
 def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress = silent) -> Tracked:
@@ -84,10 +85,10 @@ def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress
     tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), finder)
     if not tracks:
         raise InputError(
-            f"{reader.path}: no face found in every {EVERY}th of its {count} frames by the short-range and full-range "
-            "detectors; give a video that shows a face, or use --crop false"
+            f"{reader.path}: no face found (looked at every {EVERY}th of its {count} frames with the short-range and "
+            "full-range detectors); give a video that shows a face, or use --crop false"
         )
-    return Tracked(tracks, count)
+    return Tracked(tracks, count, tuple(reader.warnings))
 
 
 def pair_faces(
@@ -123,7 +124,7 @@ def pair_faces(
     """
     faces = finder.find(photo)
     face = choose_face(faces, face_number, photo_path)
-    tracks, frame_count = driving
+    tracks, frame_count, warnings = driving
     if not 1 <= track_number <= len(tracks):
         raise InputError(f"{reader.path}: no face track {track_number}; choose --track from {describe_tracks(tracks)}")
     track = tracks[track_number - 1]
@@ -150,7 +151,7 @@ def pair_faces(
         initial_index,
         source_crop,
         driving_crop,
-        doubts + [f"{reader.path}: {doubt}" for doubt in about_driving],
+        [*warnings, *doubts, *(f"{reader.path}: {doubt}" for doubt in about_driving)],
     )
 
 

@@ -426,7 +426,9 @@ def bad_files(folder: Path) -> dict[str, Path]:
     [
         ("source", "missing.png", "no such file"),
         ("source", "empty.mp4", "empty"),
-        ("source", "text.mp4", "not a picture.*text"),
+        ("source", "text.mp4", "as a picture.*text"),
+        ("source", "sound.mp4", "as a picture.*begins like a video"),
+        ("source", "https://example.org/a.jpg", "only local files"),
         ("source", "tiny.png", "3x3 pixels.*16 or more"),
         ("source", "strip.png", "20000x10 pixels.*16 or more"),
         ("source", "nobody.png", "no face found.*tried.*--crop false"),
@@ -437,7 +439,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
         ("driving", "sound.mp4", "only sound"),
         ("driving", "tiny.png", "3x3 pixels"),
         ("driving", "strip.png", "20000x10 pixels"),
-        ("driving", "nobody.mp4", "no face found in every 5th of its 12 frames.*detectors.*--crop false"),
+        ("driving", "nobody.mp4", "no face found .looked at every 5th of its 12 frames.*detectors.*--crop false"),
         ("checkpoint", "text.mp4", "not a checkpoint"),
         ("checkpoint", "vox-advv", "no known checkpoint of this name.*vox-adv"),
     ],
@@ -469,7 +471,7 @@ def test_broken_weights(folder: Path, tmp_path: Path, call, network: str) -> Non
 
 
 def test_truncated_driving_video_is_used_as_far_as_it_goes(media: Path, tmp_path: Path, call) -> None:
-    outcome = call(tmp_path / "a.mp4", "--best_frame false", driving=media / "drive_truncated.mp4")
+    outcome = call(tmp_path / "a.mp4", driving=media / "drive_truncated.mp4")
     assert outcome.code == 0 and "cut off" in outcome.err
     assert 100 < len(frames_of(tmp_path / "a.mp4")[0]) < 130
 
@@ -487,11 +489,16 @@ def test_bad_places_for_the_result(folder: Path, tmp_path: Path, call) -> None:
         (tmp_path / "result.avi", r"\.mp4, \.mov.*'\.avi'"),
         (tmp_path / "full", "letter.txt"),
         (tmp_path / "result.png", "one picture"),
+        (tmp_path / f"{'n' * 250}.mp4", "File name too long"),
+        ("", "cannot be replaced"),
     ]:
         (folder / "x").mkdir(exist_ok=True)
         outcome = call(output)
         assert outcome.code == 2 and re.search(says, outcome.error), (output, outcome.error)
-    assert names_in(tmp_path) == ["file", "full"] and names_in(tmp_path / "full") == ["letter.txt"]
+    longest = tmp_path / f"{'n' * 246}.mp4"  # beside it goes a name of 255 letters, which is as many as there may be
+    assert call(longest, "--best_frame false").code == 0
+    assert names_in(tmp_path) == ["file", "full", longest.name, f"{longest.name}.json"]
+    assert names_in(tmp_path / "full") == ["letter.txt"]
     assert (folder / "clip.mp4").read_bytes() == before
 
 

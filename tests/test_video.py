@@ -553,6 +553,34 @@ def bad_inputs(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize(
+    "head, says",
+    [
+        (b"\0\0\0\x24ftypheic", "HEIF"),
+        (b"\0\0\0\x20ftypisom", "begins like a video"),
+        (b"\x1aE\xdf\xa3\x01", "begins like a video"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_named(tmp_path, head, says):
+    (tmp_path / "photo.jpg").write_bytes(head + bytes(100))
+    with pytest.raises(InputError, match=f"cannot be read as a picture .*{says}"):
+        read_image(tmp_path / "photo.jpg")
+
+
+def test_a_large_picture_is_read_without_a_word(tmp_path):
+    """Pillow would warn of a "decompression bomb" from 90 million pixels on; phones take more."""
+    write_image(tmp_path / "a.png", np.zeros((10, 15, 3), np.uint8))
+    code = "from PIL import Image; from fomm import video; Image.MAX_IMAGE_PIXELS = 100; video.read_image('a.png')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_output_that_cannot_be_opened_is_not_blamed_on_the_frames():
+    with pytest.raises(InputError, match="cannot be written .*; free some space or choose another place"):
+        with VideoWriter("/proc/a.mp4") as writer:
+            writer.write(np.zeros((16, 16, 3), np.uint8))
+
+
 def test_bad_input_is_one_clear_line(tmp_path):
     for name, words in bad_inputs(tmp_path).items():
         with pytest.raises(InputError) as caught:
@@ -566,7 +594,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
             read_image(name)
     with pytest.raises(InputError, match="not a regular file"):
         VideoReader("/dev/zero")
-    with pytest.raises(InputError, match="not a picture"):
+    with pytest.raises(InputError, match="as a picture .it is a web page"):
         read_image(tmp_path / "page.mp4")
 
 

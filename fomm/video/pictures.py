@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Pillow warns of "bombs" at half the size from which on it refuses them: phones take such pictures.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 TIMES_NAME = "times.txt"  # in a folder of frames: one time in seconds per line
 
 
@@ -107,7 +110,7 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: the picture is too large ({error}); make it smaller") from error
     except Image.UnidentifiedImageError as error:
-        raise InputError(f"{path}: is not a picture ({looks_like(path)}); use a PNG or JPEG file") from error
+        raise InputError(f"{path}: cannot be read as a picture ({looks_like(path)}); use a PNG or JPEG file") from error
     except InputError:
         raise
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
@@ -220,6 +223,10 @@ def looks_like(path: Path) -> str:
     """What a file seems to be that could not be opened, for an error message."""
     with open(path, "rb") as file:
         head = file.read(512)
+    if head[4:8] == b"ftyp":
+        return "it is a HEIF picture" if head[8:11] in (b"hei", b"hev", b"mif", b"msf") else "it begins like a video"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "it begins like a video"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "it is a web page"

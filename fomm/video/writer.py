@@ -182,13 +182,15 @@ class VideoWriter:
             yield
         except av.FFmpegError as error:
             hint = "free some space or choose another place or kind of file"
-            if self._sink is None:  # the encoder did not even open
+            if self._sink is None and not isinstance(error, OSError):  # the encoder did not even open
                 hint = f"frames are {shape[1]}x{shape[0]}, which this kind of file may not hold; choose another size"
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); {hint}") from error
 
 
 def _check_replaceable(folder: Path) -> None:
     """A folder of frames may replace an older one, but never a folder with anything else in it."""
+    if not folder.name:
+        raise InputError(f"{folder}: this folder cannot be replaced; give a new folder's name, or one like result.mp4")
     if os.path.isfile(folder):
         raise InputError(
             f"{folder}: is a file, but a name without suffix means a folder of frames; choose another name for the "
