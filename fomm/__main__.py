@@ -1,4 +1,4 @@
-"""Small tools: `python -m fomm convert | info | strip ...` (`--help` after each explains it)."""
+"""Small tools: `python -m fomm convert | convert_config | info | strip ...` (`--help` after each explains it)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ def convert(checkpoint: str, output: Path, half: bool = False) -> None:
         )
     else:
         export_original(output, model)
+    print(f"{output}: written")
+
+
+def convert_config(original: Path, output: Path) -> None:
+    """Turn a training config (YAML) of the original into one of `train.py`'s.
+
+    Args:
+        original: such a file, `config/*.yaml` of the original.
+        output: the new file.
+    """
+    from fomm.original_config import convert_config as write_converted
+
+    for note in write_converted(original, output):
+        print(f"note: {note}")
     print(f"{output}: written")
 
 
@@ -76,4 +90,4 @@ def strip(video: Path, output: Path, count: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: CLI([convert, info, strip], prog="python -m fomm"))
+    run(lambda: CLI([convert, convert_config, info, strip], prog="python -m fomm"))
