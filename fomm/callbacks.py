@@ -6,6 +6,7 @@ import csv
 import math
 from pathlib import Path
 
+import imageio.v2 as imageio
 import numpy as np
 import pytorch_lightning as L
 import torch
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
@@ -24,10 +26,16 @@ from fomm.video import VideoWriter, write_image
 
 
 class WeightsFile(L.Callback):
-    """Write the weights that inference needs, without optimiser states, beside the checkpoints: `last` whenever the
-    held-out clips were looked at, `best` when their L1 was the lowest so far."""
+    """The weights that inference needs, without optimiser states, beside the checkpoints.
+
+    `last` is written whenever the held-out clips were looked at, `best` when their L1 was the lowest so far.
+    """
 
     def __init__(self, name: str = "weights") -> None:
+        """
+        Args:
+            name: the files are NAME-last.safetensors and NAME-best.safetensors.
+        """
         self.name = name
         self.best = math.inf
         self.written_at = -1
@@ -165,6 +173,7 @@ class Snapshots(L.Callback):
                 logger.log_video("val/clip", [str(clip_file)], format=["mp4"])
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("val/pairs", grid, step, dataformats="HWC")
+                log_animation(logger, "val/clip", frames, step)
 
     def state_dict(self) -> dict[str, int]:
         return {"validations": self.validations}
@@ -203,6 +212,14 @@ class RunFacts(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 checkpoint["wandb_id"] = logger.version
+
+
+def log_animation(logger: TensorBoardLogger, tag: str, frames: list[np.ndarray], step: int) -> None:
+    """Show frames (H, W, 3) uint8 in TensorBoard, as an animated GIF (its own `add_video` needs one more package)."""
+    height, width = frames[0].shape[:2]
+    gif = imageio.mimwrite("<bytes>", frames, format="gif", loop=0)
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+    logger.experiment.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 def run_folder(trainer: L.Trainer) -> Path:
