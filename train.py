@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
 from fomm.data import ClipData
@@ -40,21 +42,61 @@ class TrainCLI(LightningCLI):
             }
         )
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Training, and looking at a checkpoint's held-out score; nothing here tests or predicts."""
+        ours = {"fit", "validate"}
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in ours}
+
     def before_instantiate_classes(self) -> None:
-        """A resumed W&B run continues under its old id."""
-        options = self.config[self.subcommand] if self.subcommand else self.config
+        """Refuse what would go wrong later; a resumed W&B run continues under its old id."""
+        options = self.config[self.subcommand]
+        _check(options)
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
         if not checkpoint or not str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
             return
-        if not Path(checkpoint).is_file():
-            raise InputError(f"{checkpoint}: no such checkpoint; give the path of a run's .ckpt file")
         run_id = torch.load(checkpoint, map_location="cpu", weights_only=False).get("wandb_id")
         if run_id and not logger.init_args.get("id"):
             logger.init_args.id = run_id
             logger.init_args.resume = "allow"
 
 
+def _check(options: Namespace) -> None:
+    """Options of Lightning's that do not mean here what they say.
+
+    Raises:
+        InputError: names the option that does.
+    """
+    trainer = options.trainer
+    if trainer.gradient_clip_val is not None:
+        raise InputError(
+            "trainer.gradient_clip_val: three networks are limited one by one; set model.clip_gradient_norm instead"
+        )
+    if trainer.accumulate_grad_batches != 1:
+        raise InputError(
+            f"trainer.accumulate_grad_batches {trainer.accumulate_grad_batches}: each batch is a step; set "
+            "data.batch_size, or train in several processes"
+        )
+    if trainer.precision not in (None, *PRECISIONS):
+        raise InputError(f"trainer.precision {trainer.precision}: must be one of {', '.join(PRECISIONS)}")
+    for name in ("every_n_train_steps", "train_time_interval", "every_n_epochs"):
+        if options.checkpoint[name] is not None:
+            raise InputError(
+                f"checkpoint.{name} {options.checkpoint[name]}: the best and the last checkpoint are written after "
+                f"each validation; how often a killed run can be resumed from is resume_point.{name}"
+            )
+    checkpoint = options.get("ckpt_path")
+    if checkpoint and not Path(checkpoint).is_file():
+        raise InputError(f"{checkpoint}: no such checkpoint; give the path of a run's .ckpt file")
+
+
+PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed", "64", "64-true")
 SHORTCUTS = {"--init": "--model.init", "--data": "--data.manifest"}
+FIT = """Train: learn from clips, keep the best and the last weights, curves and pictures.
+
+Short forms: --init NAME for --model.init NAME, --data PATH for --data.manifest PATH. What a class takes
+(networks, loggers, callbacks) is explained by its own help, such as --model.network.help or
+--trainer.logger.help WandbLogger. A run that was stopped goes on with --ckpt_path RUN/checkpoints/resume.ckpt."""
 
 
 def expand_shortcuts(args: Sequence[str]) -> list[str]:
@@ -69,27 +111,39 @@ def main(args: ArgsType = None) -> TrainCLI:
     for message in (
         "Using ModelCheckpoint with manual optimization",  # checkpoints hold the state after a step: as meant
         ".*your dataloader is not resumable",  # ClipData resumes it by itself
+        "Found .* module.s. in eval mode",  # the average, the perceptual network, frozen parts
         ".*treespec, LeafSpec",
         ".*LightningCLI.s args parameter",  # `main(args)` is meant for Python
         ".*num_workers",
     ):
         warnings.filterwarnings("ignore", message)
-    return TrainCLI(
-        Training,
-        ClipData,
-        args=args,
-        seed_everything_default=0,
-        save_config_callback=RunFacts,
-        save_config_kwargs={"overwrite": True},
-        trainer_defaults={
-            "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "outputs", "name": "train"}},
-            "use_distributed_sampler": False,  # ClipData deals the pairs out to the processes itself
-            "callbacks": [LossCurves()],
-            "log_every_n_steps": 10,
-            "num_sanity_val_steps": 0,
-        },
-        parser_kwargs={"fit": {"default_env": False}},
-    )
+    try:
+        return TrainCLI(
+            Training,
+            ClipData,
+            args=args,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,  # `Training` makes its own; an --optimizer would replace them all
+            save_config_callback=RunFacts,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={
+                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "outputs", "name": "train"}},
+                "use_distributed_sampler": False,  # ClipData deals the pairs out to the processes itself
+                "callbacks": [LossCurves()],
+                "log_every_n_steps": 10,
+                "num_sanity_val_steps": 0,
+            },
+            parser_kwargs={
+                "description": __doc__,
+                "exit_on_error": False,
+                "fit": {"description": FIT, "exit_on_error": False},
+                "validate": {"exit_on_error": False},
+            },
+        )
+    except ArgumentError as error:
+        raise InputError(f"{error}; `python train.py fit --help` explains the options") from error
+    except MisconfigurationException as error:  # options of Lightning's that contradict one another or the machine
+        raise InputError(str(error)) from error
 
 
 if __name__ == "__main__":

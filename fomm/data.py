@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fomm.errors import InputError
+from fomm.errors import InputError, require
 from fomm.manifest import Clip, read_manifest, select
 from fomm.video import read_frames
 from fomm.video_folder import manifest_of_folder
@@ -48,6 +48,14 @@ class Augmentation:
     saturation: float = 0.0
     hue: float = 0.0
     resize_ratio: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            amount = getattr(self, name)
+            require(amount >= 0, f"data.augmentation.{name} {amount}: must be at least 0")
+        require(0 <= self.hue <= 0.5, f"data.augmentation.hue {self.hue}: must be between 0 and 0.5")
+        low, high = self.resize_ratio or (1, 1)
+        require(0 < low <= high, f"data.augmentation.resize_ratio [{low}, {high}]: must be two rising positive numbers")
 
     def apply(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change uint8 frames (T, H, W, 3) -> float32 in [0, 1], same shape."""
@@ -289,6 +297,10 @@ class ClipData(L.LightningDataModule):
             seed: of the order, the pairs and the augmentation.
         """
         super().__init__()
+        counts = {"size": size, "batch_size": batch_size, "repeats": repeats}
+        for name, count in (counts | {"frames_per_held_out_clip": frames_per_held_out_clip}).items():
+            require(count >= 1, f"data.{name} {count}: must be at least 1")
+        require(workers >= 0, f"data.workers {workers}: must be at least 0")
         self.manifest = Path(manifest)
         self.size, self.batch_size, self.repeats, self.seed = size, batch_size, repeats, seed
         self.identity_sampling, self.augmentation = identity_sampling, augmentation

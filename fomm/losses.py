@@ -93,7 +93,8 @@ class Vgg19(nn.Module):
             kept = {key: value for key, value in state.items() if key in network.state_dict()}
             network.load_state_dict(kept, strict=True)
         except Exception as error:  # whatever a damaged pickle raises
-            raise InputError(f"{path}: not torchvision's VGG-19 weights ({error}); get {VGG19_URL} again") from error
+            reason = str(error).partition("\n")[0][:200]
+            raise InputError(f"{path}: not torchvision's VGG-19 weights ({reason}); get {VGG19_URL} again") from error
         return network
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -152,8 +153,13 @@ def make_perceptual(
         raise InputError(f"perceptual {name!r}: must be one of {', '.join(expected)}")
     if len(weights) != expected[name]:
         raise InputError(f"perceptual {name!r} takes {expected[name]} weights, got {len(weights)}: {list(weights)}")
+    if not scales:
+        raise InputError("model.scales []: needs at least one scale, such as 1")
     features = Vgg19.pretrained(vgg19_file) if name == "vgg19" else PixelFeatures()
-    return Perceptual(features, scales=scales, weights=weights)
+    try:
+        return Perceptual(features, scales=scales, weights=weights)
+    except ValueError as error:
+        raise InputError(f"model.scales {list(scales)}: {error}") from error
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:

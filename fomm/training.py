@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from fomm.checkpoint import initialize, load_model, training_state
 from fomm.equivariance import ThinPlate
-from fomm.errors import InputError
+from fomm.errors import InputError, require
 from fomm.geometry import Keypoints
 from fomm.losses import (
     LossWeights,
@@ -61,6 +61,11 @@ class LearningRates:
     warmup_steps: int = 0
     cosine_steps: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("generator", "detector", "discriminator", "gamma", "warmup_steps"):
+            value = getattr(self, name)
+            require(value >= 0, f"model.learning_rates.{name} {value}: must be at least 0")
+
     def factor(self, *, step: int, epoch: int) -> float:
         """What all rates are multiplied by at this step (from 0) of this epoch (from 0)."""
         factor = self.gamma ** sum(milestone <= epoch for milestone in self.milestones)
@@ -84,6 +89,9 @@ class Deformation:
     sigma_affine: float = 0.05
     sigma_tps: float = 0.005
     points: int = 5
+
+    def __post_init__(self) -> None:
+        require(self.points >= 2, f"model.deformation.points {self.points}: must be at least 2")
 
 
 class Training(L.LightningModule):
@@ -136,14 +144,21 @@ class Training(L.LightningModule):
         """
         super().__init__()
         self.automatic_optimization = False
+        for name, value in {"clip_gradient_norm": clip_gradient_norm, "average_decay": average_decay}.items():
+            require(value is None or value > 0, f"model.{name} {value}: must be above 0, or null to do without")
+        require(average_decay is None or average_decay < 1, f"model.average_decay {average_decay}: must be below 1")
         if network is None:
             network = ModelConfig() if init is None else load_model(init).model.config
         if num_keypoints is not None:
             network = replace(network, num_keypoints=num_keypoints)
+        require(network.num_keypoints >= 1, f"num_keypoints {network.num_keypoints}: must be at least 1")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = FOMM.from_config(network)
-            self.discriminator = discriminator.build(network) if weights.generator_gan else None
+            try:
+                self.model = FOMM.from_config(network)
+                self.discriminator = discriminator.build(network) if weights.generator_gan else None
+            except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
+                raise InputError(f"model.network or model.discriminator: impossible sizes ({error})") from error
         if init is not None:
             self._start_from(init)
         self.perceptual = make_perceptual(perceptual, scales=scales, weights=weights.perceptual, vgg19_file=vgg19_file)
@@ -191,6 +206,11 @@ class Training(L.LightningModule):
             rank_zero_info(f"init {init}: its discriminator goes on; optimisers start afresh")
         else:
             rank_zero_info(f"init {init}: its discriminator is of another kind; a fresh one and fresh optimisers start")
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.datamodule is not None:
+            size, stride = self.trainer.datamodule.size, self.model.stride
+            require(size % stride == 0, f"data.size {size}: must be a multiple of {stride} for these networks")
 
     @property
     def exported(self) -> FOMM:
@@ -282,7 +302,6 @@ class Training(L.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         rates = self.learning_rates
         groups = [
-            # The original's order, so that its optimiser states can be taken over.
             _group("generator", [self.model.dense_motion, self.model.generator], rates.generator),
             _group("detector", [self.model.detector], rates.detector),
         ]

@@ -172,6 +172,14 @@ def test_data_that_cannot_train_is_refused(tmp_path, change, said):
         ClipData(manifest=str(manifest), size=32, batch_size=4).setup()
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"hue": 0.9}, {"brightness": -0.1}, {"resize_ratio": (1.1, 0.9)}, {"resize_ratio": (0.0, 1.0)}]
+)
+def test_impossible_augmentation_is_refused(wrong):
+    with pytest.raises(InputError, match=f"data.augmentation.{next(iter(wrong))} "):
+        Augmentation(**wrong)
+
+
 def test_workers_deliver_the_same_batches(tmp_path):
     manifest = write_clips(tmp_path)
     batches = []

@@ -9,7 +9,8 @@ import pytest
 import torch
 from golden_training import LOSS_NAMES, Record, run_steps
 
-from fomm.training import LearningRates
+from fomm.errors import InputError
+from fomm.training import Deformation, LearningRates
 
 pytestmark = pytest.mark.timeout(1800)  # 60 million parameters in float64
 
@@ -99,6 +100,13 @@ def test_float32_stays_near_the_original(golden, tmp_path, name):
             if module == "total" and index == 0:
                 rel = 2e-3 if net == "discriminator" else 0.15
                 assert value == pytest.approx(steps[index]["grad_norm"][net]["total"], rel=rel), part
+
+
+def test_impossible_rates_are_refused():
+    with pytest.raises(InputError, match="model.learning_rates.generator -1"):
+        LearningRates(generator=-1)
+    with pytest.raises(InputError, match="model.deformation.points 1"):
+        Deformation(points=1)
 
 
 def test_learning_rates_fall_at_milestones_and_along_a_cosine():
