@@ -575,6 +575,16 @@ def test_a_large_picture_is_read_without_a_word(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm", ".gif"])
+def test_equal_calls_write_equal_bytes(tmp_path, suffix):
+    make_clip(tmp_path / "s.mp4", steady(5), size=(64, 64), sound=("aac", Fraction(0), Fraction(1, 5)))
+    for name in ("a", "b"):
+        with VideoWriter(tmp_path / f"{name}{suffix}", audio_from=tmp_path / "s.mp4") as writer:
+            for frame in VideoReader(tmp_path / "s.mp4"):
+                writer.write(frame.image, frame.time)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
 def test_an_output_that_cannot_be_opened_is_not_blamed_on_the_frames():
     with pytest.raises(InputError, match="cannot be written .*; free some space or choose another place"):
         with VideoWriter("/proc/a.mp4") as writer:

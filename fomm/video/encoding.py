@@ -153,7 +153,8 @@ class _ContainerSink(Sink):
         self.sound: Sound | None = None
         webm = self.kind == "webm"
         # use_metadata_tags: keep keys such as DigitalSourceType, which mp4's fixed list of tags would drop.
-        options = {} if webm else {"movflags": "+faststart+use_metadata_tags"}
+        # bitexact: no random identifiers in a webm; equal calls write equal bytes.
+        options = {"fflags": "+bitexact"} if webm else {"movflags": "+faststart+use_metadata_tags"}
         self.container = av.open(_as_file(path), "w", format=self.kind, container_options=options)
         self.container.metadata.update(metadata)
         self.clock = Fraction(1, 1000) if webm else _clock_for(fps, clock)
