@@ -6,11 +6,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as L
 import torch
 from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
@@ -47,6 +50,14 @@ class TrainCLI(LightningCLI):
         """Training, and looking at a checkpoint's held-out score; nothing here tests or predicts."""
         ours = {"fit", "validate"}
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in ours}
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Each backward pass reaches one optimiser's networks only: processes must not wait for the others' gradients,
+        whether or not the strategy was named so."""
+        trainer = super().instantiate_trainer(**kwargs)
+        if isinstance(trainer.strategy, DDPStrategy):
+            trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
+        return trainer
 
     def before_instantiate_classes(self) -> None:
         """Refuse what would go wrong later; a resumed W&B run continues under its old id."""
@@ -96,7 +107,8 @@ FIT = """Train: learn from clips, keep the best and the last weights, curves and
 
 Short forms: --init NAME for --model.init NAME, --data PATH for --data.manifest PATH. What a class takes
 (networks, loggers, callbacks) is explained by its own help, such as --model.network.help or
---trainer.logger.help WandbLogger. A run that was stopped goes on with --ckpt_path RUN/checkpoints/resume.ckpt."""
+--trainer.logger.help WandbLogger. A run that was stopped goes on with --ckpt_path RUN/checkpoints/resume.ckpt,
+in a folder of its own; the best weights from before stay in RUN until better ones come."""
 
 
 def expand_shortcuts(args: Sequence[str]) -> list[str]:
@@ -115,6 +127,8 @@ def main(args: ArgsType = None) -> TrainCLI:
         ".*treespec, LeafSpec",
         ".*LightningCLI.s args parameter",  # `main(args)` is meant for Python
         ".*num_workers",
+        "It is recommended to use .self.log.*sync_dist",  # `Training` sums over the processes itself
+        "find_unused_parameters=True was specified",
     ):
         warnings.filterwarnings("ignore", message)
     try:

@@ -41,7 +41,7 @@ class WeightsFile(L.Callback):
         self.written_at = -1
 
     def on_validation_end(self, trainer: L.Trainer, module: Training) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         error = float(trainer.callback_metrics["val/l1"])
         self._write(trainer, module, "last", error)

@@ -196,7 +196,7 @@ def test_a_killed_run_resumes_bit_for_bit(manifest, tmp_path):
     assert states[0]["global_step"] == states[1]["global_step"] == 15
 
 
-DDP = ["--trainer.devices=2", "--trainer.strategy=ddp_find_unused_parameters_true"]
+DDP = ["--trainer.devices=2"]
 
 
 def test_two_processes_step_like_one(manifest, tmp_path):
