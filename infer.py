@@ -7,17 +7,17 @@ reason annotations are not postponed: to evaluate those of `Options`, jsonargpar
 
 import os
 import re
-import shutil
 import sys
 import time
 from argparse import ArgumentError
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from fomm.errors import InputError, run
+from fomm.files import all_or_none
 from fomm.progress import Bars, Progress, silent, watched
 
 if TYPE_CHECKING:
@@ -190,20 +190,21 @@ def animate_files(
         adapt_scale=options.adapt_scale,
     )
     count = reader.frame_count if pairing.stop is None else pairing.stop - pairing.start
-    rendered = render(
-        watched(animated, "animate", count, progress),
-        output,
-        reader,
-        paste=paste,
-        label=options.label,
-        audio=options.audio,
-        side_by_side=outputs[1] if options.side_by_side else None,
-        shown=lambda frame: (photo, frame.image) if paste else (pairing.source, pairing.view(frame.image)),
-    )
-    tell(reader.warnings + rendered.warnings)
-    if rendered.frames == 1 and options.relative:
-        tell([f"{driving}: has one frame; relative motion starts from it, so nothing moves; give --relative false"])
-    sidecar = write_record(source, driving, outputs, options, tools, pairing, warnings)
+    with all_or_none(outputs), closing(animated):  # no result without a sidecar
+        rendered = render(
+            watched(animated, "animate", count, progress),
+            output,
+            reader,
+            paste=paste,
+            label=options.label,
+            audio=options.audio,
+            side_by_side=outputs[1] if options.side_by_side else None,
+            shown=lambda frame: (photo, frame.image) if paste else (pairing.source, pairing.view(frame.image)),
+        )
+        tell(reader.warnings + rendered.warnings)
+        if rendered.frames == 1 and options.relative:
+            tell([f"{driving}: has one frame; relative motion starts from it, so nothing moves; give --relative false"])
+        sidecar = write_record(source, driving, outputs, options, tools, pairing, warnings)
     return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)
 
 
@@ -262,38 +263,33 @@ def write_record(
     pairing: "Pairing",
     warnings: list[str],
 ) -> Path:
-    """The sidecar. Where it cannot be written the results go too: none is to be without."""
+    """Write the sidecar."""
     from fomm.provenance import synthetic_tags, write_sidecar
 
     checkpoint = tools.checkpoint
     crops = {"source": pairing.source_crop, "driving": pairing.driving_crop}
-    try:
-        return write_sidecar(
-            outputs[0],
-            settings=asdict(options)
-            | {"source": str(source), "driving": str(driving), "output": str(outputs[0])}
-            | {"best_frame": options.seeks_best_frame, "embed": options.embeds}
-            | {"batch_size": tools.animator.batch_size, "scale": crop_scale(options, tools)},
-            inputs={"source": source, "driving": driving},
-            checkpoint={
-                "name": checkpoint.name,
-                "path": str(checkpoint.path),
-                "sha256": checkpoint.sha256,
-                "image_size": checkpoint.image_size,
-            },
-            outputs=outputs,
-            details={
-                "tags": synthetic_tags(pasted=options.embeds),
-                "device": str(tools.animator),
-                "driving_frames": {"start": pairing.start, "stop": pairing.stop, "initial": pairing.initial_index},
-                "crop_matrices": {side: crop and crop.matrix.tolist() for side, crop in crops.items()},
-                "warnings": warnings,
-            },
-        )
-    except BaseException:
-        for path in outputs:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        raise
+    return write_sidecar(
+        outputs[0],
+        settings=asdict(options)
+        | {"source": str(source), "driving": str(driving), "output": str(outputs[0])}
+        | {"best_frame": options.seeks_best_frame, "embed": options.embeds}
+        | {"batch_size": tools.animator.batch_size, "scale": crop_scale(options, tools)},
+        inputs={"source": source, "driving": driving},
+        checkpoint={
+            "name": checkpoint.name,
+            "path": str(checkpoint.path),
+            "sha256": checkpoint.sha256,
+            "image_size": checkpoint.image_size,
+        },
+        outputs=outputs,
+        details={
+            "tags": synthetic_tags(pasted=options.embeds),
+            "device": str(tools.animator),
+            "driving_frames": {"start": pairing.start, "stop": pairing.stop, "initial": pairing.initial_index},
+            "crop_matrices": {side: crop and crop.matrix.tolist() for side, crop in crops.items()},
+            "warnings": warnings,
+        },
+    )
 
 
 def side_by_side_path(output: Path) -> Path:

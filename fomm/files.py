@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,6 +43,23 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         elif os.path.lexists(beside):
             beside.unlink()
+
+
+@contextmanager
+def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
+    """On any error, Ctrl-C included, remove those of the files and folders that the block has made or replaced."""
+
+    def inodes() -> list[int | None]:
+        return [os.stat(path).st_ino if os.path.exists(path) else None for path in paths]
+
+    before = inodes()
+    try:
+        yield
+    except BaseException:
+        for path, old, new in zip(paths, before, inodes(), strict=True):
+            if new not in (None, old):
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        raise
 
 
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -39,8 +39,10 @@ def animated_frames(
     initial: np.ndarray | None,
     relative: bool,
     adapt_scale: bool,
-) -> Iterator[tuple[Frame, np.ndarray]]:
+) -> Generator[tuple[Frame, np.ndarray]]:
     """Each driving frame with the picture (S, S, 3) uint8 that was made of it; both are made in the background.
+
+    Close it in any case: an interpreter that ends while its threads are still at work is aborted.
 
     Args:
         source: (S, S, 3) uint8.
@@ -51,14 +53,16 @@ def animated_frames(
 
     def pairs() -> Iterator[tuple[Frame, np.ndarray]]:
         waiting: deque[Frame] = deque()  # as many as the animator takes at once
+        options = {"initial": initial, "relative": relative, "adapt_scale": adapt_scale}
 
         def views() -> Iterator[np.ndarray]:
-            for frame in prefetch(frames):
+            for frame in ahead:
                 waiting.append(frame)
                 yield view(frame.image)
 
-        for picture in animator.animate(source, views(), initial=initial, relative=relative, adapt_scale=adapt_scale):
-            yield waiting.popleft(), picture
+        with closing(prefetch(frames)) as ahead:
+            for picture in animator.animate(source, views(), **options):
+                yield waiting.popleft(), picture
 
     return prefetch(pairs())
 

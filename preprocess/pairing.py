@@ -7,6 +7,7 @@ photo's own pose. Whatever strays from that is said in plain words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -79,10 +80,11 @@ def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress
 
     def counted() -> Iterator[Frame]:
         nonlocal count
-        for count, frame in enumerate(prefetch(reader), 1):  # noqa: B007 - the last value is what is wanted
+        for count, frame in enumerate(frames, 1):  # noqa: B007 - the last value is what is wanted
             yield frame
 
-    tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), finder)
+    with closing(prefetch(reader)) as frames:
+        tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), finder)
     if not tracks:
         raise InputError(
             f"{reader.path}: no face found (looked at every {EVERY}th of its {count} frames with the short-range and "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fomm.errors import InputError, run
-from fomm.files import atomic_output, hash_file
+from fomm.files import all_or_none, atomic_output, hash_file
 
 
 def exit_of(error: BaseException | None, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -90,6 +90,18 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_a_missing_input_inside_the_block_is_not_blamed_on_the_output(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_output(tmp_path / "out"):
         (tmp_path / "no such input").read_text()
+
+
+def test_files_that_belong_together_are_all_there_or_none(tmp_path: Path) -> None:
+    old, replaced, new, folder = paths = [tmp_path / name for name in ("old", "replaced", "new", "folder")]
+    old.write_text("old")
+    replaced.write_text("old")
+    with pytest.raises(KeyboardInterrupt), all_or_none(paths):
+        for path in (replaced, new, folder / "frame"):
+            with atomic_output(path) as part:
+                part.write_text("new")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == [old]
 
 
 def test_hash(tmp_path: Path) -> None:
