@@ -12,7 +12,7 @@ DEMO := outputs/demo
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else f"error: Python {v[0]}.{v[1]} found, 3.10 to 3.12 needed; name one: make PYTHON=python3.11")'
-	@echo "Setting up $(VENV): downloads about 3 GB the first time and takes some minutes"
+	@echo "Setting up $(VENV): needs about 7 GB of disk and some minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fomm.errors import InputError, require_system_libraries, run
+
+require_system_libraries()
+
+# ruff: noqa: E402 - whoever lacks a library is told so in one line, before these imports fail for want of it
 import pytorch_lightning as L
 import torch
 from jsonargparse import ArgumentError, Namespace
@@ -18,7 +23,6 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
 from fomm.data import ClipData
-from fomm.errors import InputError, run
 from fomm.training import Training
 
 

@@ -44,14 +44,26 @@ def run(main: Callable[[], object]) -> NoReturn:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except ImportError as error:
-        if ".so" not in str(error):
-            raise
-        print(f"error: a system library is missing ({error}); install {SYSTEM_PACKAGES}", file=sys.stderr)
-        sys.exit(2)
+        _leave_without(error)
     except KeyboardInterrupt:
         print("stopped: no unfinished file was left behind", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def require_system_libraries() -> None:
+    """As `run` for a missing system library, for scripts that import OpenCV at their top: call it before that."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        _leave_without(error)
+
+
+def _leave_without(error: ImportError) -> NoReturn:
+    if ".so" not in str(error):
+        raise error
+    print(f"error: a system library is missing ({error}); install {SYSTEM_PACKAGES}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _stop_once(*_: object) -> NoReturn:

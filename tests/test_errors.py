@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from fomm.errors import InputError, run
 from fomm.files import all_or_none, atomic_output, hash_file
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def exit_of(error: BaseException | None, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -107,3 +110,26 @@ def test_files_that_belong_together_are_all_there_or_none(tmp_path: Path) -> Non
 def test_hash(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert hash_file(tmp_path / "abc", "md5") == "900150983cd24fb0d6963f7d28e17f72"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train.py", "fit"],
+        ["infer.py", "--checkpoint", "puppets", "--source", "fomm/assets/portrait.png", "--driving",
+         "fomm/assets/speaker.mp4", "--output", "unwritten.mp4"],
+        ["-m", "preprocess", "figures", "--help"],
+    ],
+    ids=["train", "infer", "preprocess"],
+)  # fmt: skip
+def test_a_missing_system_library_is_one_line(command: list[str], tmp_path: Path) -> None:
+    message = "libGL.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({message!r})")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "libGL.so.1" in errors[0] and "apt-get install libgl1" in errors[0]
+    assert "Traceback" not in done.stderr
