@@ -21,7 +21,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/python infer.py --checkpoint puppets --source fomm/assets/portrait.png --driving fomm/assets/speaker.mp4 \
 		--output $(DEMO)/result.mp4 --side_by_side true
-	@mv $(DEMO)/result_side_by_side.mp4 $(DEMO)/side_by_side.mp4
+	@cp $(DEMO)/result_side_by_side.mp4 $(DEMO)/side_by_side.mp4
 	@$(BIN)/python -m fomm strip $(DEMO)/side_by_side.mp4 $(DEMO)/result.png
 	@echo "Done. Look at $(DEMO)/result.mp4, $(DEMO)/side_by_side.mp4 and $(DEMO)/result.png"
 
