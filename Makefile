@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): needs about 7 GB of disk and some minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[app,export,test,lint]'
 	@touch $@
 
 demo: $(VENV)/installed
