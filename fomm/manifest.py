@@ -1,4 +1,4 @@
-"""The list of clips that training and evaluation read: one CSV row is one clip.
+"""The list of clips that training and evaluation read, one CSV row each, and lists of pairs among them.
 
 Paths are relative to the folder of the manifest, so that a data set can be moved as a whole. Writing is
 deterministic: equal clips give equal bytes, so `manifest_hash` names a data set.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -48,8 +48,26 @@ COLUMNS = tuple(field.name for field in fields(Clip))
 REQUIRED = COLUMNS[: COLUMNS.index("source_video")]
 
 
-def read_manifest(path: str | Path) -> list[Clip]:
+@dataclass(frozen=True)
+class Pair:
+    """Which clip's first frame is animated by which clip, as clip ids.
+
+    `truth` is a clip of the source's identity with the driving clip's motion, frame by frame ("" where there is none).
+    """
+
+    source: str
+    driving: str
+    truth: str = ""
+
+
+PAIR_COLUMNS = tuple(field.name for field in fields(Pair))
+
+
+def read_manifest(path: str | Path, *, on_fault: Callable[[str], None] | None = None) -> list[Clip]:
     """Every clip of a manifest, in file order; its faults are gathered and told together.
+
+    Args:
+        on_fault: hears of each faulty row, which is then left out, instead of the error.
 
     Raises:
         InputError: no such file, unknown or missing columns, or faulty rows (named by line number).
@@ -57,20 +75,7 @@ def read_manifest(path: str | Path) -> list[Clip]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such manifest; make one with `python -m preprocess`, or give a folder of videos")
-    with open(path, newline="", encoding="utf-8-sig") as stream:
-        try:
-            reader = csv.DictReader(stream, strict=True)
-            header = reader.fieldnames or []
-            missing = [name for name in REQUIRED if name not in header]
-            unknown = [name for name in header if name not in COLUMNS]
-            if missing or unknown:
-                raise InputError(
-                    f"{path}: line 1: missing columns {missing}, unknown columns {unknown}; "
-                    f"a manifest has the columns {','.join(COLUMNS)}"
-                )
-            rows = [(reader.line_num, row) for row in reader]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a CSV text file ({error}); export it as UTF-8 CSV") from error
+    rows = _read_rows(path, "a manifest", REQUIRED, COLUMNS)
     clips: list[Clip] = []
     faults: list[str] = []
     seen: dict[str, int] = {}
@@ -82,24 +87,52 @@ def read_manifest(path: str | Path) -> list[Clip]:
             continue
         if clip.clip_id in seen:
             faults.append(f"line {line}: clip_id {clip.clip_id!r} was used on line {seen[clip.clip_id]}")
-        seen.setdefault(clip.clip_id, line)
+            continue
+        seen[clip.clip_id] = line
         clips.append(clip)
-    if faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
+    _tell(path, faults, on_fault)
     return clips
+
+
+def read_pairs(path: str | Path, clips: Iterable[Clip], *, on_fault: Callable[[str], None] | None = None) -> list[Pair]:
+    """The pairs of a list, a CSV file with the columns source, driving and (optional) truth, in file order.
+
+    Args:
+        clips: of the manifest; a pair names three of them.
+        on_fault: hears of each faulty row, which is then left out, instead of the error.
+
+    Raises:
+        InputError: no such file, unknown or missing columns, or faulty rows: an id that no clip has, a pair that is
+            there twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such list of pairs; it is a CSV file with the columns {','.join(PAIR_COLUMNS)}")
+    known = {clip.clip_id for clip in clips}
+    pairs: dict[Pair, int] = {}
+    faults: list[str] = []
+    for line, row in _read_rows(path, "a list of pairs", PAIR_COLUMNS[:2], PAIR_COLUMNS):
+        pair = Pair(**{name: (row.get(name) or "").strip() for name in PAIR_COLUMNS})
+        strangers = [f"{name} {value!r}" for name, value in zip(PAIR_COLUMNS, astuple(pair), strict=True)
+                     if value not in known and (value or name != "truth")]  # fmt: skip
+        if strangers:
+            faults.append(f"line {line}: no clip is called {', '.join(strangers)}")
+        elif pair in pairs:
+            faults.append(f"line {line}: the same pair is on line {pairs[pair]}")
+        else:
+            pairs[pair] = line
+    _tell(path, faults, on_fault)
+    return list(pairs)
+
+
+def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs in the order given; the file is whole or not there."""
+    _write_rows(path, PAIR_COLUMNS, [astuple(pair) for pair in pairs])
 
 
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     """Write clips in the order given; the file is whole or not there. What it writes, `read_manifest` accepts."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for clip in clips:
-        values = [getattr(clip, name) for name in COLUMNS]
-        writer.writerow([f"{v:.6g}" if isinstance(v, float) else str(v) for v in values])
-    with atomic_output(path) as part:
-        part.write_text(text.getvalue(), encoding="utf-8")
+    _write_rows(path, COLUMNS, [[getattr(clip, name) for name in COLUMNS] for clip in clips])
 
 
 def manifest_hash(path: str | Path) -> str:
@@ -116,6 +149,51 @@ def select(clips: Iterable[Clip], split: str) -> list[Clip]:
     if split not in SPLITS:
         raise InputError(f"split {split!r}: must be one of {', '.join(SPLITS)}")
     return [clip for clip in clips if clip.split == split]
+
+
+def split_overlap(clips: Iterable[Clip], split: str = "test") -> list[str]:
+    """Identities of `split` that are in the training split too: a model may know them. Sorted; none for "train"."""
+    clips = list(clips)
+    known = {clip.identity for clip in clips if clip.split == "train" != split}
+    return sorted(known & {clip.identity for clip in clips if clip.split == split})
+
+
+def _read_rows(
+    path: Path, what: str, required: Sequence[str], columns: Sequence[str]
+) -> list[tuple[int, dict[str, str | None]]]:
+    """(line number, row) of a CSV file whose columns are checked."""
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        try:
+            reader = csv.DictReader(stream, strict=True)
+            header = reader.fieldnames or []
+            missing = [name for name in required if name not in header]
+            unknown = [name for name in header if name not in columns]
+            if missing or unknown:
+                raise InputError(
+                    f"{path}: line 1: missing columns {missing}, unknown columns {unknown}; "
+                    f"{what} has the columns {','.join(columns)}"
+                )
+            return [(reader.line_num, row) for row in reader]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a CSV text file ({error}); export it as UTF-8 CSV") from error
+
+
+def _tell(path: Path, faults: list[str], on_fault: Callable[[str], None] | None) -> None:
+    if on_fault is not None:
+        for fault in faults:
+            on_fault(f"{path}: {fault}; this row is left out")
+    elif faults:
+        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
+
+
+def _write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[f"{v:.6g}" if isinstance(v, float) else str(v) for v in row] for row in rows])
+    with atomic_output(path) as part:
+        part.write_text(text.getvalue(), encoding="utf-8")
 
 
 def _parse(row: dict[str, str | None]) -> Clip:

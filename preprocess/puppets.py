@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
-from fomm.manifest import Clip, write_manifest
+from fomm.manifest import Clip, Pair, write_manifest
+from fomm.manifest import write_pairs as write_pair_list
 from fomm.video import write_image
 from preprocess.puppet_model import (
     LANDMARKS,
@@ -192,7 +193,7 @@ def write_pairs(
             f"--identities {identities}: leaves {len(held_out)} test identity, pairs need 2; give more identities"
         )
     _check_counts(pairs=(pairs, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), workers=(workers, 1))
-    rows, jobs, table = [], [], ["source,driving,truth"]
+    rows, jobs = [], []
     for k in range(pairs):
         rng = np.random.default_rng([seed, 0xAB, k])
         a, b = (held_out[int(j)] for j in rng.choice(len(held_out), 2, replace=False))
@@ -212,8 +213,8 @@ def write_pairs(
             )
             jobs.append(job)
             rows.append(_clip(job, name, f"puppet{person:04d}", "test"))
-        table.append(f"pair{k:04d}_source,pair{k:04d}_driving,pair{k:04d}_truth")
-    return _write(Path(output), jobs, rows, workers, {"pairs.csv": "\n".join(table) + "\n"}).with_name("pairs.csv")
+    names = [Pair(*(f"pair{k:04d}_{role}" for role in ("source", "driving", "truth"))) for k in range(pairs)]
+    return _write(Path(output), jobs, rows, workers, names).with_name("pairs.csv")
 
 
 def load_truth(clip_folder: str | Path) -> dict[str, np.ndarray]:
@@ -296,7 +297,7 @@ def _draw_job(job: _Job, root: Path) -> None:
     )
 
 
-def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, texts: dict[str, str] | None = None) -> Path:
+def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, pairs: Sequence[Pair] = ()) -> Path:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: exists already; give a new folder, or remove it first")
     with atomic_output(output) as part:
@@ -310,8 +311,8 @@ def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, texts
                 with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                     for _ in pool.map(partial(_draw_job, root=part), jobs):
                         bar.update()
-        for name, text in (texts or {}).items():
-            (part / name).write_text(text, encoding="utf-8")
+        if pairs:
+            write_pair_list(part / "pairs.csv", pairs)
         write_manifest(part / "manifest.csv", rows)
     return output / "manifest.csv"
 
