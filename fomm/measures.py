@@ -1,0 +1,583 @@
+"""What is measured on the frames of one clip, run by run: `Frames` go in, a value per frame comes out.
+
+`metrics` says what each number means; this module brings it together with detectors and networks, which come in from
+outside. What depends on the reference alone (landmarks, masks and embeddings of truth, driving and source) is computed
+once per frame and shared by every model that is compared.
+
+    clip = ClipReference("id1/clip2", source, identity="id1")
+    reference = Reference(clip, driving=frames, truth=frames, start=0)     # one run of frames; shared by the models
+    for measure in measures_of_a_model:
+        measure.start(clip)                                                # once per clip
+        values = measure.update(Frames(prediction, reference))             # for each run of frames, in order
+        more = measure.finish()                                            # once, after the last run
+
+A measure keeps little and only between `start` and `finish`; `copy.copy(measure)` makes an independent one that shares
+the networks (each model that is compared needs its own).
+
+Values are float64, one per frame: NaN is a miss of the prediction, +inf (`metrics.UNKNOWN`) a frame whose truth has
+nothing to compare with; average them with `metrics.tally` or `metrics.Summary`, not with `numpy.nanmean`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.image import FrechetInceptionDistance, LearnedPerceptualImagePatchSimilarity
+from torchmetrics.image.fid import NoTrainInceptionV3
+
+from fomm import metrics
+from fomm.embedders import Embedder, five_points
+from fomm.errors import MissingWeightsError
+from fomm.metrics import SIDE, UNKNOWN
+
+T = TypeVar("T")
+Values = dict[str, np.ndarray]
+Which = Literal["prediction", "truth", "driving", "source"]
+
+
+class _Once:
+    """Remembers what was computed, by name."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, compute: Callable[[], T]) -> T:
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+
+@dataclass(eq=False)
+class ClipReference:
+    """What is known of a clip before any frame is made; make it once, for all models.
+
+    Attributes:
+        name: of the clip.
+        source: (3, H, W) float, RGB in [0, 1].
+        identity: who should be seen in the output: the source's; "" unknown.
+    """
+
+    name: str
+    source: Tensor
+    identity: str = ""
+    once: _Once = field(default_factory=_Once, repr=False)
+
+
+@dataclass(eq=False)
+class Reference:
+    """What a run of consecutive frames is compared with; make it once, for all models.
+
+    Attributes:
+        clip: the clip that it is a part of.
+        driving: (T, 3, H, W) float, RGB in [0, 1].
+        truth: (T, 3, H, W), what the output should equal (in reconstruction the driving frames themselves); None where
+            nobody knows.
+        start: index of the first frame in the clip.
+        truth_landmarks_px: (T, N, 2) exact landmarks of the truth in pixels of these frames, the first 68 in the order
+            of iBUG 300-W; None where the data set has none.
+        portraits: draws every known person in the truth's exact poses: name -> (T, H, W, 3) uint8 RGB; `clip.identity`
+            is one of the names. None where that is not possible.
+    """
+
+    clip: ClipReference
+    driving: Tensor
+    truth: Tensor | None = None
+    start: int = 0
+    truth_landmarks_px: np.ndarray | None = None
+    portraits: Callable[[], Mapping[str, np.ndarray]] | None = None
+    once: _Once = field(default_factory=_Once, repr=False)
+
+
+@dataclass(eq=False)
+class Frames:
+    """A run of frames that one model made, before any rounding, and what they are compared with.
+
+    Attributes:
+        prediction: (T, 3, H, W) float, RGB in [0, 1]; of the reference's size.
+        reference: shared by the models.
+        detect: the model's own keypoints: (T, 3, H, W) -> (T, K, 2) in [-1, 1]; None: it has none.
+    """
+
+    prediction: Tensor
+    reference: Reference
+    detect: Callable[[Tensor], Tensor] | None = None
+    once: _Once = field(default_factory=_Once, repr=False)
+
+    @property
+    def truth(self) -> Tensor | None:
+        return self.reference.truth
+
+    @property
+    def driving(self) -> Tensor:
+        return self.reference.driving
+
+    @property
+    def source(self) -> Tensor:
+        return self.reference.clip.source
+
+    @property
+    def start(self) -> int:
+        return self.reference.start
+
+    @property
+    def wanted(self) -> Which:
+        """What the motion of the output is compared with: the truth, or the driving frames where there is none."""
+        return "driving" if self.truth is None else "truth"
+
+    def pictures(self, which: Which) -> Tensor:
+        """(T, 3, H, W), or (1, 3, H, W) of the source."""
+        if which == "prediction":
+            return self.prediction
+        return self.source[None] if which == "source" else getattr(self.reference, which)
+
+    def remember(self, which: Which, key: Hashable, compute: Callable[[Tensor], T]) -> T:
+        """`compute(pictures)`, once for all models unless it is about their prediction."""
+        if which == "driving" and self.truth is self.driving:
+            which = "truth"  # reconstruction: the same frames
+        owner = {"prediction": self, "source": self.reference.clip}.get(which, self.reference)
+        return owner.once((which, key), lambda: compute(self.pictures(which)))
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A way to find one face in a picture.
+
+    Attributes:
+        name: `akd_<name>` is its metric.
+        look: (256, 256, 3) uint8 RGB -> whatever it sees, None where there is no face.
+        landmarks: of what it sees, (N, 2) in pixels of that picture.
+        angles: of what it sees, (yaw, pitch, roll) in degrees; None: it does not tell.
+    """
+
+    name: str
+    look: Callable[[np.ndarray], Any | None]
+    landmarks: Callable[[Any], np.ndarray] = np.asarray
+    angles: Callable[[Any], tuple[float, float, float]] | None = None
+
+    def seen(self, frames: Frames, which: Which) -> list[Any | None]:
+        """What it sees in each picture, looked at once."""
+
+        def look_at(pictures: Tensor) -> list[Any | None]:
+            return [self.look(picture) for picture in bytes_256(pictures)]
+
+        return frames.remember(which, self, look_at)
+
+    def landmarks_of(self, frames: Frames, which: Which) -> list[np.ndarray | None]:
+        """(N, 2) in pixels at 256 of each picture, None where there is no face."""
+        return [None if seen is None else self.landmarks(seen) for seen in self.seen(frames, which)]
+
+
+def bytes_256(pictures: Tensor) -> np.ndarray:
+    """What detectors look at: (T, 3, H, W) in [0, 1] -> (T, 256, 256, 3) uint8, resized (antialiased) if need be."""
+    if pictures.shape[-2:] != (SIDE, SIDE):
+        pictures = F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
+    rounded = (pictures.clamp(0, 1) * 255).round().byte()
+    return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+class Measure(Protocol):
+    """Measures one model on one clip at a time; see the module's text for the order of calls.
+
+    `names` are the keys of `metrics.METRICS` (or `identity_<file stem>`) that it can give. `update` returns those that
+    apply to these frames (no truth: none that need it), each (T,). `finish` returns further values that are known only
+    after several frames, each (n,), to be averaged exactly like those of `update`.
+    """
+
+    names: tuple[str, ...]
+
+    def start(self, clip: ClipReference) -> None: ...
+
+    def update(self, frames: Frames) -> Values: ...
+
+    def finish(self) -> Values: ...
+
+
+class _PerFrame:
+    """A measure without memory."""
+
+    def start(self, clip: ClipReference) -> None:
+        pass
+
+    def finish(self) -> Values:
+        return {}
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()
+
+
+def _compare(
+    compare: Callable[[Any, Any], float], found: list[Any | None], wanted: list[Any | None], *, unknown: float = UNKNOWN
+) -> np.ndarray:
+    """`compare` frame by frame: a miss where only the prediction shows nothing, unknown where the truth does not."""
+    pairs = zip(found, wanted, strict=True)
+    return np.array([unknown if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pixels
+
+
+class Pixels(_PerFrame):
+    """l1, psnr, ssim of whole frames, against the truth."""
+
+    names = ("l1", "psnr", "ssim")
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        pair = frames.prediction, frames.truth
+        values = metrics.l1(*pair), metrics.psnr(*pair), metrics.average(_similarity(frames))
+        return {name: _array(value) for name, value in zip(self.names, values, strict=True)}
+
+
+def _similarity(frames: Frames) -> Tensor:
+    return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, frames.truth))
+
+
+class FacePixels(_PerFrame):
+    """l1_face, psnr_face, ssim_face: the same inside the truth's face.
+
+    There is no lpips_face: LPIPS compares features whose receptive fields reach far over the mask's edge.
+
+    Args:
+        mesh: finds the face whose hull is the mask.
+    """
+
+    names = ("l1_face", "psnr_face", "ssim_face")
+
+    def __init__(self, mesh: Detector) -> None:
+        self.mesh = mesh
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        mask = frames.remember("truth", ("mask", self.mesh), lambda truth: self._masks(frames, truth))
+        seen = mask.flatten(1).any(1).cpu().numpy()
+        pair = frames.prediction, frames.truth
+        values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(_similarity(frames), mask)
+        return {name: np.where(seen, _array(value), UNKNOWN) for name, value in zip(self.names, values, strict=True)}
+
+    def _masks(self, frames: Frames, truth: Tensor) -> Tensor:
+        """(T, H, W) bool; empty where there is no face."""
+        height, width = truth.shape[-2:]
+        masks = np.zeros((len(truth), height, width), bool)
+        for mask, points in zip(masks, self.mesh.landmarks_of(frames, "truth"), strict=True):
+            if points is not None:
+                mask[:] = metrics.hull_mask(rescaled(points, (SIDE, SIDE), (width, height)), height, width)
+        return torch.from_numpy(masks).to(truth.device)
+
+
+def rescaled(points_px: np.ndarray, from_wh: tuple[int, int], to_wh: tuple[int, int]) -> np.ndarray:
+    """Points (..., 2) in pixels (integers are pixel centres) of a picture that is resized."""
+    return (np.asarray(points_px, np.float64) + 0.5) * np.divide(to_wh, from_wh) - 0.5
+
+
+class Lpips(_PerFrame):
+    """lpips against the truth.
+
+    Args:
+        network: two batches (T, 3, H, W) in [0, 1] -> (T,) distances; see `load_lpips`.
+    """
+
+    names = ("lpips",)
+
+    def __init__(self, network: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), frames.truth))}
+
+
+ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
+ALEXNET_URL = f"https://download.pytorch.org/models/{ALEXNET_FILE}"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+
+
+def load_lpips(device: torch.device | str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
+    """The network of `Lpips`: AlexNet from torch's cache, the layers on top from torchmetrics; nothing is fetched.
+
+    Raises:
+        MissingWeightsError: AlexNet is not there; says where to get and put it.
+    """
+    _cached(ALEXNET_FILE, ALEXNET_URL, "the AlexNet of LPIPS", "233 MB")
+    network = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).net.to(device)
+    return lambda prediction, truth: network(prediction, truth, normalize=True).flatten()
+
+
+def load_inception(device: torch.device | str = "cpu") -> nn.Module:
+    """The network of `Fid`: (T, 3, H, W) uint8 -> (T, 2048); torch-fidelity's Inception-v3 from torch's cache.
+
+    Raises:
+        MissingWeightsError: it is not there; says where to get and put it.
+    """
+    path = _cached(INCEPTION_FILE, INCEPTION_URL, "the Inception-v3 of FID", "95 MB")
+    return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)
+
+
+def _cached(file: str, url: str, what: str, size: str) -> Path:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    if not path.is_file():
+        raise MissingWeightsError(f"{path}: {what} is missing; get {url} ({size}) and put it there")
+    return path
+
+
+class Fid:
+    """fid of everything that one model made: a number for a set of clips, not for frames.
+
+    Feed it every run of frames; `state` goes to a file and comes back with `add` (a run that was killed goes on, two
+    processes are put together: sums over frames, so nothing depends on the order).
+
+    Args:
+        features: (T, 3, H, W) uint8 -> (T, D) float; see `load_inception`.
+        num_features: D.
+    """
+
+    names = ("fid",)
+
+    def __init__(self, features: Callable[[Tensor], Tensor], num_features: int = 2048) -> None:
+        self.features = features
+        as_they_are = nn.Identity()
+        as_they_are.num_features = num_features
+        self.metric = FrechetInceptionDistance(as_they_are)
+        self.metric.orig_dtype = torch.float64
+
+    @torch.no_grad()
+    def update(self, frames: Frames) -> None:
+        for which, real in ((frames.wanted, True), ("prediction", False)):
+            self.metric.update(frames.remember(which, ("fid", self.features), self._features), real=real)
+
+    def _features(self, pictures: Tensor) -> Tensor:
+        # in double, or the small difference of large sums drowns in rounding
+        return self.features((pictures.clamp(0, 1) * 255).round().byte()).double().cpu()
+
+    def state(self) -> dict[str, Tensor]:
+        """Sums over the frames so far; `torch.save` takes it."""
+        return {name: getattr(self.metric, name).clone() for name in self.metric._defaults}
+
+    def add(self, state: Mapping[str, Tensor]) -> None:
+        """Count also what another one has seen (its `state`)."""
+        self.metric.merge_state({name: value.clone() for name, value in state.items()})
+
+    def compute(self) -> float:
+        """The distance; NaN with fewer than two frames. Call on all processes or none: it synchronises."""
+        if min(self.metric.real_features_num_samples, self.metric.fake_features_num_samples) < 2:
+            return float("nan")
+        return float(self.metric.compute())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Landmarks
+
+
+class Akd(_PerFrame):
+    """`akd_<detector's name>`: its landmarks in the prediction against those in the truth."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.names = (f"akd_{detector.name}",)
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", "truth"))
+        return {self.names[0]: _compare(metrics.akd, found, wanted)}
+
+
+class AkdTruth(_PerFrame):
+    """akd_truth: landmarks found in the prediction against the exact ones, at the points that both know.
+
+    Args:
+        detector: gives the 468 points of MediaPipe's mesh.
+    """
+
+    names = ("akd_truth",)
+    # mesh number -> number in the order of iBUG 300-W: points that both place at the same spot of the face
+    PAIRS = ((33, 36), (133, 39), (362, 42), (263, 45), (1, 30), (61, 48), (291, 54), (0, 51), (17, 57), (152, 8))
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def update(self, frames: Frames) -> Values:
+        exact = frames.reference.truth_landmarks_px
+        if exact is None:
+            return {}
+        size = tuple(frames.prediction.shape[:-3:-1])
+        mesh, markup = (list(numbers) for numbers in zip(*self.PAIRS, strict=True))
+        wanted = rescaled(exact[:, markup], size, (SIDE, SIDE))
+        found = [None if x is None else x[mesh] for x in self.detector.landmarks_of(frames, "prediction")]
+        return {"akd_truth": _compare(metrics.akd, found, list(wanted))}
+
+
+class Jitter:
+    """jitter: accelerations of the prediction's landmarks against the truth's, or the driving's."""
+
+    names = ("jitter",)
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def start(self, clip: ClipReference) -> None:
+        self._last: list[tuple[np.ndarray | None, np.ndarray | None]] = []  # the two frames before
+
+    def update(self, frames: Frames) -> Values:
+        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", frames.wanted))
+        pairs = [*self._last, *zip(found, wanted, strict=True)]
+        self._last = pairs[-2:]
+        triples = [list(zip(*pairs[i : i + 3], strict=True)) for i in range(len(pairs) - 2)]
+        whole = [[None if any(x is None for x in side) else np.stack(side) for side in both] for both in triples]
+        if not whole:
+            return {}
+        return {
+            "jitter": _compare(lambda a, b: metrics.acceleration_error(a, b)[0], *map(list, zip(*whole, strict=True)))
+        }
+
+    def finish(self) -> Values:
+        return {}
+
+
+class HeadPose:
+    """head_pose: angles of the prediction's mesh against the truth's, or their changes against the driving's."""
+
+    names = ("head_pose",)
+
+    def __init__(self, detector: Detector) -> None:
+        if detector.angles is None:
+            raise ValueError(f"detector {detector.name} tells no angles")
+        self.detector = detector
+
+    def start(self, clip: ClipReference) -> None:
+        self._first: list[np.ndarray] | None = None  # angles of the first frame in which both show a face
+
+    def update(self, frames: Frames) -> Values:
+        found, wanted = (
+            [None if seen is None else np.asarray(self.detector.angles(seen)) for seen in self.detector.seen(frames, w)]
+            for w in ("prediction", frames.wanted)
+        )
+        if frames.truth is None:
+            pairs = zip(found, wanted, strict=True)
+            if self._first is None:
+                self._first = next((list(pair) for pair in pairs if not any(x is None for x in pair)), None)
+            if self._first is not None:
+                found, wanted = (
+                    [None if angles is None else angles - first for angles in side]
+                    for side, first in zip((found, wanted), self._first, strict=True)
+                )
+        return {"head_pose": _compare(metrics.angle_error, found, wanted)}
+
+    def finish(self) -> Values:
+        return {}
+
+
+class OwnKeypoints(_PerFrame):
+    """keypoints_own: the model's own keypoints (`Frames.detect`) in the prediction against those in the truth."""
+
+    names = ("keypoints_own",)
+
+    @torch.no_grad()
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None or frames.detect is None:
+            return {}
+        found, wanted = (frames.detect(pictures).double() for pictures in (frames.prediction, frames.truth))
+        # +-1 are the centres of the border pixels
+        return {"keypoints_own": metrics.akd(*(x.cpu().numpy() * (SIDE - 1) / 2 for x in (found, wanted)))}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Identity
+
+
+class Aed(_PerFrame):
+    """aed_openface: squared distance of the embeddings of prediction and truth."""
+
+    names = ("aed_openface",)
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        found, wanted = (_embeddings(self.embedder, frames, which, None) for which in ("prediction", "truth"))
+        return {"aed_openface": _compare(metrics.squared_distance, found, wanted)}
+
+
+class Similarity(_PerFrame):
+    """`csim_arcface`, or `identity_<name>` of a network of the user's: cosine with the truth, or the source picture.
+
+    Args:
+        embedder: its name makes the metric's; one that wants aligned faces also needs `detector`.
+        detector: finds the landmarks of which five align the face.
+    """
+
+    def __init__(self, embedder: Embedder, detector: Detector | None = None) -> None:
+        if embedder.aligned and detector is None:
+            raise ValueError(f"embedder {embedder.name} needs a detector to align faces")
+        self.embedder = embedder
+        self.detector = detector if embedder.aligned else None
+        self.names = ("csim_arcface" if embedder.name == "arcface" else f"identity_{embedder.name}",)
+
+    def update(self, frames: Frames) -> Values:
+        found = _embeddings(self.embedder, frames, "prediction", self.detector)
+        if frames.truth is None:
+            wanted = _embeddings(self.embedder, frames, "source", self.detector) * len(found)
+        else:
+            wanted = _embeddings(self.embedder, frames, "truth", self.detector)
+        return {self.names[0]: _compare(metrics.cosine, found, wanted)}
+
+
+def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None) -> list[np.ndarray | None]:
+    """(D,) of each picture; None where it shows no face to align."""
+
+    def embed(pictures: Tensor) -> list[np.ndarray | None]:
+        if mesh is None:
+            return list(embedder(pictures, None))
+        size = tuple(pictures.shape[:-3:-1])
+        found = mesh.landmarks_of(frames, which)
+        there = [i for i, points in enumerate(found) if points is not None]
+        result: list[np.ndarray | None] = [None] * len(found)
+        if there:
+            points = np.stack([rescaled(five_points(found[i]), (SIDE, SIDE), size) for i in there])
+            for i, embedding in zip(there, embedder(pictures[there], points), strict=True):
+                result[i] = embedding
+        return result
+
+    return frames.remember(which, ("embedding", embedder, mesh), embed)
+
+
+class IdentityTruth(_PerFrame):
+    """identity_truth: 1 where the face is most like the right person among all known ones, else 0.
+
+    Every known person is drawn in the truth's exact pose (`Reference.portraits`); the prediction is compared with each
+    drawing by L1 inside the hull of the truth's exact landmarks, so background, clothes and most of the hair, which
+    would give the answer away, do not count.
+    """
+
+    names = ("identity_truth",)
+
+    def update(self, frames: Frames) -> Values:
+        reference = frames.reference
+        if reference.portraits is None or reference.truth_landmarks_px is None:
+            return {}
+        people = reference.once("portraits", reference.portraits)
+        height, width = frames.prediction.shape[-2:]
+        masks = [metrics.hull_mask(points, height, width) for points in reference.truth_landmarks_px]
+        mask = torch.from_numpy(np.stack(masks))
+        prediction = frames.prediction.cpu()
+        distance = {
+            name: metrics.l1(prediction, torch.from_numpy(drawn).permute(0, 3, 1, 2) / 255, mask)
+            for name, drawn in people.items()
+        }
+        nearest = torch.stack(list(distance.values())).argmin(0)
+        return {"identity_truth": _array(nearest == list(distance).index(reference.clip.identity))}
