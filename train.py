@@ -14,7 +14,6 @@ require_system_libraries()
 
 # ruff: noqa: E402 - whoever lacks a library is told so in one line, before these imports fail for want of it
 import pytorch_lightning as L
-import torch
 from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -22,6 +21,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
+from fomm.checkpoint import run_checkpoint
 from fomm.data import ClipData
 from fomm.training import Training
 
@@ -68,10 +68,10 @@ class TrainCLI(LightningCLI):
         options = self.config[self.subcommand]
         _check(options)
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
-        if not checkpoint or not str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
+        if not checkpoint:
             return
-        run_id = torch.load(checkpoint, map_location="cpu", weights_only=False).get("wandb_id")
-        if run_id and not logger.init_args.get("id"):
+        run_id = run_checkpoint(checkpoint).get("wandb_id")
+        if run_id and str(getattr(logger, "class_path", "")).endswith("WandbLogger") and not logger.init_args.get("id"):
             logger.init_args.id = run_id
             logger.init_args.resume = "allow"
 

@@ -21,6 +21,7 @@ import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,6 +180,19 @@ def load_model(
             notes=tuple(notes),
         ),
     )
+
+
+def run_checkpoint(path: str | Path) -> dict[str, Any]:
+    """All that is in a training run's own checkpoint, from which Lightning can go on.
+
+    Raises:
+        InputError: not there, damaged, or another kind of checkpoint.
+    """
+    path = Path(path)
+    content = {} if known.inspect(path) == "safetensors" else _unpickle(path)
+    if not {"state_dict", "optimizer_states", "loops"} <= content.keys():
+        raise InputError(f"{path}: not a checkpoint of a training run, so nothing can go on from it; give it as --init")
+    return content
 
 
 def training_state(source: str | Path, *, progress: bool = True) -> TrainingState:
@@ -568,10 +582,28 @@ def _read(path: Path) -> _Contents:
     Raises:
         InputError: something else, or damaged.
     """
-    kind = known.inspect(path)
-    try:
-        if kind == "safetensors":
+    if known.inspect(path) == "safetensors":
+        with _telling_damage(path):
             return _read_weights(path)
+    content = _unpickle(path)
+    if "generator" in content and "kp_detector" in content:
+        return _read_original(content, path)
+    if "state_dict" in content:
+        return _read_training(content, path)
+    raise InputError(
+        f"{path}: a dictionary of something else (keys {_some(content)}); a checkpoint has generator and kp_detector, "
+        "or state_dict: give one of those"
+    )
+
+
+def _unpickle(path: Path) -> dict[str, Any]:
+    """The dictionary in a file of torch.save, old or new.
+
+    Raises:
+        InputError: something else, damaged, or a file that would call something.
+    """
+    kind = known.inspect(path)
+    with _telling_damage(path):
         if kind == "zip":
             with zipfile.ZipFile(path) as archive:
                 unpacked = sum(record.file_size for record in archive.infolist())
@@ -580,6 +612,15 @@ def _read(path: Path) -> _Contents:
                     f"{path}: refused, because it unpacks to {unpacked:,} bytes; use an unaltered checkpoint"
                 )
         content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint; give a checkpoint of this model")
+    return content
+
+
+@contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except pickle.UnpicklingError as error:
         if match := re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error)):
             raise InputError(
@@ -591,16 +632,6 @@ def _read(path: Path) -> _Contents:
         raise
     except Exception as error:  # torch's readers raise many kinds for damaged files
         raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint; give a checkpoint of this model")
-    if "generator" in content and "kp_detector" in content:
-        return _read_original(content, path)
-    if "state_dict" in content:
-        return _read_training(content, path)
-    raise InputError(
-        f"{path}: a dictionary of something else (keys {_some(content)}); a checkpoint has generator and kp_detector, "
-        "or state_dict: give one of those"
-    )
 
 
 def _read_original(content: dict[str, Any], path: Path) -> _Contents:

@@ -168,6 +168,17 @@ def test_reduced_precision_with_clipping_and_layout(manifest, tmp_path, precisio
     assert all(torch.isfinite(p).all() for p in cli.model.parameters())
 
 
+@pytest.mark.slow
+def test_compiled_networks_take_the_same_steps(manifest, tmp_path):
+    losses = [
+        train.main(options(manifest, tmp_path / value, f"--model.compile={value}", "--trainer.max_steps=2"))
+        .trainer.callback_metrics["train/loss"]
+        .item()
+        for value in ("false", "true")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 # ---- resuming and several processes -------------------------------------------------------------------------------
 
 
@@ -236,6 +247,8 @@ def test_a_rank_that_crashes_ends_the_run(manifest, tmp_path):
         (["--data.manifest=none.csv"], "none.csv: no such manifest"),
         (["--model.init=none.safetensors"], "none.safetensors"),
         (["--ckpt_path=none.ckpt"], "none.ckpt: no such checkpoint"),
+        ([f"--ckpt_path={TINY}"], "tiny.yaml: not a checkpoint"),
+        ([f"--ckpt_path={ROOT}/fomm/weights/puppets.safetensors"], "not a checkpoint of a training run"),
         (["--data.size=36"], "data.size 36: must be a multiple of 8"),
         (["--data.batch_size=0"], "data.batch_size 0: must be at least 1"),
         (["--model.scales=[]"], "needs at least one scale"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,13 @@ CHECKSUMS = "checksums_after_step [sum, abs_sum, count]"
 FLOAT64 = {"losses": (1e-8, 1e-6), "norms": (1e-7, 1e-5), "sums": 1e-5}
 
 
+def golden_norm(step: dict, part: str) -> float:
+    """Gradient norm of `network/module` or `network/total`."""
+    net, module = part.split("/")
+    norms = step["grad_norm"][net]
+    return norms["total"] if module == "total" else norms["modules"][module]
+
+
 def check_float64(record: Record, steps: list[dict], golden: Path, name: str) -> None:
     for index, (losses, norms) in enumerate(zip(record.losses, record.norms, strict=True)):
         expected = steps[index]
@@ -28,10 +36,7 @@ def check_float64(record: Record, steps: list[dict], golden: Path, name: str) ->
         for loss, value in losses.items():
             assert value == pytest.approx(expected["losses"][LOSS_NAMES[loss]], rel=FLOAT64["losses"][index]), loss
         for part, value in norms.items():
-            net, module = part.split("/")
-            wanted = expected["grad_norm"][net]
-            wanted = wanted["total"] if module == "total" else wanted["modules"][module]
-            assert value == pytest.approx(wanted, rel=FLOAT64["norms"][index]), part
+            assert value == pytest.approx(golden_norm(expected, part), rel=FLOAT64["norms"][index]), part
         checksums = expected[CHECKSUMS]
         for net, value in record.sums[index].items():
             if net in checksums:
@@ -85,21 +90,37 @@ def test_the_others_take_the_original_two_steps(golden, tmp_path, name):
     check_float64(record, steps, golden, name)
 
 
+# Float32 gradients of the original are themselves reproducible to a few per cent only, and the first Adam step is close
+# to a sign step: in step 2 its own float32 and float64 norms differ by up to 121 % (vox-256, mask), so there a norm
+# may lie anywhere between them. The golden numbers come from two threads; another number sums in another order.
+FLOAT32 = {"losses": (3e-4, 0.3), "norms": (0.15, 0.3), "discriminator norm": (2e-3, 0.3)}
+FLOAT32_SUMS = {"generator": 5.0, "kp_detector": 5.0, "discriminator": 6e-2}  # absolute, after the first step
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vox-adv-256", "vox-256", "bair-256"])
-def test_float32_stays_near_the_original(golden, tmp_path, name):
+def test_float32_stays_near_the_original(golden, tmp_path, name, two_threads):
     record, steps = run_steps(name, "32-true", golden, tmp_path, steps=2)
+    exact = json.loads((golden / "train_losses_ac1.json").read_text())[name]["float64"]["steps"]
     for index, (losses, norms) in enumerate(zip(record.losses, record.norms, strict=True)):
         for loss, value in losses.items():
-            rel = 3e-4 if index == 0 else 0.3
-            assert value == pytest.approx(steps[index]["losses"][LOSS_NAMES[loss]], rel=rel), loss
+            assert value == pytest.approx(steps[index]["losses"][LOSS_NAMES[loss]], rel=FLOAT32["losses"][index]), loss
         for part, value in norms.items():
-            net, module = part.split("/")
-            # After one Adam step, close to a sign step, float32 gradients are chaotic: the original's own float32 and
-            # float64 norms differ by up to 67 % in step 2 (vox-256, generator).
-            if module == "total" and index == 0:
-                rel = 2e-3 if net == "discriminator" else 0.15
-                assert value == pytest.approx(steps[index]["grad_norm"][net]["total"], rel=rel), part
+            wanted, precise = golden_norm(steps[index], part), golden_norm(exact[index], part)
+            rel = FLOAT32["discriminator norm" if part == "discriminator/total" else "norms"][index]
+            low, high = sorted((wanted, precise)) if index else (wanted, wanted)
+            assert (1 - rel) * low <= value <= (1 + rel) * high, (index, part)
+    for net, value in record.sums[0].items():
+        wanted = steps[0][CHECKSUMS][net]["parameters_without_free_biases"][0]
+        assert value == pytest.approx(wanted, abs=FLOAT32_SUMS[net]), net
 
 
 def test_impossible_rates_are_refused():
