@@ -63,9 +63,10 @@ class TrainCLI(LightningCLI):
             trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
         return trainer
 
-    def before_instantiate_classes(self) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse what would go wrong later; a resumed W&B run continues under its old id."""
-        options = self.config[self.subcommand]
+        super().parse_arguments(parser, args)
+        options = self.config[self.config.subcommand]
         _check(options)
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
         if not checkpoint:
