@@ -19,7 +19,7 @@ from fomm.video.pictures import (
     write_image,
 )
 from fomm.video.prefetch import prefetch
-from fomm.video.reader import Frame, VideoReader, read_frames
+from fomm.video.reader import Frame, LazyFrame, VideoReader, read_frames
 from fomm.video.writer import VideoWriter
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "SYNTHETIC",
     "SYNTHETIC_COMPOSITE",
     "Frame",
+    "LazyFrame",
     "VideoReader",
     "VideoWriter",
     "frame_files",

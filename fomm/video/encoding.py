@@ -147,6 +147,7 @@ class _ContainerSink(Sink):
         open_sound: Callable[[], Sound | None],
         metadata: Mapping[str, str],
         keyframe_every: int | None,
+        threads: int,
     ) -> None:
         super().__init__(path, size, metadata=metadata)
         self.kind = path.suffix.lower()[1:]
@@ -171,7 +172,7 @@ class _ContainerSink(Sink):
         context.time_base = stream.time_base = self.clock
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         context.color_range = 1  # limited
-        context.thread_type = "AUTO"
+        context.thread_type, context.thread_count = "AUTO", threads
         if keyframe_every:
             context.gop_size = keyframe_every
         self.stream = stream

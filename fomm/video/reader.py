@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
+from PIL import Image
 
 from fomm.errors import InputError
 from fomm.video.decoding import Converter, Damage, decoded, opened_container, video_stream
@@ -37,6 +38,30 @@ class Frame(NamedTuple):
     time: Fraction  # seconds from the first frame
 
 
+class LazyFrame:
+    """One picture of a video that is converted only as far as it is looked at.
+
+    Decoding is cheap beside the conversion to RGB, so whoever looks at every fifth frame saves most of the time.
+    """
+
+    def __init__(
+        self, to_rgb: Callable[[], np.ndarray], time: Fraction, thumbnail: Callable[[int], np.ndarray] | None = None
+    ) -> None:
+        self._to_rgb, self._thumbnail = to_rgb, thumbnail
+        self.time = time  # seconds from the first frame
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, upright, square pixels; converted at each access."""
+        return self._to_rgb()
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """The whole picture squeezed to (side, side, 3) uint8 RGB, upright: to compare frames."""
+        if self._thumbnail is not None:
+            return self._thumbnail(side)
+        return np.asarray(Image.fromarray(self._to_rgb()).resize((side, side), Image.Resampling.BOX))
+
+
 class VideoReader:
     """A video as a stream of frames: mp4, mov, webm and the like, gif, a folder of pictures, or one picture.
 
@@ -57,13 +82,15 @@ class VideoReader:
     Args:
         path: a local file or folder.
         fps: frames per second of a folder of pictures that has no `times.txt` (which `VideoWriter` leaves there).
+        threads: that decode; 0: as many as there are cores. One is best where many processes share them.
 
     Raises:
         InputError: missing, empty, not a video, no picture in it, or not one frame of it can be read.
     """
 
-    def __init__(self, path: str | Path, *, fps: Fraction | int = 25) -> None:
+    def __init__(self, path: str | Path, *, fps: Fraction | int = 25, threads: int = 0) -> None:
         self.path = Path(path)
+        self._threads = threads
         self.fps: Fraction | None = None
         self.frame_count: int | None = None
         self.duration: Fraction | None = None
@@ -96,10 +123,21 @@ class VideoReader:
 
     def frames(self, start: int = 0, stop: int | None = None, every: int = 1) -> Iterator[Frame]:
         """Frames number start, start + every, ... before stop. Frames between are decoded, not converted."""
-        self.warnings.clear()
-        return (Frame(to_rgb(), time) for to_rgb, time in islice(self._decode(), start, stop, every))
+        return (Frame(frame.image, frame.time) for frame in islice(self.lazy_frames(), start, stop, every))
 
-    # Each source sets the attributes above and `_decode`: () -> iterator of (convert: () -> image, time).
+    def lazy_frames(self, since: Fraction | None = None) -> Iterator[LazyFrame]:
+        """All frames, for those who do not look at every one.
+
+        Args:
+            since: a time in seconds; frames before it may be left out, so that a late part of a long file is there at
+                once. What is missing at the end of the file is then not noticed.
+        """
+        self.warnings.clear()
+        if since is None or self._decode != self._decode_container:
+            return self._decode()
+        return self._decode_container(since)
+
+    # Each source sets the attributes above and `_decode`: () -> iterator of LazyFrame.
 
     def _open_folder(self, fps: Fraction) -> None:
         files = frame_files(self.path)
@@ -114,7 +152,7 @@ class VideoReader:
         else:
             self.fps, self.duration = fps, 1 / fps
 
-        def decode() -> Iterator[tuple]:
+        def decode() -> Iterator[LazyFrame]:
             shape = None
             for file, time in zip(files, times, strict=True):
                 image = read_image(file)
@@ -124,7 +162,7 @@ class VideoReader:
                         f"{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame of the folder is "
                         f"{shape[1]}x{shape[0]}; all frames of a folder need one size"
                     )
-                yield (lambda image=image: image), time
+                yield LazyFrame(lambda image=image: image, time)
 
         self._decode = decode
 
@@ -133,14 +171,14 @@ class VideoReader:
             animated = picture.format in _ANIMATED_FORMATS and getattr(picture, "is_animated", False)
             self.frame_count = picture.n_frames if animated else 1
 
-        def decode() -> Iterator[tuple]:
+        def decode() -> Iterator[LazyFrame]:
             time, read = Fraction(0), 0
             try:
                 with opened_picture(self.path) as picture:
                     for index in range(self.frame_count):
                         picture.seek(index)
                         picture.load()
-                        yield (lambda picture=picture: pillow_to_rgb(picture)), time
+                        yield LazyFrame(lambda picture=picture: pillow_to_rgb(picture), time)
                         read += 1
                         # Pillow gives 100/3 ms as a float. Browsers show frames of 10 ms and less for 100 ms; so do we.
                         delay_ms = Fraction(picture.info.get("duration", 0)).limit_denominator(1000)
@@ -170,14 +208,16 @@ class VideoReader:
                 self.frame_count = round(self.fps * self.duration)
         self._decode = self._decode_container
 
-    def _decode_container(self) -> Iterator[tuple]:
+    def _decode_container(self, since: Fraction = Fraction(0)) -> Iterator[LazyFrame]:
         with opened_container(self.path) as container:
             stream = video_stream(container, self.path)
-            stream.thread_type = "AUTO"
+            stream.thread_type, stream.thread_count = "AUTO", self._threads
+            origin = self._enter(container, stream, since)
             promised = Fraction(container.duration, av.time_base) if container.duration else None
             interval = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
             convert = Converter(stream)
-            origin = offset = None
+            entered = origin is not None
+            offset = origin
             time = Fraction(-1)
             count = 0
             damage = Damage()
@@ -191,7 +231,9 @@ class VideoReader:
                     offset = stamp - time - interval
                 time = stamp - offset
                 count += 1
-                yield (lambda frame=frame: convert(frame)), time
+                yield LazyFrame(partial(convert, frame), time, partial(convert.thumbnail, frame))
+            if entered:
+                return
             # Some formats count the promised length from zero, some from the first frame.
             end = max(damage.last_seen, damage.last_seen - (origin or 0))
             missing = promised is not None and end + max(Fraction(1, 2), 2 * interval) < promised
@@ -201,6 +243,20 @@ class VideoReader:
                 self.warnings.append(
                     f"{self.path}: the file is damaged or cut off: {frames} frames could be read ({seconds})"
                 )
+
+    def _enter(self, container, stream: av.VideoStream, since: Fraction) -> Fraction | None:
+        """Go to the key frame before `since`; the file's time stamp of the first frame, or None to read it all."""
+        if since <= 0 or not container.format.name.startswith(("mov", "matroska")):
+            return None
+        with suppress(av.FFmpegError):
+            target = since + self.start_time
+            container.seek(int(target / stream.time_base), stream=stream, backward=True)
+            first = next(decoded(container, stream, Damage()), None)
+            if first is not None and first.pts is not None and first.pts * stream.time_base <= target:
+                container.seek(first.pts, stream=stream, backward=True)
+                return self.start_time
+        container.seek(0)
+        return None
 
 
 def _read_times(path: Path, count: int) -> list[Fraction]:
@@ -305,8 +361,8 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
 def _read_from_start(path: Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
     images, keep, count = {}, set(wanted), 0
     reader = VideoReader(path)
-    for count, (convert, _) in enumerate(islice(reader._decode(), wanted[-1] + 1), start=1):
+    for count, frame in enumerate(islice(reader.lazy_frames(), wanted[-1] + 1), start=1):
         if count - 1 in keep:
-            images[count - 1] = convert()
+            images[count - 1] = frame.image
     _check_index(path, wanted[-1], count)
     return images

@@ -46,6 +46,8 @@ class VideoWriter:
             stay in sync, whatever range of the video they are.
         metadata: container tags, such as title, comment and DIGITAL_SOURCE_TYPE.
         keyframe_every: at most this many frames from one key frame to the next. Default: the encoder's own (250).
+        threads: that encode; 0: as many as there are cores. H.264's bytes depend on it: give 1 for files that are equal
+            on all machines.
 
     Attributes:
         warnings: one line for each thing that could not be kept (sound in a gif, damaged sound).
@@ -65,6 +67,7 @@ class VideoWriter:
         audio_start: Fraction | None = None,
         metadata: Mapping[str, str] | None = None,
         keyframe_every: int | None = None,
+        threads: int = 0,
     ) -> None:
         self.path = Path(path)
         self.warnings: list[str] = []
@@ -84,6 +87,7 @@ class VideoWriter:
         self._audio_start = audio_start
         self._metadata = dict(metadata or {})
         self._keyframe_every = keyframe_every
+        self._threads = threads
         self._sink: Sink | None = None
         self._part: Path | None = None
         self._held: tuple[np.ndarray, Fraction] | None = None  # waits for the next frame: only then its length is known
@@ -167,6 +171,7 @@ class VideoWriter:
             open_sound=lambda: Sound.open(source, start, self.warnings) if source and source.has_audio else None,
             metadata=self._metadata,
             keyframe_every=self._keyframe_every,
+            threads=self._threads,
         )
 
     def _finish(self) -> None:
