@@ -12,7 +12,7 @@ import time
 from argparse import ArgumentError
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fomm.checkpoint import CheckpointInfo
     from fomm.render import Rendered
     from fomm.video import VideoReader
+    from fomm.video.camera import Camera
     from preprocess.faces import FaceFinder
     from preprocess.pairing import Landmarks, Pairing, Tracked
 
@@ -35,6 +36,7 @@ USAGE = "python infer.py --source photo.jpg --driving clip.mp4 --output result.m
 DESCRIPTION = """The face in the photo moves as the face in the video does: both are found and cropped, the photo's is
 animated and put back into the full photo, and the video's sound goes along."""
 MIN_SIDE_PX = 16
+COUNTDOWN = 3  # s before a recording
 UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
 
 
@@ -44,7 +46,8 @@ class Options:
 
     Args:
         source: the photo, or a folder of photos (each is animated).
-        driving: the video; a folder of videos (each is used), or a folder of frames.
+        driving: the video; a folder of videos (each is used), a folder of frames; or webcam (webcam:1 is the second
+            one): records you after a countdown, without sound, into <output>_driving.mp4.
         output: the result: .mp4, .mov, .webm, .gif, or a name without suffix for PNG frames; a folder for a batch.
             Settings and hashes go into a JSON file beside it.
         checkpoint: a known name (vox-adv, vox, taichi, ...; puppets comes with the package) or a file.
@@ -64,6 +67,7 @@ class Options:
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: auto is fp32 (on CUDA with TF32); bf16 takes half the time and changes little; fp16 is for GPUs.
         batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
+        seconds: length of a recording with --driving webcam.
     """
 
     source: str
@@ -85,6 +89,7 @@ class Options:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     batch_size: int | None = None
+    seconds: float = 8.0
 
     @property
     def embeds(self) -> bool:
@@ -100,6 +105,14 @@ class Options:
             raise InputError("--embed true needs --crop true: only a crop has a place in the photo to go back to")
         if self.scale is not None and not 0.5 <= self.scale <= 10:
             raise InputError(f"--scale is {self.scale}, must be from 0.5 to 10 face sizes; 1.2 is what the models know")
+        if not 1 <= self.seconds <= 600:
+            raise InputError(f"--seconds is {self.seconds}, must be from 1 to 600")
+
+    @property
+    def camera(self) -> int | None:
+        """Number of the camera that --driving asks for; None where it names a file or a folder."""
+        asked = re.fullmatch(r"webcam(?::(\d+))?", self.driving)
+        return int(asked[1] or 0) if asked and not os.path.exists(self.driving) else None
 
 
 @dataclass
@@ -111,6 +124,17 @@ class Tools:
     finder: "FaceFinder | None"
     landmarks: "Landmarks | None"
     tracked: "dict[Path, Tracked]" = field(default_factory=dict)  # driving videos that were looked through before
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `look` found on both sides."""
+
+    photo: "np.ndarray"  # (H, W, 3) uint8 RGB
+    frame: "np.ndarray"  # (h, w, 3), the driving frame that the motion starts from
+    pairing: "Pairing"
+    scale: float  # side of the crop in face sizes
+    doubts: list[str]
 
 
 @dataclass(frozen=True)
@@ -150,14 +174,14 @@ def animate_files(
         source, driving, output: files (driving: or a folder of frames); those in `options` are not looked at.
         options: everything else.
         tools: from `load_tools`.
-        progress: hears of every frame of every stage: "find faces", "find best frame", "animate".
+        progress: hears of every frame of every stage: "find faces", "find best frame", "animate". What it raises stops
+            the work and leaves nothing behind.
         warn: hears each warning as it arises; they are also in the result.
 
     Raises:
         InputError: anything wrong with the files, one line that says what to do.
     """
     from fomm.render import animated_frames, render
-    from fomm.video import VideoReader, read_image
     from preprocess.crop import Paster
 
     begun = time.monotonic()
@@ -170,9 +194,7 @@ def animate_files(
                 warnings.append(sentence)
                 warn(sentence)
 
-    photo, reader = read_image(source), VideoReader(driving)
-    check_size(source, photo.shape[1], photo.shape[0])
-    check_size(driving, reader.width, reader.height)
+    photo, reader = open_both(source, driving)
     outputs = [output, side_by_side_path(output)] if options.side_by_side else [output]
     check_outputs(outputs, source, driving)
 
@@ -206,6 +228,32 @@ def animate_files(
             tell([f"{driving}: has one frame; relative motion starts from it, so nothing moves; give --relative false"])
         sidecar = write_record(source, driving, outputs, options, tools, pairing, warnings)
     return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)
+
+
+def look(
+    source: str | Path, driving: str | Path, options: Options, tools: Tools, *, progress: Progress = silent
+) -> Found:
+    """What `animate_files` would start from: faces, crops and what speaks against them. Nothing is animated yet.
+
+    The best starting frame is sought only if the options ask for it (`best_frame`). Arguments and errors as for
+    `animate_files`.
+    """
+    source, driving = Path(source), Path(driving)
+    photo, reader = open_both(source, driving)
+    pairing = pair(photo, source, reader, options, tools, progress)
+    frame = next(reader.frames(pairing.initial_index)).image
+    doubts = list(dict.fromkeys(pairing.doubts + doubts_about_model(source, pairing, tools)))
+    return Found(photo, frame, pairing, crop_scale(options, tools), doubts)
+
+
+def open_both(source: Path, driving: Path) -> "tuple[np.ndarray, VideoReader]":
+    """The photo (H, W, 3) and the driving video, each large enough to hold a face."""
+    from fomm.video import VideoReader, read_image
+
+    photo, reader = read_image(source), VideoReader(driving)
+    check_size(source, photo.shape[1], photo.shape[0])
+    check_size(driving, reader.width, reader.height)
+    return photo, reader
 
 
 def pair(
@@ -354,6 +402,53 @@ def load_tools(options: Options, stack: ExitStack, warn: Callable[[str], None]) 
     return Tools(animator, info, finder, landmarks)
 
 
+def record_webcam(options: Options, say: Callable[[str], None], *, progress: Progress = silent) -> Path:
+    """Record a driving video with the camera that `options` ask for: a countdown with hints, then so many seconds.
+
+    Args:
+        say: hears the countdown and the hints, one line each.
+
+    Returns: the recording, beside the output; it stays there, so that other options can be tried on it.
+
+    Raises:
+        InputError: no camera, or it stopped.
+    """
+    from fomm.video.camera import opened_camera
+
+    output = Path(options.output)
+    path = output.parent / f"{output.stem}_driving.mp4"
+    with opened_camera(options.camera) as camera:
+        record(camera, path, options.seconds, say, progress=progress)
+    return path
+
+
+def record(
+    camera: "Camera", path: Path, seconds: float, say: Callable[[str], None], *, progress: Progress = silent
+) -> None:
+    """`record_webcam` with a camera that is open already."""
+    from fomm.video import VideoWriter, prefetch
+    from fomm.video.camera import CLOCK, camera_frames
+    from preprocess.faces import FaceFinder
+    from preprocess.pairing import start_hint
+
+    with FaceFinder() as finder:
+        say("look straight into the camera, head upright, mouth shut: that pose is taken for the photo's")
+        for left in range(COUNTDOWN, 0, -1):  # it also gives the camera time to find its exposure
+            *_, frame = camera_frames(camera, 1.0)
+            hint = start_hint(finder.find(frame.image, thorough=False), frame.image.shape)
+            say(f"{left} ... {hint or 'good'}")
+        say(f"recording {seconds:g} s: move and talk now")
+        ahead = prefetch(camera_frames(camera, seconds), depth=64)  # frames must not wait for the encoder
+        with VideoWriter(path, time_base=CLOCK) as writer, closing(ahead):
+            for number, frame in enumerate(watched(ahead, "record", None, progress)):
+                if number == 0:
+                    hint = start_hint(finder.find(frame.image, thorough=False), frame.image.shape)
+                writer.write(frame.image, frame.time)
+    if hint:
+        say(f"the recording may start badly ({hint}); if the result looks wrong, record again")
+    say(f"recorded {path}: {number + 1} frames; to use it again: --driving {path}")
+
+
 def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
     """(source, driving, output) of everything that is asked for; a folder on either side makes a batch.
 
@@ -393,11 +488,14 @@ def infer(options: Options) -> list[Result]:
         InputError: it cannot be done; in a batch after all other pairs, with the names of those that failed.
     """
     options.check()
-    pairs = list_pairs(options)
     bars = Bars()
     results, failures = [], []
     with ExitStack() as stack:
         stack.callback(bars.close)
+        if options.camera is not None:
+            list_pairs(replace(options, driving=options.source))  # what is wrong with the others is said first
+            options = replace(options, driving=str(record_webcam(options, bars.print, progress=bars)))
+        pairs = list_pairs(options)
         warn = lambda sentence: bars.print(f"warning: {sentence}")  # noqa: E731
         tools = load_tools(options, stack, warn)
         size = tools.checkpoint.image_size

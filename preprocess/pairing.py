@@ -17,8 +17,8 @@ import numpy as np
 
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
-from fomm.video import Frame, VideoReader, prefetch
-from preprocess.crop import Crop
+from fomm.video import LazyFrame, VideoReader, prefetch
+from preprocess.crop import FACE_SCALE, Crop
 from preprocess.faces import Face, FaceFinder, choose_face, describe_faces
 from preprocess.track import EVERY, TRACK_SCALE, Sample, Track, describe_tracks, find_tracks, matching_crop
 
@@ -31,6 +31,11 @@ START_DIFFERS_DEG = 12.0
 ENLARGED = 2.0  # how many times a crop may be enlarged
 OUTSIDE = 0.15  # share of a crop that may lie outside of its picture
 SEEN = 0.8  # least share of the looked-at frames in which the face must be found
+
+# How a face may sit in a camera's picture when a recording starts: size in its shorter sides, place in halves of it.
+START_SIZE = (0.2, 0.75)
+START_ASIDE = 0.4
+START_TILTED_DEG = 12.0
 
 
 Landmarks = Callable[[np.ndarray], "np.ndarray | None"]
@@ -49,6 +54,8 @@ class Pairing:
         initial_index: its number.
         source_crop, driving_crop: where `source` and the views lie in their pictures; None: they are the whole.
         doubts: what speaks against the pair, one sentence each, with the file's name.
+        faces, tracks: the choices on both sides; none where nothing was looked for.
+        face, track: those chosen.
     """
 
     source: np.ndarray
@@ -60,6 +67,10 @@ class Pairing:
     source_crop: Crop | None = None
     driving_crop: Crop | None = None
     doubts: list[str] = field(default_factory=list)
+    faces: Sequence[Face] = ()
+    face: Face | None = None
+    tracks: Sequence[Track] = ()
+    track: Track | None = None
 
 
 class Tracked(NamedTuple):
@@ -78,12 +89,12 @@ def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress
     """
     count = 0
 
-    def counted() -> Iterator[Frame]:
+    def counted() -> Iterator[LazyFrame]:
         nonlocal count
         for count, frame in enumerate(frames, 1):  # noqa: B007 - the last value is what is wanted
             yield frame
 
-    with closing(prefetch(reader)) as frames:
+    with closing(prefetch(reader.lazy_frames())) as frames:
         tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), finder)
     if not tracks:
         raise InputError(
@@ -154,6 +165,42 @@ def pair_faces(
         source_crop,
         driving_crop,
         [*warnings, *doubts, *(f"{reader.path}: {doubt}" for doubt in about_driving)],
+        faces,
+        face,
+        tracks,
+        track,
+    )
+
+
+def pair_frame(
+    photo: np.ndarray, face: Face, frame: np.ndarray, finder: FaceFinder, *, size: int, scale: float = TRACK_SCALE
+) -> Pairing:
+    """As `pair_faces` for a camera, of whose frames only the first (the neutral pose) is there yet.
+
+    The crop leaves the room that the face will need: `scale` is meant for the union of its boxes over time.
+
+    Args:
+        photo, face: the photo (H, W, 3) uint8 RGB and its chosen face.
+        frame: the camera's picture (h, w, 3) uint8 RGB.
+
+    Raises:
+        InputError: the frame shows no face.
+    """
+    tracks = find_tracks([frame], finder)
+    if not tracks:
+        raise InputError(f"camera: {start_hint([], frame.shape)}")
+    track, scale = tracks[0], scale * FACE_SCALE / TRACK_SCALE
+    source_crop, driving_crop = matching_crop(face, track, size, scale=scale), track.crop(size, scale=scale)
+    return Pairing(
+        source_crop.apply(photo),
+        driving_crop.apply,
+        initial=driving_crop.apply(frame),
+        source_crop=source_crop,
+        driving_crop=driving_crop,
+        doubts=[f"camera: {doubt}" for doubt in doubts_about_start(face, track.samples[0])],
+        face=face,
+        tracks=tracks,
+        track=track,
     )
 
 
@@ -286,6 +333,30 @@ def doubts_about_start(face: Face, start: Sample) -> list[str]:
         f"the pose in its starting frame ({start.index}) is unlike the photo's, by {abs(turn):.0f} degrees to the side "
         f"and {abs(tip):.0f} up or down; expect distortion, or use a clip with a frame in the photo's pose"
     ]
+
+
+def start_hint(faces: Sequence[Face], shape: tuple[int, ...]) -> str | None:
+    """What a person in front of a camera should change before a recording starts, for its picture of `shape`.
+
+    None where the face (the first of `faces`) is as the models like it: straight, upright, in the middle, not too far.
+    Left and right are not told apart: a preview may be mirrored.
+    """
+    if not faces:
+        return "no face seen: come into the picture, with light on your face"
+    face, short_side = faces[0], min(shape[:2])
+    size = face.side_px / short_side
+    if size < START_SIZE[0]:
+        return "come closer"
+    if size > START_SIZE[1]:
+        return "move back a little"
+    aside = np.abs(face.centre_px - (np.array([shape[1], shape[0]]) - 1) / 2) / (short_side / 2)
+    if aside.max() > START_ASIDE:
+        return "move to the middle of the picture"
+    if abs(face.roll_deg) > START_TILTED_DEG:
+        return "hold your head upright"
+    if abs(face.yaw_deg) > START_DIFFERS_DEG or abs(face.pitch_deg) > TURNED_DEG:
+        return "look straight into the camera"
+    return None
 
 
 def _doubts_about_crop(face_side_px: float, crop: Crop, shape: tuple[int, ...]) -> list[str]:
