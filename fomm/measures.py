@@ -34,7 +34,7 @@ from torchmetrics.image.fid import NoTrainInceptionV3
 
 from fomm import metrics
 from fomm.embedders import Embedder, five_points
-from fomm.errors import MissingWeightsError
+from fomm.errors import InputError, MissingWeightsError
 from fomm.metrics import SIDE, UNKNOWN
 
 T = TypeVar("T")
@@ -137,6 +137,10 @@ class Frames:
             return self.prediction
         return self.source[None] if which == "source" else getattr(self.reference, which)
 
+    def bytes(self, which: Which) -> np.ndarray:
+        """`pictures` as detectors and face networks see them: (T, 256, 256, 3) uint8, see `bytes_256`."""
+        return self.remember(which, "bytes", bytes_256)
+
     def remember(self, which: Which, key: Hashable, compute: Callable[[Tensor], T]) -> T:
         """`compute(pictures)`, once for all models unless it is about their prediction."""
         if which == "driving" and self.truth is self.driving:
@@ -164,10 +168,7 @@ class Detector:
     def seen(self, frames: Frames, which: Which) -> list[Any | None]:
         """What it sees in each picture, looked at once."""
 
-        def look_at(pictures: Tensor) -> list[Any | None]:
-            return [self.look(picture) for picture in bytes_256(pictures)]
-
-        return frames.remember(which, self, look_at)
+        return frames.remember(which, self, lambda _: [self.look(picture) for picture in frames.bytes(which)])
 
     def landmarks_of(self, frames: Frames, which: Which) -> list[np.ndarray | None]:
         """(N, 2) in pixels at 256 of each picture, None where there is no face."""
@@ -175,7 +176,7 @@ class Detector:
 
 
 def bytes_256(pictures: Tensor) -> np.ndarray:
-    """What detectors look at: (T, 3, H, W) in [0, 1] -> (T, 256, 256, 3) uint8, resized (antialiased) if need be."""
+    """Pictures as files would hold them: (T, 3, H, W) in [0, 1] -> (T, 256, 256, 3) uint8, resized (antialiased) if need be."""
     if pictures.shape[-2:] != (SIDE, SIDE):
         pictures = F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
     rounded = (pictures.clamp(0, 1) * 255).round().byte()
@@ -330,6 +331,11 @@ def _cached(file: str, url: str, what: str, size: str) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
         raise MissingWeightsError(f"{path}: {what} is missing; get {url} ({size}) and put it there")
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)  # the libraries would run what the file says
+    except Exception as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"{path}: not a file of weights ({reason}); get {url} again") from error
     return path
 
 
@@ -359,8 +365,7 @@ class Fid:
             self.metric.update(frames.remember(which, ("fid", self.features), self._features), real=real)
 
     def _features(self, pictures: Tensor) -> Tensor:
-        # in double, or the small difference of large sums drowns in rounding
-        return self.features((pictures.clamp(0, 1) * 255).round().byte()).double().cpu()
+        return self.features((pictures.clamp(0, 1) * 255).round().byte()).cpu()
 
     def state(self) -> dict[str, Tensor]:
         """Sums over the frames so far; `torch.save` takes it."""
@@ -372,9 +377,12 @@ class Fid:
 
     def compute(self) -> float:
         """The distance; NaN with fewer than two frames. Call on all processes or none: it synchronises."""
-        if min(self.metric.real_features_num_samples, self.metric.fake_features_num_samples) < 2:
+        try:
+            return float(self.metric.compute())
+        except RuntimeError as error:
+            if "More than one sample" not in str(error):
+                raise
             return float("nan")
-        return float(self.metric.compute())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -540,15 +548,15 @@ class Similarity(_PerFrame):
 def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None) -> list[np.ndarray | None]:
     """(D,) of each picture; None where it shows no face to align."""
 
-    def embed(pictures: Tensor) -> list[np.ndarray | None]:
+    def embed(_: Tensor) -> list[np.ndarray | None]:
+        pictures = torch.from_numpy(frames.bytes(which)).permute(0, 3, 1, 2) / 255
         if mesh is None:
-            return list(embedder(pictures, None))
-        size = tuple(pictures.shape[:-3:-1])
+            return list(embedder(pictures))
         found = mesh.landmarks_of(frames, which)
-        there = [i for i, points in enumerate(found) if points is not None]
         result: list[np.ndarray | None] = [None] * len(found)
+        there = [i for i, points in enumerate(found) if points is not None]
         if there:
-            points = np.stack([rescaled(five_points(found[i]), (SIDE, SIDE), size) for i in there])
+            points = np.stack([five_points(found[i]) for i in there])
             for i, embedding in zip(there, embedder(pictures[there], points), strict=True):
                 result[i] = embedding
         return result

@@ -139,15 +139,20 @@ METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}
 """Every metric by name; networks of the user's add their own (`custom_identity`)."""
 
 
-def custom_identity(stem: str) -> MetricInfo:
-    """Describe the similarity by a network of the user's, whose file is called `stem`: metric `identity_<stem>`."""
+def custom_identity(stem: str, convention: str = "") -> MetricInfo:
+    """Describe the similarity by a network of the user's, metric `identity_<stem>`.
+
+    Args:
+        stem: of the network's file.
+        convention: what it sees, in words (`str(embedder.convention)`).
+    """
     return MetricInfo(
         f"identity_{stem}",
         f"Identity ({stem})",
         "",
         "higher",
         f"Cosine of the embeddings of prediction and truth (the source picture where there is no truth) by the "
-        f"network {stem}, whole frames.",
+        f"network {stem}{f', which sees {convention}' if convention else ''}.",
         f"the user's file {stem}",
         ("weights",),
         0.0,
@@ -261,9 +266,10 @@ class Tally(NamedTuple):
         return self.total / self.frames if self.frames else math.nan
 
     def mean_with_misses(self, penalty: float | None) -> float:
-        """Every miss counts as `penalty`; NaN without a penalty or without frames."""
-        count = self.frames + self.missed
-        return (self.total + penalty * self.missed) / count if count and penalty is not None else math.nan
+        """Every miss counts as `penalty`; NaN where there are misses but no penalty, or no frames."""
+        if not self.missed:
+            return self.mean
+        return math.nan if penalty is None else (self.total + penalty * self.missed) / (self.frames + self.missed)
 
 
 def tally(values: np.ndarray) -> Tally:
@@ -279,7 +285,7 @@ class Summary(Metric):
     `update` takes the values of all frames of one clip; `compute` returns a dictionary:
         pooled              mean over the frames of all clips together (long clips weigh more), misses left out
         clip_mean           mean over clips of each clip's mean, misses left out
-        pooled_with_misses  as `pooled`, every miss counts as `penalty`; NaN without one
+        pooled_with_misses  as `pooled`, every miss counts as `penalty`; NaN where there are misses but no penalty
         frames, missed      counts of frames: with a value, and missed
         clips, clips_missed counts of clips: with at least one value, and with misses only
     """
