@@ -126,9 +126,7 @@ class Converter:
     def thumbnail(self, frame: av.VideoFrame, side: int) -> np.ndarray:
         """(side, side, 3) uint8 RGB, upright but squeezed: to compare frames, for a tenth of the time."""
         self._settle(frame)
-        if self._tiny is None:
-            self._tiny = VideoReformatter()
-        small = self._tiny.reformat(frame, side, side, format="rgb24", interpolation=0x20, threads=1)  # averages areas
+        small = self._small.reformat(frame, side, side, format="rgb24", interpolation=0x20, threads=1)  # averages areas
         return _oriented(small.to_ndarray(), self._matrix)
 
     def _settle(self, frame: av.VideoFrame) -> None:
