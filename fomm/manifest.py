@@ -7,6 +7,7 @@ deterministic: equal clips give equal bytes, so `manifest_hash` names a data set
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -138,6 +139,15 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
 def manifest_hash(path: str | Path) -> str:
     """sha256 of the manifest file: the name of a data set in logs and results."""
     return hash_file(path)
+
+
+def hash_clip(path: str | Path) -> str:
+    """sha256 of a clip: of its file; of a folder of frames, that of its lines "name hash" in the order of names."""
+    path = Path(path)
+    if not path.is_dir():
+        return hash_file(path)
+    lines = [f"{file.name} {hash_file(file)}\n" for file in sorted(path.glob("*.png"))]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def select(clips: Iterable[Clip], split: str) -> list[Clip]:
