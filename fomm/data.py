@@ -142,17 +142,18 @@ class FrameStore:
             frames = read_frames(path, indices)
         else:
             raise InputError(f"{path}: no such clip; correct or remove its row in the manifest")
-        return np.stack([self._fit(frame) for frame in frames])
+        return np.stack([fit_square(frame, self.size) for frame in frames])
 
-    def _fit(self, frame: np.ndarray) -> np.ndarray:
-        height, width = frame.shape[:2]
-        if height == width == self.size:
-            return frame
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        frame = frame[top : top + side, left : left + side]
-        shrinks = self.size < side
-        return cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+def fit_square(frame: np.ndarray, size: int) -> np.ndarray:
+    """The central square of a frame (H, W, 3), resized to size x size; the frame itself where it is that already."""
+    height, width = frame.shape[:2]
+    if height == width == size:
+        return frame
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    frame = frame[top : top + side, left : left + side]
+    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA if size < side else cv2.INTER_LINEAR)
 
 
 def _read_pictures(folder: Path, indices: Sequence[int]) -> list[np.ndarray]:

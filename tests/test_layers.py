@@ -23,7 +23,7 @@ LAYERS = [
     {"folded"},
     {"checkpoint", "animator", "snapshots"},
     {"training", "render", "evaluation", "export"},
-    {"callbacks"},
+    {"callbacks", "results", "gallery"},
     {"__main__"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
