@@ -191,18 +191,18 @@ def test_a_killed_run_resumes_bit_for_bit(manifest, tmp_path):
     slow = run_script([*arguments("killed"), "--trainer.callbacks+=faulty.Slow"])
     point = tmp_path / "killed/train/version_0/checkpoints/resume.ckpt"
     for _ in range(1200):
-        if point.is_file() and torch.load(point, weights_only=False)["global_step"] >= 6:
+        if point.is_file() and torch.load(point, weights_only=True)["global_step"] >= 6:
             break
         time.sleep(0.1)
     os.killpg(slow.pid, signal.SIGKILL)
     slow.wait()
-    step = torch.load(point, weights_only=False)["global_step"]
+    step = torch.load(point, weights_only=True)["global_step"]
     assert 6 <= step < 15
     train.main([*arguments("resumed"), f"--ckpt_path={point}"])
     weights = [folder(tmp_path / name) / "weights-last.safetensors" for name in ("whole", "resumed")]
     one, other = map(load_file, weights)
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-    states = [torch.load(w.parent / "checkpoints/last.ckpt", weights_only=False) for w in weights]
+    states = [torch.load(w.parent / "checkpoints/last.ckpt", weights_only=True) for w in weights]
     assert all(torch.equal(a, states[1]["state_dict"][k]) for k, a in states[0]["state_dict"].items())
     assert states[0]["global_step"] == states[1]["global_step"] == 15
 
@@ -211,19 +211,35 @@ DDP = ["--trainer.devices=2"]
 
 
 def test_two_processes_step_like_one(manifest, tmp_path):
-    """Two ranks of batch 2 against one of batch 4, with batch norm over all and a discriminator, in float64."""
+    """Two ranks of batch 2 against one of batch 4, with batch norm over all and a discriminator, in float64.
+
+    Once as two processes that Lightning starts, once as two nodes of a Slurm job, which its variables describe.
+    """
     shared = ["--trainer.precision=64-true", "--trainer.max_steps=5", "--data.repeats=4"]
     train.main(options(manifest, tmp_path / "one", *shared, "--data.batch_size=4"))
     two = run_script(options(manifest, tmp_path / "two", *shared, *DDP, "--data.batch_size=2"))
-    output, _ = two.communicate(timeout=240)
-    assert two.returncode == 0, output
-    one, two = (
-        torch.load(folder(tmp_path / n) / "checkpoints/last.ckpt", weights_only=False)["state_dict"]
-        for n in ("one", "two")
+    job = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NNODES": "2"}
+    job |= {"SLURM_NTASKS_PER_NODE": "1", "SLURM_LOCALID": "0", "SLURM_NODELIST": "127.0.0.1"}
+    nodes = [
+        run_script(
+            options(manifest, tmp_path / "slurm", *shared, "--trainer.num_nodes=2", "--data.batch_size=2"),
+            **job,
+            SLURM_PROCID=rank,
+            SLURM_NODEID=rank,
+        )
+        for rank in "01"
+    ]
+    for process in (two, *nodes):
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+    one, *others = (
+        torch.load(folder(tmp_path / n) / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for n in ("one", "two", "slurm")
     )
     assert any(name.startswith("discriminator.") for name in one)
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+        for other in others:
+            torch.testing.assert_close(other[name], tensor, rtol=0, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
 
 
 def test_a_rank_that_crashes_ends_the_run(manifest, tmp_path):
