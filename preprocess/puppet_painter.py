@@ -404,8 +404,8 @@ def _placed(width: int, height: int, camera: Camera, origin: tuple[float, float]
 
 
 @lru_cache(maxsize=4)
-def _background(identity: Identity, width: int, height: int, camera: Camera) -> np.ndarray:
-    """The backdrop as this camera sees it; the same for every frame of a clip."""
+def background(identity: Identity, width: int, height: int, camera: Camera) -> np.ndarray:
+    """(H, W, 3) float32 in 0..255: the backdrop as this camera sees it, without the puppet. Shared and read-only."""
     k = (_BACKDROP_TEXELS - 1) / (2 * _BACKDROP)
     matrix = _placed(width, height, camera, (-_BACKDROP, -_BACKDROP), k)
     seen = cv2.warpAffine(
@@ -541,11 +541,16 @@ def _light(normal_dot_light: np.ndarray, shadow, lit) -> np.ndarray:
 class _Painter:
     """Everything that the parts of one frame share."""
 
-    def __init__(self, identity: Identity, pose: Pose, width: int, height: int, camera: Camera) -> None:
+    def __init__(
+        self, identity: Identity, pose: Pose, width: int, height: int, camera: Camera, grey: float | None
+    ) -> None:
         self.i, self.pose, self.camera = identity, pose, camera
         self.width, self.height = width, height
         self.rotation = rotation_of(pose)
-        self.canvas = _Canvas(_background(identity, width, height, camera).copy())
+        if grey is None:
+            self.canvas = _Canvas(background(identity, width, height, camera).copy())
+        else:
+            self.canvas = _Canvas(np.full((height, width, 3), grey, np.float32))
         self.unit = width / camera.view * pose.scale  # pixels per head unit
         self.skin = np.asarray(identity.skin, np.float32)
         self.features = features_of(identity, pose)
@@ -1033,7 +1038,14 @@ class _Painter:
         canvas.blend(box, cover, colour, lit=False)
 
 
-def draw(identity: Identity, pose: Pose, size: int | tuple[int, int] = 256, camera: Camera | None = None) -> Drawing:
+def draw(
+    identity: Identity,
+    pose: Pose,
+    size: int | tuple[int, int] = 256,
+    camera: Camera | None = None,
+    *,
+    grey: float | None = None,
+) -> Drawing:
     """Draw one puppet in one pose.
 
     Args:
@@ -1041,10 +1053,11 @@ def draw(identity: Identity, pose: Pose, size: int | tuple[int, int] = 256, came
         pose: any pose; angles are meant for |yaw| <= 0.6, |pitch| <= 0.4 (the back of a head is not modelled).
         size: pixels of the square picture, or (width, height).
         camera: what of the scene is seen; default is the neutral head in the middle of a square.
+        grey: draw before an even grey of this level (0..255) instead of the puppet's own backdrop.
     """
     width, height = (size, size) if isinstance(size, int) else size
     camera = camera or Camera()
-    painter = _Painter(identity, pose, width, height, camera)
+    painter = _Painter(identity, pose, width, height, camera, grey)
     covered = identity.hair_style in ("bob", "long")
     painter.hair_behind()
     painter.neck_and_body()
