@@ -1,21 +1,43 @@
-"""`python -m preprocess puppets | puppet_pairs | puppet_demo | figures ...` (`--help` after each explains it)."""
+"""`python -m preprocess dataset | puppets | ...`; `--help` lists the commands, `COMMAND --help` explains one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
 
 from fomm.errors import run
 
+COMMANDS = {  # name: (module, function, what it does)
+    "dataset": ("dataset", "write_dataset", "videos -> clips and a manifest, on this machine or a cluster"),
+    "puppets": ("puppets", "write_dataset", "draw a data set of talking puppets with exact truth"),
+    "puppet_pairs": ("puppets", "write_pairs", "draw cross-identity animation with its exact answer"),
+    "puppet_demo": ("puppets", "write_demo", "draw the portrait and the clip of the demonstration"),
+    "figures": ("figures", "write_videos", "draw dancers, for the fine-tuning tutorial"),
+}
+
 
 def main() -> None:
-    """Parse the command line and run it."""
+    """Parse the command line and run the command; only its own module is loaded."""
+    name = sys.argv[1].replace("-", "_") if len(sys.argv) > 1 else ""
+    known = {command.replace("-", "_"): command for command in COMMANDS}
+    if name not in known:
+        _list_commands()
     from jsonargparse import CLI
 
-    from preprocess import figures, puppets
+    sys.argv[1] = known[name]
+    module, function, _ = COMMANDS[known[name]]
+    command = getattr(import_module(f"preprocess.{module}"), function)
+    CLI({known[name]: command}, prog="python -m preprocess", as_positional=False)
 
-    commands = {
-        "puppets": puppets.write_dataset,
-        "puppet_pairs": puppets.write_pairs,
-        "puppet_demo": puppets.write_demo,
-        "figures": figures.write_videos,
-    }
-    CLI(commands, prog="python -m preprocess", as_positional=False)
+
+def _list_commands() -> None:
+    """The answer to --help, or to something that is no command; ends the program."""
+    parser = argparse.ArgumentParser(prog="python -m preprocess", description="Pictures and videos -> training data.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (_, _, help_text) in COMMANDS.items():
+        commands.add_parser(name, help=help_text)
+    parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""Many independent tasks over processes of this machine, or of an existing Dask cluster: one way for both.
+
+A worker that dies (a crashing decoder, a full memory, a machine that goes away) costs the task that it was at: the task
+is started again elsewhere. A task has to leave its result on disk and to notice when it is started once more; results
+do not travel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TypeVar
+
+from fomm.errors import InputError
+
+T = TypeVar("T")
+
+ATTEMPTS = 4  # how often a task is handed out at most when nothing comes back
+_CONNECT_S = 15
+
+
+def own_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Lost(Exception):
+    """No worker survived this task, or the cluster lost it again and again."""
+
+
+def run(
+    tasks: Sequence[T],
+    work: Callable[[T], None],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    check: Callable[[], str | None] | None = None,
+) -> Iterator[tuple[T, Exception | None]]:
+    """Run `work(task)` for each task, and yield tasks as they end, each with its exception or None.
+
+    Args:
+        work: a picklable function; what it returns is dropped.
+        workers: processes on this machine, started by spawn; default: one for each core.
+        scheduler: `tcp://host:port` of a running Dask scheduler, to use its workers instead.
+        check: called on every worker before the first task; what it returns (not None) says why it cannot work here.
+
+    Raises:
+        InputError: no scheduler or no worker answers, or a worker that cannot work.
+    """
+    from distributed import Client, LocalCluster, as_completed
+
+    with ExitStack() as stack:
+        if scheduler is None:
+            cluster = LocalCluster(
+                n_workers=min(workers or own_cores(), max(1, len(tasks))),
+                threads_per_worker=1,
+                processes=True,  # by spawn: mediapipe hangs in forked children
+                memory_limit=0,
+                dashboard_address=None,
+                silence_logs=60,
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        else:
+            client = stack.enter_context(_connected(Client, scheduler))
+        if check is not None:
+            _check_workers(client, check)
+        futures = {client.submit(work, task, pure=False): (task, 1) for task in tasks}
+        ended = as_completed(futures)
+        for future in ended:
+            task, attempt = futures.pop(future)
+            error = future.exception() if future.status == "error" else None
+            lost = future.status not in ("finished", "error") or type(error).__name__ == "KilledWorker"
+            future.release()
+            if lost and attempt < ATTEMPTS:
+                again = client.submit(work, task, pure=False)
+                futures[again] = (task, attempt + 1)
+                ended.add(again)
+                continue
+            yield task, Lost(f"given up after {attempt} attempts") if lost else error
+
+
+def _connected(client_class: type, scheduler: str):
+    try:
+        return client_class(scheduler, timeout=_CONNECT_S)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}); start one with `dask scheduler`, "
+            "and workers with `dask worker tcp://host:port`, or leave the option out"
+        ) from error
+
+
+def _check_workers(client, check: Callable[[], str | None]) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_CONNECT_S)
+    except TimeoutError as error:
+        raise InputError(
+            f"--scheduler {client.scheduler.address}: has no workers; start some with `dask worker ADDRESS`"
+        ) from error
+    for address, fault in client.run(check, on_error="return").items():
+        if fault is not None:
+            raise InputError(f"worker {address} cannot work: {fault}")
