@@ -1,0 +1,151 @@
+"""report.json and its clips as one page that needs nothing else: no script, no font, no request."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from fomm.report import charts, tables
+from fomm.report.charts import Series
+
+HERE = Path(__file__).resolve().parent
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".gif": "image/gif",
+}
+STYLES = ("c0", "c2", "c3", "c4", "c5")  # c1 is the baseline's
+KINDS = {"best": "Best", "median": "Median", "worst": "Worst"}
+
+
+def render_page(report: dict[str, Any], folder: Path) -> str:
+    """The page as HTML; `folder` is where the paths of `media` begin. Everything from the report is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"interval_bar": charts.interval_bar, "share_bar": charts.share_bar, "words": _words}
+    styles = model_styles(report)
+    return environment.get_template("page.html").render(
+        report=report,
+        data=report["data"],
+        run=report["run"],
+        title=tables.title(report),
+        warnings=tables.warnings(report),
+        findings=tables.findings(report),
+        how_to_read=tables.HOW_TO_READ,
+        models=tables.models_table(report),
+        published=tables.published_table(),
+        not_computed=tables.not_computed_table(report),
+        failures=tables.failures_table(report),
+        protocols=[_protocol(report, name, folder, styles) for name in report["protocols"]],
+        legend=[(name, styles[name]) for name in tables.ordered_models(report)],
+        metric_label=tables.metric_label,
+        command=shlex.join(report["run"]["command"]),
+        css=(HERE / "page.css").read_text(encoding="utf-8"),
+    )
+
+
+def model_styles(report: dict[str, Any]) -> dict[str, str]:
+    """Class of the style sheet for each model: one colour, one kind of line."""
+    baseline = tables.baseline_name(report)
+    others = [name for name in tables.ordered_models(report) if name != baseline]
+    return {name: STYLES[i % len(STYLES)] for i, name in enumerate(others)} | ({baseline: "c1"} if baseline else {})
+
+
+def _words(value: Any) -> str:
+    """A setting as a person writes it."""
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _protocol(report: dict[str, Any], name: str, folder: Path, styles: dict[str, str]) -> dict[str, Any]:
+    protocol = report["protocols"][name]
+    clips = list(_gallery(report, protocol, folder))
+    return {
+        "id": f"protocol-{list(report['protocols']).index(name)}",
+        "title": tables.protocol_title(name),
+        "about": tables.PROTOCOLS.get(name, ("", ""))[1],
+        "clips": len(protocol["clips"]),
+        "summary": tables.summary_table(report, name),
+        "differences": tables.difference_tables(report, name),
+        "identities": tables.identities_table(report, name),
+        "plots": list(_plots(report, protocol, styles)),
+        "gallery": [(KINDS.get(kind, kind), [clip for clip in clips if clip["kind"] == kind])
+                    for kind in dict.fromkeys(clip["kind"] for clip in clips)],
+    }  # fmt: skip
+
+
+def _plots(report: dict[str, Any], protocol: dict[str, Any], styles: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """For each metric what can be drawn of it."""
+    baseline = tables.baseline_name(report)
+    names = [clip["clip"] for clip in protocol["clips"]]
+    for metric, info in report["metrics"].items():
+        title = f"{info['label']} ({info['unit']})" if info["unit"] else info["label"]
+        by_model = {
+            model: Series(model, styles[model], [c["values"].get(metric, {}).get(model, {}).get("mean")
+                                                 for c in protocol["clips"]], names)
+            for model in tables.ordered_models(report)
+        }  # fmt: skip
+        bins = protocol["over_time"].get(metric, {})
+        times = [Series(model, styles[model], bins[model], []) for model in tables.present(report, bins)]
+        drawn = [("Distribution over clips", charts.distribution(list(by_model.values()), title))]
+        drawn.append(("Mean over time", charts.over_time(times, title)))
+        if baseline:
+            others = [by_model[model] for model in tables.contenders(report)]
+            plot = charts.scatter(by_model[baseline], others, title, info["better"])
+            where = "below" if info["better"] == "lower" else "above"
+            drawn.append(
+                (
+                    f"Clip by clip: {baseline} across, {' and '.join(s.model for s in others)} up; {where} the "
+                    "dashed line is better",
+                    plot,
+                )
+            )
+        if figures := [(caption, plot) for caption, plot in drawn if plot is not None]:
+            yield {"title": tables.metric_label(info), "unit": info["unit"], "figures": figures}
+
+
+def _gallery(report: dict[str, Any], protocol: dict[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
+    """Clips with their media as data URIs, and what the metric says of them."""
+    clips = {clip["clip"]: clip for clip in protocol["clips"]}
+    for item in protocol["gallery"]:
+        clip = clips.get(item["clip"], {})
+        values = clip.get("values", {})
+        metric = item.get("metric") or next((m for m in report["metrics"] if m in values), None)
+        numbers = []
+        if metric in values and metric in report["metrics"]:
+            means = {m: values[metric][m]["mean"] for m in tables.present(report, values[metric])}
+            digits = tables.digits_for(means.values())
+            numbers = [(model, tables.number(mean, digits)) for model, mean in means.items()]
+        kind, uri = embedded(folder, item["media"])
+        yield {
+            "kind": item["kind"],
+            "clip": item["clip"],
+            "source": clip.get("source", ""),
+            "driving": clip.get("driving", ""),
+            "frames": clip.get("frames"),
+            "metric": tables.metric_label(report["metrics"][metric]) if numbers else "",
+            "numbers": numbers,
+            "columns": item["columns"],
+            "media": item["media"],
+            "type": kind,
+            "uri": uri,
+        }
+
+
+def embedded(folder: Path, name: str) -> tuple[str, str]:
+    """(media type, data URI) of a file inside `folder`; two empty strings where there is none that a page can show."""
+    path = (folder / name).resolve()
+    kind = MEDIA_TYPES.get(path.suffix.lower(), "")
+    if not kind or not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return "", ""
+    return kind, f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,466 @@
+"""The tables of a report, built once as data; page, Markdown and terminal only differ in how they print them.
+
+Every number carries its full value beside the printed digits. Digits follow the interval: the half-width of the
+narrowest one in a row has two significant digits if it begins with 1 or 2, else one (the rule of physics tables).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fomm.published import PUBLISHED, SETTING, printed
+
+ARROWS = {"lower": "↓", "higher": "↑"}
+PROTOCOLS = {
+    "reconstruction": (
+        "Reconstruction",
+        "The first frame of each clip, driven by every frame of the same clip with absolute keypoints: the driving "
+        "frames are the truth.",
+    ),
+    "cross_identity": (
+        "Cross-identity",
+        "The picture of one identity, driven by a clip of another with relative keypoints. There is no truth to "
+        "compare pixels with.",
+    ),
+    "cross_identity_truth": (
+        "Cross-identity with ground truth",
+        "The picture of one identity, driven by a clip of another with relative keypoints, compared with the drawn "
+        "truth: that very identity making that very motion.",
+    ),
+}
+FEW_IDENTITIES = 10
+MAX_IDENTITIES_SHOWN = 100
+
+Tone = Literal["", "good", "bad"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference with its interval and the direction that is better, for drawing."""
+
+    mean: float
+    low: float
+    high: float
+    better: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table: the text, a smaller note after it, and what both stand for."""
+
+    text: str
+    note: str = ""
+    value: float | None = None  # the unrounded number
+    best: bool = False
+    header: bool = False
+    tone: Tone = ""
+    href: str = ""
+    interval: Interval | None = None
+    shares: tuple[int, int, int] | None = None  # wins, ties, losses
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under one heading, which stands in the first column."""
+
+    head: Cell
+    rows: list[list[Cell]]
+
+
+@dataclass(frozen=True)
+class Table:
+    caption: str
+    columns: list[str]
+    groups: list[Group]
+    notes: list[str] = field(default_factory=list)
+
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+
+def is_number(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def interval_of(entry: dict[str, Any]) -> Sequence[float] | None:
+    """The interval of an entry of the report, where it has one."""
+    interval = entry["interval"]
+    return interval if interval is not None and all(map(is_number, interval)) else None
+
+
+def digits_for(values: Iterable[float | None], intervals: Iterable[Sequence[float] | None] = ()) -> int:
+    """How many decimals a row of numbers deserves: by its narrowest interval, else three significant digits."""
+    sizes = [abs(v) for v in values if is_number(v) and v != 0]
+    orders = [math.floor(math.log10(size)) for size in sizes] or [0]
+    order = max(orders)
+    halves = [(i[1] - i[0]) / 2 for i in intervals if i is not None]
+    halves = [half for half in halves if half > 10.0 ** (order - 6)]  # narrower ones are rounding noise
+    if not halves:
+        return min(max(2 - min(orders), 0), max(4 - order, 0), 9)
+    half = min(halves)
+    exponent = math.floor(math.log10(half))
+    leading = half / 10.0**exponent
+    digits = (1 if leading < 3 else 0) - exponent
+    return min(max(digits, 0), max(4 - order, 0), 9)
+
+
+def number(value: float | None, digits: int, *, sign: bool = False) -> str:
+    """`value` with `digits` decimals; "–" for none, a real minus sign, never "-0"."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{abs(value):,.{digits}f}".replace(",", "\u202f" if abs(value) >= 10000 else "")
+    if float(f"{abs(value):.{digits}f}") == 0:
+        return text
+    return ("−" if value < 0 else "+" if sign else "") + text
+
+
+def bounds(interval: Sequence[float] | None, digits: int, *, sign: bool = False) -> str:
+    if interval is None:
+        return ""
+    return f"[{number(interval[0], digits, sign=sign)}, {number(interval[1], digits, sign=sign)}]"
+
+
+def percent(part: float, whole: float) -> str:
+    if not whole:
+        return "–"
+    share = 100 * part / whole
+    return f"{share:.1f} %" if 0 < share < 10 else f"{share:.0f} %"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}".replace(",", "\u202f")
+
+
+# ------------------------------------------------------------------------------------------------- who is in a report
+
+
+def ordered_models(report: dict[str, Any]) -> list[str]:
+    """Contenders first, then what they are compared with, each in the order given."""
+    first = contenders(report)
+    return first + [model["name"] for model in report["models"] if model["name"] not in first]
+
+
+def baseline_name(report: dict[str, Any]) -> str | None:
+    """Against which the differences are: the first model with that role."""
+    return next((m["name"] for m in report["models"] if m["role"] == "baseline"), None)
+
+
+def contenders(report: dict[str, Any]) -> list[str]:
+    """The candidates that a reader asks about: those with weights; repeating the source picture is only a yardstick."""
+    candidates = [m for m in report["models"] if m["role"] == "candidate"]
+    return [m["name"] for m in candidates if m.get("checkpoint")] or [m["name"] for m in candidates]
+
+
+def present(report: dict[str, Any], by_model: dict[str, Any]) -> list[str]:
+    return [name for name in ordered_models(report) if name in by_model]
+
+
+def metric_order(report: dict[str, Any], protocol: dict[str, Any], table: str = "summary") -> list[str]:
+    """The metrics of a protocol in the order of their descriptions."""
+    return [name for name in report["metrics"] if name in protocol[table]]
+
+
+def protocol_title(name: str) -> str:
+    return PROTOCOLS[name][0] if name in PROTOCOLS else name.replace("_", " ")
+
+
+def metric_label(metric: dict[str, str]) -> str:
+    return f"{metric['label']} {ARROWS.get(metric['better'], '')}".strip()
+
+
+def metric_cell(name: str, metric: dict[str, str]) -> Cell:
+    return Cell(metric_label(metric), note=metric["unit"], href=f"metric-{name}", header=True)
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+
+def summary_table(report: dict[str, Any], name: str) -> Table:
+    """Every metric of a protocol: pooled with its interval, averaged over clips, and misses in both treatments."""
+    protocol = report["protocols"][name]
+    models = [m for m in ordered_models(report) if any(m in by for by in protocol["summary"].values())]
+    groups = []
+    for metric in metric_order(report, protocol):
+        info, by_model = report["metrics"][metric], protocol["summary"][metric]
+        entries = [by_model.get(model) for model in models]
+        there = [entry for entry in entries if entry]
+        misses = any(entry["missed"] or entry["pooled_with_misses"] is not None for entry in there)
+        digits = digits_for(
+            [entry[key] for entry in there for key in ("pooled", "clip_mean")], [interval_of(entry) for entry in there]
+        )
+        rows = [_row("misses left out" if misses else "pooled", entries, "pooled", digits, info["better"])]
+        if any(entry["pooled_with_misses"] is not None for entry in there):
+            rows.append(_row("misses counted", entries, "pooled_with_misses", digits, info["better"]))
+        if any(entry["clip_mean"] is not None for entry in there):
+            rows.append(_row("mean of clips", entries, "clip_mean", digits, info["better"]))
+        if misses:
+            rows.append([Cell("missed frames", header=True), *map(_missed, entries)])
+        groups.append(Group(metric_cell(metric, info), rows))
+    baseline = baseline_name(report)
+    columns = ["Metric", "Over", *[f"{model} (baseline)" if model == baseline else model for model in models]]
+    notes = ["↓ lower is better, ↑ higher is better; the best of a row is bold."]
+    entries = [entry for by_model in protocol["summary"].values() for entry in by_model.values()]
+    if any(entry["missed"] for entry in entries):
+        notes.append("Misses left out or counted: both pooled over frames; the mean of clips leaves them out.")
+    if any(interval_of(entry) for entry in entries):
+        notes.append("In brackets: 95 % interval, bootstrap over identities.")
+    return Table(f"{protocol_title(name)}: values", columns, groups, notes)
+
+
+def _row(label: str, entries: list[dict[str, Any] | None], key: str, digits: int, better: str) -> list[Cell]:
+    texts = [number(entry[key], digits) if entry else "–" for entry in entries]
+    values = [entry[key] for entry in entries if entry and is_number(entry[key])]
+    best = number((min if better == "lower" else max)(values), digits) if len(values) > 1 else None
+    if values and all(text == best for text, entry in zip(texts, entries, strict=True) if entry):
+        best = None  # nobody is ahead
+    return [
+        Cell(label, header=True),
+        *[
+            Cell(
+                text,
+                note=bounds(interval_of(entry), digits) if entry and key == "pooled" else "",
+                value=entry[key] if entry else None,
+                best=text == best,
+            )
+            for text, entry in zip(texts, entries, strict=True)
+        ],
+    ]
+
+
+def _missed(entry: dict[str, Any] | None) -> Cell:
+    if entry is None:
+        return Cell("–")
+    total = entry["frames"] + entry["missed"]
+    return Cell(f"{entry['missed']} of {total}", note=percent(entry["missed"], total), value=entry["missed"])
+
+
+def difference_tables(report: dict[str, Any], name: str) -> list[Table]:
+    """One table per model: paired differences from the baseline, with interval, verdict and wins per clip."""
+    protocol, baseline = report["protocols"][name], baseline_name(report)
+    tables = []
+    for model in ordered_models(report):
+        metrics = [m for m in metric_order(report, protocol, "differences") if model in protocol["differences"][m]]
+        if not metrics:
+            continue
+        groups = []
+        for metric in metrics:
+            info, entry = report["metrics"][metric], protocol["differences"][metric][model]
+            span = interval_of(entry)
+            digits = digits_for([entry["mean"]], [span])
+            verdict, tone = judge(entry, info["better"])
+            interval = Interval(entry["mean"], *span, info["better"]) if span and is_number(entry["mean"]) else None
+            row = [
+                Cell(number(entry["mean"], digits, sign=True), value=entry["mean"], tone=tone),
+                Cell(bounds(span, digits, sign=True) or "none", interval=interval),
+                Cell(_relative(report, protocol, metric, model, entry)),
+                Cell(verdict, tone=tone),
+                Cell(
+                    f"{entry['wins']} / {entry['ties']} / {entry['losses']}",
+                    note=f"of {entry['clips']}",
+                    shares=(entry["wins"], entry["ties"], entry["losses"]),
+                ),
+            ]
+            groups.append(Group(metric_cell(metric, info), [row]))
+        columns = ["Metric", "Difference", "95 % interval", "Relative", "Verdict", "Clips won / tied / lost"]
+        tables.append(Table(f"{protocol_title(name)}: {model} minus {baseline}", columns, groups))
+    if tables:
+        tables[-1].notes.append(
+            "Differences of clip means, paired clip by clip. A verdict is given where the interval leaves out zero; "
+            "a drawn interval has a scale of its own, with better to the right of the line at zero."
+        )
+    return tables
+
+
+def judge(entry: dict[str, Any], better: str) -> tuple[str, Tone]:
+    """What a difference says: ("better" | "worse" | "undecided" | "no interval", tone)."""
+    interval = interval_of(entry)
+    if interval is None:
+        return "no interval", ""
+    if interval[0] <= 0 <= interval[1]:
+        return "undecided", ""
+    is_better = (interval[1] < 0) == (better == "lower")
+    return ("better", "good") if is_better else ("worse", "bad")
+
+
+def _relative(report: dict[str, Any], protocol: dict[str, Any], metric: str, model: str, entry: dict[str, Any]) -> str:
+    """Change in percent of the baseline, for errors: only they have a zero that means something."""
+    base = protocol["summary"].get(metric, {}).get(baseline_name(report), {}).get("clip_mean")
+    if report["metrics"][metric]["better"] != "lower" or not base or base < 0 or not is_number(entry["mean"]):
+        return "–"
+    change = 100 * entry["mean"] / base
+    return number(change, 1 if abs(change) < 10 else 0, sign=True) + " %"
+
+
+def identities_table(report: dict[str, Any], name: str) -> Table | None:
+    """Every metric of every identity, one row per model."""
+    protocol = report["protocols"][name]
+    identities = protocol["identities"]
+    shown = dict(list(identities.items())[:MAX_IDENTITIES_SHOWN])
+    metrics = [m for m in report["metrics"] if any(m in entry["values"] for entry in shown.values())]
+    if not metrics:
+        return None
+    digits = {
+        m: digits_for([v for entry in shown.values() for v in entry["values"].get(m, {}).values()]) for m in metrics
+    }
+    groups = []
+    for identity, entry in shown.items():
+        models = [m for m in ordered_models(report) if any(m in by for by in entry["values"].values())]
+        rows = [
+            [Cell(model, header=True)]
+            + [Cell(number(v, digits[m]), value=v) for m in metrics for v in [entry["values"].get(m, {}).get(model)]]
+            for model in models
+        ]
+        size = f"{plural(entry['clips'], 'clip')}, {plural(entry['frames'], 'frame')}"
+        groups.append(Group(Cell(identity, note=size, header=True), rows))
+    notes = []
+    if len(identities) > len(shown):
+        notes.append(f"The first {len(shown)} of {len(identities)}; report.json has them all.")
+    described = [report["metrics"][m] for m in metrics]
+    names = [metric_label(info) + (f" ({info['unit']})" if info["unit"] else "") for info in described]
+    columns = ["Identity", "Model", *names]
+    return Table(f"{protocol_title(name)}: by identity", columns, groups, notes)
+
+
+def models_table(report: dict[str, Any]) -> Table:
+    groups = []
+    for name in ordered_models(report):
+        model = next(m for m in report["models"] if m["name"] == name)
+        size = model.get("image_size")
+        row = [
+            Cell(model["role"]),
+            Cell(str(model.get("checkpoint") or "no weights")),
+            Cell((model.get("sha256") or "–")[:12]),
+            Cell("x".join(map(str, size)) if isinstance(size, list) else f"{size}x{size}" if size else "–"),
+            Cell(str(model.get("num_keypoints") or "–")),
+            Cell("; ".join(model["notes"])),
+        ]
+        groups.append(Group(Cell(name, header=True), [row]))
+    return Table("Models", ["Model", "Role", "Checkpoint", "sha256", "Size", "Keypoints", "Notes"], groups)
+
+
+def published_table() -> Table:
+    """Numbers of papers, never beside ours."""
+    groups = []
+    for row in PUBLISHED:
+        numbers = [
+            Cell(printed(metric, n), note="" if n.verified else "unverified", value=n.value, href=n.confirmed_at)
+            for metric, n in row.numbers.items()
+        ]
+        groups.append(Group(Cell(row.method, header=True), [[*numbers, Cell(row.source)]]))
+    names = ["L1 ↓", "akd_face_alignment ↓ (px)", "aed_openface ↓"]
+    notes = [
+        f"Measured on {SETTING}. Compare them only with numbers of the same detector or network on the same data.",
+        "Unverified: quoted from memory, nobody has checked it at its source for this report.",
+    ]
+    return Table("Published numbers", ["Method", *names, "Source"], groups, notes)
+
+
+def failures_table(report: dict[str, Any]) -> Table | None:
+    groups = [
+        Group(
+            Cell(failure["clip"], header=True),
+            [[Cell(failure["model"]), Cell(protocol_title(failure["protocol"])), Cell(failure["reason"])]],
+        )
+        for failure in report["failures"]
+    ]
+    return Table("Clips that failed", ["Clip", "Model", "Protocol", "Reason"], groups) if groups else None
+
+
+def not_computed_table(report: dict[str, Any]) -> Table | None:
+    groups = [
+        Group(Cell(entry["metric"], header=True), [[Cell(entry["reason"]), Cell(entry["how"])]])
+        for entry in report["not_computed"]
+    ]
+    return Table("Not computed", ["Metric", "Why", "How to get it"], groups) if groups else None
+
+
+# ---------------------------------------------------------------------------------------------------------- sentences
+
+
+def title(report: dict[str, Any]) -> str:
+    names, baseline = contenders(report), baseline_name(report)
+    title = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+    return f"{title} against {baseline}" if baseline else title
+
+
+def warnings(report: dict[str, Any]) -> list[str]:
+    """What a reader must know before the numbers."""
+    data, found = report["data"], []
+    if data["split_overlap"]:
+        names = ", ".join(data["split_overlap"][:20]) + (", ..." if len(data["split_overlap"]) > 20 else "")
+        found.append(
+            f"{plural(len(data['split_overlap']), 'identity is', 'identities are')} in both the training and the test "
+            f"split ({names}): these results say less about new faces than they seem to."
+        )
+    if data["identities"] == 1:
+        found.append(
+            "One identity only: no interval over identities can be given, and nothing here says how other faces fare."
+        )
+    elif data["identities"] < FEW_IDENTITIES:
+        found.append(
+            f"Only {data['identities']} identities: bootstrap intervals over so few are rough, and rather too narrow."
+        )
+    found += data["warnings"]
+    if report["failures"]:
+        clips = len({(f["protocol"], f["clip"]) for f in report["failures"]})
+        found.append(f"{plural(clips, 'clip')} failed for at least one model (listed below); the others are complete.")
+    return found
+
+
+def findings(report: dict[str, Any]) -> list[str]:
+    """One sentence per protocol and candidate: on how many metrics it is better than the baseline, worse, undecided."""
+    baseline, sentences = baseline_name(report), []
+    for name, protocol in report["protocols"].items():
+        for model in contenders(report):
+            labels: dict[str, list[str]] = {}
+            for metric in metric_order(report, protocol, "differences"):
+                if entry := protocol["differences"][metric].get(model):
+                    info = report["metrics"][metric]
+                    labels.setdefault(judge(entry, info["better"])[0], []).append(info["label"])
+            total = sum(map(len, labels.values()))
+            words = {"better": f"better than {baseline}", "worse": "worse", "undecided": "undecided"}
+            words["no interval"] = "without an interval, so without a verdict,"
+            parts = [f"{word} on {_counted(labels[key], total)}" for key, word in words.items() if key in labels]
+            if parts:
+                sentences.append(
+                    f"{protocol_title(name)}: {model} is {', '.join(parts)}. {_headline(report, name, model)}"
+                )
+    return [sentence.strip() for sentence in sentences]
+
+
+def _counted(labels: list[str], total: int) -> str:
+    if len(labels) == total:
+        return "the only metric" if total == 1 else f"all {total} metrics"
+    named = f" ({', '.join(labels)})" if len(labels) <= 4 else ""
+    return f"{len(labels)} of {total} metrics{named}"
+
+
+def _headline(report: dict[str, Any], name: str, model: str) -> str:
+    """The first metric of a protocol: the pooled values of a candidate and what it is measured against."""
+    protocol = report["protocols"][name]
+    for metric in metric_order(report, protocol):
+        by_model = protocol["summary"][metric]
+        others = [m for m in ordered_models(report) if m in by_model and m not in contenders(report)]
+        if model in by_model and others:
+            digits = digits_for([by_model[m]["pooled"] for m in [model, *others]])
+            values = [f"{m} {number(by_model[m]['pooled'], digits)}" for m in [model, *others]]
+            return f"{report['metrics'][metric]['label']}: {', '.join(values)}."
+    return ""
+
+
+HOW_TO_READ = (
+    "Pooled: the mean over all frames of all clips, so long clips weigh more, as in the original authors' code. Mean "
+    "of clips: every clip weighs the same.",
+    "Intervals hold 95 % of bootstrap samples drawn over identities, since frames and clips of one face are not "
+    "independent. A verdict needs an interval of the paired difference that leaves out zero; among many metrics, "
+    "about one in twenty may do so by chance.",
+    "Missed frames are those where a detector found no face in the result. Leaving them out is what the original "
+    "authors' code does and flatters a model that breaks faces; counting them gives each the penalty named in the "
+    "metric's definition.",
+    "Numbers of different detectors or networks are different metrics and never share a row.",
+)

@@ -1,0 +1,142 @@
+"""The tables of a report as Markdown (GitHub's dialect) and for the terminal."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from typing import Any
+
+from fomm.report import tables
+from fomm.report.tables import Cell, Table
+
+
+def plain(text: str) -> str:
+    """One line without characters that steer a terminal or hide text (escapes, bidirectional overrides)."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+# ----------------------------------------------------------------------------------------------------------- Markdown
+
+
+def escape_markdown(text: str) -> str:
+    """Text that stays text: no markup, no HTML, no cell borders."""
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", html.escape(plain(text), quote=False))
+
+
+def markdown_table(table: Table) -> str:
+    """Heading, pipe table and notes."""
+    lines = [f"### {escape_markdown(table.caption)}", ""]
+    lines.append("| " + " | ".join(map(escape_markdown, table.columns)) + " |")
+    lines.append("|" + "---|" * len(table.columns))
+    for group in table.groups:
+        for index, row in enumerate(group.rows):
+            head = _markdown_cell(group.head) if index == 0 else ""
+            lines.append("| " + " | ".join([head, *map(_markdown_cell, row)]) + " |")
+    for note in table.notes:
+        lines += ["", escape_markdown(note)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escape_markdown(cell.text)
+    text = f"**{text}**" if cell.best else text
+    return f"{text} {_note(cell, escape_markdown)}".strip()
+
+
+def _note(cell: Cell, escape) -> str:
+    """A note behind its text: intervals have brackets of their own."""
+    if not cell.note:
+        return ""
+    return escape(cell.note if cell.note.startswith("[") else f"({cell.note})")
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    """The report without pictures; clips are linked where they lie beside it."""
+    data, run = report["data"], report["run"]
+    facts = ", ".join(_facts(report))
+    parts = [f"# Evaluation: {escape_markdown(tables.title(report))}\n", escape_markdown(facts) + "\n"]
+    if warnings := tables.warnings(report):
+        parts.append("\n".join(f"> **Warning:** {escape_markdown(sentence)}\n>" for sentence in warnings)[:-2] + "\n")
+    parts += [f"- {escape_markdown(sentence)}" for sentence in tables.findings(report)] + [""]
+    parts.append(markdown_table(tables.models_table(report)))
+    for name, protocol in report["protocols"].items():
+        parts.append(f"## {escape_markdown(tables.protocol_title(name))}\n")
+        if name in tables.PROTOCOLS:
+            parts.append(escape_markdown(tables.PROTOCOLS[name][1]) + "\n")
+        parts.append(markdown_table(tables.summary_table(report, name)))
+        parts += [markdown_table(table) for table in tables.difference_tables(report, name)]
+        clips = [f"- {clip['kind']}: [{escape_markdown(clip['clip'])}](<{_link(clip['media'])}>) "
+                 f"({escape_markdown(', '.join(clip['columns']))})" for clip in protocol["gallery"]]  # fmt: skip
+        parts += ["### Clips\n", *clips, ""] if clips else []
+    parts.append("## Beside these numbers\n")
+    for table in (tables.not_computed_table(report), tables.failures_table(report), tables.published_table()):
+        if table:
+            parts.append(markdown_table(table))
+    parts.append("## What the metrics mean\n")
+    for metric in report["metrics"].values():
+        text = f"**{escape_markdown(tables.metric_label(metric))}** {escape_markdown(metric['definition'])}"
+        parts.append(f"- {text} Source: {escape_markdown(metric['source'])}.")
+    parts += ["", *(f"- {escape_markdown(sentence)}" for sentence in tables.HOW_TO_READ), ""]
+    made = f"Made {run['created']} with fomm {report['versions'].get('fomm', '?')}; manifest sha256 "
+    parts.append(escape_markdown(f"{made}{data['manifest_sha256']}. report.json has settings, hashes and versions."))
+    return "\n".join(parts) + "\n"
+
+
+def _link(path: str) -> str:
+    return "".join(c for c in plain(path) if c not in "<>\\")
+
+
+def _facts(report: dict[str, Any]) -> list[str]:
+    data = report["data"]
+    return [
+        tables.plural(data["clips"], "clip"),
+        tables.plural(data["identities"], "identity", "identities"),
+        tables.plural(data["frames"], "frame"),
+        f"split {data['split']}",
+        "lossless frames" if data["lossless"] else "compressed video as truth",
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------- terminal
+
+
+def terminal_table(report: dict[str, Any]) -> str:
+    """What to print after an evaluation: warnings, findings and the tables, in plain text."""
+    lines = [f"Evaluation: {plain(tables.title(report))} ({', '.join(_facts(report))})"]
+    lines += [f"warning: {plain(sentence)}" for sentence in tables.warnings(report)]
+    for name in report["protocols"]:
+        for table in [tables.summary_table(report, name), *tables.difference_tables(report, name)]:
+            lines += ["", *_aligned(table)]
+    lines += [""] if report["not_computed"] or report["failures"] else []
+    for entry in report["not_computed"]:
+        lines.append(plain(f"not computed: {entry['metric']}: {entry['reason']}; {entry['how']}"))
+    for entry in report["failures"]:
+        lines.append(plain(f"failed: {entry['clip']} ({entry['model']}, {entry['protocol']}): {entry['reason']}"))
+    return "\n".join([*lines, "", *map(plain, tables.findings(report))])
+
+
+def _aligned(table: Table) -> list[str]:
+    """Columns under each other; the best of a row has a star."""
+    grid = [table.columns]
+    for group in table.groups:
+        grid += [[group.head if i == 0 else Cell(""), *row] for i, row in enumerate(group.rows)]
+    texts = [[cell if isinstance(cell, str) else _terminal_cell(cell) for cell in row] for row in grid]
+    texts = [[plain(text) for text in row] for row in texts]
+    widths = [max(_width(row[i]) for row in texts) for i in range(len(table.columns))]
+    lines = ["  ".join(_padded(t, w) for t, w in zip(row, widths, strict=True)).rstrip() for row in texts]
+    caption = table.caption + (" (* best of its row)" if any("*" in line for line in lines[1:]) else "")
+    return [plain(caption), lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]]
+
+
+def _terminal_cell(cell: Cell) -> str:
+    return f"{cell.text}{'*' if cell.best else ''} {_note(cell, str)}".strip()
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Columns on the screen."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
