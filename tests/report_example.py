@@ -38,7 +38,7 @@ def example_report(
     models: tuple[str, ...] = ("puppets", "source", "early"),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Models: "puppets", "wide" and "source" (which repeats the source picture) are candidates, "early" the baseline."""
+    """Candidates are "puppets", "wide" and "source" (which repeats the source picture), the baseline is "early"."""
     rng = np.random.default_rng(seed)
     protocols = {
         name: _protocol(rng, identities, clips_each, models, name)

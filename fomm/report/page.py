@@ -79,6 +79,7 @@ def _protocol(report: dict[str, Any], name: str, folder: Path, styles: dict[str,
         "differences": tables.difference_tables(report, name),
         "identities": tables.identities_table(report, name),
         "plots": list(_plots(report, protocol, styles)),
+        "has_errors": any("error" in clip["columns"] for clip in clips),
         "gallery": [(KINDS.get(kind, kind), [clip for clip in clips if clip["kind"] == kind])
                     for kind in dict.fromkeys(clip["kind"] for clip in clips)],
     }  # fmt: skip
@@ -135,11 +136,16 @@ def _gallery(report: dict[str, Any], protocol: dict[str, Any], folder: Path) -> 
             "frames": clip.get("frames"),
             "metric": tables.metric_label(report["metrics"][metric]) if numbers else "",
             "numbers": numbers,
-            "columns": item["columns"],
+            "columns": _told_apart(item["columns"]),
             "media": item["media"],
             "type": kind,
             "uri": uri,
         }
+
+
+def _told_apart(columns: list[str]) -> list[str]:
+    """The source picture and the model that repeats it have one name."""
+    return [f"{name} (model)" if name in columns[:i] else name for i, name in enumerate(columns)]
 
 
 def embedded(folder: Path, name: str) -> tuple[str, str]:
