@@ -61,7 +61,7 @@ class Contender:
         name: in the report; unique.
         role: "candidate" or "baseline".
         animator: None repeats the source picture.
-        checkpoint, sha256, image_size, num_keypoints: of the weights.
+        checkpoint, sha256, image_size, num_keypoints, category: of the weights.
         notes: what a reader should know about it, one sentence each.
     """
 
@@ -72,6 +72,7 @@ class Contender:
     sha256: str | None = None
     image_size: int | None = None
     num_keypoints: int | None = None
+    category: str = "unknown"
     notes: tuple[str, ...] = ()
 
     def described(self) -> dict[str, Any]:

@@ -40,8 +40,6 @@ def choose_shown(
 def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size: int, output: Path) -> list[str]:
     """Animate a task once more into a small video: source, driving, truth, each model, the first model's error.
 
-    The error map is the mean |prediction - truth| over the colours, dark for none, bright for a quarter and more.
-
     Returns: what the columns show.
 
     Raises:

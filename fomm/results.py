@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from fomm import metrics, statistics
 from fomm.errors import InputError
 from fomm.evaluation import PROTOCOLS, Record, Task, record_path
+from fomm.measures import Fid
 from fomm.metrics import MetricInfo
 
 

@@ -1,4 +1,4 @@
-"""From values per frame to numbers with uncertainty: pooled and per clip, intervals over identities, paired differences.
+"""From values per clip to numbers with uncertainty: intervals over identities, paired differences.
 
 Pure functions on arrays; what a value is and how misses count, `metrics` says.
 """

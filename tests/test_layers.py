@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
     {"files"},
-    {"video", "manifest", "known", "geometry", "progress", "original_config", "metrics", "statistics", "published"},
+    {"video", "manifest", "known", "geometry", "progress", "original_config", "metrics", "statistics", "published", "gate"},
     {"blocks", "equivariance", "video_folder", "sync_batch_norm", "detectors", "provenance", "openface"},
     {"keypoint_detector", "dense_motion", "data", "embedders"},
     {"generator", "discriminator", "measures"},
