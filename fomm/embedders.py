@@ -16,6 +16,7 @@ input, else 112.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -166,14 +167,17 @@ def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def align(pictures: Tensor, points_px: np.ndarray, size: int = 112) -> Tensor:
-    """Faces (T, 3, size, size) with their five points (T, 5, 2) where ArcFace wants them; black outside the picture."""
+    """Faces (T, 3, size, size) with their five points (T, 5, 2) where ArcFace wants them; black outside the picture.
+
+    On 8-bit pictures, as insightface does it.
+    """
     target = TEMPLATE_112 * (size / 112)
-    images = pictures.permute(0, 2, 3, 1).float().cpu().numpy()
+    images = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     faces = [
         cv2.warpAffine(np.ascontiguousarray(image), similarity(np.asarray(points, float), target), (size, size))
         for image, points in zip(images, points_px, strict=True)
     ]
-    return torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).to(pictures.device)
+    return torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).to(pictures.device) / 255
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -234,7 +238,9 @@ def _onnx(path: Path) -> tuple[Network, int | None, str]:
 def _torchscript(path: Path, device: torch.device | str) -> tuple[Network, None, str]:
     inside = {"fomm.json": ""}
     try:
-        network = torch.jit.load(str(path), map_location=device, _extra_files=inside).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # that torch.jit will be superseded
+            network = torch.jit.load(str(path), map_location=device, _extra_files=inside).eval()
     except Exception as error:
         raise InputError(
             f"{path}: not a TorchScript network ({_first_line(error)}); save it with torch.jit.save, or export to ONNX"

@@ -113,7 +113,8 @@ _INFOS = (
                "not aligned, resized to 96 x 96, colours in BGR order as in the original authors' code.", _CODE,
                ("truth", "weights"), 2.0),
     MetricInfo("csim_arcface", "CSIM (ArcFace)", "", "higher", "Cosine of the ArcFace embeddings of prediction and "
-               "truth (the source picture where there is no truth), faces aligned by five points at 112 x 112. "
+               "truth (the source picture where there is no truth), faces aligned at 112 x 112 by five points (from "
+               "MediaPipe's mesh). "
                "Frames without a face in the prediction are left out; where they are counted, each counts as 0, as "
                "two strangers do.", "Deng et al. 2019; insightface's alignment", ("weights", "mesh"), 0.0),
     MetricInfo("identity_truth", "Identity kept", "", "higher", "Share of frames whose face is most like a drawing "
