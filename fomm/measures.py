@@ -373,7 +373,8 @@ class Fid:
 
     def add(self, state: Mapping[str, Tensor]) -> None:
         """Count also what another one has seen (its `state`)."""
-        self.metric.merge_state({name: value.clone() for name, value in state.items()})
+        self.metric.merge_state(dict(state))
+        self.metric.update(torch.zeros(0, self.metric.inception.num_features), real=True)  # forget what was computed
 
     def compute(self) -> float:
         """The distance; NaN with fewer than two frames. Call on all processes or none: it synchronises."""

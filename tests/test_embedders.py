@@ -86,6 +86,7 @@ def test_similarity_recovers_a_known_one_and_never_mirrors() -> None:
     assert np.linalg.det(mirrored[:, :2]) > 0
 
 
+@pytest.mark.filterwarnings("ignore:.estimate. is deprecated:FutureWarning")
 def test_similarity_agrees_with_skimage_on_noisy_points() -> None:
     """insightface estimates it with scikit-image."""
     SimilarityTransform = pytest.importorskip("skimage.transform").SimilarityTransform
