@@ -30,13 +30,13 @@ _BOX, _MESH, _EYES, _CROP, _TEXT, _PAPER = (
 )  # fmt: skip
 
 
-def face(photo: str, *, output: str = "face.png", number: int | None = None, size: int = 256) -> Path:
+def face(photo: str, *, output: str = "face.png", face: int | None = None, size: int = 256) -> Path:
     """Draw what is found in a photo: box, 468 landmarks, eye centres, eye line and its angle, and the crop.
 
     Args:
         photo: a picture.
         output: where the drawing goes, .png or .jpg.
-        number: which face, from 1 (the largest); by default the largest.
+        face: which face, from 1 (the largest); by default the largest.
         size: of the crop in pixels; it is shown beside the photo.
 
     Returns:
@@ -51,7 +51,7 @@ def face(photo: str, *, output: str = "face.png", number: int | None = None, siz
     image = read_image(source)
     with FaceFinder() as finder:
         faces = finder.find(image)
-    chosen = choose_face(faces, number, source)
+    chosen = choose_face(faces, face, source)
     crop = face_crop(chosen, size)
     lines = describe(chosen, crop)
     write_image(path, draw_face(image, faces, chosen, crop))
