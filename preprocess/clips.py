@@ -22,12 +22,13 @@ import numpy as np
 from fomm.errors import InputError
 from fomm.manifest import Clip, hash_clip
 from fomm.video import LazyFrame, VideoReader, VideoWriter
-from preprocess.crop import Crop, transform
+from preprocess.crop import transform
 from preprocess.faces import FaceFinder
-from preprocess.track import EVERY, Track, find_shots, find_tracks, square_crop
+from preprocess.track import EVERY, Track, find_shots, find_tracks
 
 CLIPS = "clips"  # folder of a data set
 KEYFRAME_EVERY = 8  # training reads single frames: decoding starts at a key frame
+OUTSIDE = 0.15  # share of a crop that may lie outside of its frame, where it is larger than the frame
 MEASURED_AT = 256  # blur is measured in crops of this size, whatever the size that is written
 _JUMP_S = 10  # a gap between clips that is worth jumping over
 _VERIFIED = 5  # frames of a clip with a given box in which a face is looked for
@@ -146,17 +147,30 @@ class _Cut:
     stop: int
     since: Fraction
     until: Fraction
-    view: Crop | _Stretch
+    view: _View
     box: str  # left-top-right-bottom as the manifest has it
     rule: str
     track: Track | None = None
 
 
-class _Stretch(NamedTuple):
-    """A crop that squeezes a box of whole pixels to size x size."""
+class _View(NamedTuple):
+    """What a clip shows: a box of whole pixels, squeezed to size x size. Outside the frame its border is repeated."""
 
     box_xyxy: tuple[int, int, int, int]
+    frame_wh: tuple[int, int]
     size: int
+
+    @property
+    def inside_xyxy(self) -> tuple[int, int, int, int]:
+        left, top, right, bottom = self.box_xyxy
+        return max(0, left), max(0, top), min(self.frame_wh[0], right), min(self.frame_wh[1], bottom)
+
+    @property
+    def outside_share(self) -> float:
+        """Share (0..1) of the box that lies outside of the frame."""
+        left, top, right, bottom = self.inside_xyxy
+        whole = (self.box_xyxy[2] - self.box_xyxy[0]) * (self.box_xyxy[3] - self.box_xyxy[1])
+        return 1 - max(0, right - left) * max(0, bottom - top) / whole
 
     @property
     def enlargement(self) -> float:
@@ -165,14 +179,19 @@ class _Stretch(NamedTuple):
 
     @property
     def matrix(self) -> np.ndarray:
+        """(2, 3) from the frame's to the clip's pixels."""
         left, top, right, bottom = self.box_xyxy
         fx, fy = self.size / (right - left), self.size / (bottom - top)
         return np.array([[fx, 0, fx * (0.5 - left) - 0.5], [0, fy, fy * (0.5 - top) - 0.5]])
 
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        left, top, right, bottom = self.box_xyxy
+    def of(self, frame: LazyFrame) -> np.ndarray:
+        """(size, size, 3) uint8 RGB."""
+        picture, inside = frame.region(self.inside_xyxy), self.inside_xyxy
+        if inside != self.box_xyxy:
+            left, top, right, bottom = (abs(a - b) for a, b in zip(inside, self.box_xyxy, strict=True))
+            picture = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
         mode = cv2.INTER_AREA if self.enlargement < 1 else cv2.INTER_CUBIC
-        return cv2.resize(image[top:bottom, left:right], (self.size, self.size), interpolation=mode)
+        return cv2.resize(picture, (self.size, self.size), interpolation=mode)
 
 
 def _found_cuts(
@@ -212,7 +231,9 @@ def _found_cuts(
                 if piece and piece.confidence < rules.min_confidence:
                     raise _LeaveOut("low_confidence", f"{piece.confidence:.2f}, less than {rules.min_confidence:g}")
                 bounds = (first, last, stamps_end[first], stamps_end[last])
-                cuts.append(_cut(name, bounds, piece.union_box_xyxy_px if piece else box, reader, rules, piece))
+                if piece:  # from centres of pixels to their edges
+                    box = tuple(edge + 0.5 for edge in piece.union_box_xyxy_px)
+                cuts.append(_cut(name, bounds, box, reader, rules, piece))
             except _LeaveOut as why:
                 outcome.rejects.append(Reject(video.path, first, last, why.reason, why.detail))
     return cuts, stamps
@@ -244,53 +265,48 @@ def _cut(
     rules: Rules,
     track: Track | None,
 ) -> _Cut:
-    """The crop around a box by the rules; raises `_LeaveOut` where they forbid it."""
-    width, height = reader.width, reader.height
+    """The crop around a box (left, top, right, bottom: edges, not centres, of pixels), as the rules have it.
+
+    `Track.crop` of the box, its corners rounded to whole pixels: so the manifest's box is exact.
+
+    Raises:
+        _LeaveOut: the rules forbid it.
+    """
+    frame_wh = (reader.width, reader.height)
     left, top, right, bottom = box_xyxy
-    whole = (left, top, right, bottom) == (0, 0, width, height)
+    whole = (left, top, right, bottom) == (0, 0, *frame_wh)
     if rules.shape == "stretch":
-        rule = "whole frame, stretched" if whole else "box stretched to a square"
-        box = _clipped(box_xyxy, width, height)
-        view: Crop | _Stretch = _Stretch(box, rules.size)
-        enlargement = view.enlargement
-    elif whole:
-        side = min(width, height)
-        x, y = (width - side) // 2, (height - side) // 2
-        box = (x, y, x + side, y + side)
-        view, rule, enlargement = _Stretch(box, rules.size), "central square of the frame", rules.size / side
+        rule = "whole frame, stretched" if whole else "box, stretched to a square"
+        box = tuple(round(edge) for edge in box_xyxy)
     else:
-        inside = square_crop(box_xyxy, (width, height), rules.size, scale=rules.scale)
-        side = inside.side_px
-        middle = np.array([(left + right) / 2, (top + bottom) / 2])
-        wanted = (*(middle - side / 2 + 0.5), *(middle + side / 2 + 0.5))
-        box = _clipped(wanted, width, height)
-        rule = f"square of {rules.scale:g} x the longer side of the box"
-        enlargement = rules.size / side
-        if rules.border == "clip":
-            view, rule = _Stretch(box, rules.size), rule + ", clipped at the border and stretched"
-        elif rules.border == "drop":
-            out = max(-wanted[0], -wanted[1], wanted[2] - width, wanted[3] - height)
-            if out >= 1:
-                raise _LeaveOut("leaves_frame", f"the square of {side:.0f} px leaves the frame by {out:.0f} px")
-            view, rule = inside, rule + ", dropped where it leaves the frame"
+        rule = "central square of the frame" if whole else f"square of {rules.scale:g} x the longer side of the box"
+        side = min(frame_wh) if whole else max(2, round(rules.scale * max(right - left, bottom - top)))
+        x, y = (round((low + high - side) / 2) for low, high in ((left, right), (top, bottom)))
+        if rules.border == "inside" or whole:
+            x, y = (
+                min(max(corner, 0), length - side) if side <= length else (length - side) // 2
+                for corner, length in zip((x, y), frame_wh, strict=True)
+            )
+            rule += "" if whole else ", moved inside the frame"
+        elif rules.border == "clip":
+            rule += ", clipped at the border and stretched"
         else:
-            corners = inside.corners_px + 0.5
-            box = _clipped((*corners.min(0), *corners.max(0)), width, height)
-            view, rule = inside, rule + ", moved inside the frame"
-            if side > min(width, height):
-                rule += f", border repeated to fill {side:.0f} px"
-    if min(box[2] - box[0], box[3] - box[1]) < 2:
+            rule += ", dropped where it leaves the frame"
+        box = (x, y, x + side, y + side)
+    view = _View(box, frame_wh, rules.size)
+    inside = view.inside_xyxy
+    if rules.shape == "stretch" or rules.border == "clip":
+        view = view._replace(box_xyxy=inside)
+    if min(inside[2] - inside[0], inside[3] - inside[1]) < 2:
         raise _LeaveOut("leaves_frame", "the box lies outside of the frame")
-    if enlargement > rules.max_enlargement:
-        raise _LeaveOut(
-            "too_small", f"{rules.size / enlargement:.0f} px would be enlarged {enlargement:.1f} times to {rules.size}"
-        )
-    return _Cut(clip_id, *bounds, view, "-".join(map(str, box)), rule, track)
-
-
-def _clipped(box_xyxy: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
-    left, top, right, bottom = (round(float(value)) for value in box_xyxy)
-    return max(0, left), max(0, top), min(width, right), min(height, bottom)
+    if view.outside_share > (0 if rules.border == "drop" else OUTSIDE):
+        raise _LeaveOut("leaves_frame", f"{100 * view.outside_share:.0f} % of the square lie outside of the frame")
+    if view.enlargement > rules.max_enlargement:
+        longer = rules.size / view.enlargement
+        raise _LeaveOut("too_small", f"{longer:.0f} px would be enlarged {view.enlargement:.1f} times to {rules.size}")
+    if inside != view.box_xyxy:
+        rule += f", border repeated to fill {side} px"
+    return _Cut(clip_id, *bounds, view, "-".join(map(str, inside)), rule, track)
 
 
 def _pieces(start: int, stop: int, longest: int) -> list[tuple[int, int]]:
@@ -335,9 +351,8 @@ def _write_cuts(
                     active.remove(writing)
                     writing.finish()
                 if active:
-                    image = frame.image
-                    for writing in list(active):
-                        writing.add(image, frame.time)
+                    for writing in active:
+                        writing.add(frame)
                 elif not waiting or waiting[0].cut.since > frame.time + _JUMP_S:
                     break
             else:
@@ -380,8 +395,8 @@ class _Writing:
         self._enter()
         return True
 
-    def add(self, image: np.ndarray, time: Fraction) -> None:
-        crop = self.cut.view.apply(image)
+    def add(self, frame: LazyFrame) -> None:
+        crop, time = self.cut.view.of(frame), frame.time
         if self._writer is None:
             self._first = time
             clock = Fraction(1, 90_000)

@@ -25,6 +25,9 @@ _FFMPEG_FORMATS = (
 # swscale's default shifts chroma by up to half a pixel; these flags cut the round-trip error from 2.6 to 0.4 of 255:
 # bicubic, accurate rounding, full chroma in and out. As numbers, since PyAV 17 (Python 3.10) does not name them all.
 SCALING = 0x4 | 0x40000 | 0x2000 | 0x4000
+_MARGIN = 8  # pixels around a part of a frame: what interpolation of its colours reaches
+_CUT_FORMATS = ("yuv420p", "yuvj420p", "yuv420p10le", "yuv422p", "yuv444p")
+_KEPT = 16  # converters for so many sizes and parts of frames
 _AVERAGING = 0x20  # over the area that becomes a pixel
 
 
@@ -104,24 +107,76 @@ class Converter:
         self._aspect = aspect if Fraction(1, 8) <= aspect <= 8 else Fraction(1)  # else the header is broken
         self._size: tuple[int, int] | None = None
         self._matrix = (1, 0, 0, 1)
-        self._reformatter = VideoReformatter()
+        self._reformatters: dict[tuple[int, int], VideoReformatter] = {}
+        self._cutters: dict[tuple[int, int, int, int], av.filter.Graph] = {}
         self._small = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         self._settle(frame)
+        return _oriented(self._to_rgb(frame, self._size), self._matrix)
+
+    def region(self, frame: av.VideoFrame, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+        """Part of the picture, (bottom - top, right - left, 3): of common formats only this part is converted."""
+        self._settle(frame)
+        left, top, right, bottom = box_xyxy
+        stored = (frame.width, frame.height)
+        if frame.format.name not in _CUT_FORMATS or self._size != stored or any(n % 2 for n in stored):
+            return self(frame)[top:bottom, left:right]
+        transposed, flip_y, flip_x = _turns(self._matrix)
+        shown = stored[::-1] if transposed else stored
+        if flip_x:
+            left, right = shown[0] - right, shown[0] - left
+        if flip_y:
+            top, bottom = shown[1] - bottom, shown[1] - top
+        if transposed:
+            left, top, right, bottom = top, left, bottom, right
+        x, y = max(0, left - _MARGIN) & ~1, max(0, top - _MARGIN) & ~1
+        x_end, y_end = min(stored[0], (right + _MARGIN + 1) & ~1), min(stored[1], (bottom + _MARGIN + 1) & ~1)
+        part = self._cut(frame, (x, y, x_end, y_end))
+        rgb = self._to_rgb(part, (part.width, part.height), like=frame)
+        return _oriented(rgb[top - y : bottom - y, left - x : right - x], self._matrix)
+
+    def _cut(self, frame: av.VideoFrame, box_xyxy: tuple[int, int, int, int]) -> av.VideoFrame:
+        """Part of a frame, with even corners, as a view of it."""
+        left, top, right, bottom = box_xyxy
+        if box_xyxy not in self._cutters:
+            if len(self._cutters) >= _KEPT:
+                self._cutters.clear()
+            graph = av.filter.Graph()
+            size = {"width": frame.width, "height": frame.height, "format": frame.format.name}
+            source = graph.add_buffer(**size, time_base=Fraction(1, 25))
+            crop = graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}")
+            source.link_to(crop)
+            crop.link_to(graph.add("buffersink"))
+            graph.configure()
+            self._cutters[box_xyxy] = graph
+        self._cutters[box_xyxy].push(frame)
+        return self._cutters[box_xyxy].pull()
+
+    def _to_rgb(self, frame: av.VideoFrame, size: tuple[int, int], like: av.VideoFrame | None = None) -> np.ndarray:
+        """(H, W, 3) uint8, as stored; `like`: the whole frame of which this is a part."""
+        like = like or frame
         alpha = any(component.is_alpha for component in frame.format.components)
         # Files without a colour tag: players take BT.709 for HD sizes, BT.601 (swscale's default) for smaller ones.
-        untagged_hd = frame.colorspace == 2 and min(frame.width, frame.height) >= 720
-        rgb = self._reformatter.reformat(
-            frame,
-            *self._size,
-            format="rgba" if alpha else "rgb24",
-            src_colorspace="ITU709" if untagged_hd else None,
-            dst_color_range="JPEG",
-            interpolation=SCALING,
-            threads=1,
-        ).to_ndarray()
-        return _oriented(on_white(rgb) if alpha else rgb, self._matrix)
+        untagged_hd = like.colorspace == 2 and min(like.width, like.height) >= 720
+        if size not in self._reformatters:  # one is slow when sizes change
+            if len(self._reformatters) >= _KEPT:
+                self._reformatters.clear()
+            self._reformatters[size] = VideoReformatter()
+        rgb = (
+            self._reformatters[size]
+            .reformat(
+                frame,
+                *size,
+                format="rgba" if alpha else "rgb24",
+                src_colorspace="ITU709" if untagged_hd else None,
+                dst_color_range="JPEG",
+                interpolation=SCALING,
+                threads=1,
+            )
+            .to_ndarray()
+        )
+        return on_white(rgb) if alpha else rgb
 
     def thumbnail(self, frame: av.VideoFrame, side: int) -> np.ndarray:
         """(side, side, 3) uint8 RGB, upright but squeezed: to compare frames, for a tenth of the time."""
@@ -144,12 +199,17 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     return 1, 0, 0, 1
 
 
-def _oriented(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
-    """Turn and mirror by the display matrix, to the nearest quarter turn."""
+def _turns(matrix: tuple[int, int, int, int]) -> tuple[bool, bool, bool]:
+    """Whether stored x runs along displayed y; whether the result is then turned upside down, and mirrored."""
     a, b, c, d = matrix
     if abs(a) + abs(d) >= abs(b) + abs(c):
-        flip_y, flip_x = d < 0, a < 0
-    else:
-        image = image.transpose(1, 0, 2)  # stored x runs along displayed y
-        flip_y, flip_x = b < 0, c < 0
+        return False, d < 0, a < 0
+    return True, b < 0, c < 0
+
+
+def _oriented(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Turn and mirror by the display matrix, to the nearest quarter turn."""
+    transposed, flip_y, flip_x = _turns(matrix)
+    if transposed:
+        image = image.transpose(1, 0, 2)
     return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])

@@ -44,10 +44,8 @@ class LazyFrame:
     Decoding is cheap beside the conversion to RGB, so whoever looks at every fifth frame saves most of the time.
     """
 
-    def __init__(
-        self, to_rgb: Callable[[], np.ndarray], time: Fraction, thumbnail: Callable[[int], np.ndarray] | None = None
-    ) -> None:
-        self._to_rgb, self._thumbnail = to_rgb, thumbnail
+    def __init__(self, to_rgb: Callable[[], np.ndarray], time: Fraction) -> None:
+        self._to_rgb = to_rgb
         self.time = time  # seconds from the first frame
 
     @property
@@ -57,9 +55,21 @@ class LazyFrame:
 
     def thumbnail(self, side: int) -> np.ndarray:
         """The whole picture squeezed to (side, side, 3) uint8 RGB, upright: to compare frames."""
-        if self._thumbnail is not None:
-            return self._thumbnail(side)
         return np.asarray(Image.fromarray(self._to_rgb()).resize((side, side), Image.Resampling.BOX))
+
+    def region(self, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+        """Part of `image`: `image[top:bottom, left:right]`, in less time."""
+        left, top, right, bottom = box_xyxy
+        return self._to_rgb()[top:bottom, left:right]
+
+
+class _Decoded(LazyFrame):
+    """A frame that FFmpeg decoded."""
+
+    def __init__(self, frame: av.VideoFrame, convert: Converter, time: Fraction) -> None:
+        super().__init__(partial(convert, frame), time)
+        self.thumbnail = partial(convert.thumbnail, frame)
+        self.region = partial(convert.region, frame)
 
 
 class VideoReader:
@@ -231,7 +241,7 @@ class VideoReader:
                     offset = stamp - time - interval
                 time = stamp - offset
                 count += 1
-                yield LazyFrame(partial(convert, frame), time, partial(convert.thumbnail, frame))
+                yield _Decoded(frame, convert, time)
             if entered:
                 return
             # Some formats count the promised length from zero, some from the first frame.
