@@ -250,6 +250,14 @@ def _counted(counts: Counter, shown: int) -> str:
     return listed + (f" and {len(counts) - shown} more" if len(counts) > shown else "")
 
 
+def _bins(values: Sequence[float]) -> np.ndarray:
+    """Edges of about 2 n^(1/3) bins (Rice's rule, 30 at most); of small whole numbers, one bin for each."""
+    low, high = (min(values), max(values)) if len(values) else (0, 1)
+    if high - low < 30 and all(float(value).is_integer() for value in values):
+        return np.arange(low, high + 2) - 0.5
+    return np.linspace(low, max(high, low + 1e-3), min(30, max(5, round(2 * len(values) ** (1 / 3)))) + 1)
+
+
 def _draw_histograms(path: Path, found: Check) -> None:
     """Length, size, confidence, pose and clips per identity as one picture."""
     from matplotlib.figure import Figure
@@ -267,7 +275,7 @@ def _draw_histograms(path: Path, found: Check) -> None:
     ]
     figure = Figure(figsize=(12, 6), layout="constrained")
     for axes, (values, label) in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        axes.hist(values, bins=min(30, max(5, len(set(np.asarray(values).tolist())))), color="#4472a8")
+        axes.hist(values, bins=_bins(values), color="#4472a8", edgecolor="white")
         axes.set_xlabel(label)
         axes.set_ylabel("identities" if label.endswith("identity") else "frames" if "sampled" in label else "clips")
         axes.spines[["top", "right"]].set_visible(False)
