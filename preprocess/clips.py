@@ -1,15 +1,12 @@
-"""One video -> its clips: fixed square crops of the faces in it, of given boxes, or of the whole picture.
+"""A clip: what it shows, how it is written, and what it must be like.
 
-Faces are found and followed by `find_tracks` and cropped by its rule, both as in inference. Only the looked-at frames
-and those of clips are converted to RGB, and parts without a clip are jumped over; memory does not grow with the video.
-
-A clip is made by equal bytes on every machine: one encoding thread, exact times. It appears under its name only when
-it is whole and has passed all filters.
+A clip has equal bytes on every machine: one encoding thread, exact times. It appears under its name only when it is
+whole and has passed all filters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -24,15 +21,14 @@ from fomm.manifest import Clip, hash_clip
 from fomm.video import LazyFrame, VideoReader, VideoWriter
 from preprocess.crop import transform
 from preprocess.faces import FaceFinder
-from preprocess.track import EVERY, Track, find_shots, find_tracks
+from preprocess.track import EVERY, Track
 
 CLIPS = "clips"  # folder of a data set
 KEYFRAME_EVERY = 8  # training reads single frames: decoding starts at a key frame
-OUTSIDE = 0.15  # share of a crop that may lie outside of its frame, where it is larger than the frame
 MEASURED_AT = 256  # blur is measured in crops of this size, whatever the size that is written
 _JUMP_S = 10  # a gap between clips that is worth jumping over
 _VERIFIED = 5  # frames of a clip with a given box in which a face is looked for
-_SAME_RATE = 0.002  # frame rates that differ by less are one rate: 29.97 and 30000/1001
+_LEAST_FACE = 0.25  # of such a clip's side
 
 Reason = Literal[
     "unreadable", "damaged", "no_face", "too_short", "too_small", "too_blurred", "too_dark", "low_confidence",
@@ -108,38 +104,8 @@ class OutputFault(InputError):
     """A clip cannot be written: the fault of the place, not of the video."""
 
 
-def prepare_video(video: Video, videos: Path, output: Path, rules: Rules, finder: FaceFinder | None) -> Outcome:
-    """Write all clips of a video that pass the filters into `output`/clips.
-
-    Clips that are there already are kept: a clip under its final name is whole.
-
-    Args:
-        finder: looks for faces; None where `rules.detector` is none.
-
-    Raises:
-        InputError: the video cannot be read.
-        OutputFault: a clip cannot be written.
-    """
-    reader = VideoReader(videos / video.path, threads=1)
-    outcome = Outcome()
-    if video.given is not None:
-        cuts = list(_given_cuts(video, reader, rules, outcome))
-    else:
-        cuts, stamps = _found_cuts(video, reader, rules, finder, outcome)
-        outcome.seconds = float(stamps[-1] - stamps[0]) + 1 / float(reader.fps or 25)
-    _write_cuts(cuts, reader, output, rules, finder if video.given is not None else None, video, outcome)
-    if reader.warnings and video.given is not None:
-        outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
-    if not outcome.seconds:
-        outcome.seconds = float(sum(clip.frames / clip.fps for clip in outcome.clips))
-    return outcome
-
-
-# ------------------------------------------------------------------------------------------------------- what to cut
-
-
 @dataclass(frozen=True)
-class _Cut:
+class Cut:
     """A clip to cut: frames of `since` <= time < `until`, numbered from `start`, through a crop."""
 
     clip_id: str
@@ -147,13 +113,13 @@ class _Cut:
     stop: int
     since: Fraction
     until: Fraction
-    view: _View
+    view: View
     box: str  # left-top-right-bottom as the manifest has it
     rule: str
     track: Track | None = None
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """What a clip shows: a box of whole pixels, squeezed to size x size. Outside the frame its border is repeated."""
 
     box_xyxy: tuple[int, int, int, int]
@@ -194,155 +160,12 @@ class _View(NamedTuple):
         return cv2.resize(picture, (self.size, self.size), interpolation=mode)
 
 
-def _found_cuts(
-    video: Video, reader: VideoReader, rules: Rules, finder: FaceFinder | None, outcome: Outcome
-) -> tuple[list[_Cut], list[Fraction]]:
-    """The clips that the tracks of a video (or the shots, without a detector) make, and the times of all frames."""
-    stamps: list[Fraction] = []
-
-    def stamped() -> Iterator[LazyFrame]:
-        for frame in reader.lazy_frames():
-            stamps.append(frame.time)
-            yield frame
-
-    if finder is None:
-        whole = (0, 0, reader.width, reader.height)
-        found = [(start, stop, whole, None) for start, stop in find_shots(stamped())]
-    else:
-        tracks = sorted(find_tracks(stamped(), finder), key=lambda track: (track.start, track.union_box_xyxy_px))
-        found = [(track.start, track.stop, None, track) for track in tracks]
-        if not tracks:
-            looks = -(-len(stamps) // EVERY)
-            outcome.rejects.append(Reject(video.path, None, None, "no_face", f"none in {looks} looked-at frames"))
-    if reader.warnings:  # the second reading may stop before it meets the damage again
-        outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
-    stamps_end = [*stamps, stamps[-1] + 1] if stamps else []
-    cuts, used = [], set()
-    for start, stop, box, track in found:
-        for first, last in _pieces(start, stop, rules.max_frames):
-            piece = track.part(first, last) if track else None
-            name = f"{video.key}#{first:06d}#{last:06d}"
-            number = next(n for n in range(1, len(found) + 2) if (name, n) not in used)
-            used.add((name, number))
-            name += f"#{number}" if number > 1 else ""
-            try:
-                if last - first < rules.min_frames:
-                    raise _LeaveOut("too_short", f"{last - first} frames, fewer than {rules.min_frames}")
-                if piece and piece.confidence < rules.min_confidence:
-                    raise _LeaveOut("low_confidence", f"{piece.confidence:.2f}, less than {rules.min_confidence:g}")
-                bounds = (first, last, stamps_end[first], stamps_end[last])
-                if piece:  # from centres of pixels to their edges
-                    box = tuple(edge + 0.5 for edge in piece.union_box_xyxy_px)
-                cuts.append(_cut(name, bounds, box, reader, rules, piece))
-            except _LeaveOut as why:
-                outcome.rejects.append(Reject(video.path, first, last, why.reason, why.detail))
-    return cuts, stamps
-
-
-def _given_cuts(video: Video, reader: VideoReader, rules: Rules, outcome: Outcome) -> Iterator[_Cut]:
-    """The clips that metadata ask for, rescaled to the frame rate and the size that the file really has."""
-    for given in video.given or ():
-        real = reader.fps
-        rate = real if real and abs(given.fps / real - 1) < _SAME_RATE else given.fps
-        early = Fraction(1, 1000)  # of a frame: the file's clock may be coarse
-        since, until = (given.start - early) / rate, (given.stop - early) / rate
-        fx, fy = reader.width / given.size_wh[0], reader.height / given.size_wh[1]
-        box = tuple(value * factor for value, factor in zip(given.box_xyxy, (fx, fy, fx, fy), strict=True))
-        frames = round((given.stop - given.start) * float((real or given.fps) / rate))
-        try:
-            if frames < rules.min_frames:
-                raise _LeaveOut("too_short", f"{frames} frames, fewer than {rules.min_frames}")
-            yield _cut(given.clip_id, (given.start, given.stop, since, until), box, reader, rules, None)
-        except _LeaveOut as why:
-            outcome.rejects.append(Reject(video.path, given.start, given.stop, why.reason, why.detail))
-
-
-def _cut(
-    clip_id: str,
-    bounds: tuple[int, int, Fraction, Fraction],
-    box_xyxy: Sequence[float],
-    reader: VideoReader,
-    rules: Rules,
-    track: Track | None,
-) -> _Cut:
-    """The crop around a box (left, top, right, bottom: edges, not centres, of pixels), as the rules have it.
-
-    `Track.crop` of the box, its corners rounded to whole pixels: so the manifest's box is exact.
-
-    Raises:
-        _LeaveOut: the rules forbid it.
-    """
-    frame_wh = (reader.width, reader.height)
-    left, top, right, bottom = box_xyxy
-    whole = (left, top, right, bottom) == (0, 0, *frame_wh)
-    if rules.shape == "stretch":
-        rule = "whole frame, stretched" if whole else "box, stretched to a square"
-        box = tuple(round(edge) for edge in box_xyxy)
-    else:
-        rule = "central square of the frame" if whole else f"square of {rules.scale:g} x the longer side of the box"
-        side = min(frame_wh) if whole else max(2, round(rules.scale * max(right - left, bottom - top)))
-        x, y = (round((low + high - side) / 2) for low, high in ((left, right), (top, bottom)))
-        if rules.border == "inside" or whole:
-            x, y = (
-                min(max(corner, 0), length - side) if side <= length else (length - side) // 2
-                for corner, length in zip((x, y), frame_wh, strict=True)
-            )
-            rule += "" if whole else ", moved inside the frame"
-        elif rules.border == "clip":
-            rule += ", clipped at the border and stretched"
-        else:
-            rule += ", dropped where it leaves the frame"
-        box = (x, y, x + side, y + side)
-    view = _View(box, frame_wh, rules.size)
-    inside = view.inside_xyxy
-    if rules.shape == "stretch" or rules.border == "clip":
-        view = view._replace(box_xyxy=inside)
-    if min(inside[2] - inside[0], inside[3] - inside[1]) < 2:
-        raise _LeaveOut("leaves_frame", "the box lies outside of the frame")
-    if view.outside_share > (0 if rules.border == "drop" else OUTSIDE):
-        raise _LeaveOut("leaves_frame", f"{100 * view.outside_share:.0f} % of the square lie outside of the frame")
-    if view.enlargement > rules.max_enlargement:
-        longer = rules.size / view.enlargement
-        raise _LeaveOut("too_small", f"{longer:.0f} px would be enlarged {view.enlargement:.1f} times to {rules.size}")
-    if inside != view.box_xyxy:
-        rule += f", border repeated to fill {side} px"
-    return _Cut(clip_id, *bounds, view, "-".join(map(str, inside)), rule, track)
-
-
-def _pieces(start: int, stop: int, longest: int) -> list[tuple[int, int]]:
-    """Equal parts of at most `longest` frames."""
-    count = -(-(stop - start) // longest)
-    bounds = [start + (stop - start) * k // count for k in range(count + 1)]
-    return list(zip(bounds, bounds[1:], strict=False))
-
-
-class _LeaveOut(Exception):
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-
-# ----------------------------------------------------------------------------------------------------------- writing
-
-
-def _write_cuts(
-    cuts: Sequence[_Cut],
-    reader: VideoReader,
-    output: Path,
-    rules: Rules,
-    verifier: FaceFinder | None,
-    video: Video,
-    outcome: Outcome,
-) -> None:
+def write_clips(writings: Sequence[ClipWriter], reader: VideoReader) -> None:
     """Cut all clips of a video in one reading, jumping over longer gaps."""
-    waiting = []
-    for cut in sorted(cuts, key=lambda cut: (cut.since, cut.clip_id)):
-        writing = _Writing(cut, output, rules, verifier, video, outcome)
-        if not writing.kept():
-            waiting.append(writing)
+    waiting = sorted(writings, key=lambda writing: (writing.cut.since, writing.cut.clip_id))
     while waiting:
         position = waiting[0].cut.since
-        active: list[_Writing] = []
+        active: list[ClipWriter] = []
         try:
             for frame in reader.lazy_frames(since=position):
                 while waiting and waiting[0].cut.since <= frame.time:
@@ -353,7 +176,7 @@ def _write_cuts(
                 if active:
                     for writing in active:
                         writing.add(frame)
-                elif not waiting or waiting[0].cut.since > frame.time + _JUMP_S:
+                elif frame.time >= position and (not waiting or waiting[0].cut.since > frame.time + _JUMP_S):
                     break
             else:
                 for writing in active:
@@ -366,13 +189,20 @@ def _write_cuts(
                 writing.abandon()
 
 
-class _Writing:
+class ClipWriter:
     """A clip that is being written, and what is measured of it on the way."""
 
     def __init__(
-        self, cut: _Cut, output: Path, rules: Rules, verifier: FaceFinder | None, video: Video, outcome: Outcome
+        self,
+        cut: Cut,
+        output: Path,
+        rules: Rules,
+        verifier: FaceFinder | None,
+        video: Video,
+        outcome: Outcome,
+        on_clip: Callable[[Clip], None],
     ) -> None:
-        self.cut, self._rules, self._video, self._outcome = cut, rules, video, outcome
+        self.cut, self._rules, self._video, self._outcome, self._on_clip = cut, rules, video, outcome, on_clip
         self._output = output
         self._path = f"{CLIPS}/{cut.clip_id}" + (".mp4" if rules.format == "mp4" else "")
         self._verifier = verifier
@@ -385,24 +215,11 @@ class _Writing:
         self._light: list[float] = []
         self._scores: list[float] = []
 
-    def kept(self) -> bool:
-        """Whether an earlier run wrote this clip; then it is taken as it is."""
-        path = self._output / self._path
-        if self.cut.track is None or not path.exists():  # of a given clip's confidence nothing would be known
-            return False
-        times = [frame.time for frame in VideoReader(path, threads=1).lazy_frames()]
-        self._count, self._first, self._last = len(times), times[0], times[-1]
-        self._enter()
-        return True
-
     def add(self, frame: LazyFrame) -> None:
         crop, time = self.cut.view.of(frame), frame.time
         if self._writer is None:
             self._first = time
-            clock = Fraction(1, 90_000)
-            self._writer = VideoWriter(
-                self._output / self._path, time_base=clock, keyframe_every=KEYFRAME_EVERY, threads=1
-            )
+            self._writer = VideoWriter(self._output / self._path, keyframe_every=KEYFRAME_EVERY, threads=1)
             self._into(self._writer.__enter__)
         if self._count % EVERY == 0:
             self._measure(crop)
@@ -418,8 +235,9 @@ class _Writing:
             grey = cv2.resize(grey, (MEASURED_AT, MEASURED_AT), interpolation=mode)
         self._blur.append(blur(self._subject(grey, factor)))
         if self._verifier is not None and self._count % self._verify_every < EVERY:
-            faces = self._verifier.find(crop, thorough=False)
-            self._scores.append(max((face.score for face in faces), default=0.0))
+            faces = self._verifier.find(crop, thorough=False)  # the largest first
+            seen = faces and faces[0].side_px >= _LEAST_FACE * self._rules.size
+            self._scores.append(faces[0].score if seen else 0.0)
 
     def _subject(self, grey: np.ndarray, factor: float) -> np.ndarray:
         """The face's part of a picture, or the middle of it."""
@@ -481,23 +299,23 @@ class _Writing:
         else:
             confidence = float(np.mean(self._scores)) if self._scores else 1.0
         length = self._last - self._first
-        self._outcome.clips.append(
-            Clip(
-                clip_id=cut.clip_id,
-                path=self._path,
-                identity=self._video.identity,
-                split="train",
-                frames=self._count,
-                fps=frame_rate(self._count, length),
-                width=rules.size,
-                height=rules.size,
-                source_video=self._video.path,
-                crop_box=cut.box,
-                crop_rule=cut.rule,
-                confidence=round(confidence, 4),
-                sha256=hash_clip(path),
-            )
+        clip = Clip(
+            clip_id=cut.clip_id,
+            path=self._path,
+            identity=self._video.identity,
+            split="train",
+            frames=self._count,
+            fps=frame_rate(self._count, length),
+            width=rules.size,
+            height=rules.size,
+            source_video=self._video.path,
+            crop_box=cut.box,
+            crop_rule=cut.rule,
+            confidence=round(confidence, 4),
+            sha256=hash_clip(path),
         )
+        self._outcome.clips.append(clip)
+        self._on_clip(clip)
 
 
 def frame_rate(frames: int, first_to_last: Fraction) -> Fraction:
@@ -525,7 +343,3 @@ def blur(grey: np.ndarray) -> float:
         total = float(change.sum())
         worst = max(worst, 1 - float(np.maximum(change - left, 0).sum()) / total if total else 1.0)
     return worst
-
-
-def _sentence(warning: str, path: Path) -> str:
-    return warning.removeprefix(f"{path}: ")

@@ -22,9 +22,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -37,12 +36,14 @@ from fomm.errors import InputError, require
 from fomm.files import atomic_output, hash_file
 from fomm.manifest import SPLITS, Clip, write_manifest
 from preprocess import schedule
-from preprocess.clips import CLIPS, Outcome, OutputFault, Reject, Rules, Video, prepare_video
+from preprocess.clips import CLIPS, Outcome, OutputFault, Reject, Rules, Video
 from preprocess.faces import FaceFinder
 from preprocess.metadata import ask, read_metadata
+from preprocess.prepare import prepare_video
+from preprocess.records import RECORDS, Records
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif")
-RECORDS, SETTINGS, MANIFEST, REJECTS, LOCK = "records", "settings.json", "manifest.csv", "rejects.csv", ".lock"
+SETTINGS, MANIFEST, REJECTS, LOCK = "settings.json", "manifest.csv", "rejects.csv", ".lock"
 MAX_NAME = 100  # bytes of a video's or an identity's name in the name of a clip
 _TRIES = 2  # deaths of a worker at a video after which the video is given up
 _SAY_EVERY_S = 60  # where no one sees a bar
@@ -129,7 +130,7 @@ def write_dataset(
             raise InputError(f"{videos}: none of the {len(rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
 
     with _begun(output, settings) as run_id:
-        records = _Records(videos, output)
+        records = Records(videos, output)
         waiting = [task for task in tasks if records.read(task) is None]
         watch = _Watch(tasks, waiting, videos)
         work = partial(_work, videos=videos, output=output, rules=rules, run_id=run_id)
@@ -266,14 +267,18 @@ _own = threading.local()  # a FaceFinder belongs to one thread
 def _work(video: Video, *, videos: Path, output: Path, rules: Rules, run_id: str) -> None:
     """Prepare one video and leave its record; nothing that is wrong with the video gets out of here."""
     cv2.setNumThreads(1)  # the processes share the cores already
-    records = _Records(videos, output)
+    records = Records(videos, output)
     if records.read(video) is not None:  # its result was lost on the way
         return
-    if records.begin(video, run_id) > _TRIES:
+    tries, done = records.begin(video, run_id)
+    if tries > _TRIES:
         detail = f"the worker process died {_TRIES} times at this video"
         return records.write(video, Outcome(rejects=[Reject(video.path, None, None, "crashed", detail)]))
     try:
-        outcome = prepare_video(video, videos, output, rules, _finder() if rules.detector == "face" else None)
+        finder = _finder() if rules.detector == "face" else None
+        outcome = prepare_video(
+            video, videos, output, rules, finder, done=done, on_clip=partial(records.add_clip, video)
+        )
     except OutputFault:
         raise
     except InputError as error:
@@ -305,80 +310,6 @@ def _cannot_work(videos: Path, output: Path, run_id: str) -> str | None:
     if not os.access(output, os.W_OK):
         return f"it may not write to {output}"
     return None
-
-
-class _Records:
-    """What is known of videos that are done: `records/KEY.json`; of those begun: `records/KEY.begun`.
-
-    A record counts only for the file it was made of (by size and time of change) and while its clips are there.
-    """
-
-    def __init__(self, videos: Path, output: Path) -> None:
-        self._videos, self._output = videos, output
-
-    def read(self, video: Video) -> Outcome | None:
-        record = self._load(video, ".json")
-        if record is None or record["source"] != self._stamp(video):
-            return None
-        clips = [Clip(**{**clip, "fps": Fraction(clip["fps"])}) for clip in record["clips"]]
-        if any(self._size(clip) != size for clip, size in zip(clips, record["sizes"], strict=True)):
-            return None
-        return Outcome(clips, [Reject(*reject) for reject in record["rejects"]], record["seconds"])
-
-    def write(self, video: Video, outcome: Outcome) -> None:
-        """The last thing that is done for a video."""
-        record = {
-            "source": self._stamp(video),
-            "seconds": round(outcome.seconds, 3),
-            "clips": [{**asdict(clip), "fps": str(clip.fps)} for clip in outcome.clips],
-            "sizes": [self._size(clip) for clip in outcome.clips],
-            "rejects": outcome.rejects,
-        }
-        self._save(video, ".json", record)
-        self._path(video, ".begun").unlink(missing_ok=True)
-
-    def begin(self, video: Video, run_id: str) -> int:
-        """Note that a worker is at it; how often one has been in this run."""
-        before = self._load(video, ".begun") or {}
-        stamp = self._stamp(video)
-        if before.get("source") != stamp:  # clips of another file, or of nobody knows what
-            self._path(video, ".json").unlink(missing_ok=True)
-            for old in (self._output / CLIPS).glob(f"{_escaped(video.key)}#[0-9]*"):
-                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-        tries = before.get("tries", 0) + 1 if before.get("run") == run_id else 1
-        self._save(video, ".begun", {"run": run_id, "tries": tries, "source": stamp})
-        return tries
-
-    def _path(self, video: Video, suffix: str) -> Path:
-        return self._output / RECORDS / (video.key + suffix)
-
-    def _load(self, video: Video, suffix: str) -> dict | None:
-        with suppress(OSError, ValueError):
-            return json.loads(self._path(video, suffix).read_text(encoding="utf-8"))
-        return None
-
-    def _save(self, video: Video, suffix: str, content: dict) -> None:
-        try:
-            with atomic_output(self._path(video, suffix)) as part:
-                part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-        except InputError as error:
-            raise OutputFault(str(error)) from error
-
-    def _stamp(self, video: Video) -> list[int]:
-        with suppress(OSError):
-            status = (self._videos / video.path).stat()
-            return [status.st_size, status.st_mtime_ns]
-        return []
-
-    def _size(self, clip: Clip) -> int:
-        path = self._output / clip.path
-        with suppress(OSError):
-            return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
-        return -1
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 # ------------------------------------------------------------------------------------------------------------ output

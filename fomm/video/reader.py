@@ -108,6 +108,7 @@ class VideoReader:
         self.start_time = Fraction(0)
         self.has_audio = False
         self.warnings: list[str] = []
+        self._repaired_times = False
         if os.path.isdir(path):
             self._open_folder(Fraction(fps))
         else:
@@ -143,7 +144,7 @@ class VideoReader:
                 once. What is missing at the end of the file is then not noticed.
         """
         self.warnings.clear()
-        if since is None or self._decode != self._decode_container:
+        if since is None or self._repaired_times or self._decode != self._decode_container:
             return self._decode()
         return self._decode_container(since)
 
@@ -238,6 +239,7 @@ class VideoReader:
                     self.start_time = origin
                 # Stamps that stand still or jump back (joined streams) must not break the order of time.
                 if count and stamp - offset <= time:
+                    self._repaired_times = True
                     offset = stamp - time - interval
                 time = stamp - offset
                 count += 1
