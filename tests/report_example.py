@@ -36,15 +36,13 @@ def example_report(
     identities: int = 12,
     clips_each: int = 2,
     models: tuple[str, ...] = ("puppets", "source", "early"),
+    names: tuple[str, ...] = ("reconstruction", "cross_identity_truth"),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Candidates are "puppets", "wide" and "source" (which repeats the source picture), the baseline is "early"."""
     rng = np.random.default_rng(seed)
-    protocols = {
-        name: _protocol(rng, identities, clips_each, models, name)
-        for name in ("reconstruction", "cross_identity_truth")
-    }
-    clips = protocols["reconstruction"]["clips"]
+    protocols = {name: _protocol(rng, identities, clips_each, models, name) for name in names}
+    clips = protocols[names[0]]["clips"]
     return {
         "schema": "fomm-report/1",
         "run": {
@@ -55,7 +53,7 @@ def example_report(
         },
         "settings": {
             "batch_size": 8,
-            "protocols": ["reconstruction", "cross_identity_truth"],
+            "protocols": list(names),
             "seed": 0,
             "device": "cpu",
         },
@@ -224,7 +222,7 @@ def write_example(folder: Path, report: dict[str, Any]) -> Path:
         for item in protocol["gallery"]:
             path = folder / item["media"]
             path.parent.mkdir(exist_ok=True)
-            if path.resolve().is_relative_to(folder.resolve()) and not path.exists():
+            if path.resolve().is_relative_to(folder.resolve()) and path.suffix == ".mp4" and not path.exists():
                 _write_stripes(path, len(item["columns"]))
     (folder / "report.json").write_text(json.dumps(report))
     return folder

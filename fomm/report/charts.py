@@ -149,13 +149,13 @@ def over_time(series: Sequence[Series], title: str) -> Markup | None:
     digits = digits_for([v for s in drawn for v in _finite(s.values)])
     told = []
     for s in drawn:
-        path, pen_up = "", True
-        for index, value in enumerate(s.values):
-            if not is_number(value):
-                pen_up = True
-                continue
-            path += f"{'M' if pen_up else 'L'}{across(100 * (index + 0.5) / len(s.values)):.1f} {axis(value):.1f}"
-            pen_up = False
+        # Clips of few frames leave bins empty: the line goes on to the next.
+        points = [
+            f"{across(100 * (index + 0.5) / len(s.values)):.1f} {axis(value):.1f}"
+            for index, value in enumerate(s.values)
+            if is_number(value)
+        ]
+        path = "M" + "L".join(points)
         parts.append(f'<path d="{path}" class="line {s.style}"/>')
         values = _finite(s.values)
         told.append(f"{s.model} from {number(values[0], digits)} at the start to {number(values[-1], digits)}")

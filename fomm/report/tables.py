@@ -1,7 +1,7 @@
 """The tables of a report, built once as data; page, Markdown and terminal only differ in how they print them.
 
-Every number carries its full value beside the printed digits. Digits follow the interval: the half-width of the
-narrowest one in a row has two significant digits if it begins with 1 or 2, else one (the rule of physics tables).
+Every number carries its full value beside the printed digits. Digits follow the interval: the narrowest half-width of
+a row has two significant digits if it begins with 1 or 2, else one (the rule of physics tables).
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def interval_of(entry: dict[str, Any]) -> Sequence[float] | None:
 
 
 def digits_for(values: Iterable[float | None], intervals: Iterable[Sequence[float] | None] = ()) -> int:
-    """How many decimals a row of numbers deserves: by its narrowest interval, else three significant digits."""
+    """How many decimals a row of numbers deserves: by its narrowest interval, else three significant digits.
+
+    An interval more than ten times narrower than the middle one is luck and asks for digits that the others lack.
+    """
     sizes = [abs(v) for v in values if is_number(v) and v != 0]
     orders = [math.floor(math.log10(size)) for size in sizes] or [0]
     order = max(orders)
@@ -100,7 +103,7 @@ def digits_for(values: Iterable[float | None], intervals: Iterable[Sequence[floa
     halves = [half for half in halves if half > 10.0 ** (order - 6)]  # narrower ones are rounding noise
     if not halves:
         return min(max(2 - min(orders), 0), max(4 - order, 0), 9)
-    half = min(halves)
+    half = max(min(halves), sorted(halves)[(len(halves) - 1) // 2] / 10)
     exponent = math.floor(math.log10(half))
     leading = half / 10.0**exponent
     digits = (1 if leading < 3 else 0) - exponent
@@ -189,12 +192,12 @@ def summary_table(report: dict[str, Any], name: str) -> Table:
         info, by_model = report["metrics"][metric], protocol["summary"][metric]
         entries = [by_model.get(model) for model in models]
         there = [entry for entry in entries if entry]
-        misses = any(entry["missed"] or entry["pooled_with_misses"] is not None for entry in there)
+        misses = any(entry["missed"] for entry in there)
         digits = digits_for(
             [entry[key] for entry in there for key in ("pooled", "clip_mean")], [interval_of(entry) for entry in there]
         )
         rows = [_row("misses left out" if misses else "pooled", entries, "pooled", digits, info["better"])]
-        if any(entry["pooled_with_misses"] is not None for entry in there):
+        if misses and any(entry["pooled_with_misses"] is not None for entry in there):
             rows.append(_row("misses counted", entries, "pooled_with_misses", digits, info["better"]))
         if any(entry["clip_mean"] is not None for entry in there):
             rows.append(_row("mean of clips", entries, "clip_mean", digits, info["better"]))
@@ -206,7 +209,12 @@ def summary_table(report: dict[str, Any], name: str) -> Table:
     notes = ["↓ lower is better, ↑ higher is better; the best of a row is bold."]
     entries = [entry for by_model in protocol["summary"].values() for entry in by_model.values()]
     if any(entry["missed"] for entry in entries):
-        notes.append("Misses left out or counted: both pooled over frames; the mean of clips leaves them out.")
+        notes.append(
+            "Misses left out or counted: both pooled over frames; the mean of clips leaves them out. Where there is no "
+            "such row, no frame was missed."
+        )
+    else:
+        notes.append("No frame was missed by any metric.")
     if any(interval_of(entry) for entry in entries):
         notes.append("In brackets: 95 % interval, bootstrap over identities.")
     return Table(f"{protocol_title(name)}: values", columns, groups, notes)
@@ -425,7 +433,10 @@ def findings(report: dict[str, Any]) -> list[str]:
             total = sum(map(len, labels.values()))
             words = {"better": f"better than {baseline}", "worse": "worse", "undecided": "undecided"}
             words["no interval"] = "without an interval, so without a verdict,"
-            parts = [f"{word} on {_counted(labels[key], total)}" for key, word in words.items() if key in labels]
+            parts = [
+                f"{word} on {_counted(labels[key], total, first=not i)}"
+                for i, (key, word) in enumerate((k, w) for k, w in words.items() if k in labels)
+            ]
             if parts:
                 sentences.append(
                     f"{protocol_title(name)}: {model} is {', '.join(parts)}. {_headline(report, name, model)}"
@@ -433,11 +444,11 @@ def findings(report: dict[str, Any]) -> list[str]:
     return [sentence.strip() for sentence in sentences]
 
 
-def _counted(labels: list[str], total: int) -> str:
+def _counted(labels: list[str], total: int, *, first: bool) -> str:
     if len(labels) == total:
         return "the only metric" if total == 1 else f"all {total} metrics"
-    named = f" ({', '.join(labels)})" if len(labels) <= 4 else ""
-    return f"{len(labels)} of {total} metrics{named}"
+    named = f" ({'; '.join(labels)})" if len(labels) <= 4 else ""
+    return f"{len(labels)}{f' of {total} metrics' if first else ''}{named}"
 
 
 def _headline(report: dict[str, Any], name: str, model: str) -> str:

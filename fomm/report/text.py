@@ -103,17 +103,17 @@ def _facts(report: dict[str, Any]) -> list[str]:
 
 def terminal_table(report: dict[str, Any]) -> str:
     """What to print after an evaluation: warnings, findings and the tables, in plain text."""
-    lines = [f"Evaluation: {plain(tables.title(report))} ({', '.join(_facts(report))})"]
-    lines += [f"warning: {plain(sentence)}" for sentence in tables.warnings(report)]
+    lines = [f"Evaluation: {tables.title(report)} ({', '.join(_facts(report))})"]
+    lines += [f"warning: {sentence}" for sentence in tables.warnings(report)]
     for name in report["protocols"]:
         for table in [tables.summary_table(report, name), *tables.difference_tables(report, name)]:
             lines += ["", *_aligned(table)]
     lines += [""] if report["not_computed"] or report["failures"] else []
     for entry in report["not_computed"]:
-        lines.append(plain(f"not computed: {entry['metric']}: {entry['reason']}; {entry['how']}"))
+        lines.append(f"not computed: {entry['metric']}: {entry['reason']}; {entry['how']}")
     for entry in report["failures"]:
-        lines.append(plain(f"failed: {entry['clip']} ({entry['model']}, {entry['protocol']}): {entry['reason']}"))
-    return "\n".join([*lines, "", *map(plain, tables.findings(report))])
+        lines.append(f"failed: {entry['clip']} ({entry['model']}, {entry['protocol']}): {entry['reason']}")
+    return "\n".join(map(plain, [*lines, "", *tables.findings(report)]))
 
 
 def _aligned(table: Table) -> list[str]:
@@ -126,7 +126,7 @@ def _aligned(table: Table) -> list[str]:
     widths = [max(_width(row[i]) for row in texts) for i in range(len(table.columns))]
     lines = ["  ".join(_padded(t, w) for t, w in zip(row, widths, strict=True)).rstrip() for row in texts]
     caption = table.caption + (" (* best of its row)" if any("*" in line for line in lines[1:]) else "")
-    return [plain(caption), lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]]
+    return [caption, lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]]
 
 
 def _terminal_cell(cell: Cell) -> str:
