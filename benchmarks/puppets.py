@@ -14,7 +14,6 @@ source picture, and as the ratio of the two:
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import cv2
@@ -23,8 +22,8 @@ from jsonargparse import CLI
 
 from fomm.animator import Animator
 from fomm.checkpoint import load_model
-from fomm.errors import InputError, run
-from fomm.manifest import read_manifest
+from fomm.errors import run
+from fomm.manifest import Pair, read_manifest, read_pairs
 from fomm.video import VideoReader, write_image
 from preprocess.faces import FaceFinder
 
@@ -54,14 +53,14 @@ def reconstruction(animator: Animator, size: int, clips: list[Path]) -> dict[str
 
 
 def cross_identity(
-    animator: Animator, size: int, clips: dict[str, Path], pairs: list[dict[str, str]], sheet: Path | None
+    animator: Animator, size: int, clips: dict[str, Path], pairs: list[Pair], sheet: Path | None
 ) -> dict[str, tuple[float, float]]:
     """{name: (model, repeated source)} against the drawn truth, and rows of pictures for looking at."""
     errors, distances, missed, rows = [], [], 0, []
     with FaceFinder() as finder:
         for pair in pairs:
-            source = frames_of(clips[pair["source"]], size)[0]
-            driving, truth = (frames_of(clips[pair[role]], size) for role in ("driving", "truth"))
+            source = frames_of(clips[pair.source], size)[0]
+            driving, truth = (frames_of(clips[name], size) for name in (pair.driving, pair.truth))
             made = list(animator.animate(source, driving))
             errors += [(l1(m, t), l1(source, t)) for m, t in zip(made, truth, strict=True)]
             rest = finder.landmarks(source)
@@ -95,14 +94,10 @@ def score(checkpoint: str, pairs: Path, sheet: Path | None = None, limit: int | 
     """
     loaded = load_model(checkpoint)
     animator, size = Animator(loaded.model), loaded.info.image_size
-    try:
-        with open(pairs / "pairs.csv", newline="") as stream:
-            table = list(csv.DictReader(stream))[:limit]
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: not there; draw it with `python -m preprocess puppet_pairs`") from error
+    table = read_pairs(pairs / "pairs.csv", read_manifest(pairs / "manifest.csv"))[:limit]
     clips = clips_by_id(pairs)
     print(f"{checkpoint}: sha256 {loaded.info.sha256[:16]}, {len(table)} pairs at {size}x{size}, {animator}")
-    scores = reconstruction(animator, size, [clips[pair["driving"]] for pair in table])
+    scores = reconstruction(animator, size, [clips[pair.driving] for pair in table])
     scores |= cross_identity(animator, size, clips, table, sheet)
     print(f"{'':30}{'model':>10}{'source':>10}{'ratio':>8}")
     for name, (model, repeated) in scores.items():

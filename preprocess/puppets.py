@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
-from fomm.manifest import Clip, Pair, write_manifest
+from fomm.manifest import Clip, Pair, hash_clip, write_manifest
 from fomm.manifest import write_pairs as write_pair_list
 from fomm.video import write_image
 from preprocess.puppet_model import (
@@ -313,7 +313,7 @@ def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, pairs
                         bar.update()
         if pairs:
             write_pair_list(part / "pairs.csv", pairs)
-        write_manifest(part / "manifest.csv", rows)
+        write_manifest(part / "manifest.csv", [replace(row, sha256=hash_clip(part / row.path)) for row in rows])
     return output / "manifest.csv"
 
 

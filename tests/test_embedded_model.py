@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from benchmarks.puppets import clips_by_id, cross_identity, reconstruction
 from fomm.animator import Animator
 from fomm.checkpoint import LoadedModel, load_model
 from fomm.known import WEIGHTS_FOLDER
+from fomm.manifest import read_manifest, read_pairs
 from fomm.video import VideoReader, read_image
 from infer import Options, infer
 from preprocess.puppets import write_pairs
@@ -37,10 +37,9 @@ def test_scores_on_held_out_puppets(embedded: LoadedModel, tmp_path: Path) -> No
     size = embedded.info.image_size
     # The test identities of the first training set; the card says how the training data was drawn.
     write_pairs(folder, identities=900, pairs=5, frames=7, fps=6, size=size, seed=1, val=0.03, test=0.03)
-    with open(folder / "pairs.csv", newline="") as stream:
-        pairs = list(csv.DictReader(stream))
+    pairs = read_pairs(folder / "pairs.csv", read_manifest(folder / "manifest.csv"))
     animator, clips = Animator(embedded.model), clips_by_id(folder)
-    scores = reconstruction(animator, size, [clips[pair["driving"]] for pair in pairs])
+    scores = reconstruction(animator, size, [clips[pair.driving] for pair in pairs])
     scores |= cross_identity(animator, size, clips, pairs, None)
     ratios = {name: model / repeated for name, (model, repeated) in scores.items()}
     assert ratios["reconstruction L1"] <= 0.35, ratios

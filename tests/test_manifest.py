@@ -8,7 +8,18 @@ from fractions import Fraction
 import pytest
 
 from fomm.errors import InputError
-from fomm.manifest import COLUMNS, Clip, manifest_hash, read_manifest, select, write_manifest
+from fomm.manifest import (
+    COLUMNS,
+    Clip,
+    Pair,
+    manifest_hash,
+    read_manifest,
+    read_pairs,
+    select,
+    split_overlap,
+    write_manifest,
+    write_pairs,
+)
 
 CLIP = Clip(
     "id1#a#000001#000200", "clips/a", "id1", "train", 200, Fraction(30000, 1001), 256, 256,
@@ -74,3 +85,47 @@ def test_something_else_than_a_manifest(tmp_path, text):
         read_manifest(tmp_path / "m.csv")
     with pytest.raises(InputError, match="no such manifest"):
         read_manifest(tmp_path / "other.csv")
+
+
+def clips_called(*names):
+    return [replace(CLIP, clip_id=name) for name in names]
+
+
+def test_pairs_that_are_written_are_read_back(tmp_path):
+    pairs = [Pair("a", "b"), Pair("b", 'c, "x"', "a")]
+    write_pairs(tmp_path / "p.csv", pairs)
+    assert read_pairs(tmp_path / "p.csv", clips_called("a", "b", 'c, "x"')) == pairs
+    assert (tmp_path / "p.csv").read_text().splitlines()[:2] == ["source,driving,truth", "a,b,"]
+    (tmp_path / "p.csv").write_text("source,driving\na,b\n")
+    assert read_pairs(tmp_path / "p.csv", clips_called("a", "b")) == [Pair("a", "b")]
+
+
+def test_faulty_pairs_are_told_together_or_left_out(tmp_path):
+    (tmp_path / "p.csv").write_text("source,driving,truth\na,b,\nx,b,y\na,b,\n,b,\nb,a,a\n")
+    with pytest.raises(InputError, match="line 3: no clip is called source 'x', truth 'y'; line 4: .* on line 2; line"):
+        read_pairs(tmp_path / "p.csv", clips_called("a", "b"))
+    told = []
+    pairs = read_pairs(tmp_path / "p.csv", clips_called("a", "b"), on_fault=told.append)
+    assert pairs == [Pair("a", "b"), Pair("b", "a", "a")]
+    assert len(told) == 3 and all("left out" in line for line in told)
+    with pytest.raises(InputError, match="no such list of pairs.*source,driving,truth"):
+        read_pairs(tmp_path / "q.csv", [])
+    (tmp_path / "p.csv").write_text("source,target\n")
+    with pytest.raises(InputError, match=r"missing columns \['driving'\], unknown columns \['target'\]"):
+        read_pairs(tmp_path / "p.csv", [])
+
+
+def test_faulty_rows_can_be_left_out(tmp_path):
+    write_manifest(tmp_path / "m.csv", [CLIP, CLIP, replace(CLIP, clip_id="b", frames=-1), replace(CLIP, clip_id="c")])
+    told = []
+    clips = read_manifest(tmp_path / "m.csv", on_fault=told.append)
+    assert [clip.clip_id for clip in clips] == [CLIP.clip_id, "c"]
+    assert ["line 3" in told[0], "line 4" in told[1], len(told)] == [True, True, 2]
+
+
+def test_identities_in_two_splits_are_found():
+    rows = [("x", "train"), ("x", "test"), ("y", "test"), ("z", "train"), ("z", "val"), ("x", "test")]
+    clips = [replace(CLIP, clip_id=str(i), identity=who, split=split) for i, (who, split) in enumerate(rows)]
+    assert split_overlap(clips) == ["x"]
+    assert split_overlap(clips, "val") == ["z"]
+    assert split_overlap(clips, "train") == []

@@ -1,0 +1,347 @@
+"""evaluate.py from end to end: a manifest full of faults, killed and resumed, on two processes, with W&B and a gate."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_evaluation import disc_clip, small_model
+
+import evaluate
+from evaluate import Options, gathered, name_apart, parse
+from fomm.checkpoint import save_weights
+from fomm.errors import InputError
+from fomm.gate import Gate
+from fomm.manifest import Clip, Pair, read_manifest, read_pairs, write_manifest, write_pairs
+from fomm.metrics import METRICS
+from fomm.report import check_report
+from fomm.video import VideoReader
+from preprocess.puppets import write_pairs as draw_pairs
+
+ROOT = Path(__file__).resolve().parent.parent
+GATE = "l1 > 0.5 * baseline and reconstruction.l1.frames > 3"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Puppets and a few faulty rows, two small models (of different size and number of keypoints)."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    draw_pairs(folder / "data", identities=40, pairs=2, frames=4, size=64, fps=6)
+    data = folder / "data"
+    clips = read_manifest(data / "manifest.csv")
+    clips.append(disc_clip(data, "other_size", 3, size=96, identity="disc"))
+    clips.append(disc_clip(data, "one_frame", 1, identity="disc"))
+    clips.append(replace(clips[1], clip_id="missing", path="clips/nowhere"))
+    clips.append(clips[0])  # a duplicate
+    clips.append(replace(clips[1], clip_id="known", split="train"))
+    write_manifest(data / "manifest.csv", clips)
+    pairs = read_pairs(data / "pairs.csv", clips[:6])
+    write_pairs(data / "pairs.csv", [*pairs, Pair("other_size", pairs[0].driving), Pair("nobody", "other_size")])
+    save_weights(folder / "five.safetensors", small_model(), category="face", image_size=64)
+    save_weights(folder / "eight.safetensors", small_model(8), category="face", image_size=32)
+    return folder
+
+
+def arguments(here: Path, output: str) -> list[str]:
+    return [
+        "--checkpoint", str(here / "five.safetensors"), str(here / "eight.safetensors"), "--baseline", "source",
+        "--data", str(here / "data" / "manifest.csv"), "--pairs", str(here / "data" / "pairs.csv"),
+        "--output", str(here / output), "--device", "cpu", "--fail-if", GATE,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def environment(here: Path) -> dict[str, str]:
+    """Nothing is downloaded, one thread each, no W&B account."""
+    return {
+        "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "OMP_NUM_THREADS": "1",
+        "FOMM_CACHE": str(here / "cache"), "TORCH_HOME": str(here / "torch"),
+        "WANDB_MODE": "offline", "WANDB_SILENT": "true",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(here: Path, environment: dict[str, str]) -> dict:
+    """The undisturbed run, with W&B."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        torch.set_num_threads(1)
+        found = evaluate.evaluate(parse([*arguments(here, "whole"), "--wandb", "fomm-test"]))
+        torch.set_num_threads(threads)
+    return found
+
+
+def test_the_report_follows_its_schema_and_is_whole(report: dict, here: Path) -> None:
+    check_report(report)
+    assert json.loads((here / "whole" / "report.json").read_text()) == json.loads(json.dumps(report))
+    for name in ("report.html", "report.md"):
+        assert "akd_mediapipe" in (here / "whole" / name).read_text() or name.endswith(".md")
+    assert report["protocols"].keys() == {"reconstruction", "cross_identity", "cross_identity_truth"}
+    assert [(m["name"], m["role"]) for m in report["models"]] == [
+        ("five", "candidate"), ("eight", "candidate"), ("source", "baseline")
+    ]  # fmt: skip
+    assert {"lpips", "fid", "aed_openface", "csim_arcface"} <= {row["metric"] for row in report["not_computed"]}
+    assert all(row["reason"] and row["how"] for row in report["not_computed"])
+    assert not report["metrics"].keys() & {row["metric"] for row in report["not_computed"]}
+    assert report["data"]["size"] == [256, 256], "the models differ in size"
+
+
+def test_every_fault_is_told_and_costs_nothing_else(report: dict) -> None:
+    failed = {(f["protocol"], f["clip"]): f["reason"] for f in report["failures"]}
+    assert failed.keys() == {("reconstruction", "missing"), ("reconstruction", "one_frame")}
+    assert "there is no such file" in failed["reconstruction", "missing"]
+    assert "has one frame" in failed["reconstruction", "one_frame"]
+    warnings = " ".join(report["data"]["warnings"])
+    assert "clip_id 'pair0000_source' was used on line" in warnings, "the duplicate"
+    assert "no clip is called source 'nobody'" in warnings
+    assert "clips of 64x64" in warnings and "clips of 96x96" in warnings and "resized to 256x256" in warnings
+    overlap = report["data"]["split_overlap"]
+    assert len(overlap) == 1 and overlap[0].startswith("puppet"), "one identity is in the training split too"
+    reconstruction = report["protocols"]["reconstruction"]
+    counted = [clip["frames"] for clip in reconstruction["clips"] if not clip["failed"]]
+    assert counted == [4, 4, 4, 4, 3] and reconstruction["summary"]["l1"]["five"]["frames"] == sum(counted)
+    notes = {model["name"]: " ".join(model["notes"]) for model in report["models"]}
+    assert "8 keypoints, others have 5" in notes["eight"] and "sees frames of 32x32" in notes["eight"]
+
+
+def test_a_face_that_is_never_found_is_counted_not_averaged(report: dict) -> None:
+    """The small models' weights are a formula: what they make shows no face."""
+    summary = report["protocols"]["cross_identity_truth"]["summary"]["akd_mediapipe"]
+    assert summary["five"]["pooled"] is None and summary["five"]["interval"] is None
+    assert summary["five"]["missed"] == summary["source"]["frames"] == 8
+    assert summary["five"]["pooled_with_misses"] == pytest.approx(256 / 3)
+    assert summary["source"]["missed"] == 0 and 0 < summary["source"]["pooled"] < 20
+
+
+def test_what_the_drawings_know_is_used(report: dict) -> None:
+    """The source has the right face; its exact landmarks are those of the first frame, so it errs less there."""
+    truth = report["protocols"]["cross_identity_truth"]
+    assert truth["summary"]["identity_truth"]["source"]["pooled"] > 0.9
+    times = [value for value in truth["over_time"]["akd_truth"]["source"] if value is not None]
+    assert times[0] == min(times) < 5
+
+
+def test_without_truth_no_pixels_are_compared(report: dict) -> None:
+    summary = report["protocols"]["cross_identity"]["summary"]
+    assert "l1" not in summary and "akd_mediapipe" not in summary
+    assert all(entry["interval"] is None for by in summary.values() for entry in by.values()), "one identity"
+
+
+def test_the_table_per_clip_agrees_with_the_report(report: dict, here: Path) -> None:
+    with open(here / "whole" / "per_clip.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    l1 = [row for row in rows if (row["protocol"], row["metric"], row["model"]) == ("reconstruction", "l1", "five")]
+    assert [int(row["frames"]) for row in l1] == [4, 4, 4, 4, 3]
+    pooled = sum(float(row["mean"]) * int(row["frames"]) for row in l1) / 19
+    assert pooled == pytest.approx(report["protocols"]["reconstruction"]["summary"]["l1"]["five"]["pooled"], rel=1e-6)
+    missed = [row for row in rows if row["metric"] == "akd_mediapipe" and row["model"] == "five"]
+    assert missed and all(row["mean"] == "" and int(row["missed"]) for row in missed if row["identity"] != "disc")
+
+
+def test_the_gallery_can_be_played(report: dict, here: Path) -> None:
+    shown = report["protocols"]["cross_identity_truth"]["gallery"]
+    assert [item["kind"] for item in shown] == ["best", "worst"]
+    for item in shown:
+        assert item["columns"] == ["source", "driving", "truth", "five", "eight", "error"]
+        frames = [frame.image for frame in VideoReader(here / "whole" / item["media"])]
+        assert len(frames) == 4 and frames[0].shape == (160, 6 * 160, 3)
+        source, truth = frames[0][:, :160].astype(int), frames[0][:, 320:480]
+        assert np.abs(source - truth).mean() < 6, "the source is drawn in the first pose"
+
+
+def test_wandb_has_the_tables_and_the_clips(report: dict, here: Path) -> None:
+    (run,) = (here / "whole" / "wandb").glob("offline-run-*")
+    contents = [json.loads(path.read_text()) for path in run.rglob("*.table.json")]
+    per_clip = next(table for table in contents if table["columns"] == list(evaluate.PER_CLIP))
+    assert [tuple(row) for row in per_clip["data"]] == evaluate.per_clip(report)
+    summaries = [table for table in contents if "pooled" in table["columns"]]
+    differences = [table for table in contents if "wins" in table["columns"]]
+    assert (len(contents), len(summaries), len(differences)) == (7, 3, 3), "per clip, and two for each protocol"
+    rows = [dict(zip(t["columns"], row, strict=True)) for t in summaries for row in t["data"]]
+    pooled = report["protocols"]["reconstruction"]["summary"]["l1"]["five"]["pooled"]
+    assert any((row["metric"], row["model"], row["pooled"]) == ("l1", "five", pooled) for row in rows)
+    videos = list((run / "files" / "media" / "videos").rglob("*.mp4"))
+    assert len(videos) == sum(len(protocol["gallery"]) for protocol in report["protocols"].values())
+    assert all(len([1 for _ in VideoReader(video)]) for video in videos)
+
+
+def test_killed_resumed_on_two_processes_and_gated(report: dict, here: Path, environment: dict[str, str]) -> None:
+    """SIGKILL after the first record; two processes finish; the report is that of the undisturbed run."""
+    command = [sys.executable, "evaluate.py", *arguments(here, "killed")]
+    environment = os.environ | environment
+    first = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    records, deadline = here / "killed" / "records", time.monotonic() + 120
+    while not list(records.glob("[0-9]*.npz")):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = {path.name: path.stat().st_mtime_ns for path in records.glob("[0-9]*.npz")}
+    assert 0 < len(before) < 9 and not (here / "killed" / "report.json").exists()
+
+    done = subprocess.run([*command, "--devices", "2"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert "gate failed: five: l1 > 0.5 * baseline" in done.stderr and "Traceback" not in done.stderr
+    after = {path.name: path.stat().st_mtime_ns for path in records.glob("[0-9]*.npz")}
+    assert after.keys() > before.keys() and before.items() <= after.items(), "what was done is not done again"
+    again = json.loads((here / "killed" / "report.json").read_text())
+    assert again.pop("run")["hardware"]["processes"] == 2
+    assert again == json.loads(json.dumps({key: value for key, value in report.items() if key != "run"}))
+    assert (here / "killed" / "per_clip.csv").read_bytes() == (here / "whole" / "per_clip.csv").read_bytes()
+
+
+def test_other_settings_in_the_same_folder_are_refused(report: dict, here: Path) -> None:
+    options = replace(parse(arguments(here, "whole")), split="train", pairs=None)
+    with pytest.raises(InputError, match="other settings.*data differ.*--output"):
+        evaluate.evaluate(options)
+
+
+# ------------------------------------------------------------------------------------------------------------ bad input
+
+
+def test_lists_without_anything_to_measure(here: Path, tmp_path: Path) -> None:
+    options = parse(arguments(here, "none"))
+    for changes, said in (
+        ({"split": "val"}, r"no clip has split 'val' \(clips: train 1, val 0, test 9\); give another --split"),
+        ({"data": "nowhere.csv"}, "no such manifest"),
+        ({"pairs": "nowhere.csv"}, "no such list of pairs"),
+        ({"split": "train"}, "no pair of clips of split 'train'"),
+        ({"checkpoint": ["nowhere.ckpt"], "pairs": None}, "nowhere.ckpt"),
+        ({"checkpoint": ["source"]}, "source is named twice"),
+        ({"baseline": None}, "give one with --baseline"),
+        ({"devices": 0}, "must be at least 1"),
+        ({"device": "tpu"}, "tpu"),
+        ({"fail_if": "l2 > 1"}, "no metric is called 'l2'; choose from"),
+        ({"fail_if": "lpips > 1"}, "lpips cannot be computed here"),
+    ):
+        with pytest.raises(InputError, match=said), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TORCH_HOME", str(tmp_path))
+            patch.setenv("FOMM_CACHE", str(tmp_path))
+            patch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+            evaluate.evaluate(replace(options, **changes))
+    assert not (here / "none").exists(), "nothing is left behind"
+
+
+def test_compressed_truth_is_warned_of(here: Path, tmp_path: Path) -> None:
+    frames = [frame.image for frame in VideoReader(here / "data" / "other_size")]
+    from fomm.video import VideoWriter
+
+    with VideoWriter(tmp_path / "film.mp4", fps=25) as writer:
+        for frame in frames:
+            writer.write(frame)
+    write_manifest(tmp_path / "m.csv", [Clip("film", "film.mp4", "x", "test", 3, 25, 96, 96)])
+    data = evaluate.read_data(Options(["source"], str(tmp_path / "m.csv"), "out"))
+    assert data.described["lossless"] is False and "codec" in data.described["warnings"][0]
+
+
+def test_names_tell_the_checkpoints_apart() -> None:
+    assert name_apart(["vox-adv", "a/last.ckpt", "b/last.ckpt", "x/vox-cpk.pth.tar", "source"]) == [
+        "vox-adv", "a/last", "b/last", "vox-cpk", "source"
+    ]  # fmt: skip
+    assert name_apart(["last.ckpt", "b/last.ckpt"]) == ["last", "b/last"]
+    assert len(set(name_apart(["run.ckpt", "run.safetensors"]))) == 2
+
+
+def test_the_command_line() -> None:
+    line = "--checkpoint a b --baseline=c --data m.csv --output out --fail-if".split()
+    options = parse([*line, "l1 > 0.05"])
+    assert (options.checkpoint, options.baseline, options.fail_if) == (["a", "b"], "c", "l1 > 0.05")
+    assert gathered(["--checkpoint=a", "--data", "m"]) == ['--checkpoint=["a"]', "--data", "m"]
+    for arguments in ([*line[:-1], "--splitt", "test"], line[1:], [*line[:-1], "--split", "all"]):
+        with pytest.raises(InputError, match="evaluate.py --help. explains"):
+            parse(arguments)
+
+
+# ----------------------------------------------------------------------------------------------------------------- gate
+
+
+def numbers(**values: float | None) -> dict:
+    return {name: {"pooled": value, "missed": 3, "frames": 10} for name, value in values.items()}
+
+
+REPORT = {
+    "models": [
+        {"name": "a", "role": "candidate"}, {"name": "b", "role": "candidate"}, {"name": "base", "role": "baseline"},
+    ],
+    "protocols": {
+        "reconstruction": {
+            "summary": {"l1": numbers(a=0.04, b=0.06, base=0.05), "ssim": numbers(a=0.9, b=0.8, base=0.8)}
+        },
+        "cross_identity": {"summary": {"csim_arcface": numbers(a=0.5, b=None, base=0.5)}},
+        "cross_identity_truth": {"summary": {"l1": numbers(a=0.2, b=0.1, base=0.1)}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "condition, failing",
+    [
+        ("l1 > 1.05 * baseline", ["b", "a"]),  # b in reconstruction, a in cross_identity_truth
+        ("reconstruction.l1 > 1.05 * baseline", ["b"]),
+        ("1.05 * baseline < reconstruction.l1", ["b"]),
+        ("l1 > 0.06", ["a", "b"]),  # exactly 0.06 is not more
+        ("l1 >= 0.06", ["b", "a", "b"]),
+        ("ssim < baseline - 0.01", []),
+        ("ssim - baseline < 0.05", ["b"]),
+        ("l1 > 0.01 and ssim > 0.85", ["a"]),  # only reconstruction has both
+        ("reconstruction.l1 > 0.05 or cross_identity_truth.l1 > 0.15", ["a", "b"]),
+        ("reconstruction.l1.missed / reconstruction.l1.frames > 0.25", ["a", "b"]),
+        ("l1 > -(2 - 1) * 3", ["a", "b", "a", "b"]),
+    ],
+)
+def test_conditions(condition: str, failing: list[str]) -> None:
+    gate = Gate(condition)
+    gate.check(METRICS, [])
+    assert [line.split(":")[0] for line in gate.failures(REPORT)] == failing
+    assert gate.needs_baseline == ("baseline" in condition)
+
+
+def test_a_failed_gate_tells_its_numbers() -> None:
+    (line,) = Gate("reconstruction.l1 > 1.05*baseline").failures(REPORT)
+    assert line == (
+        "b: reconstruction.l1 > 1.05*baseline (reconstruction.l1.pooled of b = 0.06, "
+        "reconstruction.l1.pooled of base = 0.05)"
+    )
+
+
+@pytest.mark.parametrize("condition, said", [
+    ("", "cannot be read"),
+    ("l1 >", "cannot be read"),
+    ("l1", "is not one comparison"),
+    ("0.1 < l1 < 0.2", "is not one comparison"),
+    ("l1 == 1", "is not one comparison"),
+    ("1 > 2", "names no metric"),
+    ("l1 > __import__('os').system('true')", "is neither a number nor a metric"),
+    ("l1 > 'x'", "is neither a number nor a metric"),
+    ("l1 > 2 ** 99999", "is neither a number nor a metric"),
+    ("l1 > [1 for x in y]", "is neither a number nor a metric"),
+    ("l1.pooled.real > 1", "is not metric, protocol.metric"),
+    ("l1 + ssim > baseline", "leaves open of which metric"),
+    ("baseline > 1", "names no metric"),
+    ("(" * 300 + "l1" + ")" * 300, "cannot be read"),
+])  # fmt: skip
+def test_nothing_else_is_a_condition(condition: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Gate(condition)
+
+
+@pytest.mark.parametrize("condition, said", [
+    ("csim_arcface < 0.1", "cross_identity.csim_arcface.pooled of b"),
+    ("head_pose > 1", "no protocol has head_pose"),
+    ("l1 / (reconstruction.l1 - reconstruction.l1) > 1", "divides by 0"),
+])  # fmt: skip
+def test_a_gate_without_its_numbers_is_not_passed(condition: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Gate(condition).failures(REPORT)
