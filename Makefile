@@ -1,4 +1,5 @@
 # make demo    animate the bundled portrait with the bundled clip
+# make app     open the studio: record, animate and compare in the browser
 # make test    run the tests
 # make lint    check style
 # Everything runs in VENV, which is made on first use; PYTHON (3.10 to 3.12) makes it.
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := outputs/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo app test lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -24,6 +25,9 @@ demo: $(VENV)/installed
 	@cp $(DEMO)/result_side_by_side.mp4 $(DEMO)/side_by_side.mp4
 	@$(BIN)/python -m fomm strip $(DEMO)/side_by_side.mp4 $(DEMO)/result.png
 	@echo "Done. Look at $(DEMO)/result.mp4, $(DEMO)/side_by_side.mp4 and $(DEMO)/result.png"
+
+app: $(VENV)/installed
+	$(BIN)/python app.py
 
 # One thread per worker: two workers with two threads each would fight over two cores.
 test: $(VENV)/installed

@@ -1,0 +1,198 @@
+"""The script that opens the studio: record, animate and compare on one local page in the browser.
+
+The page (`studio/`) is made of Gradio's components over what `infer.py` calls. Its server listens to this machine alone
+unless `--host` says otherwise, talks to nobody, answers only what the page needs, and keeps what visitors bring in a
+private folder that is removed at the end. Everything heavy is imported where it is used.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import webbrowser
+from argparse import ArgumentError
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fomm.errors import InputError, run
+from fomm.known import KNOWN
+
+if TYPE_CHECKING:
+    from studio.visitors import Studio
+
+STYLE = Path(__file__).resolve().parent / "studio" / "page.css"
+MAX_UPLOAD_MB = 300
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Open the studio in the browser.
+
+    Args:
+        checkpoint: the model to start with: a known name, or a file. The page offers all known ones beside it.
+        report: a report.html of evaluate.py, or the folder that holds it; shown in a tab of its own.
+        host: address to listen on. Any but 127.0.0.1 opens the page to everybody who can reach this machine.
+        port: 0 takes any free one.
+        browser: open the page in this machine's browser.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: as for infer.py.
+    """
+
+    checkpoint: str = "puppets"
+    report: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 7860
+    browser: bool = True
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+def build_app(work: "Studio", settings: Settings) -> Callable:
+    """The server, as an ASGI application.
+
+    Raises:
+        InputError: the report cannot be read.
+    """
+    import gradio as gr
+    from fastapi import FastAPI
+    from fastapi.responses import HTMLResponse
+
+    from studio.gate import Gate
+    from studio.page import build_page
+
+    report = read_report(settings.report)
+    app = FastAPI(openapi_url=None)
+    if report is not None:
+
+        @app.get("/report")
+        def show_report() -> HTMLResponse:
+            return HTMLResponse(report)
+
+    models = list(dict.fromkeys([settings.checkpoint, "puppets", *KNOWN]))
+    page = build_page(work, models, with_report=report is not None)
+    font = ("system-ui", "sans-serif")
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        server_name=settings.host,
+        theme=gr.themes.Soft(primary_hue="indigo", font=font, font_mono=("monospace",)),
+        css=STYLE.read_text(),
+        max_file_size=f"{MAX_UPLOAD_MB}mb",
+        show_error=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+    )
+    # Gradio refuses files that it was not given only once it was "launched", which mounting leaves out.
+    page.has_launched = page.is_running = True
+    for block in page.blocks.values():
+        if isinstance(block, gr.components.Component):
+            block.async_move_resource_to_block_cache = local_only(block.async_move_resource_to_block_cache)
+    return Gate(app, work.folder, LOOPBACK if settings.host in LOOPBACK else None)
+
+
+def local_only(move: Callable) -> Callable:
+    """A component's way to take over files, without those that it would fetch from an address."""
+
+    async def checked(path: str | Path | None) -> str | None:
+        if "://" in str(path):
+            raise ValueError(f"{path}: files are uploaded here, not fetched")
+        return await move(path)
+
+    return checked
+
+
+def read_report(name: str | None) -> str | None:
+    if name is None:
+        return None
+    path = Path(name) / "report.html" if Path(name).is_dir() else Path(name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"--report {path}: cannot be read ({reason}); give a report.html of evaluate.py") from error
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Raises InputError where nobody can listen there."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = f"cannot listen there ({error.strerror}); try --port 0"
+        raise InputError(f"--host {host} --port {port}: {reason}") from error
+
+
+def serve(settings: Settings) -> None:
+    """Open the page and stay until Ctrl-C (or SIGTERM); then remove all that was kept.
+
+    Raises:
+        InputError: the checkpoint, the report or the port is not right.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError("the page needs Gradio, which is not installed; run: pip install -e '.[app]'") from error
+    import uvicorn
+
+    from fomm.checkpoint import load_model
+    from studio.visitors import Studio
+
+    if settings.checkpoint not in KNOWN:
+        load_model(settings.checkpoint)  # says now what is wrong with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is below is removed
+    folder = Path(tempfile.mkdtemp(prefix="fomm-studio-")).resolve()  # for this user alone (0700)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "gradio")
+    work = Studio(folder, device=settings.device, precision=settings.precision)
+    try:
+        app = build_app(work, settings)
+        with closing(listening(settings.host, settings.port)) as connection:
+            port = connection.getsockname()[1]
+            url = f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '') else settings.host}:{port}"
+            server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
+            work.warm_up(settings.checkpoint)
+            print(f"Studio: {url} (Ctrl-C ends it)", flush=True)
+            if settings.browser and has_screen():
+                threading.Timer(1.0, webbrowser.open, [url]).start()
+            server.run(sockets=[connection])
+    except KeyboardInterrupt:  # how uvicorn passes Ctrl-C on
+        pass
+    finally:
+        work.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def has_screen() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def parse(arguments: list[str] | None = None) -> Settings:
+    """Settings from the command line, whose schema is the signature of `Settings`.
+
+    Raises:
+        InputError: unknown or wrong options, on one line.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="app.py", description=__doc__, exit_on_error=False)
+    parser.add_class_arguments(Settings)
+    try:
+        return Settings(**parser.parse_args(arguments).as_dict())
+    except ArgumentError as error:
+        raise InputError(f"{error}; `python app.py --help` explains the options") from error
+
+
+if __name__ == "__main__":
+    run(lambda: serve(parse()))

@@ -1,0 +1,300 @@
+"""The page: its controls, and what happens when they are used."""
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from fomm.errors import InputError
+from fomm.known import KNOWN, cache_folder
+from fomm.video import read_image, write_image
+from infer import Options, animate_files, look
+from preprocess.puppets import Pose, draw, framing, random_identity
+from studio import shown
+from studio.live import Live
+from studio.visitors import ASSETS, Job, Stopped, Studio
+
+EXAMPLE_CLIP = ASSETS / "speaker.mp4"
+DRAWN_EXAMPLES = (11, 23)  # identities drawn when the page starts, beside the portrait that comes with the package
+KEPT_S = 3600  # Gradio removes files after this time
+LIVE_S = 600  # a live session; the camera's button starts the next one
+LIVE_EVERY_S = 0.03
+SWITCHES = ("crop", "embed", "best_frame", "label")
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+AT_ONCE = {**QUIET, "concurrency_limit": None}  # the studio has queues of its own
+LIVE_SCRIPT = Path(__file__).with_name("live.js")
+LIVE_VIEW = """
+<div class="live"><canvas width="480" height="360" role="img" aria-label="Live animation"></canvas>
+<p><span class="rate" aria-label="Frame rate"></span> <span class="note" role="status"></span></p></div>
+"""
+
+
+def build_page(work: Studio, models: list[str], *, with_report: bool) -> gr.Blocks:
+    """The page.
+
+    Args:
+        models: names and files to choose from; the first is chosen.
+        with_report: a report is served at /report.
+    """
+    with gr.Blocks(title="fomm studio", analytics_enabled=False, delete_cache=(KEPT_S // 4, KEPT_S)) as page:
+        gr.HTML(
+            "<h1>Studio</h1><p>The face in the photo moves as the face in the video does. Animate only people who "
+            "agreed to it; every result says that it is synthetic.</p>",
+            elem_id="title",
+        )
+        with gr.Tab("Animate"):
+            animate_tab(work, models)
+        with gr.Tab("Live"):
+            live_tab(work, models)
+        if with_report:
+            with gr.Tab("Report"):
+                frame = '<iframe src="/report" title="Report of evaluate.py" sandbox="allow-scripts"></iframe>'
+                gr.HTML(frame, elem_classes="report")
+
+        def leave(request: gr.Request) -> None:
+            work.leave(request.session_hash)
+
+        page.unload(leave)
+    return page
+
+
+def animate_tab(work: Studio, models: list[str]) -> None:
+    with gr.Row():
+        photo = photo_input(height=320, min_width=300)
+        video = gr.Video(
+            label="Driving video", sources=["upload", "webcam"], include_audio=True, height=276, min_width=300
+        )
+    examples = gr.Examples(
+        [[str(path)] for path in example_photos(work.folder)],
+        photo,
+        label="One click: animate one of these with a talking puppet",
+        cache_examples=False,
+    )
+    found = gr.HTML(
+        shown.hint("Add a photo and a video: what is found in them is shown here."), container=True, padding=True
+    )
+    with gr.Accordion("Choices", open=True):
+        with gr.Row():
+            checkpoint = model_choice(models)
+            face = gr.Radio([("the largest", 1)], value=1, label=shown.LABELS["face"])
+            track = gr.Radio([("seen longest", 1)], value=1, label=shown.LABELS["track"])
+        with gr.Row():
+            scale = gr.Slider(
+                0.8, 2.5, 1.2, step=0.05, label=shown.LABELS["scale"], info="In face sizes; the models know 1.2."
+            )
+            motion = gr.Radio(
+                [("Relative", True), ("Absolute", False)],
+                value=True,
+                label="Motion",
+                info="Relative: the video's changes, from the photo's own pose. Absolute: the video's poses.",
+            )
+        switches = gr.CheckboxGroup(
+            [(shown.LABELS[name], name) for name in SWITCHES],
+            value=["crop", "embed", "best_frame"],
+            label="How",
+        )
+    with gr.Row():
+        go = gr.Button("Animate", variant="primary", scale=3)
+        stop = gr.Button("Stop", variant="stop", interactive=False, scale=1)
+    status = gr.HTML("", elem_id="status")
+    with gr.Column(visible=False) as results:
+        with gr.Row():
+            result = gr.Video(label="Result", interactive=False, min_width=300)
+            beside = gr.Video(label="Photo, video and result", interactive=False, min_width=300)
+        files = gr.File(label="Download: result, comparison, and the record of how it was made", interactive=False)
+
+    inputs = [photo, video, checkpoint, face, track, scale, motion, switches]
+
+    def show_found(request: gr.Request, photo, video, *choices) -> Iterator[dict]:
+        visitor = work.visitor(request.session_hash, photo, video)
+        if not (photo and video):
+            missing = " and ".join(name for name, path in (("a photo", photo), ("a video", video)) if not path)
+            yield {found: shown.hint(f"Add {missing}: what is found is shown here.")}
+            return
+        # the best frame takes long to find and changes little of what is seen
+        options = replace(chosen_options(*choices), best_frame=False)
+
+        def search(tools, job: Job) -> dict:
+            seen = look(photo, video, options, tools, progress=job.progress)
+            return {
+                found: shown.found_view(seen, shown.drawn_both(seen, tools.finder), work.folder),
+                face: numbered(len(seen.pairing.faces), options.face, "the largest"),
+                track: numbered(len(seen.pairing.tracks), options.track, "seen longest"),
+            }
+
+        yield from told(work.start("look", visitor, options.checkpoint, search), found, work.folder)
+
+    def animate(request: gr.Request, photo, video, *choices) -> Iterator[dict]:
+        visitor = work.visitor(request.session_hash, photo, video)
+        if not (photo and video):
+            yield {status: shown.wrong("Add a photo and a video first.")}
+            return
+        options = chosen_options(*choices)
+
+        def make(tools, job: Job) -> dict:
+            made = animate_files(photo, video, visitor.fresh_output(), options, tools, progress=job.progress)
+            paths = [str(path) for path in (*made.outputs, made.sidecar)]
+            return {
+                status: shown.done_view(made, work.folder),
+                results: gr.update(visible=True),
+                result: paths[0],
+                beside: paths[1],
+                files: paths,
+            }
+
+        busy = {go: gr.update(interactive=False), stop: gr.update(interactive=True), results: gr.update(visible=False)}
+        for news in told(work.start("animate", visitor, options.checkpoint, make), status, work.folder):
+            yield busy | news
+        yield {go: gr.update(interactive=True), stop: gr.update(interactive=False)}
+
+    def end(request: gr.Request) -> None:
+        work.visitor(request.session_hash).stop()
+
+    changes = [photo.change, video.change, checkpoint.change, face.input, track.input, scale.release, switches.input]
+    gr.on(changes, show_found, inputs, [found, face, track], trigger_mode="multiple", **AT_ONCE)
+    outputs = [status, results, result, beside, files, go, stop]
+    go.click(animate, inputs, outputs, **AT_ONCE)
+    stop.click(end, queue=False, **QUIET)
+    filled = examples.load_input_event.then(lambda: str(EXAMPLE_CLIP), None, video, **QUIET)
+    filled.then(animate, inputs, outputs, **AT_ONCE)
+
+
+def chosen_options(
+    checkpoint: str, face: int, track: int, scale: float, relative: bool, switches: list[str]
+) -> Options:
+    """What the page's controls say, as `infer.py` takes it."""
+    crop, embed, best_frame, label = (name in switches for name in SWITCHES)
+    return Options(
+        "", "", "", checkpoint, relative=relative, best_frame=best_frame, crop=crop, embed=embed and crop,
+        side_by_side=True, label=label, face=face, track=track, scale=scale,
+    )  # fmt: skip
+
+
+def live_tab(work: Studio, models: list[str]) -> None:
+    gr.Markdown(
+        "Allow the camera, press *Record* and look straight into it with your mouth shut; then press *This is my "
+        "neutral pose*: from there on the photo moves as you do. Nothing is stored."
+    )
+    with gr.Row():
+        with gr.Column(min_width=300):
+            camera = gr.Image(
+                label="Camera",
+                sources=["webcam"],
+                streaming=True,
+                type="numpy",
+                height=360,
+                webcam_options=gr.WebcamOptions(constraints={"video": {"width": 480, "height": 360}}),
+            )
+            neutral = gr.Button("This is my neutral pose", variant="primary")
+        with gr.Column(min_width=300):
+            view = gr.HTML({}, html_template=LIVE_VIEW, js_on_load=LIVE_SCRIPT.read_text())
+    with gr.Row():
+        with gr.Column(min_width=300):
+            photo = photo_input(ASSETS / "portrait.png", height=260)
+        with gr.Column(min_width=300):
+            checkpoint = model_choice(models)
+            fast = gr.Radio(
+                [("Fast: half the model's size", True), ("Fine: the model's size", False)], value=True, label="Picture"
+            )
+
+    def drive(request: gr.Request, frame: np.ndarray | None, photo: str | None, checkpoint: str, fast: bool) -> Any:
+        if frame is None:
+            return gr.skip()
+        if not photo:
+            return {"note": "Add a photo first."}
+        visitor = work.visitor(request.session_hash, photo)
+
+        def one_frame(tools, job: Job) -> np.ndarray:
+            setting = (photo, checkpoint, fast)
+            if visitor.live is None or visitor.live.setting != setting:
+                size = tools.checkpoint.image_size
+                size = max(tools.animator.model.stride, size // 2) if fast else size
+                visitor.live = Live(tools, read_image(photo), setting, size=size)
+            return visitor.live(frame)
+
+        try:
+            return {"picture": shown.data_uri(work.start("live", visitor, checkpoint, one_frame).result())}
+        except InputError as error:
+            return {"note": shown.in_page_words(str(error), work.folder)}
+        except Stopped:
+            return gr.skip()
+
+    def set_neutral(request: gr.Request) -> None:
+        live = work.visitor(request.session_hash).live
+        if live is not None:
+            live.set_neutral()
+
+    camera.stream(
+        drive,
+        [camera, photo, checkpoint, fast],
+        view,
+        stream_every=LIVE_EVERY_S,
+        time_limit=LIVE_S,
+        concurrency_limit=4,
+        **QUIET,
+    )
+    neutral.click(set_neutral, queue=False, **QUIET)
+
+
+def photo_input(value: Path | None = None, **look: Any) -> gr.Image:
+    """A picture that `infer.py` reads itself, as it is: it knows more kinds, and says in words what is wrong."""
+    image = gr.Image(value, label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], **look)
+    image.preprocess = lambda payload: payload and payload.path
+    return image
+
+
+def told(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
+    """Updates of the page while a job runs, and then what it returned, or a sentence in `place`.
+
+    Stops the job where nobody wants them any more.
+    """
+    with job:
+        for _ in job.watch():
+            yield {place: shown.working_view(*job.news)}
+        try:
+            yield job.result()
+        except Stopped:
+            yield {place: shown.hint("Stopped.")}
+        except InputError as error:
+            yield {place: shown.wrong(shown.in_page_words(str(error), folder))}
+        except Exception:  # our own fault: the visitor gets a sentence, the terminal the rest
+            traceback.print_exc()
+            yield {place: shown.wrong("This failed through a fault of the program; its terminal says more.")}
+
+
+def model_choice(models: list[str]) -> gr.Dropdown:
+    return gr.Dropdown(
+        [(model_label(name), name) for name in models], value=models[0], label=shown.LABELS["checkpoint"]
+    )
+
+
+def model_label(name: str) -> str:
+    known = KNOWN.get(name)
+    if known is None:
+        return Path(name).name
+    if known.embedded:
+        return f"{name}: drawn puppets, comes along"
+    here = (cache_folder() / known.file).exists()
+    return f"{name}: {known.category}, {'is here' if here else 'fetched when chosen'}"
+
+
+def example_photos(folder: Path) -> list[Path]:
+    """The portrait that comes with the package, and a few more puppets."""
+    photos = [ASSETS / "portrait.png"]
+    for seed in DRAWN_EXAMPLES:
+        identity, pose = random_identity(seed), Pose()
+        photos.append(folder / "examples" / f"puppet-{seed}.png")
+        write_image(photos[-1], draw(identity, pose, 480, framing(identity, [pose], scale=1.7)).image)
+    return photos
+
+
+def numbered(count: int, chosen: int | None, first: str) -> dict:
+    """The choices of a radio for faces 1 to `count`."""
+    names = [f"{number}, {first}" if number == 1 else str(number) for number in range(1, count + 1)]
+    names = names if count > 1 else [first]
+    chosen = chosen if chosen and chosen <= count else 1
+    return gr.update(choices=[(name, number) for number, name in enumerate(names, 1)], value=chosen)

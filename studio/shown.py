@@ -1,0 +1,152 @@
+"""What was found and what went wrong, as pictures, words and bits of HTML for the page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from infer import Found, Result
+from preprocess.crop import Crop
+from preprocess.faces import Face, FaceFinder
+
+SHOWN_PX = 640  # longer side of a picture that shows what was found
+
+LABELS = {
+    "face": "Face in the photo",
+    "track": "Person in the video",
+    "scale": "Crop size",
+    "checkpoint": "Model",
+    "relative": "Relative motion",
+    "best_frame": "Start from the best frame",
+    "crop": "Find and crop the faces",
+    "embed": "Put the face back into the photo",
+    "label": "Write “AI-generated” into the picture",
+}
+"""What the page calls the options of `infer.py`."""
+
+
+def shrunk(image: np.ndarray, side_px: int) -> np.ndarray:
+    """(H, W, 3), its longer side at most `side_px`."""
+    factor = min(1.0, side_px / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return image if factor == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def drawn(image: np.ndarray, faces: Sequence[Face], chosen: Face | None, crop: Crop | None) -> np.ndarray:
+    """A small copy of a picture with what was found in it: boxes with numbers, landmarks, the crop."""
+    factor = min(1.0, SHOWN_PX / max(image.shape[:2]))
+    shown = shrunk(image, SHOWN_PX).copy()
+
+    def at(points: np.ndarray) -> np.ndarray:
+        return np.rint((np.asarray(points) + 0.5) * factor * 8).astype(np.int32)  # eighths of a pixel, for cv2's shift
+
+    def line(points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+        for stroke, ink in ((width + 2, (0, 0, 0)), (width, colour)):
+            cv2.polylines(shown, [at(points)], True, ink, stroke, cv2.LINE_AA, 3)
+
+    if crop is not None:
+        line(crop.corners_px, (255, 200, 60), 2)
+    for number, face in enumerate(faces, 1):
+        left, top, right, bottom = face.box_xyxy_px
+        line(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), (90, 220, 255), 2)
+        x, y = at(np.array([[left, top]]))[0] // 8
+        for stroke, ink in ((4, (0, 0, 0)), (1, (255, 255, 255))):
+            cv2.putText(shown, str(number), (x, y - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.6, ink, stroke, cv2.LINE_AA)
+    if chosen is not None:
+        for point in at(chosen.landmarks_px):
+            cv2.circle(shown, tuple(int(value) for value in point), 8, (255, 255, 255), -1, cv2.LINE_AA, 3)
+    return shown
+
+
+def drawn_both(found: Found, finder: FaceFinder) -> tuple[np.ndarray, np.ndarray]:
+    """`drawn` for the photo and for the driving frame."""
+    pairing = found.pairing
+    photo = drawn(found.photo, pairing.faces, pairing.face, pairing.source_crop)
+    seen: list[Face] = []
+    if pairing.track is not None:
+        centre = pairing.track.at(pairing.initial_index).centre_px
+        faces = finder.find(found.frame, thorough=False)
+        seen = sorted(faces, key=lambda face: np.linalg.norm(face.centre_px - np.array(centre)))[:1]
+    return photo, drawn(found.frame, seen, seen[0] if seen else None, pairing.driving_crop)
+
+
+def facts(found: Found) -> dict[str, str]:
+    """What was found, as lines of a table."""
+    pairing, face, track = found.pairing, found.pairing.face, found.pairing.track
+    size = pairing.source.shape[0]
+    if face is None or track is None:
+        return {"Photo": f"taken whole, resized to {size} px", "Video": f"taken whole, resized to {size} px"}
+    number = next(n for n, other in enumerate(pairing.faces, 1) if other is face)
+    low, high = track.yaw_range_deg
+    return {
+        "Photo": f"face {number} of {len(pairing.faces)}, {face.side_px:.0f} px, tilted by {face.roll_deg:+.0f}°, "
+        f"turned by {face.yaw_deg:+.0f}°",
+        "Crop": f"{pairing.source_crop.side_px:.0f} px, turned upright, to {size} px",
+        "Video": f"face in frames {track.start} to {track.stop - 1}, {track.face_side_px:.0f} px, "
+        f"turning from {low:+.0f}° to {high:+.0f}°",
+        "Its crop": f"{pairing.driving_crop.side_px:.0f} px ({found.scale:g} face sizes), fixed, to {size} px",
+    }
+
+
+def in_page_words(sentence: str, folder: Path) -> str:
+    """A sentence of `infer.py` for people who see controls, not options, and none of the machine's folders."""
+    sentence = re.sub(rf"{re.escape(str(folder))}/(?:[^/\s:]+/)*", "", sentence)
+    sentence = re.sub(r"^camera: (\w)", lambda m: m[1].upper(), sentence)
+    sentence = sentence.replace("--crop false --embed false", "--crop false")
+    sentence = re.sub(r"(--\w+) (true|false)\b", lambda m: f"{m[1]} {'on' if m[2] == 'true' else 'off'}", sentence)
+    return re.sub(r"--(\w+)", lambda m: f"“{LABELS.get(m[1], m[1])}”", sentence)
+
+
+def hint(sentence: str) -> str:
+    return f'<p class="hint">{html.escape(sentence)}</p>'
+
+
+def wrong(sentence: str) -> str:
+    return f'<p class="wrong" role="alert">{html.escape(sentence)}</p>'
+
+
+def doubts_view(sentences: list[str], folder: Path) -> str:
+    lines = "".join(f"<li>{html.escape(in_page_words(sentence, folder))}</li>" for sentence in sentences)
+    return f'<ul class="doubts" aria-label="Worth knowing">{lines}</ul>' if lines else ""
+
+
+def working_view(words: str, share: float | None) -> str:
+    """How far a job is; `share` of 1, None where that is not known."""
+    value = "" if share is None else f'value="{share:.3f}"'
+    bar = f'<progress {value} max="1" aria-label="Progress"></progress>'
+    return f'<div class="working"><p>{html.escape(words)}</p>{bar}</div>'
+
+
+def done_view(made: Result, folder: Path) -> str:
+    done = made.rendered
+    size = f"{done.frames} frames, {float(done.duration):.1f} s, {done.width}×{done.height}"
+    return f'<p role="status">Done: {size}, in {made.elapsed_s:.0f} s.</p>' + doubts_view(made.warnings, folder)
+
+
+def found_view(found: Found, drawings: tuple[np.ndarray, np.ndarray], folder: Path) -> str:
+    """Both sides with their faces and crops, the crops as the model sees them, numbers and doubts."""
+    pairing = found.pairing
+    pictures = {
+        "Photo": drawings[0],
+        "What the model sees of it": pairing.source,
+        f"Video, frame {pairing.initial_index}": drawings[1],
+        "What it sees of the video": pairing.view(found.frame),
+    }
+    figures = "".join(
+        f'<figure><img src="{data_uri(picture)}" alt="{name}"><figcaption>{name}</figcaption></figure>'
+        for name, picture in pictures.items()
+    )
+    rows = "".join(f'<tr><th scope="row">{name}</th><td>{text}</td></tr>' for name, text in facts(found).items())
+    return f'<div class="found">{figures}</div><table class="facts">{rows}</table>' + doubts_view(found.doubts, folder)
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """A picture (H, W, 3) uint8 RGB as a JPEG inside an address."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

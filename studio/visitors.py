@@ -1,0 +1,237 @@
+"""Visitors of the page, their jobs and the threads that work for them.
+
+Three threads share the work, so that a long job keeps nobody from looking at what was found or from going live; in each
+of them jobs wait their turn. MediaPipe's models belong to the thread that made them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fomm.errors import InputError
+from fomm.video import read_image
+from infer import Options, Tools, load_tools
+from preprocess.faces import FaceFinder
+from preprocess.pairing import Tracked
+from studio.live import Live
+
+ASSETS = Path(__file__).resolve().parent.parent / "fomm" / "assets"
+MAX_FRAMES = 3600  # of a driving video: two minutes at 30 frames per second
+MAX_JOB_S = 1800.0
+MAX_IDLE_S = 3600.0  # a visitor who has not been heard of for so long has left
+MAX_VISITORS = 50  # as many can be on the page at once
+MAX_MODELS = 2  # loaded at once
+WORKERS = ("look", "animate", "live")
+NEWS_EVERY_S = 0.4
+
+STAGES = {
+    "find faces": "Looking for faces in the video",
+    "find best frame": "Looking for the best starting frame",
+    "animate": "Animating",
+}
+
+
+class Stopped(Exception):
+    """The visitor stopped the job, or left."""
+
+
+class Job:
+    """Work that waits, runs, tells how far it is and can be stopped; leaving its `with` block stops it."""
+
+    def __init__(self, ahead: Sequence[Job]) -> None:
+        self.future: Future = Future()
+        self._ahead = ahead
+        self._stop = threading.Event()
+        self._deadline = time.monotonic() + MAX_JOB_S
+        self._stage, self._done, self._total, self._since = "", 0, None, 0.0
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.future.cancel()
+
+    def progress(self, stage: str, done: int, total: int | None) -> None:
+        """A `fomm.progress.Progress` that ends the job where it is to end."""
+        if self._stop.is_set():
+            raise Stopped
+        if max(done, total or 0) > MAX_FRAMES:
+            raise InputError(f"the video has more than {MAX_FRAMES} frames; cut it to two minutes or less")
+        if time.monotonic() > self._deadline:
+            raise InputError(f"stopped after {MAX_JOB_S / 60:.0f} minutes; use a shorter video or a smaller model")
+        if stage != self._stage:
+            self._stage, self._since = stage, time.monotonic()
+        self._done, self._total = done, total
+
+    def watch(self) -> Iterator[None]:
+        """Yields every now and then until the job is done; `result` is there then."""
+        yield
+        while not wait([self.future], NEWS_EVERY_S).done:
+            yield
+
+    def result(self) -> Any:
+        """What the job returned. Raises what it raised; `Stopped` if it was stopped before it began."""
+        if self.future.cancelled():
+            raise Stopped
+        return self.future.result()
+
+    @property
+    def news(self) -> tuple[str, float | None]:
+        """How far it is, in words, and as a share (0..1; None where that is not known)."""
+        waiting = sum(not job.future.done() for job in self._ahead)
+        if waiting:
+            return f"Waiting: {waiting} before you", None
+        if not self._stage:
+            return "Loading the model", None
+        done, total = self._done, self._total
+        words = f"{STAGES[self._stage]}: frame {done}" + (f" of {total}" if total else "")
+        if not (total and done):
+            return words, None
+        left_s = (time.monotonic() - self._since) / done * max(0, total - done)
+        return f"{words}, about {max(1, round(left_s))} s left", min(1.0, done / total)
+
+
+@dataclass(eq=False)
+class Visitor:
+    """What belongs to one visit of the page, from opening to leaving it; nobody else gets to see it.
+
+    `folder` (with an unguessable name) holds results, `uploads` are files that the page handed over.
+    """
+
+    folder: Path
+    tracked: dict[Path, Tracked] = field(default_factory=dict)
+    uploads: set[Path] = field(default_factory=set)
+    jobs: dict[str, Job] = field(default_factory=dict)  # the last one of each worker
+    live: Live | None = None
+    heard: float = field(default_factory=time.monotonic)
+
+    def stop(self) -> None:
+        for job in self.jobs.values():
+            job.stop()
+
+    def fresh_output(self) -> Path:
+        """A name for a new result; earlier ones are removed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        return self.folder / "result.mp4"
+
+
+class Studio:
+    """Visitors and the threads that work for them.
+
+    Args:
+        folder: private, for everything that visitors bring and get.
+        device, precision: as for `infer.py`.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "auto", precision: str = "auto") -> None:
+        self.folder = folder
+        self._device, self._precision = device, precision
+        self._visitors: dict[str, Visitor] = {}
+        self._lock = threading.RLock()
+        self._pools = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in WORKERS}
+        self._jobs: dict[str, list[Job]] = {name: [] for name in WORKERS}
+        self._own = threading.local()  # the face finder of each thread
+        self._loading = threading.Lock()
+        self._models: dict[str, Tools] = {}  # without a face finder; oldest first
+
+    def visitor(self, key: str, *uploads: str | None) -> Visitor:
+        """The visitor of this key; a new one if it was not heard of before.
+
+        Raises:
+            InputError: too many people are on the page.
+        """
+        with self._lock:
+            for old in [k for k, v in self._visitors.items() if time.monotonic() - v.heard > MAX_IDLE_S]:
+                self.leave(old)
+            if key not in self._visitors:
+                if len(self._visitors) >= MAX_VISITORS:
+                    raise InputError(f"{MAX_VISITORS} people are here already; come back later")
+                folder = self.folder / secrets.token_urlsafe(24)
+                folder.mkdir()
+                self._visitors[key] = Visitor(folder)
+            visitor = self._visitors[key]
+            visitor.heard = time.monotonic()
+            visitor.uploads |= {Path(upload) for upload in uploads if upload and self.folder in Path(upload).parents}
+            return visitor
+
+    def leave(self, key: str) -> None:
+        """Stop the visitor's jobs and remove the visitor's files."""
+        with self._lock:
+            visitor = self._visitors.pop(key, None)
+            if visitor is None:
+                return
+            visitor.stop()
+            kept = {path for other in self._visitors.values() for path in other.uploads}
+            for path in visitor.uploads - kept:  # equal files of two visitors are one file
+                path.unlink(missing_ok=True)
+            shutil.rmtree(visitor.folder, ignore_errors=True)
+
+    def start(self, worker: str, visitor: Visitor, checkpoint: str, work: Callable[[Tools, Job], Any]) -> Job:
+        """Have `work` done; it takes the place of what this worker still does for the same visitor.
+
+        A stopped job removes its unfinished files itself; those of a visitor who left meanwhile go with it.
+        """
+        with self._lock:
+            if worker in visitor.jobs:
+                visitor.jobs[worker].stop()
+            queue = self._jobs[worker] = [job for job in self._jobs[worker] if not job.future.done()]
+            job = visitor.jobs[worker] = Job(list(queue))
+            queue.append(job)
+
+            def run() -> Any:
+                try:
+                    job.progress("", 0, None)
+                    return work(self._tools(checkpoint, visitor), job)
+                finally:
+                    if visitor not in self._visitors.values():
+                        shutil.rmtree(visitor.folder, ignore_errors=True)
+
+            job.future = self._pools[worker].submit(run)
+            return job
+
+    def warm_up(self, checkpoint: str) -> None:
+        """Load what everybody needs, so that the first click finds it ready."""
+        for pool in self._pools.values():
+            pool.submit(lambda: (self._finder(), self._loaded(checkpoint)))
+
+    def close(self) -> None:
+        """Stop all work; waits for it."""
+        for key in list(self._visitors):
+            self.leave(key)
+        for pool in self._pools.values():
+            pool.submit(lambda: self._finder().close())
+            pool.shutdown()
+
+    def _finder(self) -> FaceFinder:
+        if not hasattr(self._own, "finder"):
+            with self._loading:  # it silences the process's stderr until each of its models has found something
+                self._own.finder = FaceFinder()
+                self._own.finder.find(read_image(ASSETS / "portrait.png"))
+        return self._own.finder
+
+    def _tools(self, checkpoint: str, visitor: Visitor) -> Tools:
+        finder = self._finder()
+        return replace(self._loaded(checkpoint), finder=finder, landmarks=finder.landmarks, tracked=visitor.tracked)
+
+    def _loaded(self, checkpoint: str) -> Tools:
+        with self._loading:
+            if checkpoint not in self._models:
+                while len(self._models) >= MAX_MODELS:
+                    del self._models[next(iter(self._models))]
+                options = Options("", "", "", checkpoint, crop=False, device=self._device, precision=self._precision)
+                self._models[checkpoint] = load_tools(options, ExitStack(), lambda sentence: None)
+            return self._models[checkpoint]
