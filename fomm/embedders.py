@@ -83,12 +83,12 @@ class Embedder:
     float32, rows of length 1.
 
     Attributes:
-        name: "openface", "arcface", or the stem of the user's file.
+        metric: what it measures, a key of `metrics.METRICS` or `identity_<stem of the user's file>`.
         convention: what it sees.
     """
 
-    def __init__(self, name: str, network: Network, convention: Convention) -> None:
-        self.name = name
+    def __init__(self, metric: str, network: Network, convention: Convention) -> None:
+        self.metric = metric
         self.network = network
         self.convention = convention
 
@@ -103,7 +103,7 @@ class Embedder:
             # plain bilinear, no smoothing: what the evaluation code's scikit-image 0.14 did
             seen = F.interpolate(pictures, (convention.size, convention.size), mode="bilinear", antialias=False)
         elif points_px is None:
-            raise ValueError(f"{self.name} wants aligned faces: give their five points")
+            raise ValueError(f"{self.metric} wants aligned faces: give their five points")
         else:
             seen = align(pictures, points_px, convention.size)
         if convention.channels == "BGR":
@@ -124,9 +124,9 @@ def load_embedder(source: str | Path, device: torch.device | str = "cpu") -> Emb
     """
     if str(source) == "openface":
         openface = load_openface().to(device)
-        return Embedder("openface", lambda faces: openface(faces.to(device)), OPENFACE_CONVENTION)
+        return Embedder("aed_openface", lambda faces: openface(faces.to(device)), OPENFACE_CONVENTION)
     if str(source) == "arcface":
-        return Embedder("arcface", _onnx(_arcface_file())[0], Convention())
+        return Embedder("csim_arcface", _onnx(_arcface_file())[0], Convention())
     path = Path(source).expanduser()
     if not path.is_file():
         raise InputError(f"{source}: no such file, and no known face network of this name (openface, arcface)")
@@ -136,7 +136,7 @@ def load_embedder(source: str | Path, device: torch.device | str = "cpu") -> Emb
         network, size, inside = _torchscript(path, device)
     else:
         raise InputError(f"{path}: a face network is an ONNX file (.onnx) or a TorchScript file (.pt, .pth, .ts)")
-    embedder = Embedder(path.stem, network, _convention(path, inside, size))
+    embedder = Embedder(f"identity_{path.stem}", network, _convention(path, inside, size))
     _try(embedder, path)
     return embedder
 

@@ -211,7 +211,7 @@ class _PerFrame:
 
 
 def _array(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()
+    return values.cpu().double().numpy()
 
 
 def _compare(
@@ -356,7 +356,7 @@ class Fid:
         self.features = features
         as_they_are = nn.Identity()
         as_they_are.num_features = num_features
-        self.metric = FrechetInceptionDistance(as_they_are)
+        self.metric = FrechetInceptionDistance(as_they_are)  # of float64 features: it rounds its result to their type
         self.metric.orig_dtype = torch.float64
 
     @torch.no_grad()
@@ -365,7 +365,7 @@ class Fid:
             self.metric.update(frames.remember(which, ("fid", self.features), self._features), real=real)
 
     def _features(self, pictures: Tensor) -> Tensor:
-        return self.features((pictures.clamp(0, 1) * 255).round().byte()).cpu()
+        return self.features((pictures.clamp(0, 1) * 255).round().byte()).cpu().double()
 
     def state(self) -> dict[str, Tensor]:
         """Sums over the frames so far; `torch.save` takes it."""
@@ -374,7 +374,8 @@ class Fid:
     def add(self, state: Mapping[str, Tensor]) -> None:
         """Count also what another one has seen (its `state`)."""
         self.metric.merge_state(dict(state))
-        self.metric.update(torch.zeros(0, self.metric.inception.num_features), real=True)  # forget what was computed
+        nothing = torch.zeros(0, self.metric.inception.num_features, dtype=torch.float64)
+        self.metric.update(nothing, real=True)  # so that it forgets what it has computed
 
     def compute(self) -> float:
         """The distance; NaN with fewer than two frames. Call on all processes or none: it synchronises."""
@@ -503,9 +504,9 @@ class OwnKeypoints(_PerFrame):
     def update(self, frames: Frames) -> Values:
         if frames.truth is None or frames.detect is None:
             return {}
-        found, wanted = (frames.detect(pictures).double() for pictures in (frames.prediction, frames.truth))
+        found, wanted = (frames.detect(pictures).cpu().double() for pictures in (frames.prediction, frames.truth))
         # +-1 are the centres of the border pixels
-        return {"keypoints_own": metrics.akd(*(x.cpu().numpy() * (SIDE - 1) / 2 for x in (found, wanted)))}
+        return {"keypoints_own": metrics.akd(*(x.numpy() * (SIDE - 1) / 2 for x in (found, wanted)))}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -531,16 +532,16 @@ class Similarity(_PerFrame):
     """`csim_arcface`, or `identity_<name>` of a network of the user's: cosine with the truth, or the source picture.
 
     Args:
-        embedder: its name makes the metric's; one that wants aligned faces also needs `detector`.
+        embedder: names the metric; one that wants aligned faces also needs `detector`.
         detector: finds the landmarks of which five align the face.
     """
 
     def __init__(self, embedder: Embedder, detector: Detector | None = None) -> None:
         if embedder.aligned and detector is None:
-            raise ValueError(f"embedder {embedder.name} needs a detector to align faces")
+            raise ValueError(f"{embedder.metric} needs a detector to align faces")
         self.embedder = embedder
         self.detector = detector if embedder.aligned else None
-        self.names = ("csim_arcface" if embedder.name == "arcface" else f"identity_{embedder.name}",)
+        self.names = (embedder.metric,)
 
     def update(self, frames: Frames) -> Values:
         found = _embeddings(self.embedder, frames, "prediction", self.detector)

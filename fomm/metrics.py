@@ -26,8 +26,8 @@ SIDE = 256
 UNKNOWN = math.inf
 """The value of a frame whose truth has nothing to compare with."""
 
-PSNR_MAX = 100.0
-"""dB; what equal pictures score, whose PSNR is infinite."""
+PSNR_MAX = 10 * math.log10(12 * 255**2)
+"""58.9 dB: an error below that of rounding to 8 bits is not seen, so equal pictures score this, not infinity."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ _INFOS = (
     MetricInfo("l1", "L1", "", "lower", "Mean of |prediction - truth| over pixels and colours, values in [0, 1], "
                "before any rounding to 8 bits.", _CODE, ("truth",)),
     MetricInfo("psnr", "PSNR", "dB", "higher", "10 log10(1 / mean squared error) of each frame, values in [0, 1]; at "
-               f"most {PSNR_MAX:.0f} dB, which equal pictures score.", "standard", ("truth",)),
+               f"most {PSNR_MAX:.1f} dB, the error of rounding to 8 bits, which equal pictures score.", "standard",
+               ("truth",)),
     MetricInfo("ssim", "SSIM", "", "higher", "Structural similarity of each frame: Gaussian window of sigma 1.5 (11 "
                "pixels), K1 = 0.01, K2 = 0.03, colours one by one, mean over all pixels with the border mirrored.",
                "Wang et al. 2004; torchmetrics", ("truth",)),
@@ -170,7 +171,7 @@ def l1(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     >>> l1(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.25))
     tensor([0.2500], dtype=torch.float64)
     """
-    return average((prediction.double() - truth.double()).abs(), mask)
+    return average((_exact(prediction) - _exact(truth)).abs(), mask)
 
 
 def psnr(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -179,7 +180,7 @@ def psnr(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tenso
     >>> psnr(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.1))
     tensor([20.0000], dtype=torch.float64)
     """
-    error = average((prediction.double() - truth.double()).square(), mask)
+    error = average((_exact(prediction) - _exact(truth)).square(), mask)
     return -10 * error.clamp_min(10 ** (-PSNR_MAX / 10)).log10()
 
 
@@ -188,7 +189,11 @@ def ssim_map(prediction: Tensor, truth: Tensor) -> Tensor:
     _, similarity = structural_similarity_index_measure(
         prediction, truth, data_range=1.0, reduction="none", return_full_image=True
     )
-    return similarity.double()
+    return _exact(similarity)
+
+
+def _exact(values: Tensor) -> Tensor:
+    return (values.cpu() if values.device.type == "mps" else values).double()  # Apple's GPUs have no float64
 
 
 def average(values: Tensor, mask: Tensor | None = None) -> Tensor:

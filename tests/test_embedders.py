@@ -132,7 +132,7 @@ def test_openface_sees_the_whole_frame_small_and_in_bgr(cache) -> None:
     network = OpenFace().eval()
     torch.save(network.state_dict(), cache / "openface.pth")
     embedder = load_embedder("openface")
-    assert embedder.name == "openface" and not embedder.aligned
+    assert embedder.metric == "aed_openface" and not embedder.aligned
     frames = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     vectors = embedder(torch.from_numpy(frames).permute(0, 3, 1, 2) / 255)
     # as the original authors' extract.py: reverse the colours, skimage 0.14's resize, channels first
@@ -146,7 +146,7 @@ def test_arcface_sees_aligned_rgb_in_minus_one_to_one(cache, monkeypatch) -> Non
     write_onnx(cache / "w600k_r50.onnx")
     monkeypatch.setattr(embedders, "ARCFACE_SHA256", hash_file(cache / "w600k_r50.onnx"))
     embedder = load_embedder("arcface")
-    assert embedder.name == "arcface" and embedder.aligned
+    assert embedder.metric == "csim_arcface" and embedder.aligned
     colours = [(1.0, 0.5, 0.0), (0.2, 0.4, 0.9)]
     vectors = embedder(flat(*colours), np.concatenate([INSIDE, INSIDE]))
     expected = [expected_vector((np.round(np.array(colour) * 255) - 127.5) / 127.5, 0, 1) for colour in colours]
@@ -180,12 +180,17 @@ def test_arcface_missing_or_another_file(cache) -> None:
 def test_any_onnx_file(tmp_path, batch) -> None:
     write_onnx(tmp_path / "mine.onnx", size=64, batch=batch)
     embedder = load_embedder(tmp_path / "mine.onnx")
-    assert embedder.name == "mine" and embedder.convention == Convention(size=64)
+    assert embedder.metric == "identity_mine" and embedder.convention == Convention(size=64)
     colours = [(1.0, 0.5, 0.0), (0.2, 0.4, 0.9), (0.0, 0.0, 0.3)]
     vectors = embedder(flat(*colours), np.concatenate([INSIDE] * 3))
     np.testing.assert_allclose(
         vectors, [expected_vector(colour, 0.5, 0.5) for colour in colours], atol=3e-3
     )  # 8-bit faces
+
+
+def test_a_file_of_that_name_is_not_yet_arcface(tmp_path) -> None:
+    write_onnx(tmp_path / "arcface.onnx")
+    assert load_embedder(tmp_path / "arcface.onnx").metric == "identity_arcface"
 
 
 def test_an_onnx_file_tells_its_convention(tmp_path) -> None:

@@ -231,8 +231,8 @@ class Colours(nn.Module):
         return pictures.mean((2, 3))
 
 
-def whole_frames(name: str = "colours", network: Callable[[Tensor], Tensor] | None = None) -> Embedder:
-    return Embedder(name, network or Colours(), Convention(96, False, "BGR", 0.0, 1.0))
+def whole_frames(metric: str = "identity_colours", network: Callable[[Tensor], Tensor] | None = None) -> Embedder:
+    return Embedder(metric, network or Colours(), Convention(96, False, "BGR", 0.0, 1.0))
 
 
 def test_aed_is_two_minus_two_cosines_of_whole_frames() -> None:
@@ -264,7 +264,7 @@ def test_similarity_of_aligned_faces_misses_where_there_is_no_face() -> None:
         return None if corners is None else np.tile(corners, (17, 1))[:68] + np.arange(68)[:, None] * 0.1
 
     mesh = Detector("mesh", mesh_of)
-    aligned = Embedder("arcface", Colours(), Convention(112))
+    aligned = Embedder("csim_arcface", Colours(), Convention(112))
     measure = Similarity(aligned, mesh)
     assert measure.names == ("csim_arcface",)
     truth = faces([(50, 60), (50, 60), None])
