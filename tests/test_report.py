@@ -166,8 +166,8 @@ def test_findings_count_and_name() -> None:
         del differences[metric]
     (sentence,) = tables.findings(report)
     assert sentence.startswith(
-        "Reconstruction: puppets is better than early on 1 of 4 metrics (L1), worse on 1 (PSNR), undecided on 1 (SSIM), "
-        "without an interval, so without a verdict, on 1 (Jitter). L1: puppets 0.0"
+        "Reconstruction: puppets is better than early on 1 of 4 metrics (L1), worse on 1 (PSNR), "
+        "undecided on 1 (SSIM), compared with early without an interval, so without a verdict, on 1 (Jitter). L1: puppets 0.0"
     )
 
 

@@ -113,7 +113,7 @@ def distribution(series: Sequence[Series], title: str) -> Markup | None:
     if not rows:
         return None
     height = 8 + 40 * len(rows) + 38
-    axis = make_axis([v for _, values in rows for v in values], 12, WIDTH - 14)
+    axis = make_axis([v for _, values in rows for v in values], 18, WIDTH - 18)
     digits = digits_for([v for _, values in rows for v in values])
     parts = _x_axis(axis, 8, height - 38, title)
     told = []

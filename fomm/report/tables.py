@@ -336,6 +336,8 @@ def identities_table(report: dict[str, Any], name: str) -> Table | None:
 
 def models_table(report: dict[str, Any]) -> Table:
     groups = []
+    columns = ["Model", "Role", "Checkpoint", "sha256", "Size", "Keypoints"]
+    columns += ["Notes"] if any(model["notes"] for model in report["models"]) else []
     for name in ordered_models(report):
         model = next(m for m in report["models"] if m["name"] == name)
         size = model.get("image_size")
@@ -347,8 +349,8 @@ def models_table(report: dict[str, Any]) -> Table:
             Cell(str(model.get("num_keypoints") or "–")),
             Cell("; ".join(model["notes"])),
         ]
-        groups.append(Group(Cell(name, header=True), [row]))
-    return Table("Models", ["Model", "Role", "Checkpoint", "sha256", "Size", "Keypoints", "Notes"], groups)
+        groups.append(Group(Cell(name, header=True), [row[: len(columns) - 1]]))
+    return Table("Models", columns, groups)
 
 
 def published_table() -> Table:
@@ -432,7 +434,7 @@ def findings(report: dict[str, Any]) -> list[str]:
                     labels.setdefault(judge(entry, info["better"])[0], []).append(info["label"])
             total = sum(map(len, labels.values()))
             words = {"better": f"better than {baseline}", "worse": "worse", "undecided": "undecided"}
-            words["no interval"] = "without an interval, so without a verdict,"
+            words["no interval"] = f"compared with {baseline} without an interval, so without a verdict,"
             parts = [
                 f"{word} on {_counted(labels[key], total, first=not i)}"
                 for i, (key, word) in enumerate((k, w) for k, w in words.items() if k in labels)
