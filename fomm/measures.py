@@ -311,6 +311,7 @@ def load_lpips(device: torch.device | str = "cpu") -> Callable[[Tensor, Tensor],
 
     Raises:
         MissingWeightsError: AlexNet is not there; says where to get and put it.
+        InputError: the file holds something else.
     """
     _cached(ALEXNET_FILE, ALEXNET_URL, "the AlexNet of LPIPS", "233 MB")
     network = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).net.to(device)
@@ -322,6 +323,7 @@ def load_inception(device: torch.device | str = "cpu") -> nn.Module:
 
     Raises:
         MissingWeightsError: it is not there; says where to get and put it.
+        InputError: the file holds something else.
     """
     path = _cached(INCEPTION_FILE, INCEPTION_URL, "the Inception-v3 of FID", "95 MB")
     return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)

@@ -107,7 +107,7 @@ _INFOS = (
          ("truth", "mesh")),
     MetricInfo("akd_truth", "AKD (exact landmarks)", _PX, "lower", "Landmarks found in the prediction (MediaPipe) "
                "against the exact ones of the data set, at the points that both know: mean of |dx| and |dy|. The "
-               "detector's own error is part of it: the truth's frames themselves do not score 0. "
+               "detector's own error is part of it: the truth's own frames do not score 0 (about 2 px on puppets). "
                f"{_AKD_MISS}", "this project", ("mesh", "exact"), SIDE / 3),
     MetricInfo("aed_openface", "AED (OpenFace)", "", "lower", "Squared L2 distance of the unit-length 128-d OpenFace "
                "(nn4.small2) embeddings of prediction and truth, which is 2 (1 - cos), in [0, 4]; the whole frame, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fill
 import numpy as np
 import pytest
 import torch
@@ -80,6 +81,33 @@ def test_output_is_128_numbers_of_length_one_whatever_the_batch(network, faces) 
     assert together.norm(dim=1).tolist() == pytest.approx([1.0] * 3, abs=1e-6)
     assert torch.allclose(together, alone, atol=1e-5)
     assert (together[0] - together[1]).norm() > 1e-3, "different faces"
+
+
+def test_it_computes_what_the_port_computes() -> None:
+    """Golden numbers: the public port (thnkim/OpenFacePytorch, loadOpenFace.py) with these weights, in float64.
+
+    Its normalisation across channels was replaced by torch.nn.CrossMapLRN2d, the same one in today's PyTorch. All 261
+    keys were the same, and all 2 x 128 numbers within 2e-8.
+    """
+    network = OpenFace().eval()
+    state = network.state_dict()
+    flat = "layer25.weight"  # the formula knows convolutions
+    state[flat] = state[flat][..., None, None]
+    weights = fill.filled("openface", state)
+    weights[flat] = weights[flat].flatten(1)
+    network.load_state_dict(weights)
+    y, x = np.mgrid[:96, :96] / 96
+    colour = np.arange(3)[:, None, None]
+    waves = [np.sin(7 * x + 5 * y * (colour + 1) + f) * np.cos(11 * y * (f + 1) - 3 * x) for f in range(2)]
+    with torch.no_grad():
+        vectors = network.double()(torch.from_numpy(0.5 + 0.5 * np.stack(waves)))
+    golden = [
+        [-0.03529879, -0.02896362, 0.09577203, 0.03669173, 0.0846847, -0.03212362],
+        [-0.02917413, -0.02456027, 0.08822884, 0.03799458, 0.08529074, -0.04185448],
+    ]
+    np.testing.assert_allclose(vectors[:, :6].numpy(), golden, atol=3e-8)
+    np.testing.assert_allclose(vectors.abs().sum(1), [9.353159963579841, 9.31486975754469], atol=1e-6)
+    np.testing.assert_allclose(vectors @ torch.arange(128.0).double(), [94.15449699605628, 95.9928660309838], atol=1e-5)
 
 
 # The layers that PyTorch's names do not tell, as their definitions in Torch 7 have them
