@@ -17,11 +17,21 @@ REPRODUCED_WITHIN = 0.05
 
 @dataclass(frozen=True)
 class Number:
-    """A published value; `verified` says that it was read at the source or confirmed at `confirmed_at` (a URL)."""
+    """A published number, with the digits that its source prints.
 
-    value: float
-    verified: bool = False
+    `confirmed_at` is a public page (URL) that confirms it; without one it is unverified.
+    """
+
+    text: str
     confirmed_at: str = ""
+
+    @property
+    def value(self) -> float:
+        return float(self.text)
+
+    @property
+    def verified(self) -> bool:
+        return bool(self.confirmed_at)
 
 
 @dataclass(frozen=True)
@@ -41,27 +51,17 @@ _FOMM_PAPER = "FOMM paper, arXiv 2003.00196"
 _LATER = "re-evaluated in later papers"
 
 PUBLISHED = (
-    _row("X2Face", _FOMM_PAPER, Number(0.078), Number(7.687), Number(0.405)),
-    _row("Monkey-Net", _FOMM_PAPER, Number(0.049), Number(1.878), Number(0.199)),
+    _row("X2Face", _FOMM_PAPER, Number("0.078"), Number("7.687"), Number("0.405")),
+    _row("Monkey-Net", _FOMM_PAPER, Number("0.049"), Number("1.878"), Number("0.199")),
     _row(
         "FOMM",
         _FOMM_PAPER,
-        Number(0.043),
-        Number(1.294, True, "https://github.com/AliaksandrSiarohin/pose-evaluation/issues/2"),
-        Number(0.140, True, "https://github.com/AliaksandrSiarohin/first-order-model/issues/148"),
+        Number("0.043"),
+        Number("1.294", "https://github.com/AliaksandrSiarohin/pose-evaluation/issues/2"),
+        Number("0.140", "https://github.com/AliaksandrSiarohin/first-order-model/issues/148"),
     ),
-    _row("FOMM", _LATER, Number(0.041), Number(1.27), Number(0.134)),
-    _row("MRAA", _LATER, Number(0.040), Number(1.28), Number(0.133)),
-    _row("TPSMM", _LATER, Number(0.039), Number(1.22), Number(0.125)),
+    _row("FOMM", _LATER, Number("0.041"), Number("1.27"), Number("0.134")),
+    _row("MRAA", _LATER, Number("0.040"), Number("1.28"), Number("0.133")),
+    _row("TPSMM", _LATER, Number("0.039"), Number("1.22"), Number("0.125")),
 )
 """Unverified: quoted from memory. The two verified values were confirmed in the authors' issue threads."""
-
-# Digits as printed there: 0.140, not 0.14.
-DIGITS = {"l1": 3, "akd_face_alignment": 3, "aed_openface": 3}
-
-
-def printed(metric: str, number: Number) -> str:
-    """A value with the digits that its source prints."""
-    digits = DIGITS[metric]
-    text = f"{number.value:.{digits}f}"
-    return text[:-1] if metric == "akd_face_alignment" and text.endswith("0") else text

@@ -22,6 +22,7 @@ from fomm.report import (
     render_markdown,
     render_page,
     schema,
+    sentences,
     tables,
     terminal_table,
     write_report,
@@ -164,10 +165,11 @@ def test_findings_count_and_name() -> None:
         differences[metric]["puppets"]["interval"] = span
     for metric in set(differences) - {"l1", "psnr", "ssim", "jitter"}:
         del differences[metric]
-    (sentence,) = tables.findings(report)
+    (sentence,) = sentences.findings(report)
     assert sentence.startswith(
         "Reconstruction: puppets is better than early on 1 of 4 metrics (L1), worse on 1 (PSNR), "
-        "undecided on 1 (SSIM), compared with early without an interval, so without a verdict, on 1 (Jitter). L1: puppets 0.0"
+        "undecided on 1 (SSIM), compared with early without an interval, "
+        "so without a verdict, on 1 (Jitter). L1: puppets 0.0"
     )
 
 
@@ -175,14 +177,14 @@ def test_one_identity_has_no_interval_and_the_report_says_so(tmp_path: Path) -> 
     report = example_report(identities=1, clips_each=3)
     assert all(e["interval"] is None for by in report["protocols"]["reconstruction"]["summary"].values()
                for e in by.values())  # fmt: skip
-    assert any("One identity only: no interval" in sentence for sentence in tables.warnings(report))
+    assert any("One identity only: no interval" in sentence for sentence in sentences.warnings(report))
     for table in tables.difference_tables(report, "reconstruction"):
         assert {row[1].text for group in table.groups for row in group.rows} == {"none"}
         assert {row[3].text for group in table.groups for row in group.rows} == {"no interval"}
     page = render_page(report, tmp_path)
     assert "One identity only" in page and "In brackets" not in page
-    assert any("Only 3 identities" in s for s in tables.warnings(example_report(identities=3)))
-    assert tables.warnings(example_report(identities=12)) == []
+    assert any("Only 3 identities" in s for s in sentences.warnings(example_report(identities=3)))
+    assert sentences.warnings(example_report(identities=12)) == []
 
 
 def test_warnings_come_first(report: dict[str, Any], tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_warnings_come_first(report: dict[str, Any], tmp_path: Path) -> None:
     report["data"] |= {"split_overlap": ["id10282", "id10306"], "warnings": ["mp4 as truth"]}
     failure = {"protocol": "reconstruction", "clip": "c1", "model": "early", "reason": "c1.mp4: is damaged"}
     report["failures"] = [failure, failure | {"model": "puppets"}]
-    found = tables.warnings(report)
+    found = sentences.warnings(report)
     assert found[0].startswith("2 identities are in both the training and the test split (id10282, id10306)")
     assert found[1] == "mp4 as truth" and found[2].startswith("1 clip failed")
     for text in (render_page(report, tmp_path), render_markdown(report), terminal_table(report)):
@@ -200,7 +202,7 @@ def test_warnings_come_first(report: dict[str, Any], tmp_path: Path) -> None:
 
 def test_one_model_without_a_baseline(tmp_path: Path) -> None:
     report = example_report(models=("puppets",))
-    assert tables.title(report) == "puppets" and tables.difference_tables(report, "reconstruction") == []
+    assert sentences.title(report) == "puppets" and tables.difference_tables(report, "reconstruction") == []
     page = render_page(report, tmp_path)
     assert "Clip by clip" not in page and "Paired differences" not in page and "Mean over time" in page
     assert "minus" not in terminal_table(report)

@@ -1,6 +1,6 @@
 """What evaluate.py measured, for people: report.json -> report.html, report.md and tables in the terminal.
 
-`schema` checks, `tables` builds every table once, `charts` draws, `page` and `text` print.
+`schema` checks; `tables`, `sentences` and `charts` make every part once, as data; `page` and `text` print them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fomm.report import charts, tables
+from fomm.report import charts, sentences, tables
 from fomm.report.charts import Series
 
 HERE = Path(__file__).resolve().parent
@@ -37,10 +37,10 @@ def render_page(report: dict[str, Any], folder: Path) -> str:
         report=report,
         data=report["data"],
         run=report["run"],
-        title=tables.title(report),
-        warnings=tables.warnings(report),
-        findings=tables.findings(report),
-        how_to_read=tables.HOW_TO_READ,
+        title=sentences.title(report),
+        warnings=sentences.warnings(report),
+        findings=sentences.findings(report),
+        how_to_read=sentences.HOW_TO_READ,
         models=tables.models_table(report),
         published=tables.published_table(),
         not_computed=tables.not_computed_table(report),
@@ -89,31 +89,27 @@ def _protocol(report: dict[str, Any], name: str, folder: Path, styles: dict[str,
 
 def _plots(report: dict[str, Any], protocol: dict[str, Any], styles: dict[str, str]) -> Iterator[dict[str, Any]]:
     """For each metric what can be drawn of it."""
-    baseline = tables.baseline_name(report)
-    names = [clip["clip"] for clip in protocol["clips"]]
+    baseline, others = tables.baseline_name(report), tables.contenders(report)
+    clips = [clip["clip"] for clip in protocol["clips"]]
     for metric, info in report["metrics"].items():
         title = f"{info['label']} ({info['unit']})" if info["unit"] else info["label"]
-        by_model = {
-            model: Series(model, styles[model], [c["values"].get(metric, {}).get(model, {}).get("mean")
-                                                 for c in protocol["clips"]], names)
+        means = {
+            model: [clip["values"].get(metric, {}).get(model, {}).get("mean") for clip in protocol["clips"]]
             for model in tables.ordered_models(report)
-        }  # fmt: skip
+        }
         bins = protocol["over_time"].get(metric, {})
-        times = [Series(model, styles[model], bins[model], []) for model in tables.present(report, bins)]
-        drawn = [("Distribution over clips", charts.distribution(list(by_model.values()), title))]
-        drawn.append(("Mean over time", charts.over_time(times, title)))
+        by_clip = {model: Series(model, styles[model], means[model], clips) for model in means}
+        over_time = [Series(model, styles[model], bins[model], []) for model in tables.present(report, bins)]
+        figures = [
+            ("Distribution over clips", charts.distribution(list(by_clip.values()), title)),
+            ("Mean over time", charts.over_time(over_time, title)),
+        ]
         if baseline:
-            others = [by_model[model] for model in tables.contenders(report)]
-            plot = charts.scatter(by_model[baseline], others, title, info["better"])
             where = "below" if info["better"] == "lower" else "above"
-            drawn.append(
-                (
-                    f"Clip by clip: {baseline} across, {' and '.join(s.model for s in others)} up; {where} the "
-                    "dashed line is better",
-                    plot,
-                )
-            )
-        if figures := [(caption, plot) for caption, plot in drawn if plot is not None]:
+            caption = f"Clip by clip: {baseline} across, {' and '.join(others)} up; {where} the dashed line is better"
+            against = [by_clip[model] for model in others]
+            figures.append((caption, charts.scatter(by_clip[baseline], against, title, info["better"])))
+        if figures := [(caption, plot) for caption, plot in figures if plot is not None]:
             yield {"title": tables.metric_label(info), "unit": info["unit"], "figures": figures}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fomm.published import PUBLISHED, SETTING, printed
+from fomm.published import PUBLISHED, REPRODUCED_WITHIN, SETTING
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 PROTOCOLS = {
@@ -31,7 +31,6 @@ PROTOCOLS = {
         "truth: that very identity making that very motion.",
     ),
 }
-FEW_IDENTITIES = 10
 MAX_IDENTITIES_SHOWN = 100
 
 Tone = Literal["", "good", "bad"]
@@ -358,13 +357,14 @@ def published_table() -> Table:
     groups = []
     for row in PUBLISHED:
         numbers = [
-            Cell(printed(metric, n), note="" if n.verified else "unverified", value=n.value, href=n.confirmed_at)
-            for metric, n in row.numbers.items()
+            Cell(n.text, note="" if n.verified else "unverified", value=n.value, href=n.confirmed_at)
+            for n in row.numbers.values()
         ]
         groups.append(Group(Cell(row.method, header=True), [[*numbers, Cell(row.source)]]))
     names = ["L1 ↓", "akd_face_alignment ↓ (px)", "aed_openface ↓"]
     notes = [
         f"Measured on {SETTING}. Compare them only with numbers of the same detector or network on the same data.",
+        f"There, a result within {REPRODUCED_WITHIN:.0%} of either FOMM row counts as reproduced.",
         "Unverified: quoted from memory, nobody has checked it at its source for this report.",
     ]
     return Table("Published numbers", ["Method", *names, "Source"], groups, notes)
@@ -387,93 +387,3 @@ def not_computed_table(report: dict[str, Any]) -> Table | None:
         for entry in report["not_computed"]
     ]
     return Table("Not computed", ["Metric", "Why", "How to get it"], groups) if groups else None
-
-
-# ---------------------------------------------------------------------------------------------------------- sentences
-
-
-def title(report: dict[str, Any]) -> str:
-    names, baseline = contenders(report), baseline_name(report)
-    title = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
-    return f"{title} against {baseline}" if baseline else title
-
-
-def warnings(report: dict[str, Any]) -> list[str]:
-    """What a reader must know before the numbers."""
-    data, found = report["data"], []
-    if data["split_overlap"]:
-        names = ", ".join(data["split_overlap"][:20]) + (", ..." if len(data["split_overlap"]) > 20 else "")
-        found.append(
-            f"{plural(len(data['split_overlap']), 'identity is', 'identities are')} in both the training and the test "
-            f"split ({names}): these results say less about new faces than they seem to."
-        )
-    if data["identities"] == 1:
-        found.append(
-            "One identity only: no interval over identities can be given, and nothing here says how other faces fare."
-        )
-    elif data["identities"] < FEW_IDENTITIES:
-        found.append(
-            f"Only {data['identities']} identities: bootstrap intervals over so few are rough, and rather too narrow."
-        )
-    found += data["warnings"]
-    if report["failures"]:
-        clips = len({(f["protocol"], f["clip"]) for f in report["failures"]})
-        found.append(f"{plural(clips, 'clip')} failed for at least one model (listed below); the others are complete.")
-    return found
-
-
-def findings(report: dict[str, Any]) -> list[str]:
-    """One sentence per protocol and candidate: on how many metrics it is better than the baseline, worse, undecided."""
-    baseline, sentences = baseline_name(report), []
-    for name, protocol in report["protocols"].items():
-        for model in contenders(report):
-            labels: dict[str, list[str]] = {}
-            for metric in metric_order(report, protocol, "differences"):
-                if entry := protocol["differences"][metric].get(model):
-                    info = report["metrics"][metric]
-                    labels.setdefault(judge(entry, info["better"])[0], []).append(info["label"])
-            total = sum(map(len, labels.values()))
-            words = {"better": f"better than {baseline}", "worse": "worse", "undecided": "undecided"}
-            words["no interval"] = f"compared with {baseline} without an interval, so without a verdict,"
-            parts = [
-                f"{word} on {_counted(labels[key], total, first=not i)}"
-                for i, (key, word) in enumerate((k, w) for k, w in words.items() if k in labels)
-            ]
-            if parts:
-                sentences.append(
-                    f"{protocol_title(name)}: {model} is {', '.join(parts)}. {_headline(report, name, model)}"
-                )
-    return [sentence.strip() for sentence in sentences]
-
-
-def _counted(labels: list[str], total: int, *, first: bool) -> str:
-    if len(labels) == total:
-        return "the only metric" if total == 1 else f"all {total} metrics"
-    named = f" ({'; '.join(labels)})" if len(labels) <= 4 else ""
-    return f"{len(labels)}{f' of {total} metrics' if first else ''}{named}"
-
-
-def _headline(report: dict[str, Any], name: str, model: str) -> str:
-    """The first metric of a protocol: the pooled values of a candidate and what it is measured against."""
-    protocol = report["protocols"][name]
-    for metric in metric_order(report, protocol):
-        by_model = protocol["summary"][metric]
-        others = [m for m in ordered_models(report) if m in by_model and m not in contenders(report)]
-        if model in by_model and others:
-            digits = digits_for([by_model[m]["pooled"] for m in [model, *others]])
-            values = [f"{m} {number(by_model[m]['pooled'], digits)}" for m in [model, *others]]
-            return f"{report['metrics'][metric]['label']}: {', '.join(values)}."
-    return ""
-
-
-HOW_TO_READ = (
-    "Pooled: the mean over all frames of all clips, so long clips weigh more, as in the original authors' code. Mean "
-    "of clips: every clip weighs the same.",
-    "Intervals hold 95 % of bootstrap samples drawn over identities, since frames and clips of one face are not "
-    "independent. A verdict needs an interval of the paired difference that leaves out zero; among many metrics, "
-    "about one in twenty may do so by chance.",
-    "Missed frames are those where a detector found no face in the result. Leaving them out is what the original "
-    "authors' code does and flatters a model that breaks faces; counting them gives each the penalty named in the "
-    "metric's definition.",
-    "Numbers of different detectors or networks are different metrics and never share a row.",
-)

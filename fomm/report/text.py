@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from fomm.report import tables
+from fomm.report import sentences, tables
 from fomm.report.tables import Cell, Table
 
 
@@ -55,10 +55,10 @@ def render_markdown(report: dict[str, Any]) -> str:
     """The report without pictures; clips are linked where they lie beside it."""
     data, run = report["data"], report["run"]
     facts = ", ".join(_facts(report))
-    parts = [f"# Evaluation: {escape_markdown(tables.title(report))}\n", escape_markdown(facts) + "\n"]
-    if warnings := tables.warnings(report):
+    parts = [f"# Evaluation: {escape_markdown(sentences.title(report))}\n", escape_markdown(facts) + "\n"]
+    if warnings := sentences.warnings(report):
         parts.append("\n".join(f"> **Warning:** {escape_markdown(sentence)}\n>" for sentence in warnings)[:-2] + "\n")
-    parts += [f"- {escape_markdown(sentence)}" for sentence in tables.findings(report)] + [""]
+    parts += [f"- {escape_markdown(sentence)}" for sentence in sentences.findings(report)] + [""]
     parts.append(markdown_table(tables.models_table(report)))
     for name, protocol in report["protocols"].items():
         parts.append(f"## {escape_markdown(tables.protocol_title(name))}\n")
@@ -77,7 +77,7 @@ def render_markdown(report: dict[str, Any]) -> str:
     for metric in report["metrics"].values():
         text = f"**{escape_markdown(tables.metric_label(metric))}** {escape_markdown(metric['definition'])}"
         parts.append(f"- {text} Source: {escape_markdown(metric['source'])}.")
-    parts += ["", *(f"- {escape_markdown(sentence)}" for sentence in tables.HOW_TO_READ), ""]
+    parts += ["", *(f"- {escape_markdown(sentence)}" for sentence in sentences.HOW_TO_READ), ""]
     made = f"Made {run['created']} with fomm {report['versions'].get('fomm', '?')}; manifest sha256 "
     parts.append(escape_markdown(f"{made}{data['manifest_sha256']}. report.json has settings, hashes and versions."))
     return "\n".join(parts) + "\n"
@@ -103,8 +103,8 @@ def _facts(report: dict[str, Any]) -> list[str]:
 
 def terminal_table(report: dict[str, Any]) -> str:
     """What to print after an evaluation: warnings, findings and the tables, in plain text."""
-    lines = [f"Evaluation: {tables.title(report)} ({', '.join(_facts(report))})"]
-    lines += [f"warning: {sentence}" for sentence in tables.warnings(report)]
+    lines = [f"Evaluation: {sentences.title(report)} ({', '.join(_facts(report))})"]
+    lines += [f"warning: {sentence}" for sentence in sentences.warnings(report)]
     for name in report["protocols"]:
         for table in [tables.summary_table(report, name), *tables.difference_tables(report, name)]:
             lines += ["", *_aligned(table)]
@@ -113,7 +113,7 @@ def terminal_table(report: dict[str, Any]) -> str:
         lines.append(f"not computed: {entry['metric']}: {entry['reason']}; {entry['how']}")
     for entry in report["failures"]:
         lines.append(f"failed: {entry['clip']} ({entry['model']}, {entry['protocol']}): {entry['reason']}")
-    return "\n".join(map(plain, [*lines, "", *tables.findings(report)]))
+    return "\n".join(map(plain, [*lines, "", *sentences.findings(report)]))
 
 
 def _aligned(table: Table) -> list[str]:
