@@ -214,12 +214,10 @@ def _array(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
 
 
-def _compare(
-    compare: Callable[[Any, Any], float], found: list[Any | None], wanted: list[Any | None], *, unknown: float = UNKNOWN
-) -> np.ndarray:
+def _compare(compare: Callable[[Any, Any], float], found: list[Any | None], wanted: list[Any | None]) -> np.ndarray:
     """`compare` frame by frame: a miss where only the prediction shows nothing, unknown where the truth does not."""
     pairs = zip(found, wanted, strict=True)
-    return np.array([unknown if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
+    return np.array([UNKNOWN if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -281,6 +279,10 @@ def rescaled(points_px: np.ndarray, from_wh: tuple[int, int], to_wh: tuple[int, 
     return (np.asarray(points_px, np.float64) + 0.5) * np.divide(to_wh, from_wh) - 0.5
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Learned features
+
+
 class Lpips(_PerFrame):
     """lpips against the truth.
 
@@ -313,8 +315,10 @@ def load_lpips(device: torch.device | str = "cpu") -> Callable[[Tensor, Tensor],
         MissingWeightsError: AlexNet is not there; says where to get and put it.
         InputError: the file holds something else.
     """
-    _cached(ALEXNET_FILE, ALEXNET_URL, "the AlexNet of LPIPS", "233 MB")
-    network = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).net.to(device)
+    network = _from_cache(
+        *(ALEXNET_FILE, ALEXNET_URL, "the AlexNet of LPIPS", "233 MB"),
+        lambda path: LearnedPerceptualImagePatchSimilarity("alex", normalize=True).net.to(device),
+    )
     return lambda prediction, truth: network(prediction, truth, normalize=True).flatten()
 
 
@@ -325,20 +329,24 @@ def load_inception(device: torch.device | str = "cpu") -> nn.Module:
         MissingWeightsError: it is not there; says where to get and put it.
         InputError: the file holds something else.
     """
-    path = _cached(INCEPTION_FILE, INCEPTION_URL, "the Inception-v3 of FID", "95 MB")
-    return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)
+    return _from_cache(
+        *(INCEPTION_FILE, INCEPTION_URL, "the Inception-v3 of FID", "95 MB"),
+        lambda path: NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device),
+    )
 
 
-def _cached(file: str, url: str, what: str, size: str) -> Path:
+def _from_cache(file: str, url: str, what: str, size: str, make: Callable[[Path], T]) -> T:
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
         raise MissingWeightsError(f"{path}: {what} is missing; get {url} ({size}) and put it there")
     try:
         torch.load(path, map_location="cpu", weights_only=True)  # the libraries would run what the file says
-    except Exception as error:
+        return make(path)
+    except Exception as error:  # whatever a damaged pickle or other weights raise
         reason = str(error).partition("\n")[0][:200]
-        raise InputError(f"{path}: not a file of weights ({reason}); get {url} again") from error
-    return path
+        raise InputError(
+            f"{path}: not the weights of {what.removeprefix('the ')} ({reason}); get {url} again"
+        ) from error
 
 
 class Fid:
@@ -375,7 +383,8 @@ class Fid:
 
     def add(self, state: Mapping[str, Tensor]) -> None:
         """Count also what another one has seen (its `state`)."""
-        self.metric.merge_state(dict(state))
+        for name, value in state.items():
+            setattr(self.metric, name, getattr(self.metric, name) + value)
         nothing = torch.zeros(0, self.metric.inception.num_features, dtype=torch.float64)
         self.metric.update(nothing, real=True)  # so that it forgets what it has computed
 
