@@ -19,6 +19,7 @@ from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from zipfile import BadZipFile
 
 from fomm.errors import InputError, run
 from fomm.files import atomic_output, hash_file
@@ -38,6 +39,7 @@ USAGE = "python evaluate.py --checkpoint mine.ckpt [more ...] --baseline vox-adv
 DESCRIPTION = """Measures checkpoints on the same clips and writes report.html, report.md, report.json and per_clip.csv.
 A killed run goes on with the next clip when it is started again. Exit code 1: the condition of --fail-if holds."""
 LISTS = ("checkpoint", "face_networks")
+TRUTH = {"landmarks_px", "poses", "pose_names", "camera", "identity"}  # what preprocess.puppets.load_truth gives
 PEOPLE = 8  # among whom identity_truth has to find the right one; drawing them takes longer than anything else
 SOURCE_NOTES = (
     "repeats the source picture; no network",
@@ -59,9 +61,9 @@ class Options:
         split: the clips to measure on.
         face_networks: identity networks of your own, TorchScript or ONNX files.
         device: auto, cpu, cuda, cuda:1 or mps; always float32 without TF32.
-        devices: processes on this machine, each with its own GPU where there are any. Default: 1, or what torchrun or
-            the cluster says.
-        nodes: machines; all need to see the output folder.
+        devices: processes on this machine, each with its own GPU where there are any. Default: 1, or what torchrun
+            says.
+        nodes: machines, on each of which it is started (or by torchrun, or srun); all need to see the output folder.
         wandb: log tables and clips to this W&B project.
         fail_if: a condition such as "akd_mediapipe > 1.05 * baseline"; where it holds, the exit code is 1. A metric may
             be preceded by a protocol and followed by a number of the summary: "reconstruction.l1.clip_mean > 0.05".
@@ -307,7 +309,6 @@ class PuppetTruth:
         for clip in clips:
             if self._file(clip).is_file():
                 self._seen_in.setdefault(clip.identity, clip)
-        self._truth: tuple[str, dict[str, Any]] = ("", {})
 
     def __call__(self, task: "Task", start: int, stop: int, size: int) -> "Truth":
         from fomm.evaluation import Truth
@@ -315,7 +316,7 @@ class PuppetTruth:
         clip = task.truth
         if clip is None or not self._file(clip).is_file():
             return Truth()
-        truth = self._load(clip)
+        truth = self._load(clip, stop)
         side = min(clip.width, clip.height)
         corner = ((clip.width - side) // 2, (clip.height - side) // 2)
         landmarks = (truth["landmarks_px"][start:stop] - corner + 0.5) * (size / side) - 0.5
@@ -344,10 +345,18 @@ class PuppetTruth:
     def _file(self, clip: "Clip") -> Path:
         return self._folder / f"{clip.path}.npz"
 
-    def _load(self, clip: "Clip") -> dict[str, Any]:
+    def _load(self, clip: "Clip", frames: int = 0) -> dict[str, Any]:
         from preprocess.puppets import load_truth
 
-        return load_truth(self._folder / clip.path)
+        try:
+            truth = load_truth(self._folder / clip.path)
+            if min(len(truth["landmarks_px"]), len(truth["poses"])) >= frames and truth.keys() >= TRUTH:
+                return truth
+        except (OSError, ValueError, KeyError, BadZipFile):
+            pass
+        raise InputError(
+            f"{self._file(clip)}: is not the truth of {clip.path}; draw the clip again, or remove the file"
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------------- run
@@ -480,6 +489,8 @@ def _evaluate(
     fabric.barrier()
     if not fabric.is_global_zero:
         return None
+    for part in records.glob(".*.part*"):  # of processes that were killed
+        part.unlink()
 
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
     computed = [m for m in instruments.infos if any(m in p["summary"] for p in results.protocols.values())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +22,13 @@ import evaluate
 from evaluate import Options, gathered, name_apart, parse
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
+from fomm.evaluation import Contender, Task, measure_task
 from fomm.gate import Gate
 from fomm.manifest import Clip, Pair, read_manifest, read_pairs, write_manifest, write_pairs
+from fomm.measures import Pixels
 from fomm.metrics import METRICS
 from fomm.report import check_report
-from fomm.video import VideoReader
+from fomm.video import VideoReader, VideoWriter
 from preprocess.puppets import write_pairs as draw_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,10 +237,22 @@ def test_lists_without_anything_to_measure(here: Path, tmp_path: Path) -> None:
     assert not (here / "none").exists(), "nothing is left behind"
 
 
+def test_a_damaged_truth_costs_its_clip_only(here: Path, tmp_path: Path) -> None:
+    clips = read_manifest(here / "data" / "manifest.csv", on_fault=lambda fault: None)
+    shutil.copytree(here / "data" / "clips", tmp_path / "clips")
+    clip = clips[1]
+    (tmp_path / f"{clip.path}.npz").write_bytes(b"PK nonsense")
+    repeat = Contender("source", "baseline")
+    truth_of = evaluate.PuppetTruth(tmp_path, clips)
+    for row, fails in ((clip, True), (clips[2], False)):
+        task = Task("reconstruction", row, row, row)
+        record = measure_task(task, tmp_path, [repeat], [Pixels()], size=64, truth_of=truth_of)
+        assert bool(record.failed) == fails
+        assert not fails or "is not the truth of" in record.failed["source"]
+
+
 def test_compressed_truth_is_warned_of(here: Path, tmp_path: Path) -> None:
     frames = [frame.image for frame in VideoReader(here / "data" / "other_size")]
-    from fomm.video import VideoWriter
-
     with VideoWriter(tmp_path / "film.mp4", fps=25) as writer:
         for frame in frames:
             writer.write(frame)
