@@ -1,0 +1,210 @@
+"""How fast videos become training clips, by stage, and against the plain way. Prints tables.
+
+    python benchmarks/preparation.py                      # draws videos of two puppets into a temporary folder
+    python benchmarks/preparation.py --videos my_videos/  # your own
+
+Each video is prepared in turns by
+
+- plain: one loop: decode a frame, detect its faces, cut out a square around the largest, encode;
+- fomm: `preprocess.prepare.prepare_video`, what `python -m preprocess dataset` runs in each worker: detection in every
+  5th frame and wherever something changes at once, one fixed crop for each track, filters, hash; all faces.
+
+Both use the same reader, detector, crop size and encoder settings, in one process with one thread each; times are CPU
+seconds of that process, so a busy machine does not change them much: frames per second are those of one core. Frames
+are counted once, however many faces are in them. The plain loop writes one face's clip where fomm writes one for each.
+
+Boxes are compared frame by frame: those of the tracks, interpolated between looks, with those detected in each frame
+(the one of highest IoU), over the frames in which there is one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+from jsonargparse import CLI
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from fomm.errors import InputError, run  # noqa: E402
+from fomm.video import LazyFrame, VideoReader, VideoWriter  # noqa: E402
+from preprocess import clips, track  # noqa: E402
+from preprocess.clips import KEYFRAME_EVERY, ClipWriter, Rules, Video, View  # noqa: E402
+from preprocess.faces import Face, FaceFinder, box_iou  # noqa: E402
+from preprocess.prepare import prepare_video  # noqa: E402
+from preprocess.scenes import write_scenes  # noqa: E402
+from preprocess.track import find_tracks, square_crop  # noqa: E402
+
+SIZE = 256
+# nothing is left out: both sides are to do the same work
+RULES = Rules(detector="face", size=SIZE, scale=1.2, shape="square", border="inside", format="mp4", min_frames=2,
+              max_frames=1024, max_enlargement=100.0, max_blur=1.0, min_light=0.0, min_confidence=0.0)  # fmt: skip
+VOXCELEB_FRAMES = 3_940_000
+
+
+class Stages:
+    """CPU seconds by stage; a stage inside another is not counted twice."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._running: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self._book()
+        self._running.append(stage)
+        try:
+            yield
+        finally:
+            self._book()
+            self._running.pop()
+
+    def _book(self) -> None:
+        now = time.process_time()
+        if self._running:
+            stage = self._running[-1]
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+        self._since = now
+
+    def watch(self, stack: ExitStack, owner: object, name: str, stage: str) -> None:
+        """From now on, calls of `owner.name` (also of generators: each step) are booked on `stage`."""
+        function = getattr(owner, name)
+
+        def watched(*args, **kwargs):
+            with self(stage):
+                result = function(*args, **kwargs)
+            return self._steps(result, stage) if hasattr(result, "__next__") else result
+
+        stack.enter_context(patch.object(owner, name, watched))
+
+    def _steps(self, generator: Iterator, stage: str) -> Iterator:
+        with suppress(StopIteration):
+            while True:
+                with self(stage):
+                    item = next(generator)
+                yield item
+
+
+def plain(path: Path, finder: FaceFinder, output: Path) -> tuple[int, list[list[Face]]]:
+    """The plain loop; how many frames, and the faces of each."""
+    found: list[list[Face]] = []
+    last: Face | None = None
+    with VideoWriter(output, keyframe_every=KEYFRAME_EVERY, threads=1) as writer:
+        for frame in VideoReader(path, threads=1).lazy_frames():
+            image = frame.image
+            faces = finder.find(image, thorough=False)
+            found.append(faces)
+            last = faces[0] if faces else last
+            box = last.box_xyxy_px if last else (0.0, 0.0, image.shape[1] - 1.0, image.shape[0] - 1.0)
+            crop = square_crop(box, (image.shape[1], image.shape[0]), SIZE)
+            writer.write(crop.apply(image), frame.time)
+    return len(found), found
+
+
+def ours(path: Path, finder: FaceFinder, output: Path) -> int:
+    """What a worker does with the video; how many clips."""
+    (output / clips.CLIPS).mkdir(parents=True, exist_ok=True)
+    return len(prepare_video(Video(path.name, path.stem, path.stem), path.parent, output, RULES, finder).clips)
+
+
+def measured(call: Callable, *args) -> tuple[float, object]:
+    start = time.process_time()
+    result = call(*args)
+    return time.process_time() - start, result
+
+
+def by_stage(path: Path, finder: FaceFinder, output: Path) -> dict[str, float]:
+    """CPU seconds of our way on a video: decode, compare frames, look for faces, crop, encode, the rest."""
+    stages = Stages()
+    with ExitStack() as stack:
+        stages.watch(stack, VideoReader, "lazy_frames", "decode")
+        stages.watch(stack, LazyFrame, "thumbnail", "compare frames")
+        stages.watch(stack, track._Glance, "around", "compare frames")
+        stages.watch(stack, track._Tracker, "look", "look for faces")
+        stages.watch(stack, View, "of", "crop")
+        stages.watch(stack, VideoWriter, "write", "encode")
+        stages.watch(stack, VideoWriter, "__exit__", "encode")
+        stages.watch(stack, ClipWriter, "_measure", "filters, hash")
+        stages.watch(stack, ClipWriter, "_enter", "filters, hash")
+        total, _ = measured(ours, path, finder, output)
+    stages.seconds["the rest"] = total - sum(stages.seconds.values())
+    return stages.seconds
+
+
+def agreement(path: Path, finder: FaceFinder, found: list[list[Face]]) -> list[float]:
+    """IoU of the tracks' boxes with those detected in the same frames."""
+    overlaps = []
+    for one in find_tracks(VideoReader(path, threads=1).lazy_frames(), finder):
+        for faces, box in zip(found[one.start : one.stop], one.boxes, strict=True):
+            if faces:
+                overlaps.append(max(box_iou(face.box_xyxy_px, box) for face in faces))
+    return overlaps
+
+
+def compare(videos: Path | None = None, repeats: int = 3, frames: int = 150, scenes: int = 4) -> None:
+    """Compare preparation with the plain loop.
+
+    Args:
+        videos: folder of videos; by default scenes of two puppets are drawn.
+        repeats: of each video, in turns; the fastest counts.
+        frames: of each drawn scene.
+        scenes: how many are drawn.
+    """
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as temporary, FaceFinder() as finder:
+        scratch = Path(temporary)
+        if videos is None:
+            videos = write_scenes(scratch / "scenes", scenes=scenes, frames=frames)
+        paths = sorted(path for path in videos.iterdir() if path.suffix.lower() in (".mp4", ".webm", ".mov"))
+        if not paths:
+            raise InputError(f"{videos}: no .mp4, .mov or .webm in it; give another --videos")
+        print(
+            f"{'video':28}{'frames':>7}{'size':>11}{'plain':>8}{'fomm':>8}{'ratio':>7}{'clips':>7}{'IoU':>7}{'p5':>7}"
+        )
+        totals = np.zeros(3)  # frames, seconds plain, seconds ours
+        stages: dict[str, float] = {}
+        overlaps: list[float] = []
+        for path in paths:
+            plain_s, ours_s = [], []
+            for _ in range(repeats):
+                seconds, (count, found) = measured(plain, path, finder, scratch / "plain.mp4")
+                plain_s.append(seconds)
+                seconds, made = measured(ours, path, finder, scratch / "ours")
+                ours_s.append(seconds)
+                shutil.rmtree(scratch / "ours")
+            for stage, seconds in by_stage(path, finder, scratch / "ours").items():
+                stages[stage] = stages.get(stage, 0.0) + seconds
+            shutil.rmtree(scratch / "ours")
+            ious = agreement(path, finder, found)
+            overlaps += ious
+            row = np.array([count, min(plain_s), min(ours_s)])
+            totals += row
+            reader = VideoReader(path)
+            print(
+                f"{path.name:28}{count:7}{f'{reader.width}x{reader.height}':>11}{count / row[1]:8.1f}"
+                f"{count / row[2]:8.1f}{row[1] / row[2]:7.2f}{made:7}{np.mean(ious):7.3f}{np.percentile(ious, 5):7.3f}"
+            )
+        count, plain_s, ours_s = totals
+        print(
+            f"{'all':28}{count:7.0f}{'':11}{count / plain_s:8.1f}{count / ours_s:8.1f}{plain_s / ours_s:7.2f}{'':7}"
+            f"{np.mean(overlaps):7.3f}{np.percentile(overlaps, 5):7.3f}"
+        )
+        print("plain, fomm: frames per second of one core; IoU: mean and 5th percentile over frames\n")
+        staged = sum(stages.values())
+        for stage, seconds in sorted(stages.items(), key=lambda item: -item[1]):
+            print(f"{stage:20}{1000 * seconds / count:8.2f} ms per frame{seconds / staged:7.0%}")
+        hours = VOXCELEB_FRAMES / (count / ours_s) / 3600
+        print(f"\nVoxCeleb's {VOXCELEB_FRAMES:,} frames at this speed: {hours:.1f} core hours")
+
+
+if __name__ == "__main__":
+    run(lambda: CLI(compare, as_positional=False))
