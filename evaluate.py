@@ -45,6 +45,7 @@ SOURCE_NOTES = (
     "repeats the source picture; no network",
     "in reconstruction it equals the first frame, which counts as the greatest PSNR there is and lifts that mean",
 )
+CODE = ("metrics.py", "measures.py", "embedders.py", "evaluation.py", "animator.py")  # records of others do not mix
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
 
@@ -466,7 +467,7 @@ def _evaluate(
             "face_networks": {source: hash_file(source) for source in options.face_networks},
             "size": size,
             "device": fabric.device.type,
-            "versions": versions,
+            "versions": versions | {name: hash_file(Path(statistics.__file__).with_name(name)) for name in CODE},
         },
     )
     tasks = list_tasks(data.clips, data.pairs)
