@@ -36,6 +36,7 @@ from fomm import metrics
 from fomm.embedders import Embedder, five_points
 from fomm.errors import InputError, MissingWeightsError
 from fomm.metrics import SIDE, UNKNOWN
+from fomm.openface import read_weights
 
 T = TypeVar("T")
 Values = dict[str, np.ndarray]
@@ -339,14 +340,12 @@ def _from_cache(file: str, url: str, what: str, size: str, make: Callable[[Path]
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
         raise MissingWeightsError(f"{path}: {what} is missing; get {url} ({size}) and put it there")
+    read_weights(path, url)  # the libraries would run what the file says
     try:
-        torch.load(path, map_location="cpu", weights_only=True)  # the libraries would run what the file says
         return make(path)
-    except Exception as error:  # whatever a damaged pickle or other weights raise
+    except Exception as error:  # each library has its own for weights of another network
         reason = str(error).partition("\n")[0][:200]
-        raise InputError(
-            f"{path}: not the weights of {what.removeprefix('the ')} ({reason}); get {url} again"
-        ) from error
+        raise InputError(f"{path}: not {what} ({reason}); get {url} again") from error
 
 
 class Fid:

@@ -137,12 +137,7 @@ def load_openface(path: str | Path | None = None) -> OpenFace:
     file = Path(path).expanduser() if path else fetch(OPENFACE)
     if not file.is_file():
         raise InputError(f"{file}: no such file; give OpenFace's weights (openface.pth), or leave the path out")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        state = {str(name): value for name, value in state.items()}
-    except Exception as error:  # whatever a damaged or hostile pickle raises
-        reason = str(error).partition("\n")[0][:200]
-        raise InputError(f"{file}: not a file of weights ({reason}); get {OPENFACE.mirrors[0]} again") from error
+    state = read_weights(file, OPENFACE.mirrors[0])
     network = OpenFace()
     counters = [name for name in network.state_dict() if name.endswith("num_batches_tracked")]  # newer than the file
     expected = {name: value.shape for name, value in network.state_dict().items() if name not in counters}
@@ -155,3 +150,16 @@ def load_openface(path: str | Path | None = None) -> OpenFace:
         )
     network.load_state_dict(state, strict=False)  # only the counters may be missing
     return network.eval().requires_grad_(False)
+
+
+def read_weights(path: Path, url: str) -> dict[str, object]:
+    """What a file of `torch.save` holds by name; no code in it is run.
+
+    Raises:
+        InputError: it holds something else, or code; names `url`, where the right file is.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {str(name): value for name, value in state.items()}
+    except Exception as error:  # whatever a damaged or hostile pickle raises
+        raise InputError(f"{path}: not a file of weights, or damaged; get {url} again") from error
