@@ -65,7 +65,8 @@ class Options:
         scale: side of the crop, in sizes of the driving face over the whole video. Default: what the model was trained
             on as far as its file says (provenance, crop_scale), else 1.2, that of the released models.
         device: auto, cpu, cuda, cuda:1 or mps.
-        precision: auto is fp32 (on CUDA with TF32); bf16 takes half the time and changes little; fp16 is for GPUs.
+        precision: fp32 is exact; bf16 is faster and changes little (docs/speed.md); fp16 is for GPUs. auto takes bf16
+            on a processor that multiplies it in hardware, else fp32 (on CUDA with TF32).
         batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
         seconds: length of a recording with --driving webcam.
     """

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fomm.errors import InputError
+from fomm.folded import fold
 from fomm.geometry import Keypoints, movement_scale, transfer_motion
 from fomm.model import FOMM, EncodedSource, Output
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BATCH_SIZES = {"cpu": 1, "cuda": 16, "mps": 4}
 """Frames at once where the caller does not say: a CPU is as fast one by one, and needs less memory."""
 
@@ -27,13 +31,18 @@ BATCH_SIZES = {"cpu": 1, "cuda": 16, "mps": 4}
 class Animator:
     """Animates pictures with a model, on one device.
 
+    Attributes:
+        model: as given, in evaluation mode on the device.
+        networks: what computes: a copy of it, rewritten for inference (`fomm.folded`), made when first needed.
+        precision: "fp32", "bf16", "fp16", or on a GPU "auto": float32, on CUDA with its TF32 units.
+
     Args:
         model: its networks are moved to the device and set to evaluation mode.
         device: `auto` takes CUDA, else MPS, else the CPU.
-        precision: of the dense motion network and the generator. `fp32` is exact; `auto` is the same except that it
-            lets a CUDA device use its TF32 units; `bf16` takes half the time (on a CPU that has it) and changes the
-            picture by 0.3 grey levels on average (3 at most; full-size networks of random weights), `fp16` is for GPUs
-            without it. Keypoints are always found in float32: rounding them would make the animation tremble.
+        precision: of the dense motion network and the generator. `fp32` is exact. `auto` is `bf16` on a processor that
+            multiplies bfloat16 in hardware (`processor_units`), else `fp32`, on CUDA with its TF32 units. `bf16`
+            differs from `fp32` by 52 dB of PSNR with full-size networks (docs/speed.md), `fp16` is for GPUs without
+            it. Keypoints are always found in float32: rounding them would make the animation tremble.
         batch_size: driving frames at once; None takes `BATCH_SIZES`. It changes memory and speed, not the result.
 
     Raises:
@@ -53,14 +62,24 @@ class Animator:
         self.device = choose_device(device)
         if precision == "fp16" and self.device.type == "cpu":
             raise InputError("precision fp16 takes minutes per frame on a CPU; give --precision fp32, or bf16")
-        self.precision = precision
+        self._units = processor_units() if self.device.type == "cpu" else set()
+        self._chosen = precision == "auto" and self.device.type == "cpu"
+        self.precision = ("bf16" if self._units else "fp32") if self._chosen else precision
         self.batch_size = batch_size or BATCH_SIZES[self.device.type]
         self.model = model.eval().to(self.device)
 
     def __str__(self) -> str:
         name = f"cuda ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else self.device.type
-        precision = "fp32" if self.precision == "auto" else self.precision
+        precision = {"auto": "tf32" if self.device.type == "cuda" else "fp32"}.get(self.precision, self.precision)
+        if self._chosen and precision == "bf16":
+            precision += " (this processor is faster with it; --precision fp32 is exact)"
         return f"{name}, {precision}, batches of {self.batch_size}"
+
+    @cached_property
+    def networks(self) -> FOMM:
+        # Matrix units are so fast that the transforms of the tiles would take longer than the products saved.
+        tiles = self.device.type == "cpu" and not ("amx_bf16" in self._units and self.precision == "bf16")
+        return fold(self.model, DTYPES.get(self.precision, torch.float32), tiles=tiles)
 
     @torch.inference_mode()
     def encode(self, source: np.ndarray) -> EncodedSource:
@@ -71,7 +90,7 @@ class Animator:
             InputError: the model's weights are broken (NaN).
         """
         with self._exact():
-            encoded = self.model.encode_source(self._to_device([source]))
+            encoded = self.networks.encode_source(self._to_device([source]))
         _check_finite(*encoded.keypoints, encoded.features)
         return encoded
 
@@ -83,7 +102,7 @@ class Animator:
             InputError: the model's weights are broken (NaN).
         """
         with self._exact():
-            keypoints = self.model.detect(self._to_device(frames))
+            keypoints = self.networks.detect(self._to_device(frames))
         _check_finite(*keypoints)
         return keypoints
 
@@ -166,7 +185,7 @@ class Animator:
     def _decode(self, source: EncodedSource, keypoints: Keypoints) -> Output:
         try:
             with self._fast():
-                output = self.model.animate(source, keypoints)
+                output = self.networks.animate(source, keypoints)
         except torch.OutOfMemoryError as error:
             count = len(keypoints.points)
             raise InputError(
@@ -176,7 +195,11 @@ class Animator:
         return output
 
     def _to_device(self, frames: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(frames)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        pictures = torch.from_numpy(np.stack(frames))
+        if self.device.type == "cuda":  # from pinned memory the copy does not hold up this thread
+            pictures = pictures.pin_memory().to(self.device, non_blocking=True)
+        pictures = pictures.to(self.device).permute(0, 3, 1, 2)  # channels last, which convolutions like
+        return pictures.to(torch.float32, memory_format=torch.channels_last) / 255
 
     def _exact(self) -> AbstractContextManager:
         """Float32 that is float32: without TF32, which CUDA convolutions use unless told otherwise."""
@@ -184,12 +207,24 @@ class Animator:
         return torch.backends.cudnn.flags(allow_tf32=False) if cuda else ExitStack()
 
     def _fast(self) -> AbstractContextManager:
-        if self.precision == "auto":
-            return ExitStack()
-        if self.precision == "fp32":
-            return self._exact()
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype)
+        return self._exact() if self.precision == "fp32" else ExitStack()
+
+
+def processor_units(listing: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Which instructions for products of bfloat16 this processor has: amx_bf16 (matrix units), avx512_bf16, bf16 (Arm).
+
+    Known on Linux only; elsewhere none are named.
+
+    Args:
+        listing: where Linux says what its processors can do.
+    """
+    known = {"amx_bf16", "avx512_bf16", "bf16"}
+    try:
+        lines = [line.split() for line in listing.read_text().splitlines()]
+    except OSError:
+        return set()
+    flags = next((words for words in lines if words and words[0].lower() in ("flags", "features")), [])
+    return known & set(flags) if torch.backends.mkldnn.is_available() else set()
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,0 +1,128 @@
+"""The rewritten networks against the ones that they were made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from fill import fill_model
+from torch import nn
+
+from fomm import folded
+from fomm.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
+from fomm.folded import fold
+from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+
+
+def small_model(**generator: object) -> FOMM:
+    sizes = {"block_expansion": 8, "max_features": 32, "num_down_blocks": 2, "num_bottleneck_blocks": 2}
+    config = ModelConfig(
+        num_keypoints=5,
+        detector=DetectorConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
+        dense_motion=DenseMotionConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
+        generator=GeneratorConfig(**{**sizes, **generator}),
+    )
+    return fill_model(FOMM.from_config(config)).eval()
+
+
+def noisy(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Batch norm statistics and weights that a mistake in folding them could not survive."""
+    generator = torch.Generator().manual_seed(seed)
+    for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+        for tensor, low in ((norm.running_mean, -1), (norm.running_var, 0.3), (norm.weight, -1.5), (norm.bias, -1)):
+            tensor.data.uniform_(low, 2, generator=generator)
+    return module.eval().double()
+
+
+@pytest.mark.parametrize("size", [(24, 40), (17, 9), (6, 5), (1, 2)])
+@pytest.mark.parametrize("tiles", [False, True])
+@pytest.mark.parametrize("block", [ConvBlock, DownBlock, UpBlock, ResBlock])
+def test_each_block_alone(block: type[nn.Module], tiles: bool, size: tuple[int, int]) -> None:
+    """In float64 nothing is lost to rounding, at sizes that whole tiles cover and that they do not."""
+    torch.manual_seed(0)
+    if block is DownBlock and min(size) < 2:
+        pytest.skip("nothing to halve")
+    original = noisy(block(5) if block is ResBlock else block(5, 7))
+    x = torch.randn(2, 5, *size, dtype=torch.float64)
+    with torch.inference_mode():
+        rewritten = folded._folded(original, torch.float64, tiles)(x)
+        # a ResBlock's first norm is kept in float32, as are its sums
+        torch.testing.assert_close(rewritten, original(x), atol=1e-5 if block is ResBlock else 1e-12, rtol=1e-5)
+
+
+def test_doubling_then_3x3_is_four_2x2_kernels_by_hand() -> None:
+    block = UpBlock(1, 1)
+    block.norm.eps = 0.0
+    block.conv.weight.data = torch.arange(1.0, 10).view(1, 1, 3, 3)
+    block.conv.bias.data.zero_()
+    x = torch.tensor([[[[1.0, 10.0]]]])
+    result = folded._folded(block.eval())(x)[0, 0]
+    # Doubled: two rows of (1, 1, 10, 10). Top left: (5 + 6 + 8 + 9) * 1; the pixel right of it: 4 + 5 + 7 + 8 times 1
+    # and 6 + 9 times 10.
+    assert result.shape == (2, 4)
+    assert result[0, 0].item() == pytest.approx(28) and result[0, 1].item() == pytest.approx(24 + 150)
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_tile_matrices_multiply_polynomials(kernel: int) -> None:
+    to_pixels, from_kernel, to_values = folded._tile_matrices(kernel)
+    made = 7 - kernel
+    assert (to_pixels.shape, from_kernel.shape, to_values.shape) == ((made, 6), (6, kernel), (6, 6))
+    rng = np.random.default_rng(0)
+    tile, weights = rng.standard_normal(6), rng.standard_normal(kernel)
+    expected = np.correlate(tile, weights, "valid")
+    np.testing.assert_allclose(to_pixels @ ((from_kernel @ weights) * (to_values @ tile)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("pixels", [(8, 8), (3, 5), (40, 40)])
+def test_layers_with_many_weights(pixels: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folded, "MANY_WEIGHTS", 10)
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(6, 4, 3, 3), torch.randn(6), torch.randn(2, 4, *pixels)
+    for padding in (0, 1):
+        layer = folded._Convolution(weight, bias, padding, torch.float32)
+        torch.testing.assert_close(layer(x), F.conv2d(x, weight, bias, padding=padding), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("outputs, width", [(3, 32), (4, 30), (1, 5)])
+def test_narrow_layers(outputs: int, width: int) -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(6, outputs, 7, padding=3), torch.randn(2, 6, 9, width)
+    with torch.inference_mode():
+        layer = folded._folded(conv)
+        assert type(layer).__name__ == "_Narrow"
+        torch.testing.assert_close(layer(x), conv(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+@pytest.mark.parametrize("generator", [{}, {"blend_source": True}, {"num_down_blocks": 1, "num_bottleneck_blocks": 0}])
+def test_the_whole_model(generator: dict, tiles: bool) -> None:
+    model = small_model(**generator)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    source, driving = torch.rand(2, 3, 64, 96), torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        twin = fold(model, tiles=tiles)
+        ours, theirs = twin(source, driving), model(source, driving)
+        torch.testing.assert_close(ours.prediction, theirs.prediction, atol=1e-4, rtol=0)  # noise as picture: steep
+        torch.testing.assert_close(ours.motion, theirs.motion, atol=5e-5, rtol=0)
+        torch.testing.assert_close(ours.driving_keypoints, theirs.driving_keypoints, atol=1e-5, rtol=0)
+        half = fold(model, torch.bfloat16, tiles=tiles)(source, driving)
+    torch.testing.assert_close(half.driving_keypoints, theirs.driving_keypoints, atol=1e-5, rtol=0)
+    assert half.prediction.dtype == torch.float32
+    noise = (half.prediction - theirs.prediction).square().mean().item()
+    assert 0 < noise < 10**-4  # 40 dB: small networks have few channels for rounding to average out over
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_the_copy_stands_alone() -> None:
+    """Hooks and modes of the one are not those of the other."""
+    model = small_model()
+    calls: list[int] = []
+    twin = fold(model, tiles=True)
+    twin.dense_motion.down.register_forward_hook(lambda *_: calls.append(1))
+    with torch.inference_mode():
+        model(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
+    model.train()
+    assert calls == [] and not any(module.training for module in twin.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
