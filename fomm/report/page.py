@@ -64,7 +64,7 @@ def _words(value: Any) -> str:
     """A setting as a person writes it."""
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    if value is None:
+    if value is None or value == []:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 

@@ -50,43 +50,42 @@ def warnings(report: dict[str, Any]) -> list[str]:
 
 
 def findings(report: dict[str, Any]) -> list[str]:
-    """One sentence per protocol and candidate: on how many metrics it is better than the baseline, worse, undecided."""
-    baseline, sentences = baseline_name(report), []
+    """One sentence per protocol and contender: on how many metrics it is better than the baseline, worse, undecided."""
+    baseline, found = baseline_name(report), []
     for name, protocol in report["protocols"].items():
         for model in contenders(report):
-            labels: dict[str, list[str]] = {}
+            labels: dict[str, list[str]] = {"better": [], "worse": [], "undecided": [], "no interval": []}
             for metric in metric_order(report, protocol, "differences"):
                 if entry := protocol["differences"][metric].get(model):
                     info = report["metrics"][metric]
-                    labels.setdefault(judge(entry, info["better"])[0], []).append(info["label"])
-            total = sum(map(len, labels.values()))
-            words = {"better": f"better than {baseline}", "worse": "worse", "undecided": "undecided"}
-            words["no interval"] = f"compared with {baseline} without an interval, so without a verdict,"
-            parts = [
-                f"{word} on {_counted(labels[key], total, first=not i)}"
-                for i, (key, word) in enumerate((k, w) for k, w in words.items() if k in labels)
-            ]
-            if parts:
-                sentences.append(
-                    f"{protocol_title(name)}: {model} is {', '.join(parts)}. {_headline(report, name, model)}"
-                )
-    return [sentence.strip() for sentence in sentences]
+                    labels[judge(entry, info["better"])[0]].append(info["label"])
+            if parts := _counted(labels):
+                verdict = f"{protocol_title(name)}, {model} against {baseline}: {parts}."
+                found.append(f"{verdict} {_headline(report, name, model)}".strip())
+    return found
 
 
-def _counted(labels: list[str], total: int, *, first: bool) -> str:
-    if len(labels) == total:
-        return "the only metric" if total == 1 else f"all {total} metrics"
-    named = f" ({'; '.join(labels)})" if len(labels) <= 4 else ""
-    return f"{len(labels)}{f' of {total} metrics' if first else ''}{named}"
+def _counted(labels: dict[str, list[str]]) -> str:
+    """("better": 8 names, "worse": 1 name) -> "better on 8 of 9 metrics, worse on 1 (L1)"."""
+    total = sum(map(len, labels.values()))
+    parts = []
+    for word, names in labels.items():
+        if len(names) == total > 0:
+            count = {1: "the only metric", 2: "both metrics"}.get(total, f"all {total} metrics")
+            parts.append(f"{word} on {count}")
+        elif names:
+            named = f" ({'; '.join(names)})" if len(names) <= 4 else ""
+            parts.append(f"{word} on {len(names)}{'' if parts else f' of {total} metrics'}{named}")
+    return ", ".join(parts)
 
 
 def _headline(report: dict[str, Any], name: str, model: str) -> str:
-    """The first metric of a protocol: the pooled values of a candidate and what it is measured against."""
+    """The first metric that a contender has: its pooled value, and those of what it is measured against."""
     protocol = report["protocols"][name]
     for metric in metric_order(report, protocol):
         by_model = protocol["summary"][metric]
         others = [m for m in ordered_models(report) if m in by_model and m not in contenders(report)]
-        if model in by_model and others:
+        if others and model in by_model and by_model[model]["pooled"] is not None:
             digits = digits_for([by_model[m]["pooled"] for m in [model, *others]])
             values = [f"{m} {number(by_model[m]['pooled'], digits)}" for m in [model, *others]]
             return f"{report['metrics'][metric]['label']}: {', '.join(values)}."
