@@ -6,8 +6,8 @@ whole and has passed all filters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -219,11 +219,13 @@ class ClipWriter:
         crop, time = self.cut.view.of(frame), frame.time
         if self._writer is None:
             self._first = time
-            self._writer = VideoWriter(self._output / self._path, keyframe_every=KEYFRAME_EVERY, threads=1)
-            self._into(self._writer.__enter__)
+            with _output_faults():
+                self._writer = VideoWriter(self._output / self._path, keyframe_every=KEYFRAME_EVERY, threads=1)
+                self._writer.__enter__()
         if self._count % EVERY == 0:
             self._measure(crop)
-        self._into(self._writer.write, crop, time - self._first)
+        with _output_faults():
+            self._writer.write(crop, time - self._first)
         self._count, self._last = self._count + 1, time
 
     def _measure(self, crop: np.ndarray) -> None:
@@ -265,7 +267,8 @@ class ClipWriter:
                     f"{np.mean(self._scores):.2f} in the given box, less than {rules.min_confidence:g}",
                 )
             else:
-                self._into(self._writer.__exit__, None, None, None)
+                with _output_faults():
+                    self._writer.__exit__(None, None, None)
                 self._writer = None
                 self._enter()
         finally:
@@ -284,12 +287,6 @@ class ClipWriter:
 
     def _reject(self, reason: Reason, detail: str) -> None:
         self._outcome.rejects.append(Reject(self._video.path, self.cut.start, self.cut.stop, reason, detail))
-
-    def _into(self, call, *arguments) -> None:
-        try:
-            call(*arguments)
-        except InputError as error:
-            raise OutputFault(str(error)) from error
 
     def _enter(self) -> None:
         cut, rules = self.cut, self._rules
@@ -316,6 +313,14 @@ class ClipWriter:
         )
         self._outcome.clips.append(clip)
         self._on_clip(clip)
+
+
+@contextmanager
+def _output_faults() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise OutputFault(str(error)) from error
 
 
 def frame_rate(frames: int, first_to_last: Fraction) -> Fraction:

@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -36,7 +36,7 @@ from fomm.errors import InputError, require
 from fomm.files import atomic_output, hash_file
 from fomm.manifest import SPLITS, Clip, write_manifest
 from preprocess import schedule
-from preprocess.clips import CLIPS, Outcome, OutputFault, Reject, Rules, Video
+from preprocess.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
 from preprocess.faces import FaceFinder
 from preprocess.metadata import ask, read_metadata
 from preprocess.prepare import prepare_video
@@ -124,7 +124,8 @@ def write_dataset(
     if metadata is None:
         tasks, partitions, rejects = _named(files), {}, []
     else:
-        tasks, partitions, rejects = ask(read_metadata(metadata), files)
+        asked = ask(read_metadata(metadata), files)
+        tasks, partitions, rejects = asked.videos, asked.partitions, asked.rejects
         settings["metadata_sha256"] = hash_file(metadata)
         if not tasks:
             raise InputError(f"{videos}: none of the {len(rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
@@ -267,38 +268,41 @@ _own = threading.local()  # a FaceFinder belongs to one thread
 def _work(video: Video, *, videos: Path, output: Path, rules: Rules, run_id: str) -> None:
     """Prepare one video and leave its record; nothing that is wrong with the video gets out of here."""
     cv2.setNumThreads(1)  # the processes share the cores already
-    records = Records(videos, output)
+    finder = _finder() if rules.detector == "face" else None
+    try:
+        _prepare(video, Records(videos, output), run_id, partial(prepare_video, video, videos, output, rules, finder))
+    except OutputFault as error:
+        fault = str(error)
+    else:
+        return
+    raise OutputFault(fault)  # a new one: FFmpeg's error behind the other cannot travel
+
+
+def _prepare(video: Video, records: Records, run_id: str, prepare: Callable[..., Outcome]) -> None:
     if records.read(video) is not None:  # its result was lost on the way
         return
     tries, done = records.begin(video, run_id)
     if tries > _TRIES:
-        detail = f"the worker process died {_TRIES} times at this video"
-        return records.write(video, Outcome(rejects=[Reject(video.path, None, None, "crashed", detail)]))
-    try:
-        finder = _finder() if rules.detector == "face" else None
-        outcome = prepare_video(
-            video, videos, output, rules, finder, done=done, on_clip=partial(records.add_clip, video)
-        )
-    except OutputFault:
-        raise
-    except InputError as error:
-        reason = "unreadable"
-        outcome = Outcome(rejects=[Reject(video.path, None, None, reason, _without(str(error), videos / video.path))])
-    except Exception as error:  # noqa: BLE001 - strangers' files make decoders raise nearly anything
-        _own.finder = None  # an error may have broken it
-        detail = f"{type(error).__name__}: {error}"
-        outcome = Outcome(rejects=[Reject(video.path, None, None, "error", _without(detail, videos / video.path))])
-    records.write(video, outcome)
+        problem: tuple[Reason, str] = "crashed", f"the worker process died {_TRIES} times at this video"
+    else:
+        try:
+            return records.write(video, prepare(done=done, on_clip=partial(records.add_clip, video)))
+        except OutputFault:
+            raise
+        except InputError as error:
+            problem = "unreadable", str(error)
+        except Exception as error:  # strangers' files make decoders raise nearly anything
+            _own.finder = None  # it may have broken
+            problem = "error", f"{type(error).__name__}: {error}"
+    reason, detail = problem
+    detail = " ".join(detail.removeprefix(f"{records.source(video)}: ").split())
+    records.write(video, Outcome(rejects=[Reject(video.path, None, None, reason, detail)]))
 
 
 def _finder() -> FaceFinder:
     if getattr(_own, "finder", None) is None:
         _own.finder = FaceFinder()
     return _own.finder
-
-
-def _without(message: str, path: Path) -> str:
-    return " ".join(message.removeprefix(f"{path}: ").split())
 
 
 def _cannot_work(videos: Path, output: Path, run_id: str) -> str | None:

@@ -28,6 +28,9 @@ class Records:
     def __init__(self, videos: Path, output: Path) -> None:
         self._videos, self._output = videos, output
 
+    def source(self, video: Video) -> Path:
+        return self._videos / video.path
+
     def read(self, video: Video) -> Outcome | None:
         record = self._load(video, ".json")
         if record is None or record["source"] != self._stamp(video):
@@ -99,7 +102,7 @@ class Records:
 
     def _stamp(self, video: Video) -> list[int]:
         with suppress(OSError):
-            status = (self._videos / video.path).stat()
+            status = self.source(video).stat()
             return [status.st_size, status.st_mtime_ns]
         return []
 

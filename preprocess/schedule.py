@@ -17,7 +17,7 @@ from fomm.errors import InputError
 T = TypeVar("T")
 
 ATTEMPTS = 4  # how often a task is handed out at most when nothing comes back
-_CONNECT_S = 15
+_CONNECT_S = 10
 
 
 def own_cores() -> int:

@@ -1,0 +1,416 @@
+"""From videos to clips: what is cut, what is left out, how it is named and split; metadata; bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from fomm.errors import InputError
+from fomm.manifest import hash_clip
+from fomm.video import VideoReader, VideoWriter
+from preprocess.clips import GivenClip, Outcome, OutputFault, Rules, Video, View, blur, frame_rate
+from preprocess.dataset import find_videos, split_identities, write_dataset
+from preprocess.faces import FaceFinder
+from preprocess.metadata import ask, read_metadata
+from preprocess.prepare import _cut, _LeaveOut, prepare_video
+from preprocess.puppets import draw_clip, framing, random_identity, random_motion
+from preprocess.track import find_tracks
+
+RULES = dict(
+    detector="face", size=128, scale=1.2, shape="square", border="inside", format="mp4", min_frames=8, max_frames=1024,
+    max_enlargement=2.0, max_blur=0.7, min_light=64.0, min_confidence=0.7,
+)  # fmt: skip
+FRAMES, SIDE = 18, 192
+
+
+@pytest.fixture(scope="module")
+def finder() -> Iterator[FaceFinder]:
+    with FaceFinder() as finder:
+        yield finder
+
+
+@pytest.fixture(scope="module")
+def puppets() -> list[list[np.ndarray]]:
+    """Two puppets that move, 18 frames of 192 x 192 each."""
+    clips = []
+    for seed in (3, 5):
+        person, motion = random_identity(seed), random_motion(seed + 10, FRAMES)
+        clips.append([d.image for d in draw_clip(person, motion, SIDE, framing(person, motion, scale=1.7))])
+    return clips
+
+
+@pytest.fixture
+def prepare(tmp_path: Path, finder: FaceFinder) -> Callable[..., Outcome]:
+    """Write frames as a video and prepare it."""
+
+    def run(frames: list[np.ndarray], name: str = "v", given: tuple[GivenClip, ...] | None = None, **rules) -> Outcome:
+        path = tmp_path / "videos" / f"{name}.mp4"
+        if not path.exists():
+            with VideoWriter(path, fps=25) as writer:
+                for frame in frames:
+                    writer.write(frame)
+        chosen = Rules(**{**RULES, **rules})
+        own = finder if chosen.detector == "face" else None
+        (tmp_path / "out" / "clips").mkdir(parents=True, exist_ok=True)
+        return prepare_video(Video(path.name, name, name, given), path.parent, tmp_path / "out", chosen, own)
+
+    return run
+
+
+def read(path: Path) -> np.ndarray:
+    return np.stack([frame.image for frame in VideoReader(path)]).astype(float)
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((one - other) ** 2)))
+
+
+# --------------------------------------------------------------------------------------------------------- the crops
+
+
+def test_a_clip_is_the_crop_of_inference(prepare, tmp_path: Path, media: Path, finder: FaceFinder) -> None:
+    reader = VideoReader(media / "drive_audio.mp4")
+    frames = [frame.image for frame in reader.frames(0, 40)]
+    outcome = prepare(frames, size=256)
+    (clip,) = outcome.clips
+    assert (clip.clip_id, clip.frames, clip.fps, clip.width) == ("v#000000#000040", 40, 25, 256)
+    assert clip.sha256 == hash_clip(tmp_path / "out" / clip.path) and 0.85 < clip.confidence < 1
+    again = [frame.image for frame in VideoReader(tmp_path / "videos" / "v.mp4")]
+    (track,) = find_tracks(again, finder)
+    crop = track.crop(256)
+    box = np.array(clip.crop_box.split("-"), float)
+    assert box == pytest.approx([*crop.corners_px.min(0) + 0.5, *crop.corners_px.max(0) + 0.5], abs=1)
+    written = read(tmp_path / "out" / clip.path)
+    assert psnr(written, np.stack([crop.apply(frame) for frame in again])) > 33
+    exact = [
+        cv2.resize(f[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])], (256, 256), interpolation=3) for f in again
+    ]
+    assert psnr(written, np.stack(exact)) > 39  # the manifest's box says it all
+
+
+def test_equal_input_gives_equal_bytes_and_short_groups(prepare, tmp_path: Path, puppets) -> None:
+    first = prepare(puppets[0]).clips[0]
+    path = tmp_path / "out" / first.path
+    content = path.read_bytes()
+    path.unlink()
+    assert prepare(puppets[0]).clips[0] == first and path.read_bytes() == content
+    import av
+
+    with av.open(str(path)) as container:
+        keys = [packet.pts for packet in container.demux(video=0) if packet.size and packet.is_keyframe]
+    assert len(keys) == -(-FRAMES // 8)
+
+
+def test_png_frames_are_lossless(prepare, tmp_path: Path, puppets) -> None:
+    clip = prepare(puppets[0], format="png").clips[0]
+    assert (
+        clip.path == f"clips/v#000000#{FRAMES:06d}"
+        and len(list((tmp_path / "out" / clip.path).glob("*.png"))) == FRAMES
+    )
+    left, top, right, bottom = map(int, clip.crop_box.split("-"))
+    frame = next(iter(VideoReader(tmp_path / "videos" / "v.mp4"))).image
+    shown = cv2.resize(frame[top:bottom, left:right], (128, 128), interpolation=cv2.INTER_AREA)
+    assert (read(tmp_path / "out" / clip.path)[0] == shown).all()
+
+
+def test_cuts_two_faces_and_long_tracks(prepare, puppets) -> None:
+    one, other = puppets
+    dark = [frame // 3 for frame in other]
+    outcome = prepare(one + dark, min_light=0)
+    assert [clip.clip_id for clip in outcome.clips] == ["v#000000#000018", "v#000018#000036"]
+    both = prepare([np.hstack(pair) for pair in zip(one, other, strict=True)], name="both")
+    assert [clip.clip_id for clip in both.clips] == ["both#000000#000018", "both#000000#000018#2"]
+    centres = [sum(map(int, clip.crop_box.split("-")[::2])) / 2 for clip in both.clips]
+    assert centres[0] < SIDE < centres[1]
+    parts = prepare(one, name="long", max_frames=10)
+    assert [(clip.clip_id, clip.frames) for clip in parts.clips] == [
+        ("long#000000#000009", 9),
+        ("long#000009#000018", 9),
+    ]
+
+
+def frame_of(width: int, height: int) -> SimpleNamespace:
+    return SimpleNamespace(width=width, height=height)
+
+
+def cut(box, wh=(640, 480), **rules):
+    return _cut("c", (0, 9, Fraction(0), Fraction(1)), box, frame_of(*wh), Rules(**{**RULES, **rules}), None)
+
+
+def test_the_square_by_hand() -> None:
+    assert cut((200, 150, 300, 270)).box == "178-138-322-282"  # 1.2 x 120 around (250, 210)
+    assert cut((0, 0, 100, 120)).box == "0-0-144-144"  # moved inside
+    assert cut((0, 0, 100, 120), border="clip").box == "0-0-122-132"
+    assert cut((0, 0, 100, 120), border="clip").view.inside_xyxy == (0, 0, 122, 132)
+    with pytest.raises(_LeaveOut, match="leaves_frame"):
+        cut((0, 0, 100, 120), border="drop")
+    assert cut((22, 12, 122, 132), border="drop").box == "0-0-144-144"
+    tall = cut((20, 20, 320, 460))  # 528 do not fit into 480: centred, border repeated
+    assert tall.view.box_xyxy == (0, -24, 528, 504) and tall.box == "0-0-528-480" and "528" in tall.rule
+    with pytest.raises(_LeaveOut, match="27 % of the square"):
+        cut((20, 0, 320, 540))
+    assert cut((10, 20, 110, 220), shape="stretch").box == "10-20-110-220"
+    assert cut((0, 0, 640, 480)).box == "80-0-560-480"  # whole frames: their central square
+    assert cut((0, 0, 640, 480), shape="stretch").box == "0-0-640-480"
+    with pytest.raises(_LeaveOut, match="60 px would be enlarged 2.1 times"):
+        cut((200, 150, 250, 170))
+    with pytest.raises(_LeaveOut, match="outside"):
+        cut((700, 150, 850, 270), shape="stretch")
+
+
+def test_a_view_outside_repeats_the_border() -> None:
+    image = np.arange(36, dtype=np.uint8).reshape(6, 6, 1).repeat(3, 2)
+    frame = SimpleNamespace(region=lambda box: image[box[1] : box[3], box[0] : box[2]])
+    shown = View((-2, 0, 6, 8), (6, 6), 8).of(frame)[..., 0]
+    assert (shown == np.pad(image[..., 0], ((0, 2), (2, 0)), mode="edge")).all()
+
+
+# ------------------------------------------------------------------------------------------------------- the filters
+
+
+@pytest.mark.parametrize(
+    ("change", "rules", "reason"),
+    [
+        (lambda frame: frame // 6, {}, "too_dark"),
+        (lambda frame: cv2.GaussianBlur(frame, (0, 0), 4), {}, "too_blurred"),
+        (lambda frame: frame, {"size": 512}, "too_small"),
+        (lambda frame: frame, {"min_frames": 19}, "too_short"),
+        (lambda frame: frame, {"min_confidence": 0.999}, "low_confidence"),
+        (lambda frame: np.full_like(frame, 90), {}, "no_face"),
+    ],
+)
+def test_what_is_left_out(prepare, tmp_path: Path, puppets, change, rules: dict, reason: str) -> None:
+    outcome = prepare([change(frame) for frame in puppets[0]], **rules)
+    assert [reject.reason for reject in outcome.rejects] == [reason] and not outcome.clips
+    assert list((tmp_path / "out" / "clips").iterdir()) == []
+
+
+def test_blur_does_not_depend_on_contrast() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(np.uint8)
+    values = [blur(noise), *(blur(cv2.GaussianBlur(noise, (0, 0), sigma)) for sigma in (1, 2, 3))]
+    assert values == sorted(values) and values[0] < 0.2 < 0.5 < values[3]
+    soft = cv2.GaussianBlur(noise, (0, 0), 1).astype(np.float32)
+    assert blur(soft) == pytest.approx(blur(0.3 * soft), abs=1e-4)
+    assert blur(np.full((32, 32), 7)) == 1.0
+
+
+def test_frame_rate() -> None:
+    assert frame_rate(101, Fraction(4)) == 25
+    assert frame_rate(31, Fraction(1001, 1000)) == Fraction(30000, 1001)
+    assert frame_rate(31, Fraction(1000999, 1000000)) == Fraction(30000, 1001)  # whole microseconds
+    assert frame_rate(11, Fraction(3)) == Fraction(10, 3) and frame_rate(1, Fraction(0)) == 25
+
+
+def test_a_truncated_video_gives_what_can_be_read(tmp_path: Path, media: Path) -> None:
+    rules = Rules(**{**RULES, "detector": "none"})
+    (tmp_path / "clips").mkdir()
+    outcome = prepare_video(Video("drive_truncated.mp4", "t", "t"), media, tmp_path, rules, None)
+    assert [clip.frames for clip in outcome.clips] == [108]
+    assert [reject.reason for reject in outcome.rejects] == ["damaged"] and "108 of 216" in outcome.rejects[0].detail
+
+
+# ---------------------------------------------------------------------------------------------------------- metadata
+
+HEADER = "video_id,start,end,bbox,fps,width,height,partition,person_id\n"
+
+
+def numbered(path: Path, frames: int, fps: int) -> None:
+    """A video of 320 x 240 whose frame n is grey 2 n, with a white box at 80-60-160-180."""
+    with VideoWriter(path, fps=fps) as writer:
+        for number in range(frames):
+            frame = np.full((240, 320, 3), 2 * number, np.uint8)
+            frame[60:180, 80:160] = 255
+            frame[100:140, 100:140] = 2 * number
+            writer.write(frame)
+
+
+@pytest.mark.parametrize("shape", ["square", "stretch"])
+def test_given_boxes_are_rescaled_to_rate_and_size(tmp_path: Path, shape: str) -> None:
+    """Metadata at 25 frames per second and 160 x 120, a file of 50 and 320 x 240."""
+    numbered(tmp_path / "videos" / "abc.mp4", 100, 50)
+    (tmp_path / "m.csv").write_text(HEADER + "abc,10,20,40-30-80-90,25,160,120,train,id1\n")
+    manifest = write_dataset(
+        tmp_path / "videos", tmp_path / "out", metadata=tmp_path / "m.csv", detector="none", shape=shape, size=64,
+        scale=1.0, min_frames=8, max_blur=1.0, format="png", workers=1,
+    )  # fmt: skip
+    row = manifest.read_text().splitlines()[1].split(",")
+    assert row[:8] == ["id1#abc#000010#000020", "clips/id1#abc#000010#000020", "id1", "train", "20", "50", "64", "64"]
+    assert row[9] == {"square": "60-60-180-180", "stretch": "80-60-160-180"}[shape]
+    clip = read(tmp_path / "out" / row[1])
+    assert clip[:, 32, 32].mean(1) == pytest.approx(2 * np.arange(20, 40), abs=3)  # frames 20 to 39 of the file
+    assert (clip[0, 32, :8].mean() > 200) == (shape == "stretch")
+
+
+def test_faces_in_given_boxes_are_verified(prepare, puppets) -> None:
+    def given(box: tuple[int, int, int, int]) -> tuple[GivenClip, ...]:
+        return (GivenClip("c", 0, FRAMES, box, Fraction(25), (2 * SIDE, SIDE)),)
+
+    frames = [np.hstack([frame, np.full_like(frame, 120)]) for frame in puppets[0]]
+    for frame in frames:
+        frame[::4, SIDE::4] = 30  # something to see
+    seen = prepare(frames, given=given((30, 30, 162, 162)))
+    assert [clip.clip_id for clip in seen.clips] == ["c"] and seen.clips[0].confidence > 0.7
+    assert [r.reason for r in prepare(frames, given=given((200, 20, 350, 170))).rejects] == ["no_face"]
+
+
+def test_a_clip_past_the_end(prepare, puppets) -> None:
+    late = (GivenClip("c", 15, 40, (20, 20, 120, 120), Fraction(25), (SIDE, SIDE)),)
+    outcome = prepare(puppets[0], given=late, detector="none")
+    assert [(r.reason, r.start) for r in outcome.rejects] == [("ends_early", 15)] and "3 of its 25" in outcome.rejects[
+        0
+    ].detail
+
+
+def test_duplicates_partitions_and_missing_videos(tmp_path: Path) -> None:
+    rows = [
+        "a,0,90,1-2-30-40,25,64,48,train,id1", "a,0,90,1-2-30-40,25,64,48,train,id1",
+        "b,0,90,1-2-30-40,25,64,48,train,id2", "c,5,90,1-2-30-40,25,64,48,test,id2",
+        "gone,0,90,1-2-30-40,25,64,48,train,id3", "c#id4,0,99,1-2-30-40,29.97,64,48,,",
+    ]  # fmt: skip
+    (tmp_path / "m.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    asked = ask(read_metadata(tmp_path / "m.csv"), ["a.mp4", "b.mkv", "sub/c.webm", "d.mp4"])
+    assert [(v.path, v.identity, [g.clip_id for g in v.given]) for v in asked.videos] == [
+        ("a.mp4", "id1", ["id1#a#000000#000090"]),
+        ("sub/c.webm", "id2", ["id2#c#000005#000090"]),
+        ("sub/c.webm", "id4", ["id4#c#000000#000099"]),
+    ]
+    assert [(r.video, r.reason) for r in asked.rejects] == [
+        ("a", "duplicate"), ("b", "other_partition"), ("gone", "missing"),
+    ]  # fmt: skip
+    assert asked.partitions["id2"] == "test" and asked.partitions["id1"] == "train"
+
+
+def test_taichi_has_no_people(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "video_id,start,end,bbox,fps,width,height\nu6rJ,80,300,118-82-508-472,29.97,640,480\n"
+    )
+    (video,) = ask(read_metadata(tmp_path / "t.csv"), ["u6rJ.mp4"]).videos
+    assert (video.identity, video.given[0].clip_id, video.given[0].fps) == (
+        "u6rJ",
+        "u6rJ#000080#000300",
+        Fraction("29.97"),
+    )
+
+
+def test_faulty_metadata_are_told_together(tmp_path: Path) -> None:
+    rows = [
+        "a,0,90,1-2-30-40,25,64,48,train,id1", "a,0,90,1-2-30,25,64,48,train,id1", "a,9,3,1-2-30-40,25,64,48,train,id1",
+        "a,0,90,30-2-1-40,25,64,48,train,id1", "a,0,x,1-2-30-40,25,64,48,train,id1", 
+        "../a,0,9,1-2-30-40,25,64,48,train,i",
+        "a,0,90,1-2-30-40,25,64,48,val,id1", "a,0,90,1-2-30-40,25,64,48,train,../x", "a,0",
+    ]  # fmt: skip
+    (tmp_path / "m.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    with pytest.raises(InputError) as error:
+        read_metadata(tmp_path / "m.csv")
+    for said in (
+        "line 3: bbox '1-2-30'", "line 4: start 9 and end 3", "line 5: bbox '30-2-1-40' holds nothing",
+        "line 6: end 'x' is not a number", "line 7: video_id '../a'", "line 8: partition 'val'", 
+        "line 9: person_id '../x'",
+        "line 10: has another number of values",
+    ):  # fmt: skip
+        assert said in str(error.value)
+    (tmp_path / "m.csv").write_text("video_id,start\n")
+    with pytest.raises(InputError, match="line 1: no columns end, bbox, fps, width, height"):
+        read_metadata(tmp_path / "m.csv")
+    with pytest.raises(InputError, match="no such metadata file"):
+        read_metadata(tmp_path / "n.csv")
+
+
+# ------------------------------------------------------------------------------------------------------------ splits
+
+
+def test_splits_follow_the_name_alone() -> None:
+    names = [f"id{number}" for number in range(3000)]
+    splits = split_identities(names, val=0.1, test=0.2)
+    shares = [list(splits.values()).count(split) / 3000 for split in ("train", "val", "test")]
+    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.02)
+    fewer = split_identities(names[::3], val=0.1, test=0.2)
+    assert all(splits[name] == split for name, split in fewer.items())  # more videos move nobody
+
+
+def test_few_identities_fill_every_split() -> None:
+    assert split_identities(["a"], val=0.1, test=0.1) == {"a": "train"}
+    for count in range(3, 9):
+        splits = split_identities([f"p{n}" for n in range(count)], val=0.1, test=0.1)
+        assert set(splits.values()) == {"train", "val", "test"}
+    assert set(split_identities(["a", "b"], val=0.1, test=0.1).values()) == {"train", "val"}
+    assert set(split_identities(["a", "b", "c"], val=0.0, test=0.0).values()) == {"train"}
+
+
+def test_given_partitions_stay() -> None:
+    known = {**{f"t{n}": "train" for n in range(50)}, "x": "test"}
+    splits = split_identities(known, val=0.1, test=0.1, known=known)
+    assert splits["x"] == "test" and {splits[f"t{n}"] for n in range(50)} == {"train", "val"}
+
+
+# --------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"size": 15}, "--size 15"), ({"scale": 0.1}, "--scale 0.1"), ({"min_frames": 1}, "--min_frames 1"),
+        ({"max_frames": 9}, "--max_frames 9"), ({"val": 0.6, "test": 0.4}, "leave no one to train on"),
+        ({"workers": 0}, "--workers 0"), ({"min_confidence": 2.0}, "--min_confidence 2.0"),
+        ({"workers": 1, "scheduler": "tcp://x:1"}, "leave it out"), ({"metadata": "no.csv"}, "no such metadata file"),
+    ],
+)  # fmt: skip
+def test_impossible_options(tmp_path: Path, options: dict, said: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("hello")
+    with pytest.raises(InputError) as error:
+        write_dataset(tmp_path / "in", tmp_path / "out", **options)
+    assert said in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match="no such folder"):
+        write_dataset(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(InputError, match="no videos in it"):
+        write_dataset(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "in" / "a.mp4").write_text("hello")
+    with pytest.raises(InputError, match="lies in the folder of videos"):
+        write_dataset(tmp_path / "in", tmp_path / "in" / "out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        write_dataset(tmp_path / "in", tmp_path / "other")
+    with pytest.raises(InputError, match="is a file"):
+        write_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt")
+    assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("hello")
+    with pytest.raises(InputError, match="not a single clip .1 unreadable."):
+        write_dataset(tmp_path / "in", tmp_path / "out", workers=1)
+    assert (
+        'a.mp4,,,unreadable,"cannot be read as a video (it looks like text'
+        in (tmp_path / "out" / "rejects.csv").read_text()
+    )
+    with pytest.raises(InputError, match="other settings .size 256 then, 128 now."):
+        write_dataset(tmp_path / "in", tmp_path / "out", size=128)
+
+
+def test_videos_are_found_in_order(tmp_path: Path) -> None:
+    for name in ("b/x.MP4", "a/y.webm", "z.mov", ".hidden/q.mp4", "a/.q.mp4", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert find_videos(tmp_path, tmp_path.parent / "out") == ["a/y.webm", "b/x.MP4", "z.mov"]
+
+
+def test_a_place_that_cannot_be_written_is_not_the_video_s_fault(prepare, tmp_path: Path, puppets) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "clips").mkdir()
+    (tmp_path / "out" / "clips" / f"v#000000#{FRAMES:06d}.mp4").mkdir()  # a folder where the file should be
+    with pytest.raises(OutputFault):
+        prepare(puppets[0])
