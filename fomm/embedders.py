@@ -29,8 +29,8 @@ from torch import Tensor
 
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
-from fomm.known import cache_folder
-from fomm.openface import load_openface
+from fomm.known import cache_folder, fetch
+from fomm.openface import OPENFACE, load_openface
 
 ARCFACE_FILE = "w600k_r50.onnx"
 ARCFACE_SHA256 = "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
@@ -85,12 +85,14 @@ class Embedder:
     Attributes:
         metric: what it measures, a key of `metrics.METRICS` or `identity_<stem of the user's file>`.
         convention: what it sees.
+        sha256: of the file that it came from; numbers compare only between equal ones.
     """
 
-    def __init__(self, metric: str, network: Network, convention: Convention) -> None:
+    def __init__(self, metric: str, network: Network, convention: Convention, sha256: str = "") -> None:
         self.metric = metric
         self.network = network
         self.convention = convention
+        self.sha256 = sha256
 
     @property
     def aligned(self) -> bool:
@@ -123,10 +125,11 @@ def load_embedder(source: str | Path, device: torch.device | str = "cpu") -> Emb
         InputError: no such file or name, a wrong hash, or not a network.
     """
     if str(source) == "openface":
-        openface = load_openface().to(device)
-        return Embedder("aed_openface", lambda faces: openface(faces.to(device)), OPENFACE_CONVENTION)
+        path = fetch(OPENFACE)
+        openface = load_openface(path).to(device)
+        return Embedder("aed_openface", lambda faces: openface(faces.to(device)), OPENFACE_CONVENTION, hash_file(path))
     if str(source) == "arcface":
-        return Embedder("csim_arcface", _onnx(_arcface_file())[0], Convention())
+        return Embedder("csim_arcface", _onnx(_arcface_file())[0], Convention(), ARCFACE_SHA256)
     path = Path(source).expanduser()
     if not path.is_file():
         raise InputError(f"{source}: no such file, and no known face network of this name (openface, arcface)")
@@ -136,7 +139,7 @@ def load_embedder(source: str | Path, device: torch.device | str = "cpu") -> Emb
         network, size, inside = _torchscript(path, device)
     else:
         raise InputError(f"{path}: a face network is an ONNX file (.onnx) or a TorchScript file (.pt, .pth, .ts)")
-    embedder = Embedder(f"identity_{path.stem}", network, _convention(path, inside, size))
+    embedder = Embedder(f"identity_{path.stem}", network, _convention(path, inside, size), hash_file(path))
     _try(embedder, path)
     return embedder
 

@@ -133,6 +133,7 @@ def test_openface_sees_the_whole_frame_small_and_in_bgr(cache) -> None:
     torch.save(network.state_dict(), cache / "openface.pth")
     embedder = load_embedder("openface")
     assert embedder.metric == "aed_openface" and not embedder.aligned
+    assert embedder.sha256 == hash_file(cache / "openface.pth")
     frames = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     vectors = embedder(torch.from_numpy(frames).permute(0, 3, 1, 2) / 255)
     # as the original authors' extract.py: reverse the colours, skimage 0.14's resize, channels first
@@ -180,6 +181,7 @@ def test_arcface_missing_or_another_file(cache) -> None:
 def test_any_onnx_file(tmp_path, batch) -> None:
     write_onnx(tmp_path / "mine.onnx", size=64, batch=batch)
     embedder = load_embedder(tmp_path / "mine.onnx")
+    assert embedder.sha256 == hash_file(tmp_path / "mine.onnx")
     assert embedder.metric == "identity_mine" and embedder.convention == Convention(size=64)
     colours = [(1.0, 0.5, 0.0), (0.2, 0.4, 0.9), (0.0, 0.0, 0.3)]
     vectors = embedder(flat(*colours), np.concatenate([INSIDE] * 3))
