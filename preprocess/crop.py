@@ -53,7 +53,9 @@ def resized_pixels(old_wh: tuple[int, int], new_wh: tuple[int, int]) -> np.ndarr
     return np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+def warp(
+    image: np.ndarray, matrix: np.ndarray, size_wh: tuple[int, int], *, interpolation: int = cv2.INTER_CUBIC
+) -> np.ndarray:
     """Resample `image` (H, W) or (H, W, C), uint8 or float32, through `matrix` (2, 3) to `size_wh` = (width, height).
 
     Shrinking averages over source pixels (cv2.warpAffine alone would alias); what lies outside the picture repeats
@@ -73,7 +75,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_wh: tuple[int, int]) -> np.
         new_wh = (max(1, round(factor * old_wh[0])), max(1, round(factor * old_wh[1])))
         part = cv2.resize(part, new_wh, interpolation=cv2.INTER_AREA)
         matrix = matrix @ resized_pixels(old_wh, new_wh)
-    return cv2.warpAffine(part, matrix, size_wh, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(part, matrix, size_wh, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 @lru_cache(maxsize=8)
@@ -163,10 +165,11 @@ class Paster:
         mask: np.ndarray | None = None,
     ) -> None:
         self._photo = photo
-        self._original = (crop.apply(photo) if original is None else original).astype(np.float32)
+        self._original = crop.apply(photo) if original is None else original
         size = self._original.shape[0]
         # what is outside the crop repeats its border, so the mask has to end there
         self._mask = np.pad(np.asarray(soft_mask(size) if mask is None else mask, np.float32)[1:-1, 1:-1], 1)
+        self._mask3 = cv2.merge([self._mask] * 3)
 
         height, width = photo.shape[:2]
         left, top = np.clip(np.floor(crop.corners_px.min(0)), 0, (width, height)).astype(int)
@@ -177,7 +180,7 @@ class Paster:
             return
         self._to_roi = crop.inverse @ resized_pixels((crop.size, crop.size), (size, size))
         self._to_roi[:, 2] -= (left, top)
-        detail = photo[self._roi] - warp(self._original, self._to_roi, self._roi_wh)
+        detail = photo[self._roi] - warp(self._original.astype(np.float32), self._to_roi, self._roi_wh)
         self._detail = detail * np.clip(warp(self._mask, self._to_roi, self._roi_wh), 0, 1)[..., None]
 
     def __call__(self, changed: np.ndarray) -> np.ndarray:
@@ -187,20 +190,22 @@ class Paster:
         result = self._photo.copy()
         if 0 in self._roi_wh:
             return result
-        difference = changed - self._original
-        moved = warp(_change(difference), self._to_roi, self._roi_wh)
-        added = warp(difference * self._mask[..., None], self._to_roi, self._roi_wh)
+        change = _change(cv2.absdiff(changed, self._original))
+        moved = warp(change, self._to_roi, self._roi_wh, interpolation=cv2.INTER_LINEAR)  # it is smooth: 3 x faster
+        difference = cv2.subtract(changed, self._original, dtype=cv2.CV_32F)
+        added = warp(cv2.multiply(difference, self._mask3, dst=difference), self._to_roi, self._roi_wh)
         cv2.subtract(added, cv2.multiply(self._detail, cv2.merge([moved] * 3)), dst=added)
         result[self._roi] = cv2.add(self._photo[self._roi], added, dtype=cv2.CV_8U)  # rounds and clips
         return result
 
 
 def _change(difference: np.ndarray) -> np.ndarray:
-    """(S, S) in [0, 1]: how much a crop changed around each pixel; `difference` (S, S, 3) is in grey levels."""
+    """(S, S) in [0, 1]: how much a crop changed around each pixel; `difference` (S, S, 3) uint8 in grey levels."""
     size = difference.shape[0]
     reach = max(3, size // 32 | 1)
-    strength = cv2.dilate(np.abs(difference).max(2), np.ones((reach, reach), np.uint8))
-    strength = cv2.blur(strength, (reach, reach))
+    red, green, blue = cv2.split(difference)
+    strength = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((reach, reach), np.uint8))
+    strength = cv2.boxFilter(strength, cv2.CV_32F, (reach, reach))
     low, high = CHANGE_LEVELS
     ramp = np.clip((strength - low) / (high - low), 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
