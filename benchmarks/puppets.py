@@ -93,7 +93,7 @@ def score(checkpoint: str, pairs: Path, sheet: Path | None = None, limit: int | 
         limit: use only so many pairs.
     """
     loaded = load_model(checkpoint)
-    animator, size = Animator(loaded.model), loaded.info.image_size
+    animator, size = Animator(loaded.model, precision="fp32"), loaded.info.image_size
     table = read_pairs(pairs / "pairs.csv", read_manifest(pairs / "manifest.csv"))[:limit]
     clips = clips_by_id(pairs)
     print(f"{checkpoint}: sha256 {loaded.info.sha256[:16]}, {len(table)} pairs at {size}x{size}, {animator}")
