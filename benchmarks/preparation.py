@@ -128,7 +128,7 @@ def by_stage(path: Path, finder: FaceFinder, output: Path) -> dict[str, float]:
     with ExitStack() as stack:
         stages.watch(stack, VideoReader, "lazy_frames", "decode")
         stages.watch(stack, LazyFrame, "thumbnail", "compare frames")
-        stages.watch(stack, track._Glance, "around", "compare frames")
+        stages.watch(stack, track._Tracker, "follow", "compare frames")
         stages.watch(stack, track._Tracker, "look", "look for faces")
         stages.watch(stack, View, "of", "crop")
         stages.watch(stack, VideoWriter, "write", "encode")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -26,12 +27,14 @@ EVERY = 5  # look for faces in each 5th frame
 # How far, in its sides, a face may be from where it is expected: so far in a frame, so much more in each other frame.
 _REACH, _REACH_MORE, _REACH_MOST = 0.3, 0.1, 0.75  # quick heads reach 0.56 in 5 frames
 # How much it may change its looks (0: equal; two people differ by 0.15 and more), by the same rule.
-_CHANGE, _CHANGE_MORE, _CHANGE_MOST = 0.10, 0.03, 0.22
+_CHANGE, _CHANGE_MORE, _CHANGE_MOST = 0.13, 0.0225, 0.22
 _PATIENCE = 3  # usual intervals between looks that a track survives without its face (blur, a hand)
 _LEAVING = 0.1  # a face of which so many of its sides are outside the frame, and which is then lost, has left it
 _LOOKS_GRID = 8  # a face's looks are its mean colours in so many rows and columns
 _GLANCE = 128  # pixels a side of the small picture that is compared from frame to frame
-_JUMP = 0.10  # mean change (0..1) around a face from frame to frame; quick heads reach 0.09
+_STILL = 0.002  # such a change is none
+_CLEAR = 0.1  # least peak (0..1) of a phase correlation that is taken for a shift
+_JUMP = 0.12  # mean change (0..1) around a face from frame to frame; quick heads reach 0.11
 _CUT_THUMB = 0.10  # mean change between thumbnails of consecutive frames (0..1) ...
 _CUT_HISTOGRAM = 0.35  # ... and distance of their colour histograms (0..1): a cut exceeds both
 
@@ -60,7 +63,9 @@ class HasImage(Protocol):
 class Track:
     """One face in frames `start` <= index < `stop` of a video of `width` x `height` pixels.
 
-    `samples` are the looked-at frames in which it was found, `looks` is how many were looked at in that time.
+    `samples` are the looked-at frames in which it was found, `looks` is how many were looked at in that time. `shifts`
+    has for each frame how far (x, y in pixels) the picture around the face has moved since the first one; boxes between
+    samples follow it. Empty: not known, they are interpolated.
     """
 
     start: int
@@ -69,6 +74,7 @@ class Track:
     height: int
     samples: tuple[Sample, ...]
     looks: int
+    shifts: tuple[tuple[float, float], ...] = ()
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -102,18 +108,20 @@ class Track:
 
     @property
     def union_box_xyxy_px(self) -> tuple[float, float, float, float]:
-        """Box around all boxes of the track."""
-        boxes = np.array([sample.box_xyxy_px for sample in self.samples])
+        """Box around the boxes of all frames."""
+        boxes = self.boxes
         left, top = boxes[:, :2].min(0)
         right, bottom = boxes[:, 2:].max(0)
         return float(left), float(top), float(right), float(bottom)
 
     def at(self, index: int) -> Sample:
-        """The face in frame `index`: interpolated between samples, held before the first and after the last."""
+        """The face in frame `index`: between samples it is interpolated, before and after them held, and shifted."""
         indices = [sample.index for sample in self.samples]
         rows = np.array([[*s.box_xyxy_px, *s.centre_px, *s[3:]] for s in self.samples])
-        row = [float(np.interp(index, indices, column)) for column in rows.T]
-        return Sample(index, (row[0], row[1], row[2], row[3]), (row[4], row[5]), *row[6:])
+        row = np.array([np.interp(index, indices, column) for column in rows.T])
+        row[:6] += np.tile(self._strays(np.array([index]))[0], 3)
+        left, top, right, bottom, x, y, *rest = row.tolist()
+        return Sample(index, (left, top, right, bottom), (x, y), *rest)
 
     def part(self, start: int, stop: int) -> Track:
         """The same face in fewer frames, `start` <= index < `stop`; its ends are interpolated."""
@@ -121,15 +129,27 @@ class Track:
         ends = [self.at(index) for index in {start, stop - 1} - {sample.index for sample in inner}]
         samples = tuple(sorted(inner + ends))
         looks = max(len(samples), round(len(samples) / self.found_share))
-        return Track(start, stop, self.width, self.height, samples, looks)
+        shifts = self.shifts[start - self.start : stop - self.start]
+        return Track(start, stop, self.width, self.height, samples, looks, shifts)
 
     @property
     def boxes(self) -> np.ndarray:
-        """(stop - start, 4) face box of every frame, interpolated between the samples."""
+        """(stop - start, 4) face box of every frame."""
         indices = [sample.index for sample in self.samples]
         frames = np.arange(self.start, self.stop)
         columns = np.array([sample.box_xyxy_px for sample in self.samples]).T
-        return np.stack([np.interp(frames, indices, column) for column in columns], axis=1)
+        between = np.stack([np.interp(frames, indices, column) for column in columns], axis=1)
+        return between + np.tile(self._strays(frames), (1, 2))
+
+    def _strays(self, frames: np.ndarray) -> np.ndarray:
+        """(N, 2) how far the face is from where the line from sample to sample has it; 0 at the samples."""
+        if not self.shifts:
+            return np.zeros((len(frames), 2))
+        shifts = np.array(self.shifts)
+        at = [sample.index - self.start for sample in self.samples]
+        here = np.clip(frames - self.start, 0, len(shifts) - 1)
+        line = np.stack([np.interp(here, at, shifts[at, axis]) for axis in (0, 1)], axis=1)
+        return shifts[here] - line
 
     def crop(self, size: int = 256, *, scale: float = TRACK_SCALE) -> Crop:
         """The one square crop of the whole track: `scale` x the longer side of the union of its boxes."""
@@ -172,9 +192,9 @@ def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FaceFinder, *, 
     before: HasImage | np.ndarray | None = None
     glance_before: _Glance | None = None
     for index, frame in enumerate(frames):
-        glance = _Glance.of(frame, tracker.regions)
+        glance = _Glance.of(frame)
         is_cut = glance_before is not None and glance.is_cut_from(glance_before)
-        jumps = is_cut or (glance_before is not None and glance.jumps_from(glance_before))
+        jumps = is_cut or (glance_before is not None and tracker.follow(glance_before, glance))
         if jumps and before is not None and looked < index - 1:
             tracker.look(index - 1, _image(before))
         if is_cut:
@@ -182,7 +202,6 @@ def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FaceFinder, *, 
         if index == 0 or jumps or index - looked >= every:
             tracker.look(index, _image(frame))
             looked = index
-            glance = glance.around(tracker.regions)
         before, glance_before = frame, glance
     if before is not None and looked < index:
         tracker.look(index, _image(before))
@@ -230,40 +249,24 @@ def _image(frame: HasImage | np.ndarray) -> np.ndarray:
     return frame if isinstance(frame, np.ndarray) else frame.image
 
 
-_Region = tuple[float, float, float, float]  # left, top, right, bottom in widths and heights of the frame
-
-
 class _Glance(NamedTuple):
-    """What is kept of a frame to see whether the next one is a cut, or something jumps where a face is known."""
+    """What is kept of a frame to compare it with the next one."""
 
     small: np.ndarray  # (128, 128, 3) uint8
     thumb: np.ndarray  # (16, 16, 3) in [0, 1]
     histogram: np.ndarray  # (8, 8, 8), sums to 1
-    faces: tuple[np.ndarray, ...] = ()  # (12, 12, 3) in [0, 1], around each known face
 
     @classmethod
-    def of(cls, frame: HasImage | np.ndarray, regions: Sequence[_Region] = ()) -> _Glance:
+    def of(cls, frame: HasImage | np.ndarray) -> _Glance:
         small = _thumbnail(frame)
         histogram = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) / (_GLANCE * _GLANCE)
         thumb = cv2.resize(small, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        return cls(small, thumb, histogram).around(regions)
-
-    def around(self, regions: Sequence[_Region]) -> _Glance:
-        """The same frame, seen around other faces."""
-        faces = []
-        for region in regions:
-            left, top, right, bottom = (int(_GLANCE * at) for at in region)
-            part = self.small[top : bottom + 1, left : right + 1]
-            faces.append(cv2.resize(part, (12, 12), interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
-        return self._replace(faces=tuple(faces))
+        return cls(small, thumb, histogram)
 
     def is_cut_from(self, before: _Glance) -> bool:
         moved = np.abs(self.thumb - before.thumb).mean()
         recoloured = np.abs(self.histogram - before.histogram).sum() / 2
         return bool(moved > _CUT_THUMB and recoloured > _CUT_HISTOGRAM)
-
-    def jumps_from(self, before: _Glance) -> bool:
-        return any(np.abs(now - then).mean() > _JUMP for now, then in zip(self.faces, before.faces, strict=True))
 
 
 def _thumbnail(frame: HasImage | np.ndarray) -> np.ndarray:
@@ -273,6 +276,28 @@ def _thumbnail(frame: HasImage | np.ndarray) -> np.ndarray:
     image = _image(frame)
     step = max(1, min(image.shape[:2]) // _GLANCE)  # averaging a whole large frame would cost more than decoding it
     return cv2.resize(np.ascontiguousarray(image[::step, ::step]), (_GLANCE, _GLANCE), interpolation=cv2.INTER_AREA)
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> float:
+    """Mean difference (0..1) of two small pictures, apart from fine detail."""
+    one, other = (
+        cv2.resize(part, (12, 12), interpolation=cv2.INTER_AREA).astype(np.float32) for part in (before, after)
+    )
+    return float(np.abs(one - other).mean()) / 255
+
+
+def _shift(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(2,) how far x and y a small picture has moved, in its pixels; 0 where that is not clear."""
+    one, other = (cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32) for part in (before, after))
+    shift, peak = cv2.phaseCorrelate(one, other, _window(one.shape))
+    if peak < _CLEAR or np.abs(np.divide(shift, one.shape[::-1])).max() > 0.3:
+        return np.zeros(2)
+    return np.array(shift)
+
+
+@lru_cache(maxsize=256)
+def _window(shape: tuple[int, int]) -> np.ndarray:
+    return cv2.createHanningWindow(shape[::-1], cv2.CV_32F)
 
 
 def _looks(image: np.ndarray, face: Face) -> np.ndarray:
@@ -289,6 +314,7 @@ class _Open:
 
     samples: list[Sample]
     appearance: np.ndarray  # `_looks` in the last sample
+    shifts: list[np.ndarray] = field(default_factory=lambda: [np.zeros(2)])  # see `Track`, so far
     missed: int = 0  # looks since the last sample
     looks: int = 1  # looks from the first sample to the last
 
@@ -320,16 +346,22 @@ class _Tracker:
     done: list[Track] = field(default_factory=list)
     size_wh: tuple[int, int] = (0, 0)
 
-    @property
-    def regions(self) -> list[_Region]:
-        """Around the known faces, inside the frame."""
-        size = np.array(self.size_wh)
-        regions = []
+    def follow(self, before: _Glance, now: _Glance) -> bool:
+        """Shift the open tracks from a frame to the next; whether something around one of them changes at once."""
+        scale = _GLANCE / np.array(self.size_wh)
+        jumps = False
         for track in self.open:
-            centre, half = np.array(track.samples[-1].centre_px), 0.65 * track.samples[-1].side_px
-            low, high = (np.clip((centre + sign * half) / size, 0, 0.999) for sign in (-1, 1))
-            regions.append((*low, *high))
-        return regions
+            last = track.samples[-1]
+            moved = track.shifts[-1] - track.shifts[last.index - track.samples[0].index]
+            centre, half = (last.centre_px + moved) * scale, 0.65 * last.side_px * scale
+            left, top = np.clip(centre - half, 0, _GLANCE - 4).astype(int)
+            right, bottom = np.clip(centre + half + 1, (left + 4, top + 4), _GLANCE).astype(int)
+            then, there = before.small[top:bottom, left:right], now.small[top:bottom, left:right]
+            change = _change(then, there)
+            jumps |= change > _JUMP
+            still = change < _STILL or change > _JUMP
+            track.shifts.append(track.shifts[-1] + (0 if still else _shift(then, there) / scale))
+        return jumps
 
     def look(self, index: int, image: np.ndarray) -> None:
         self.size_wh = (image.shape[1], image.shape[0])
@@ -346,6 +378,8 @@ class _Tracker:
             if t not in linked and f not in linked.values():
                 linked[t] = f
         still_open = []
+        for track in self.open:  # those found in the frame before, because of what happens in this one
+            track.shifts += [track.shifts[-1]] * (index - track.samples[0].index + 1 - len(track.shifts))
         for t, track in enumerate(self.open):
             if t in linked:
                 track.samples.append(_sample(index, faces[linked[t]]))
@@ -381,7 +415,9 @@ class _Tracker:
 
     def _close(self, track: _Open, stop: int) -> None:
         samples = tuple(track.samples)
-        self.done.append(Track(samples[0].index, stop, *self.size_wh, samples, track.looks))
+        start = samples[0].index
+        shifts = tuple((float(x), float(y)) for x, y in track.shifts[: stop - start])
+        self.done.append(Track(start, stop, *self.size_wh, samples, track.looks, shifts))
 
 
 def _sample(index: int, face: Face) -> Sample:
