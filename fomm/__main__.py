@@ -1,4 +1,4 @@
-"""Small tools: `python -m fomm convert | convert_config | info | strip ...` (`--help` after each explains it)."""
+"""Small tools: `python -m fomm convert | convert_config | export | info | strip` (`--help` after each explains it)."""
 
 from __future__ import annotations
 
@@ -48,6 +48,22 @@ def convert_config(original: Path, output: Path) -> None:
     print(f"{output}: written")
 
 
+def export(checkpoint: str, output: Path, size: int | None = None) -> None:
+    """Write a model as ONNX, for use without PyTorch: keypoint_detector, source_encoder and animator (fomm/export.py).
+
+    Args:
+        checkpoint: name or path, in any format that the loader knows.
+        output: folder for the three files.
+        size: side of the pictures in pixels. Default: the checkpoint's.
+    """
+    from fomm.checkpoint import load_model
+    from fomm.export import export_onnx
+
+    model, about = load_model(checkpoint)
+    for file in export_onnx(model, output, image_size=size or about.image_size):
+        print(f"{file}: written")
+
+
 def info(checkpoint: str) -> None:
     """Say what a checkpoint is: format, hash, category, sizes of its networks, how it was made.
 
@@ -90,4 +106,4 @@ def strip(video: Path, output: Path, count: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: CLI([convert, convert_config, info, strip], prog="python -m fomm"))
+    run(lambda: CLI([convert, convert_config, export, info, strip], prog="python -m fomm"))

@@ -1,0 +1,434 @@
+"""How fast animation is, against the original's loop, measured in this one run; and what a faster mode changes.
+
+    python benchmarks/speed.py                              # vox-adv's networks, weights by formula: 5 minutes, 2 cores
+    python benchmarks/speed.py --checkpoint puppets         # the embedded model
+    python benchmarks/speed.py --parts "[whole, growth]"    # only some of the tables
+
+The original's loop is written out below (`plain_loop`): float32, one frame at a time, the source encoded anew for every
+frame. It and the animator at each precision take turns on every frame (A B C A B C ...), so that a machine whose speed
+wanders favours none, and ratios are taken frame by frame. Beside the time on the clock stands the processor time of all
+threads: it hardly feels who else uses the machine.
+
+Tables: `frames` (time, ratio, PSNR, share of the matrix rate that this machine shows), `cold` (a fresh process: until
+the first frame, peak memory), `stages` (each alone), `whole` (infer.py's path against its slowest stage, seconds to the
+first frame), `growth` (cost against frames and pixels).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from fill import fill_model  # noqa: E402
+
+from fomm.animator import Animator, processor_units  # noqa: E402
+from fomm.checkpoint import load_model, save_weights  # noqa: E402
+from fomm.geometry import movement_scale, transfer_motion  # noqa: E402
+from fomm.model import FOMM, ModelConfig  # noqa: E402
+from fomm.render import animated_frames, render  # noqa: E402
+from fomm.video import VideoReader, VideoWriter, read_image  # noqa: E402
+from preprocess.crop import Crop, Paster, crop_matrix  # noqa: E402
+
+Part = Literal["frames", "cold", "stages", "whole", "growth"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure.
+
+    Args:
+        checkpoint: name or file; by default vox-adv's networks with the golden numbers' weights (tests/fill.py).
+        source: a photo.
+        driving: a video.
+        device: cpu, cuda, mps.
+        frames: that each contender animates in the first table.
+        seconds: length of the clip in the table of the whole path.
+        threads: for the networks; by default what PyTorch takes.
+        parts: tables to make.
+    """
+
+    checkpoint: str | None = None
+    source: Path = ROOT / "fomm/assets/portrait.png"
+    driving: Path = ROOT / "fomm/assets/speaker.mp4"
+    device: str = "cpu"
+    frames: int = 12
+    seconds: float = 10.0
+    threads: int | None = None
+    parts: list[Part] | None = None
+
+
+def load(checkpoint: str) -> tuple[FOMM, int]:
+    model, info = load_model(checkpoint)
+    return model, info.image_size
+
+
+def central_crop(picture: np.ndarray, size: int) -> Crop:
+    """Two thirds of the shorter side around the centre, a little turned, as faces are."""
+    height, width = picture.shape[:2]
+    return Crop(crop_matrix(np.array([(width - 1) / 2, (height - 1) / 2]), min(height, width) * 2 / 3, 3.0, size), size)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is animated: the photo, its crop, and driving frames as the model sees them."""
+
+    photo: np.ndarray
+    crop: Crop
+    source: np.ndarray
+    driving: list[np.ndarray]
+
+
+def read_inputs(options: Options, size: int, count: int) -> Inputs:
+    photo = read_image(options.source)
+    crop = central_crop(photo, size)
+    frames = [frame.image for frame in islice(VideoReader(options.driving), count)]
+    view = central_crop(frames[0], size)
+    return Inputs(photo, crop, crop.apply(photo), [view.apply(frame) for frame in islice(cycle(frames), count)])
+
+
+@torch.inference_mode()
+def plain_loop(model: FOMM, source: np.ndarray, driving: Iterable[np.ndarray], device: str) -> Iterator[Tensor]:
+    """The original's `make_animation`: for each frame all of the generator, the source's encoding included."""
+
+    def tensor(picture: np.ndarray) -> Tensor:
+        return (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255).contiguous().to(device)
+
+    picture = tensor(source)
+    own, start = model.detect(picture), None
+    for frame in driving:
+        keypoints = model.detect(tensor(frame))
+        start = start or keypoints
+        scale = movement_scale(own, start)
+        moved = transfer_motion(own, keypoints, start, relative=True, relative_jacobian=True, scale=scale)
+        motion = model.dense_motion(model.dense_motion.down(picture), own, moved)
+        yield model.generator.decode(model.generator.encode(picture), motion, picture)
+
+
+def contenders(model: FOMM, options: Options) -> dict[str, Callable[[np.ndarray, Iterable[np.ndarray]], Iterator]]:
+    """Name -> what makes a stream of predictions (1, 3, H, W) from a source and frames."""
+
+    def animate(animator: Animator) -> Callable:
+        return lambda source, frames: (output.prediction for output in animator.outputs(source, frames))
+
+    device = options.device
+    default = Animator(model, device=device, batch_size=1)
+    others = [p for p in ("fp32", "bf16", "fp16") if p != default.precision and (p != "fp16" or device != "cpu")]
+    # made in the order in which the networks are folded; the plain loop shares `model`, which that leaves as it is
+    result = {"plain": lambda source, frames: plain_loop(model, source, frames, device)}
+    result |= {f"default ({default.precision})": animate(default)}
+    return result | {p: animate(Animator(model, device=device, precision=p, batch_size=1)) for p in others}
+
+
+def synchronise(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def matrix_rate(dtype: torch.dtype, device: str) -> float:
+    """The best of 8 products of 1536 x 1536 matrices, in FLOP per second (CPU: of one core's time)."""
+    side = 1536
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    clock, best = time.process_time if device == "cpu" else time.perf_counter, np.inf
+    for _ in range(8):
+        begun = clock()
+        _ = a @ b
+        synchronise(device)
+        best = min(best, clock() - begun)
+    return 2 * side**3 / best
+
+
+def spread(values: list[float], form: str = "{:.0f}") -> str:
+    middle, low, high = np.median(values), min(values), max(values)
+    return f"{form.format(middle)} ({form.format(low)} to {form.format(high)})"
+
+
+def table(head: list[str], rows: list[list[str]], title: str) -> None:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    print(f"\n{title}\n")
+    for row in (head, ["-" * width for width in widths], *rows):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+
+
+def measure_frames(model: FOMM, size: int, options: Options) -> None:
+    inputs = read_inputs(options, size, options.frames + 2)
+    made = contenders(model, options)
+    streams = {name: start(inputs.source, iter(inputs.driving)) for name, start in made.items()}
+    clock, processor, predictions = ({name: [] for name in streams} for _ in range(3))
+    rates = {d: [] for d in (torch.float32, torch.bfloat16)}
+    for number in range(options.frames + 2):
+        names = list(streams)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            begun, busy = time.perf_counter(), time.process_time()
+            prediction = next(streams[name])
+            synchronise(options.device)
+            if number >= 2:  # the first two find the caches cold
+                clock[name].append(1e3 * (time.perf_counter() - begun))
+                processor[name].append(1e3 * (time.process_time() - busy))
+                predictions[name].append(prediction.float().cpu())
+        if number % 4 == 0:
+            for dtype, seen in rates.items():
+                seen.append(matrix_rate(dtype, options.device))
+    best = {dtype: max(seen) for dtype, seen in rates.items()}
+    spent, counts = processor if options.device == "cpu" else clock, {}
+    for name, start in made.items():
+        with FlopCounterMode(display=False) as counter:
+            stream = start(inputs.source, iter(inputs.driving))
+            next(stream)
+            first = counter.get_total_flops()
+            next(stream)
+        counts[name] = counter.get_total_flops() - first
+    rows = []
+    for name in streams:
+        ratios = [a / b for a, b in zip(clock["plain"], clock[name], strict=True)]
+        work = [a / b for a, b in zip(processor["plain"], processor[name], strict=True)]
+        pairs = zip(predictions[name], predictions["plain"], strict=True)
+        noise = [(ours - theirs).square().mean().item() for ours, theirs in pairs]
+        worst = max((a - b).abs().max().item() for a, b in zip(predictions[name], predictions["plain"], strict=True))
+        dtype = torch.float32 if "fp32" in name or name == "plain" else torch.bfloat16
+        rows.append(
+            [
+                name,
+                spread(clock[name]),
+                spread(ratios, "{:.2f}"),
+                spread(processor[name]),
+                f"{np.median(work):.2f}",
+                "-" if not max(noise) else f"{-10 * np.log10(max(noise)):.1f}",
+                f"{worst:.1e}",
+                f"{counts[name] / 1e9:.1f}",
+                f"{100 * counts[name] / (np.min(spent[name]) / 1e3) / best[dtype]:.0f} %",
+            ]
+        )
+    head = ["", "ms per frame", "times plain", "processor ms", "times plain", "PSNR, worst frame", "largest change"]
+    each = " per core" if options.device == "cpu" else ""
+    names = ", ".join(f"{str(dtype)[6:]} {rate / 1e12:.2f} TFLOP/s{each}" for dtype, rate in best.items())
+    table(head + ["GFLOP done", "share of rate"], rows, f"One frame of {size}x{size}; median (min to max). {names}.")
+
+
+def cold(options: Options, name: str, count: int, size: int | None) -> tuple[float, ...]:
+    """In a process of its own: s until the source is encoded and the first frame is there, ms per frame, peak MB."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    model, own_size = load(options.checkpoint)
+    inputs = read_inputs(options, size or own_size, min(count, 32))
+    frames = islice(cycle(inputs.driving), count)
+    if name == "plain":
+        model.eval().to(options.device)
+        begun = time.perf_counter()
+        stream = plain_loop(model, inputs.source, frames, options.device)
+    else:
+        begun = time.perf_counter()
+        stream = Animator(model, device=options.device, precision=name, batch_size=1).animate(inputs.source, frames)
+        del model
+    next(stream)
+    first, busy = time.perf_counter() - begun, time.process_time()
+    rest = sum(1 for _ in stream)
+    each = 1e3 * (time.process_time() - busy) / max(rest, 1)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return first, each, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def in_fresh_process(*arguments: object) -> tuple[float, ...]:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(cold, arguments)
+
+
+def measure_cold(model: FOMM, size: int, options: Options) -> None:
+    rows = []
+    for name in ("plain", "auto", "fp32", "bf16"):
+        first, _, peak = in_fresh_process(options, name, 4, None)
+        rows.append([name, f"{first:.2f}", f"{peak:.0f}"])
+    table(["", "s to the first frame", "peak MB"], rows, "A fresh process with the weights loaded.")
+
+
+def measure_growth(model: FOMM, size: int, options: Options) -> None:
+    rows = []
+    for count in (10, 40, 160):
+        _, each, peak = in_fresh_process(options, "auto", count, None)
+        rows.append([str(count), f"{each:.0f}", f"{peak:.0f}"])
+    table(["frames", "processor ms per frame", "peak MB"], rows, "Against the number of frames, at the default.")
+    rows = []
+    for side in (size, size * 3 // 2, size * 2):
+        _, each, peak = in_fresh_process(options, "auto", 6, side)
+        rows.append([f"{side}x{side}", f"{each:.0f}", f"{1e6 * each / side**2:.2f}", f"{peak:.0f}"])
+    head = ["pixels", "processor ms per frame", "ns per pixel", "peak MB"]
+    table(head, rows, "Against the number of pixels, at the default.")
+
+
+def stage_times(model: FOMM, size: int, options: Options, count: int = 24) -> dict[str, list[float]]:
+    """ms of each stage for each frame, one stage after another."""
+    animator = Animator(model, device=options.device, batch_size=1)
+    inputs = read_inputs(options, size, 2)
+    paste = Paster(inputs.photo, inputs.crop)
+    encoded = animator.encode(inputs.source)
+    times: dict[str, list[float]] = {}
+
+    def timed(stage: str, work: Callable, *arguments: object) -> object:
+        begun = time.perf_counter()
+        result = work(*arguments)
+        synchronise(options.device)
+        times.setdefault(stage, []).append(1e3 * (time.perf_counter() - begun))
+        return result
+
+    reader, networks = iter(VideoReader(options.driving, threads=1)), animator.networks
+    view = None
+    with tempfile.TemporaryDirectory() as folder, VideoWriter(Path(folder) / "clip.mp4", fps=25, threads=1) as writer:
+        for _ in range(count):
+            frame = timed("decode", next, reader)
+            view = view or central_crop(frame.image, size)
+            seen = timed("crop", view.apply, frame.image)
+            keypoints = timed("keypoints", animator.detect, [seen])
+            with torch.inference_mode():
+                motion = timed("motion", networks.dense_motion, encoded.small, encoded.keypoints, keypoints)
+                arguments = encoded.features, motion, encoded.image
+                prediction = timed("generator", networks.generator.decode, *arguments)
+            picture = (prediction[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+            timed("encode", writer.write, timed("paste", paste, picture))
+    return {stage: values[2:] for stage, values in times.items()}
+
+
+def measure_stages(model: FOMM, size: int, options: Options) -> None:
+    times = stage_times(model, size, options)
+    total = sum(np.median(values) for values in times.values())
+    rows = [[s, spread(v, "{:.1f}"), f"{100 * np.median(v) / total:.0f} %"] for s, v in times.items()]
+    photo, frame = read_image(options.source).shape, VideoReader(options.driving)
+    title = f"Each stage alone, at the default; photo {photo[1]}x{photo[0]}, video {frame.width}x{frame.height}."
+    table(["stage", "ms per frame", "share"], rows, title)
+
+
+def loop_of(path: Path, seconds: float, folder: Path) -> Path:
+    """The clip, repeated to that length."""
+    reader, target = VideoReader(path), folder / "driving.mp4"
+    frames = [frame.image for frame in reader]
+    with VideoWriter(target, fps=reader.fps) as writer:
+        for image in islice(cycle(frames + frames[::-1]), round(seconds * float(reader.fps or 25))):
+            writer.write(image)
+    return target
+
+
+def measure_whole(model: FOMM, size: int, options: Options) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clip = loop_of(options.driving, options.seconds, folder)
+        reader, photo = VideoReader(clip), read_image(options.source)
+        crop, animator = central_crop(photo, size), Animator(model, device=options.device)
+        source, frames = crop.apply(photo), [frame.image for frame in reader]
+        view = central_crop(frames[0], size).apply
+        list(animator.animate(source, [view(frames[0])]))
+        # The slowest stage alone and all stages together take turns on slices of the clip.
+        times: dict[str, list[float]] = {"inference alone": [], "whole path": []}
+        step = -(-len(frames) // 5)
+        for start in range(0, len(frames), step):
+            views = [view(frame) for frame in frames[start : start + step]]
+            begun = time.perf_counter()
+            for _ in animator.animate(source, views):
+                pass
+            times["inference alone"].append(time.perf_counter() - begun)
+            part = reader.frames(start, start + step)
+            next_frame = next(part)  # what stands before the slice is decoded outside the clock
+            begun = time.perf_counter()
+            arguments = {"initial": None, "relative": True, "adapt_scale": True}
+            stream = animated_frames(animator, source, _chained(next_frame, part), view, **arguments)
+            with closing(stream):
+                paste = Paster(photo, crop)
+                render(stream, folder / "result.mp4", reader, paste=paste, label=False, audio=False)
+            times["whole path"].append(time.perf_counter() - begun)
+        ratios = [a / b for a, b in zip(times["whole path"], times["inference alone"], strict=True)]
+        rows = [[name, f"{sum(v):.1f}", f"{len(frames) / sum(v):.1f}"] for name, v in times.items()]
+        title = f"{options.seconds:g} s of video ({len(frames)} frames): whole / slowest {spread(ratios, '{:.2f}')}."
+        table(["", "s", "frames per s"], rows, title)
+        print(f"\ninfer.py, from its start: {first_frame(folder, clip, options)}")
+
+
+def _chained(first: object, rest: Iterable) -> Iterator:
+    yield first
+    yield from rest
+
+
+FIRST_FRAME = """
+import sys, time
+begun = float(sys.argv.pop(1))
+import infer
+class Clock:
+    def __init__(self): self.stages = {}
+    def __call__(self, stage, done, total):
+        if done: self.stages.setdefault(stage, time.time() - begun)
+clock = Clock()
+from contextlib import ExitStack
+options = infer.parse()
+with ExitStack() as stack:
+    tools = infer.load_tools(options, stack, print)
+    loaded = time.time() - begun
+    infer.animate_files(options.source, options.driving, options.output, options, tools, progress=clock)
+print(f"tools loaded {loaded:.1f} s, first frame {clock.stages['animate']:.1f} s, end {time.time() - begun:.1f} s")
+"""
+
+
+def first_frame(folder: Path, clip: Path, options: Options) -> str:
+    """Seconds from the start of infer.py to its first animated frame, on the second run, said in words."""
+    command = [
+        f"--source={options.source}", f"--driving={options.driving}", f"--output={folder / 'first.mp4'}",
+        f"--checkpoint={options.checkpoint}", f"--device={options.device}",
+    ]  # fmt: skip
+    for _ in range(2):
+        arguments = [sys.executable, "-c", FIRST_FRAME, str(time.time()), *command]
+        done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            return f"failed: {done.stderr.strip().splitlines()[-1]}"
+    return done.stdout.strip().splitlines()[-1]
+
+
+def main(options: Options = Options()) -> None:  # noqa: B008 - frozen
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    units = ", ".join(sorted(processor_units())) or "none for bfloat16"
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores ({_model_name()}), units: {units};")
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads; device {options.device}")
+    measures = {
+        "frames": measure_frames,
+        "cold": measure_cold,
+        "stages": measure_stages,
+        "whole": measure_whole,
+        "growth": measure_growth,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if options.checkpoint is None:
+            options = replace(options, checkpoint=f"{folder}/formula.safetensors")
+            model = fill_model(FOMM.from_config(ModelConfig()))
+            save_weights(Path(options.checkpoint), model, category="face", image_size=256)
+        model, size = load(options.checkpoint)
+        model.eval().to(options.device)
+        for part in options.parts or measures:
+            measures[part](model, size, options)
+
+
+def _model_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.platform()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main(auto_cli(Options, as_positional=False))
