@@ -26,7 +26,7 @@ from fomm.known import KNOWN
 if TYPE_CHECKING:
     from studio.visitors import Studio
 
-STYLE = Path(__file__).resolve().parent / "studio" / "page.css"
+LOOKS = Path(__file__).resolve().parent / "studio"
 MAX_UPLOAD_MB = 300
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -54,12 +54,8 @@ class Settings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
 
-def build_app(work: "Studio", settings: Settings) -> Callable:
-    """The server, as an ASGI application.
-
-    Raises:
-        InputError: the report cannot be read.
-    """
+def build_app(work: "Studio", settings: Settings, report: str | None) -> Callable:
+    """The server, as an ASGI application; `report` is the text of a report.html."""
     import gradio as gr
     from fastapi import FastAPI
     from fastapi.responses import HTMLResponse
@@ -67,7 +63,6 @@ def build_app(work: "Studio", settings: Settings) -> Callable:
     from studio.gate import Gate
     from studio.page import build_page
 
-    report = read_report(settings.report)
     app = FastAPI(openapi_url=None)
     if report is not None:
 
@@ -84,7 +79,8 @@ def build_app(work: "Studio", settings: Settings) -> Callable:
         path="/",
         server_name=settings.host,
         theme=gr.themes.Soft(primary_hue="indigo", font=font, font_mono=("monospace",)),
-        css=STYLE.read_text(),
+        css=(LOOKS / "page.css").read_text(),
+        js=(LOOKS / "page.js").read_text(),
         max_file_size=f"{MAX_UPLOAD_MB}mb",
         show_error=False,
         footer_links=[],
@@ -137,41 +133,39 @@ def serve(settings: Settings) -> None:
     """Open the page and stay until Ctrl-C (or SIGTERM); then remove all that was kept.
 
     Raises:
-        InputError: the checkpoint, the report or the port is not right.
+        InputError: the checkpoint, the report or the port is not right, or Gradio is missing.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise InputError("the page needs Gradio, which is not installed; run: pip install -e '.[app]'") from error
-    import uvicorn
+    report = read_report(settings.report)
+    with closing(listening(settings.host, settings.port)) as connection:
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        try:
+            import gradio  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise InputError("the page needs Gradio, which is not installed; run: pip install -e '.[app]'") from error
+        import uvicorn
 
-    from fomm.checkpoint import load_model
-    from studio.visitors import Studio
+        from fomm.checkpoint import load_model
+        from studio.visitors import Studio
 
-    if settings.checkpoint not in KNOWN:
-        load_model(settings.checkpoint)  # says now what is wrong with it
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is below is removed
-    folder = Path(tempfile.mkdtemp(prefix="fomm-studio-")).resolve()  # for this user alone (0700)
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "gradio")
-    work = Studio(folder, device=settings.device, precision=settings.precision)
-    try:
-        app = build_app(work, settings)
-        with closing(listening(settings.host, settings.port)) as connection:
-            port = connection.getsockname()[1]
-            url = f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '') else settings.host}:{port}"
+        if settings.checkpoint not in KNOWN:
+            load_model(settings.checkpoint)  # says now what is wrong with it
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is below is removed
+        folder = Path(tempfile.mkdtemp(prefix="fomm-studio-")).resolve()  # for this user alone (0700)
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "gradio")
+        work = Studio(folder, device=settings.device, precision=settings.precision)
+        try:
+            app = build_app(work, settings, report)
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
             work.warm_up(settings.checkpoint)
+            url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{connection.getsockname()[1]}"
             print(f"Studio: {url} (Ctrl-C ends it)", flush=True)
             if settings.browser and has_screen():
                 threading.Timer(1.0, webbrowser.open, [url]).start()
             server.run(sockets=[connection])
-    except KeyboardInterrupt:  # how uvicorn passes Ctrl-C on
-        pass
-    finally:
-        work.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            work.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def has_screen() -> bool:
@@ -194,5 +188,9 @@ def parse(arguments: list[str] | None = None) -> Settings:
         raise InputError(f"{error}; `python app.py --help` explains the options") from error
 
 
+def main() -> None:
+    serve(parse())
+
+
 if __name__ == "__main__":
-    run(lambda: serve(parse()))
+    run(main)

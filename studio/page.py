@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from fomm.errors import InputError
 from fomm.known import KNOWN, cache_folder
 from fomm.video import read_image, write_image
-from infer import Options, animate_files, look
+from infer import Options, Tools, animate_files, crop_scale, look
 from preprocess.puppets import Pose, draw, framing, random_identity
 from studio import shown
 from studio.live import Live
@@ -52,7 +53,7 @@ def build_page(work: Studio, models: list[str], *, with_report: bool) -> gr.Bloc
             live_tab(work, models)
         if with_report:
             with gr.Tab("Report"):
-                frame = '<iframe src="/report" title="Report of evaluate.py" sandbox="allow-scripts"></iframe>'
+                frame = '<iframe src="/report" title="Report of evaluate.py" sandbox></iframe>'
                 gr.HTML(frame, elem_classes="report")
 
         def leave(request: gr.Request) -> None:
@@ -66,14 +67,14 @@ def animate_tab(work: Studio, models: list[str]) -> None:
     with gr.Row():
         photo = photo_input(height=320, min_width=300)
         video = gr.Video(
-            label="Driving video", sources=["upload", "webcam"], include_audio=True, height=276, min_width=300
+            label="Driving video", sources=["upload", "webcam"], include_audio=True, min_width=300, elem_id="driving"
         )
-    examples = gr.Examples(
-        [[str(path)] for path in example_photos(work.folder)],
-        photo,
-        label="One click: animate one of these with a talking puppet",
-        cache_examples=False,
-    )
+    gr.Markdown("Or see one of these animated by a talking puppet, with one click:")
+    with gr.Row():
+        examples = {
+            path: gr.Button(name, icon=path, elem_classes="example", min_width=130)
+            for name, path in example_photos(work.folder).items()
+        }
     found = gr.HTML(
         shown.hint("Add a photo and a video: what is found in them is shown here."), container=True, padding=True
     )
@@ -83,8 +84,13 @@ def animate_tab(work: Studio, models: list[str]) -> None:
             face = gr.Radio([("the largest", 1)], value=1, label=shown.LABELS["face"])
             track = gr.Radio([("seen longest", 1)], value=1, label=shown.LABELS["track"])
         with gr.Row():
-            scale = gr.Slider(
-                0.8, 2.5, 1.2, step=0.05, label=shown.LABELS["scale"], info="In face sizes; the models know 1.2."
+            room = gr.Slider(
+                0.7,
+                2.0,
+                1.0,
+                step=0.05,
+                label=shown.LABELS["scale"],
+                info="Around the face; 1 is what the model knows.",
             )
             motion = gr.Radio(
                 [("Relative", True), ("Absolute", False)],
@@ -107,7 +113,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
             beside = gr.Video(label="Photo, video and result", interactive=False, min_width=300)
         files = gr.File(label="Download: result, comparison, and the record of how it was made", interactive=False)
 
-    inputs = [photo, video, checkpoint, face, track, scale, motion, switches]
+    inputs = [photo, video, checkpoint, face, track, room, motion, switches]
 
     def show_found(request: gr.Request, photo, video, *choices) -> Iterator[dict]:
         visitor = work.visitor(request.session_hash, photo, video)
@@ -115,10 +121,9 @@ def animate_tab(work: Studio, models: list[str]) -> None:
             missing = " and ".join(name for name, path in (("a photo", photo), ("a video", video)) if not path)
             yield {found: shown.hint(f"Add {missing}: what is found is shown here.")}
             return
-        # the best frame takes long to find and changes little of what is seen
-        options = replace(chosen_options(*choices), best_frame=False)
 
-        def search(tools, job: Job) -> dict:
+        def search(tools: Tools, job: Job) -> dict:
+            options = chosen_options(tools, *choices)
             seen = look(photo, video, options, tools, progress=job.progress)
             return {
                 found: shown.found_view(seen, shown.drawn_both(seen, tools.finder), work.folder),
@@ -126,16 +131,17 @@ def animate_tab(work: Studio, models: list[str]) -> None:
                 track: numbered(len(seen.pairing.tracks), options.track, "seen longest"),
             }
 
-        yield from told(work.start("look", visitor, options.checkpoint, search), found, work.folder)
+        with suppress(Stopped):  # by a later choice, whose findings are shown
+            yield from told(work.start("look", visitor, choices[0], search), found, work.folder)
 
     def animate(request: gr.Request, photo, video, *choices) -> Iterator[dict]:
         visitor = work.visitor(request.session_hash, photo, video)
         if not (photo and video):
             yield {status: shown.wrong("Add a photo and a video first.")}
             return
-        options = chosen_options(*choices)
 
-        def make(tools, job: Job) -> dict:
+        def make(tools: Tools, job: Job) -> dict:
+            options = chosen_options(tools, *choices)
             made = animate_files(photo, video, visitor.fresh_output(), options, tools, progress=job.progress)
             paths = [str(path) for path in (*made.outputs, made.sidecar)]
             return {
@@ -147,31 +153,36 @@ def animate_tab(work: Studio, models: list[str]) -> None:
             }
 
         busy = {go: gr.update(interactive=False), stop: gr.update(interactive=True), results: gr.update(visible=False)}
-        for news in told(work.start("animate", visitor, options.checkpoint, make), status, work.folder):
-            yield busy | news
+        try:
+            for news in told(work.start("animate", visitor, choices[0], make), status, work.folder):
+                yield busy | news
+        except Stopped:
+            yield {status: shown.hint("Stopped.")}
         yield {go: gr.update(interactive=True), stop: gr.update(interactive=False)}
 
     def end(request: gr.Request) -> None:
-        work.visitor(request.session_hash).stop()
+        work.visitor(request.session_hash).stop("animate")
 
-    changes = [photo.change, video.change, checkpoint.change, face.input, track.input, scale.release, switches.input]
+    changes = [photo.change, video.change, checkpoint.change, face.input, track.input, room.release, switches.input]
     gr.on(changes, show_found, inputs, [found, face, track], trigger_mode="multiple", **AT_ONCE)
     outputs = [status, results, result, beside, files, go, stop]
     go.click(animate, inputs, outputs, **AT_ONCE)
     stop.click(end, queue=False, **QUIET)
-    filled = examples.load_input_event.then(lambda: str(EXAMPLE_CLIP), None, video, **QUIET)
-    filled.then(animate, inputs, outputs, **AT_ONCE)
+    for path, example in examples.items():
+        filled = example.click(lambda path=path: (path, EXAMPLE_CLIP), None, [photo, video], **QUIET)
+        filled.then(animate, inputs, outputs, **AT_ONCE)
 
 
 def chosen_options(
-    checkpoint: str, face: int, track: int, scale: float, relative: bool, switches: list[str]
+    tools: Tools, checkpoint: str, face: int, track: int, room: float, relative: bool, switches: list[str]
 ) -> Options:
-    """What the page's controls say, as `infer.py` takes it."""
+    """What the page's controls say, as `infer.py` takes it. `room` is the crop's size as a share of the model's own."""
     crop, embed, best_frame, label = (name in switches for name in SWITCHES)
-    return Options(
+    options = Options(
         "", "", "", checkpoint, relative=relative, best_frame=best_frame, crop=crop, embed=embed and crop,
-        side_by_side=True, label=label, face=face, track=track, scale=scale,
+        side_by_side=True, label=label, face=face, track=track,
     )  # fmt: skip
+    return replace(options, scale=room * crop_scale(options, tools))
 
 
 def live_tab(work: Studio, models: list[str]) -> None:
@@ -208,7 +219,7 @@ def live_tab(work: Studio, models: list[str]) -> None:
             return {"note": "Add a photo first."}
         visitor = work.visitor(request.session_hash, photo)
 
-        def one_frame(tools, job: Job) -> np.ndarray:
+        def one_frame(tools: Tools, job: Job) -> np.ndarray:
             setting = (photo, checkpoint, fast)
             if visitor.live is None or visitor.live.setting != setting:
                 size = tools.checkpoint.image_size
@@ -242,7 +253,9 @@ def live_tab(work: Studio, models: list[str]) -> None:
 
 def photo_input(value: Path | None = None, **look: Any) -> gr.Image:
     """A picture that `infer.py` reads itself, as it is: it knows more kinds, and says in words what is wrong."""
-    image = gr.Image(value, label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], **look)
+    image = gr.Image(
+        value and str(value), label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], **look
+    )
     image.preprocess = lambda payload: payload and payload.path
     return image
 
@@ -250,7 +263,7 @@ def photo_input(value: Path | None = None, **look: Any) -> gr.Image:
 def told(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
     """Updates of the page while a job runs, and then what it returned, or a sentence in `place`.
 
-    Stops the job where nobody wants them any more.
+    Stops the job where nobody wants them any more. Raises Stopped if somebody else did.
     """
     with job:
         for _ in job.watch():
@@ -258,7 +271,7 @@ def told(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
         try:
             yield job.result()
         except Stopped:
-            yield {place: shown.hint("Stopped.")}
+            raise
         except InputError as error:
             yield {place: shown.wrong(shown.in_page_words(str(error), folder))}
         except Exception:  # our own fault: the visitor gets a sentence, the terminal the rest
@@ -282,13 +295,13 @@ def model_label(name: str) -> str:
     return f"{name}: {known.category}, {'is here' if here else 'fetched when chosen'}"
 
 
-def example_photos(folder: Path) -> list[Path]:
-    """The portrait that comes with the package, and a few more puppets."""
-    photos = [ASSETS / "portrait.png"]
-    for seed in DRAWN_EXAMPLES:
+def example_photos(folder: Path) -> dict[str, Path]:
+    """The portrait that comes with the package, and a few more puppets, by name."""
+    photos = {"Portrait": ASSETS / "portrait.png"}
+    for number, seed in enumerate(DRAWN_EXAMPLES, 1):
         identity, pose = random_identity(seed), Pose()
-        photos.append(folder / "examples" / f"puppet-{seed}.png")
-        write_image(photos[-1], draw(identity, pose, 480, framing(identity, [pose], scale=1.7)).image)
+        photos[f"Puppet {number}"] = path = folder / "examples" / f"puppet-{number}.png"
+        write_image(path, draw(identity, pose, 480, framing(identity, [pose], scale=1.7)).image)
     return photos
 
 

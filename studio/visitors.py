@@ -118,9 +118,11 @@ class Visitor:
     live: Live | None = None
     heard: float = field(default_factory=time.monotonic)
 
-    def stop(self) -> None:
-        for job in self.jobs.values():
-            job.stop()
+    def stop(self, *workers: str) -> None:
+        """Stop the jobs of these workers, or all."""
+        for name, job in self.jobs.items():
+            if not workers or name in workers:
+                job.stop()
 
     def fresh_output(self) -> Path:
         """A name for a new result; earlier ones are removed."""

@@ -1,0 +1,559 @@
+"""The studio: its page in a real browser with a camera fed from a puppet clip, its server against crafted requests,
+its jobs without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from report_example import example_report, write_example
+
+import app
+from fomm.errors import InputError
+from fomm.report import write_report
+from fomm.video import VideoReader, read_image
+from infer import Options, animate_files, look
+from preprocess.puppets import Camera, Pose, draw, random_identity
+from studio import gate, shown
+from studio.live import Live
+from studio.visitors import MAX_FRAMES, Job, Stopped, Studio
+
+pytest.importorskip("gradio", reason="needs gradio (pip install fomm[app])")
+ROOT = Path(__file__).resolve().parent.parent
+PORTRAIT, SPEAKER = ROOT / "fomm" / "assets" / "portrait.png", ROOT / "fomm" / "assets" / "speaker.mp4"
+LONG_MS = 90_000
+PICTURE = "document.querySelector('.live canvas').toDataURL('image/jpeg')"
+UNNAMED = """() => [...document.querySelectorAll('button, input, textarea, select, iframe, canvas, img, video')]
+  .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest('[aria-hidden=true]'))
+  .filter((e) => !(e.getAttribute('aria-label') || e.title || e.alt || e.innerText || (e.labels || []).length
+    || e.closest('label') || e.closest('button')?.innerText || (e.type === 'file')
+    || (e.tagName === 'VIDEO' && e.controls) || e.closest('.image-frame')))
+  .map((e) => e.outerHTML.slice(0, 200))"""
+
+
+# ---------------------------------------------------------------------------------------------------------- the server
+
+
+class Server:
+    """`python app.py` as a process of its own."""
+
+    def __init__(self, temporary: Path, *arguments: str) -> None:
+        temporary.mkdir(exist_ok=True)
+        environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+        self._log = open(temporary / "log", "w+")  # noqa: SIM115 - it lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", "0", "--browser", "false", *arguments],
+            cwd=ROOT, env=environment, stdout=self._log, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not (found := re.search(r"Studio: (\S+)", self.log)):
+            assert self._process.poll() is None and time.monotonic() < deadline, self.log
+            time.sleep(0.2)
+        self.url = found[1]
+        (self.folder,) = temporary.glob("fomm-studio-*")
+
+    @property
+    def log(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def files(self, suffix: str = "") -> list[Path]:
+        return [path for path in self.folder.rglob(f"*{suffix}") if path.is_file()]
+
+    def stop(self) -> int:
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    temporary = tmp_path_factory.mktemp("server")
+    report = write_example(temporary / "report", example_report(identities=2, models=("puppets", "source")))
+    write_report(report)
+    server = Server(temporary, "--report", str(report))
+    yield server
+    assert server.stop() == 0 and "Traceback" not in server.log, server.log
+    assert not server.folder.exists()
+
+
+def until(holds: Any, seconds: float = 30) -> Any:
+    """What `holds()` gives, as soon as that is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.2)
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------- in a real browser
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium whose camera shows the puppet clip, over and over, and whose microphone beeps."""
+    from PIL import Image
+
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install fomm[test])")
+    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    with open(camera, "wb") as file:  # a stream of JPEG pictures is just that
+        for frame in VideoReader(SPEAKER):
+            Image.fromarray(frame.image).save(file, format="JPEG", quality=90)
+    options = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=chromium, args=[*options, f"--use-file-for-fake-video-capture={camera}"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, server: Server) -> Iterator[Any]:
+    """Open the page as somebody else each time; nobody may be sent to another address."""
+    contexts, strangers, errors = [], [], []
+
+    def visit(width: int = 1280) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(LONG_MS)
+        page.on(
+            "request", lambda r: None if r.url.startswith((server.url, "data:", "blob:")) else strangers.append(r.url)
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server.url)
+        page.get_by_role("button", name="Animate", exact=True).wait_for()
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert strangers == [] and errors == []
+
+
+def block(page: Any, label: str) -> Any:
+    """The visible component of this label."""
+    labelled = page.locator("[data-testid=block-label]", has_text=label)
+    return page.locator(".block:visible").filter(has=labelled).last
+
+
+def animate(page: Any) -> None:
+    page.get_by_role("button", name="Animate", exact=True).click()
+
+
+def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> None:
+    """The whole way: a photo is uploaded, a video recorded, both are shown, animated, and the files downloaded."""
+    page = visit()
+    page.locator("input[type=file]").first.set_input_files(PORTRAIT)
+    driving = block(page, "Driving video")
+    driving.get_by_role("button", name="Capture from camera").click()
+    driving.get_by_role("button", name="Access Webcam").click()
+    driving.get_by_role("button", name="Record").click()
+    page.wait_for_timeout(1300)
+    driving.get_by_role("button", name="Stop").click()
+
+    facts = page.locator(".facts").inner_text()
+    assert re.search(r"face 1 of 1, 23\d px, tilted by \+[12]\d°", facts), facts
+    assert "face in frames 0 to" in facts and "face sizes" in facts
+    assert page.locator(".found img").count() == 4
+
+    page.get_by_label("Write “AI-generated”").check()
+    animate(page)
+    page.locator(".working", has_text=re.compile(r"Animating: frame \d+ of \d+, about \d+ s left")).wait_for()
+    page.locator("#status", has_text="Done: ").wait_for()
+
+    files = {}
+    for name in ("result.mp4", "result_side_by_side.mp4", "result.mp4.json"):
+        with page.expect_download() as download:
+            page.locator(f"a[download='{name}']").last.click()
+        files[name] = tmp_path / name
+        download.value.save_as(files[name])
+    (recording,) = server.files(".webm")
+    recorded, result = VideoReader(recording), VideoReader(files["result.mp4"])
+    frames = [frame.image for frame in result]
+    times = [frame.time for frame in recorded]
+    assert len(frames) == len(times) > 15
+    assert float(result.duration) == pytest.approx(float(times[-1] - times[0]), abs=0.15)
+    photo = read_image(PORTRAIT)
+    assert frames[0].shape == photo.shape and result.has_audio
+    change = np.abs(np.stack([frames[0], frames[-1]]).astype(int) - photo).max(-1)
+    assert np.median(change) <= 3 and change.max() > 60
+    assert VideoReader(files["result_side_by_side.mp4"]).width > 960
+    record = json.loads(files["result.mp4.json"].read_text())
+    assert record["synthetic"] is True and record["settings"]["label"] is True
+    assert record["checkpoint"]["name"] == "puppets"
+
+
+def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server) -> None:
+    """One click on an example each. The first leaves: the job ends, the files go, and the second one's begins."""
+    one = visit()
+    one.get_by_role("button", name="Portrait").click()
+    one.locator(".working", has_text="Animating").wait_for()
+    (folder,) = until(lambda: {path.parent for path in server.folder.rglob(".*.part.mp4")})
+    # unfinished, in a folder whose name cannot be guessed
+    assert len(folder.name) >= 32 and stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+
+    two = visit(390)
+    two.get_by_role("button", name="Puppet 1").click()
+    two.locator("#status .working", has_text="Waiting: 1 before you").wait_for()
+    one.context.close()
+    two.locator("#status .working", has_text="frame").wait_for()
+    until(lambda: not folder.exists())
+    assert "of 1," in two.locator(".facts").inner_text()
+    two.get_by_role("button", name="Stop", exact=True).click()
+    two.locator("#status", has_text="Stopped.").wait_for()
+    until(lambda: not list(server.folder.rglob(".*.part.mp4")))
+
+
+def test_wrong_inputs_get_a_sentence(visit: Any, server: Server, tmp_path: Path) -> None:
+    page = visit()
+    animate(page)
+    page.get_by_role("alert").filter(has_text="Add a photo and a video first.").wait_for()
+    (tmp_path / "words.png").write_text("This is no picture.")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "words.png")
+    page.locator("input[type=file]").nth(1).set_input_files(SPEAKER)
+    sentence = page.get_by_role("alert").filter(has_text="words.png: cannot be read as a picture")
+    sentence.wait_for()
+    text = page.locator("body").inner_text()
+    assert "Traceback" not in text and str(server.folder) not in text and "--" not in sentence.inner_text()
+
+
+def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Live").click()
+    camera = block(page, "Camera")
+    camera.get_by_role("button", name="Access Webcam").click()
+    camera.get_by_role("button", name="Record").click()
+    rate = page.locator(".rate", has_text=re.compile(r"^\d+\.\d frames per second$"))
+    rate.wait_for()
+    assert 0.5 < float(rate.inner_text().split()[0]) < 40
+
+    def picture() -> str:
+        return page.evaluate(PICTURE)
+
+    for _ in range(2):
+        before = picture()
+        page.wait_for_function(f"(before) => {PICTURE} !== before", arg=before)
+        page.get_by_role("button", name="This is my neutral pose").click()
+    assert page.locator(".live .note").inner_text() == ""
+    camera.get_by_role("button", name="Stop").click()
+
+
+def test_the_report_is_shown_and_locked_in(visit: Any, server: Server) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Report").click()
+    frame = page.frame_locator("iframe[title='Report of evaluate.py']")
+    frame.locator("body").get_by_text("puppets").first.wait_for()
+    answer = requests.get(f"{server.url}/report", timeout=30)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "sandbox;" in answer.headers["content-security-policy"]
+    assert page.locator("iframe[title='Report of evaluate.py']").get_attribute("sandbox") == ""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_everything_has_a_name_fits_and_works_by_keyboard(visit: Any, width: int) -> None:
+    page = visit(width)
+    for tab in ("Live", "Animate"):
+        page.get_by_role("tab", name=tab).click()
+        assert page.evaluate(UNNAMED) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("combobox", name="Model").focus()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Animate":
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").filter(has_text="Add a photo").wait_for()
+
+
+# ----------------------------------------------------------------------------------------------------- crafted requests
+
+
+def call(server: Server, function: int, data: list[Any]) -> list[dict]:
+    """What an event of the page answers to these inputs, message by message."""
+    session = f"crafted{time.monotonic_ns()}"
+    body = {"data": data, "fn_index": function, "session_hash": session}
+    joined = requests.post(f"{server.url}/gradio_api/queue/join", json=body, timeout=30)
+    assert joined.ok, joined.text
+    messages = []
+    with requests.get(f"{server.url}/gradio_api/queue/data?session_hash={session}", stream=True, timeout=60) as lines:
+        for line in lines.iter_lines():
+            if line.startswith(b"data: "):
+                messages.append(json.loads(line[6:]))
+                if messages[-1]["msg"] in ("process_completed", "close_stream"):
+                    break
+    return messages
+
+
+def test_no_file_of_the_machine_can_be_reached(server: Server) -> None:
+    secret = server.folder.parent / "secret.png"
+    secret.write_bytes(PORTRAIT.read_bytes())
+    inside = f"/gradio_api/file={server.folder}"
+    for path in (
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file/etc/passwd",
+        f"/gradio_api/file={secret}",
+        f"{inside}/../secret.png",
+        f"{inside}/%2e%2e/secret.png",
+        f"{inside}/..%2fsecret.png",
+        f"{inside}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        f"{inside}/",
+        inside,
+        "/gradio_api/file=http://127.0.0.1/",
+        "/gradio_api/proxy=http://127.0.0.1/",
+        "/static/..%2f..%2f..%2fapp.py",
+        "/static/%2fetc/passwd",
+        "/assets/..%2f..%2findex.html",
+        "/svelte/..%2f..%2f..%2fapp.py",
+        "/gradio_api/custom_component/a/client/b/..%2f..%2fapp.py",
+        "/report/../../secret.png",
+        "/openapi.json",
+        "/docs",
+        "/gradio_api/runs",
+        "/monitoring",
+    ):
+        request = requests.Request("GET", server.url).prepare()
+        request.url = server.url + path  # as it is: requests would tidy it up
+        with requests.Session() as session:
+            answer = session.send(request, timeout=30)
+        assert answer.status_code in (403, 404), (path, answer.status_code)
+        assert b"root:" not in answer.content and secret.read_bytes() != answer.content
+
+
+def test_inputs_are_files_that_were_uploaded_here(server: Server) -> None:
+    """A path or an address in the place of an upload: refused, before anybody reads it."""
+    config = requests.get(f"{server.url}/config", timeout=30).json()
+    events = {e["id"]: e for e in config["dependencies"] if len(e["inputs"]) in (4, 8)}
+    assert len(events) >= 3
+    rest = ["puppets", 1, 1, 1.0, True, ["crop", "embed"]]
+    for path in ("/etc/passwd", str(PORTRAIT), f"{server.folder}/../secret.png", "http://127.0.0.1:9/a.png"):
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for number, event in events.items():
+            data = [file, file, *rest] if len(event["inputs"]) == 8 else [None, file, "puppets", True]
+            last = call(server, number, data)[-1]
+            assert last["msg"] == "process_completed" and last["success"] is False, last
+            assert path not in json.dumps(last) and "root:" not in json.dumps(last)
+    bad_model = call(
+        server, next(n for n, e in events.items() if len(e["inputs"]) == 8), [None, None, "/etc/passwd", *rest[1:]]
+    )
+    assert bad_model[-1]["success"] is False
+    names = [path.name for path in server.files()]
+    assert "passwd" not in names and "a.png" not in names
+
+
+def test_uploads_stay_in_their_folder_and_within_their_size(server: Server, tmp_path: Path) -> None:
+    upload = f"{server.url}/gradio_api/upload"
+    for name in ("../../evil.png", "/etc/evil.png", "a/../../evil.png", "..", "\x00evil.png"):
+        answer = requests.post(upload, files={"files": (name, b"evil")}, timeout=30)
+        for path in answer.json() if answer.ok else []:
+            assert server.folder in Path(path).resolve().parents
+    assert not list(server.folder.parent.glob("evil*"))
+    body = {"data": ["x" * (gate.MAX_MESSAGE_BYTES + 1)], "fn_index": 0, "session_hash": "large"}
+    assert requests.post(f"{server.url}/gradio_api/queue/join", json=body, timeout=30).status_code == 413
+    config = requests.get(f"{server.url}/config", timeout=30).json()
+    assert config["max_file_size"] == app.MAX_UPLOAD_MB * 1024**2
+
+
+def test_other_sites_and_other_names_are_refused(server: Server) -> None:
+    assert requests.get(server.url, headers={"Host": "evil.example"}, timeout=30).status_code == 421
+    join = f"{server.url}/gradio_api/queue/join"
+    assert requests.post(join, json={}, headers={"Origin": "http://evil.example"}, timeout=30).status_code == 403
+    answer = requests.get(server.url, timeout=30)
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    outside = re.findall(r'(?:src|href)="(https?://[^"]+)"', answer.text)
+    assert [url for url in outside if not url.startswith(server.url)] in ([], ["https://gradio.app/"])
+
+
+def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gate, "MAX_UPLOAD_S", 0.05)
+    sent: list[dict] = []
+
+    async def slow(scope: dict, receive: Any, send: Any) -> None:
+        await receive()
+
+    async def nothing_more() -> dict:
+        await asyncio.sleep(60)
+        return {}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+    with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
+        own_loop.submit(asyncio.run, gate.Gate(slow, tmp_path, None)(scope, nothing_more, send)).result()
+    assert sent[0]["status"] == 408
+
+
+# --------------------------------------------------------------------------------------------------- without a browser
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio(tmp_path, device="cpu")
+    yield studio
+    studio.close()
+
+
+def test_jobs_wait_their_turn_and_the_last_one_of_a_visitor_counts(studio: Studio) -> None:
+    ann, bob = studio.visitor("ann"), studio.visitor("bob")
+    assert studio.visitor("ann") is ann and ann.folder != bob.folder
+    go = threading.Event()
+
+    def held(tools: Any, job: Job) -> str:
+        while not go.wait(0.02):
+            job.progress("animate", 5, 20)
+        return "done"
+
+    first = studio.start("animate", ann, "puppets", held)
+    second = studio.start("animate", bob, "puppets", held)
+    until(lambda: "frame 5 of 20" in first.news[0])
+    assert re.fullmatch(r"Animating: frame 5 of 20, about \d+ s left", first.news[0]) and first.news[1] == 0.25
+    assert second.news == ("Waiting: 1 before you", None)
+    third = studio.start("animate", ann, "puppets", held)  # takes the place of the first
+    with pytest.raises(Stopped):
+        first.result()
+    studio.leave("ann")
+    assert not ann.folder.exists()
+    with pytest.raises(Stopped):
+        third.result()
+    go.set()
+    assert second.result() == "done"
+
+
+def test_equal_uploads_of_two_visitors_are_removed_with_the_second(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "hash").mkdir()
+    shared = tmp_path / "hash" / "photo.png"
+    shared.touch()
+    elsewhere = ROOT / "README.md"
+    for key in ("ann", "bob"):
+        studio.visitor(key, str(shared), str(elsewhere), None)
+    studio.leave("ann")
+    assert shared.exists()
+    studio.leave("bob")
+    assert not shared.exists() and elsewhere.exists()
+
+
+def test_a_stopped_animation_leaves_nothing_behind(studio: Studio, tmp_path: Path) -> None:
+    visitor = studio.visitor("ann")
+
+    def work(tools: Any, job: Job) -> None:
+        def progress(stage: str, done: int, total: int | None) -> None:
+            if stage == "animate" and done == 2:
+                job.stop()
+            job.progress(stage, done, total)
+
+        options = Options("", "", "", best_frame=False, side_by_side=True)
+        animate_files(PORTRAIT, SPEAKER, visitor.fresh_output(), options, tools, progress=progress)
+
+    with pytest.raises(Stopped):
+        studio.start("animate", visitor, "puppets", work).future.result()
+    assert list(visitor.folder.iterdir()) == []
+
+
+def test_too_long_videos_are_refused_as_soon_as_that_is_known() -> None:
+    job = Job([])
+    job.progress("find faces", 0, MAX_FRAMES)
+    for done, total in ((0, MAX_FRAMES + 1), (MAX_FRAMES + 1, None)):
+        with pytest.raises(InputError, match=f"more than {MAX_FRAMES} frames"):
+            job.progress("find faces", done, total)
+
+
+def test_sentences_in_the_pages_own_words() -> None:
+    folder = Path("/tmp/fomm-studio-x")
+    said = f"{folder}/0a1b/my photo.png: no face found: give another, or use --crop false --embed false"
+    assert shown.in_page_words(said, folder) == (
+        "my photo.png: no face found: give another, or use “Find and crop the faces” off"
+    )
+    assert shown.in_page_words("2 faces; choose with --face from 1", folder).endswith("“Face in the photo” from 1")
+    assert shown.in_page_words("camera: come closer", folder) == "Come closer"
+    assert "<b>" not in shown.wrong("<b>") and "<b>" not in shown.doubts_view(["<b>"], folder)
+
+
+def test_what_was_found_is_drawn_where_it_is(studio: Studio) -> None:
+    visitor = studio.visitor("ann")
+
+    def work(tools: Any, job: Job) -> tuple:
+        found = look(PORTRAIT, SPEAKER, Options("", "", "", best_frame=False), tools)
+        return found, *shown.drawn_both(found, tools.finder)
+
+    found, photo, frame = studio.start("look", visitor, "puppets", work).result()
+    original = shown.shrunk(found.photo, shown.SHOWN_PX)
+    assert photo.shape == original.shape and frame.shape == found.frame.shape
+    rows, columns = np.nonzero(np.abs(photo.astype(int) - original).max(-1) > 40)
+    corners = (found.pairing.source_crop.corners_px + 0.5) * shown.SHOWN_PX / 960
+    assert columns.min() == pytest.approx(corners[:, 0].min(), abs=4)
+    assert columns.max() == pytest.approx(corners[:, 0].max(), abs=4)
+    assert rows.max() == pytest.approx(corners[:, 1].max(), abs=4)
+    facts = shown.facts(found)
+    assert f"tilted by {found.pairing.face.roll_deg:+.0f}°" in facts["Photo"]
+    assert f"{found.scale:g} face sizes" in facts["Its crop"]
+
+
+def test_live_starts_from_the_photos_own_pose(studio: Studio) -> None:
+    """In the neutral pose the photo hardly changes; in another one it does; after `set_neutral` that one is at rest."""
+    visitor, photo = studio.visitor("ann"), shown.shrunk(read_image(PORTRAIT), 640)
+    identity = random_identity(5)
+    still, turned = (
+        draw(identity, pose, (240, 180), Camera(0, 0, 3.2)).image for pose in (Pose(), Pose(yaw=0.35, roll=0.2))
+    )
+
+    def work(tools: Any, job: Job) -> list[float]:
+        live = Live(tools, photo, "ann", size=128)
+        with pytest.raises(InputError, match="no face seen: come into the picture"):
+            live(np.full((180, 240, 3), 90, np.uint8))
+        pictures = [live(still), live(turned)]
+        live.set_neutral()
+        pictures.append(live(turned))
+        return [float(np.abs(picture.astype(int) - photo).mean()) for picture in pictures]
+
+    rest, moved, rest_again = studio.start("live", visitor, "puppets", work).result()
+    assert rest < 0.4 * moved and rest_again < 0.4 * moved
+
+
+# ------------------------------------------------------------------------------------------------------ as a script
+
+
+def run_app(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess:
+    command = ["-c", code] if code else ["app.py", *arguments]
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+def test_what_is_wrong_with_the_options_is_one_line(server: Server, tmp_path: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    without = "import sys, app, fomm.errors; sys.modules['gradio'] = None; fomm.errors.run(app.main)"
+    for done, says in (
+        (run_app("--port", port, "--browser", "false"), f"--port {port}: cannot listen there"),
+        (run_app("--report", str(tmp_path)), "report.html: cannot be read"),
+        (run_app("--checkpoint", "nobody"), "no known checkpoint of this name"),
+        (run_app("--speed", "2"), "--speed"),
+        (run_app(code=without), "pip install"),
+    ):
+        assert done.returncode == 2, done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("error: ") and says in last and "Traceback" not in done.stderr
+
+
+def test_help_answers_at_once() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['app.py', '--help']\n"
+        "try: runpy.run_path('app.py', run_name='__main__')\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "heavy = {'torch', 'cv2', 'gradio', 'mediapipe'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = run_app(code=code)
+    assert done.returncode == 0 and "--report" in done.stdout, done.stderr
