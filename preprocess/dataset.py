@@ -23,7 +23,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -394,7 +394,6 @@ def _say(output: Path, clips: Sequence[Clip], rejects: Sequence[Reject], videos:
     )
 
 
-@dataclass
 class _Watch:
     """Progress for a person: a bar, or a line each minute where no one sees it."""
 
@@ -406,7 +405,7 @@ class _Watch:
         total = sum(self._size.values())
         self._bar = tqdm(
             total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty(),
-            bar_format="{percentage:3.0f}%|{bar}| {postfix}, {remaining} left",
+            desc=str(self), bar_format="{percentage:3.0f}%|{bar}| {desc}, {remaining} left",
         )  # fmt: skip
 
     @staticmethod
@@ -419,9 +418,9 @@ class _Watch:
             self._clips += len(outcome.clips)
             self._rejects += len(outcome.rejects)
             self._seconds += outcome.seconds
-        self._bar.set_postfix_str(str(self), refresh=False)
+        self._bar.set_description_str(str(self), refresh=False)
         self._bar.update(self._size.pop(video.path, 0))
-        self._bar.n and self._bar.refresh()
+        self._bar.refresh()
         if self._bar.disable and time.monotonic() - self._said > _SAY_EVERY_S:
             self._said = time.monotonic()
             print(self, file=sys.stderr, flush=True)

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 ATTEMPTS = 4  # how often a task is handed out at most when nothing comes back
 _CONNECT_S = 10
+# What Dask's workers would collect about themselves for a dashboard: 60 kB for each clip.
+_LEAN = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.log-length": 10}
 
 
 def own_cores() -> int:
@@ -48,16 +50,18 @@ def run(
     Raises:
         InputError: no scheduler or no worker answers, or a worker that cannot work.
     """
+    import dask
     from distributed import Client, LocalCluster, as_completed
 
     with ExitStack() as stack:
         if scheduler is None:
+            stack.enter_context(dask.config.set(_LEAN))
             cluster = LocalCluster(
                 n_workers=min(workers or own_cores(), max(1, len(tasks))),
                 threads_per_worker=1,
                 processes=True,  # by spawn: mediapipe hangs in forked children
                 memory_limit=0,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs=60,
             )
             client = stack.enter_context(Client(stack.enter_context(cluster)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +14,9 @@ import numpy as np
 import pytest
 
 from fomm.errors import InputError
-from fomm.manifest import hash_clip
+from fomm.manifest import COLUMNS, REQUIRED, SPLITS, hash_clip, read_manifest, read_pairs
 from fomm.video import VideoReader, VideoWriter
-from preprocess.clips import GivenClip, Outcome, OutputFault, Rules, Video, View, blur, frame_rate
+from preprocess.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
 from preprocess.dataset import find_videos, split_identities, write_dataset
 from preprocess.faces import FaceFinder
 from preprocess.metadata import ask, read_metadata
@@ -414,3 +416,28 @@ def test_a_place_that_cannot_be_written_is_not_the_video_s_fault(prepare, tmp_pa
     (tmp_path / "out" / "clips" / f"v#000000#{FRAMES:06d}.mp4").mkdir()  # a folder where the file should be
     with pytest.raises(OutputFault):
         prepare(puppets[0])
+
+
+# ---------------------------------------------------------------------------------------------------------- examples
+
+
+def test_schema_and_examples_are_true() -> None:
+    folder = Path(__file__).resolve().parent.parent / "data_manifests"
+    schema = json.loads((folder / "schema.json").read_text())
+    named = {field["name"]: field for field in schema["fields"]}
+    assert tuple(named) == COLUMNS
+    assert tuple(name for name in named if named[name].get("constraints", {}).get("required")) == REQUIRED
+    assert named["split"]["constraints"]["enum"] == list(SPLITS)
+    lines = (folder / "README.md").read_text().splitlines()
+    documented = [
+        name for line in lines if line.startswith("| `") for name in line.split("|")[1].strip(" `").split("`, `")
+    ]
+    assert documented == list(COLUMNS)
+    clips = read_manifest(folder / "examples" / "manifest.csv")
+    assert len(clips) == 4 and len(read_pairs(folder / "examples" / "pairs.csv", clips)) == 2
+    assert len(read_metadata(folder / "examples" / "metadata.csv")) == 2
+    assert (folder / "examples" / "rejects.csv").read_text().splitlines()[0] == ",".join(Reject._fields)
+    for clip in clips:
+        for name in ("fps", "crop_box", "sha256"):
+            pattern = named[name]["constraints"]["pattern"]
+            assert re.fullmatch(pattern, str(getattr(clip, name))) or not getattr(clip, name)
