@@ -115,6 +115,12 @@ def test_the_source_as_driving_means_no_motion(animator: Animator) -> None:
             torch.testing.assert_close(moved, own.expand_as(moved), atol=1e-5, rtol=0)
 
 
+def test_reconstruction_error_is_that_of_no_motion(animator: Animator) -> None:
+    source = clip(1, seed=1)[0]
+    still = next(animator.outputs(source, [source], relative=False)).prediction[0].permute(1, 2, 0).numpy()
+    assert animator.reconstruction_error(source) == pytest.approx(np.abs(still - source / 255).mean(), abs=1e-5)
+
+
 def test_the_source_is_encoded_once(animator: Animator) -> None:
     calls = {"source features": 0, "shrunk source": 0, "driving": 0}
 
@@ -127,7 +133,9 @@ def test_the_source_is_encoded_once(animator: Animator) -> None:
         model.dense_motion.down.register_forward_hook(lambda *_: count("shrunk source")),
         model.detector.register_forward_hook(lambda _, args, __: count("driving", len(args[0]))),
     ]
-    list(animator.animate(clip(1)[0], clip(11)))
+    source = clip(1, seed=7)[0]  # of no other test
+    list(animator.animate(source, clip(11)))
+    list(animator.animate(source.copy(), []))  # the same picture
     for hook in hooks:
         hook.remove()
     assert calls == {"source features": 1, "shrunk source": 1, "driving": 11 + 2}  # + source + initial frame

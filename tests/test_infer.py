@@ -148,7 +148,7 @@ def test_a_photo_and_a_clip_become_a_finished_video(folder: Path, tmp_path: Path
     output = tmp_path / "new" / "result.mp4"
     outcome = call(output, "--side_by_side true")
     assert outcome.code == 0, outcome.err
-    assert "24 frames, 2.00 s, 320x250" in outcome.out and "cpu, fp32" in outcome.err
+    assert "24 frames, 2.00 s, 320x250" in outcome.out and re.search("on cpu, (fp32|bf16)", outcome.err)
     assert names_in(output.parent) == ["result.mp4", "result.mp4.json", "result_side_by_side.mp4"]
     images, times = frames_of(output)
     assert images.shape == (FRAMES, 250, 320, 3)
