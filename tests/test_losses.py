@@ -11,6 +11,7 @@ from fomm.equivariance import ThinPlate, control_points
 from fomm.errors import InputError, MissingWeightsError
 from fomm.geometry import Keypoints
 from fomm.losses import (
+    LossWeights,
     PixelFeatures,
     Vgg19,
     collapse_radius,
@@ -21,6 +22,8 @@ from fomm.losses import (
     l1,
     make_perceptual,
 )
+from fomm.model import DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.training import Training
 
 
 def random_plate(batch: int = 2) -> ThinPlate:
@@ -131,3 +134,24 @@ def test_missing_or_wrong_vgg19_stops_with_directions(tmp_path):
 def test_collapse_radius_by_hand():
     points = torch.tensor([[[0.0, 0.0], [0.0, 0.6], [0.0, 0.3]]])
     assert collapse_radius(points) == pytest.approx(0.3)
+
+
+def test_a_step_repeats_no_work():
+    """Each picture goes through the perceptual network once per scale, the real one without gradient, and each frame
+    through the keypoint detector once."""
+    small = {"block_expansion": 4, "max_features": 8}
+    network = ModelConfig(
+        num_keypoints=2,
+        detector=DetectorConfig(**small, num_blocks=1, scale_factor=1.0),
+        dense_motion=DenseMotionConfig(**small, num_blocks=1, scale_factor=1.0),
+        generator=GeneratorConfig(**small, num_down_blocks=1, num_bottleneck_blocks=1),
+    )
+    weights = LossWeights(perceptual=(1.0, 1.0), generator_gan=0.0)
+    module = Training(network=network, perceptual="pixels", weights=weights, scales=(1.0, 0.5))
+    seen: list[bool] = []
+    detected: list[int] = []
+    module.perceptual.features.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].requires_grad))
+    module.model.detector.register_forward_hook(lambda _, inputs, __: detected.append(len(inputs[0])))
+    module.generator_terms(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), random_plate().to(torch.zeros(1)))
+    assert sorted(seen) == [False, False, True, True]
+    assert detected == [2, 2, 2]  # source, driving, and the driving frame deformed
