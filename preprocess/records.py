@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from typing import Any
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.manifest import Clip
-from preprocess.clips import CLIPS, Outcome, OutputFault, Reject, Video
+from preprocess.clips import Outcome, OutputFault, Reject, Video
 
 RECORDS = "records"  # folder of a data set
 
@@ -55,15 +54,16 @@ class Records:
         """Note that a worker is at it; how often one has been in this run, and the clips that are finished."""
         before = self._load(video, ".json") or self._load(video, ".begun") or {}
         stamp = self._stamp(video)
-        if before.get("source") != stamp:  # clips of another file, or of nobody knows what
-            before = {}
-            for old in (self._output / CLIPS).glob(f"{_escaped(video.key)}#[0-9]*"):
+        if before and before["source"] != stamp:  # clips of another file
+            for row in before["clips"]:
+                old = self._output / row["path"]
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-        self._path(video, ".json").unlink(missing_ok=True)
+            before = {}
         done = {clip.clip_id: clip for clip in self._whole_clips(before)}
         tries = before.get("tries", 0) + 1 if before.get("run") == run_id else 1
         rows = [self._row(clip) for clip in done.values()]
         self._save(video, ".begun", {"run": run_id, "tries": tries, "source": stamp, "clips": rows})
+        self._path(video, ".json").unlink(missing_ok=True)
         return tries, done
 
     def add_clip(self, video: Video, clip: Clip) -> None:
@@ -111,7 +111,3 @@ class Records:
         with suppress(OSError):
             return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
         return -1
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)

@@ -8,6 +8,7 @@ do not travel.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 4  # how often a task is handed out at most when nothing comes back
 _CONNECT_S = 10
+_POLL_S, _PATIENCE_S = 0.2, 60
 # What Dask's workers would collect about themselves for a dashboard: 60 kB for each clip.
 _LEAN = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.log-length": 10}
 
@@ -48,7 +50,7 @@ def run(
         check: called on every worker before the first task; what it returns (not None) says why it cannot work here.
 
     Raises:
-        InputError: no scheduler or no worker answers, or a worker that cannot work.
+        InputError: no scheduler or no worker answers (any more), or a worker that cannot work.
     """
     import dask
     from distributed import Client, LocalCluster, as_completed
@@ -71,7 +73,7 @@ def run(
             _check_workers(client, check)
         futures = {client.submit(work, task, pure=False): (task, 1) for task in tasks}
         ended = as_completed(futures)
-        for future in ended:
+        for future in _as_they_end(ended, client):
             task, attempt = futures.pop(future)
             error = future.exception() if future.status == "error" else None
             lost = future.status not in ("finished", "error") or type(error).__name__ == "KilledWorker"
@@ -82,6 +84,22 @@ def run(
                 ended.add(again)
                 continue
             yield task, Lost(f"given up after {attempt} attempts") if lost else error
+
+
+def _as_they_end(ended, client) -> Iterator:
+    """Futures that have ended; waiting ends when no one is left to work."""
+    last_seen = time.monotonic()
+    while ended.count():
+        if ended.has_ready():
+            yield from ended.next_batch(block=False)
+            continue
+        time.sleep(_POLL_S)
+        if client.status == "running" and client.scheduler_info()["workers"]:
+            last_seen = time.monotonic()
+        elif client.status == "closed" or time.monotonic() - last_seen > _PATIENCE_S:
+            raise InputError(
+                "the scheduler is gone, or all its workers are; what is finished is kept: start them and run this again"
+            )
 
 
 def _connected(client_class: type, scheduler: str):

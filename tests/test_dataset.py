@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from fomm.errors import InputError
-from fomm.manifest import COLUMNS, REQUIRED, SPLITS, hash_clip, read_manifest, read_pairs
+from fomm.manifest import COLUMNS, REQUIRED, SPLITS, Clip, hash_clip, read_manifest, read_pairs
 from fomm.video import VideoReader, VideoWriter
 from preprocess.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
-from preprocess.dataset import find_videos, split_identities, write_dataset
+from preprocess.dataset import _begun, find_videos, split_identities, write_dataset
 from preprocess.faces import FaceFinder
 from preprocess.metadata import ask, read_metadata
 from preprocess.prepare import _cut, _LeaveOut, prepare_video
 from preprocess.puppets import draw_clip, framing, random_identity, random_motion
+from preprocess.records import Records
 from preprocess.track import find_tracks
 
 RULES = dict(
@@ -269,6 +270,27 @@ def test_a_clip_past_the_end(prepare, puppets) -> None:
     ].detail
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_far_apart_clips_of_one_video(tmp_path: Path, suffix: str) -> None:
+    """What lies between is jumped over; a gif cannot be entered late and is read through."""
+    path = tmp_path / f"long.{suffix}"
+    with VideoWriter(path, fps=10, keyframe_every=20) as writer:
+        for number in range(400):
+            writer.write(np.full((48, 64, 3), number % 100 * 2, np.uint8))
+    given = tuple(
+        GivenClip(f"c{start}", start, start + 10, (0, 0, 64, 48), Fraction(10), (64, 48))
+        for start in (380, 5, 150, 155)
+    )
+    (tmp_path / "out" / "clips").mkdir(parents=True)
+    rules = Rules(**{**RULES, "detector": "none", "size": 32, "format": "png", "max_blur": 1.0, "min_light": 0.0})
+    outcome = prepare_video(Video(path.name, "long", "long", given), tmp_path, tmp_path / "out", rules, None)
+    assert [clip.clip_id for clip in outcome.clips] == ["c5", "c150", "c155", "c380"] and not outcome.rejects
+    for clip in outcome.clips:
+        start = int(clip.clip_id[1:])
+        shown = read(tmp_path / "out" / clip.path).mean((1, 2, 3))
+        assert shown == pytest.approx([n % 100 * 2 for n in range(start, start + 10)], abs=3)
+
+
 def test_duplicates_partitions_and_missing_videos(tmp_path: Path) -> None:
     rows = [
         "a,0,90,1-2-30-40,25,64,48,train,id1", "a,0,90,1-2-30-40,25,64,48,train,id1",
@@ -401,6 +423,35 @@ def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="other settings .size 256 then, 128 now."):
         write_dataset(tmp_path / "in", tmp_path / "out", size=128)
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("hello")
+    with _begun(tmp_path / "out", {}), pytest.raises(InputError, match="another run is writing there"):
+        with _begun(tmp_path / "out", {}):
+            pass
+
+
+def test_clips_of_a_replaced_video_are_removed(tmp_path: Path) -> None:
+    for folder in ("in", "out/clips", "out/records"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "in" / "a.mp4").write_text("first")
+    records, video = Records(tmp_path / "in", tmp_path / "out"), Video("a.mp4", "a", "a")
+    assert records.begin(video, "run 1") == (1, {})
+    clips = [Clip(f"a#{n}", f"clips/a#{n}.mp4", "a", "train", 9, Fraction(25), 8, 8) for n in range(2)]
+    for clip in clips:
+        (tmp_path / "out" / clip.path).write_text("a clip")
+        records.add_clip(video, clip)
+    assert records.read(video) is None
+    assert records.begin(video, "run 1") == (2, {"a#0": clips[0], "a#1": clips[1]})  # a worker died
+    (tmp_path / "out" / clips[1].path).write_text("cut")
+    assert records.begin(video, "run 2") == (1, {"a#0": clips[0]})
+    records.write(video, Outcome(clips[:1], [Reject("a.mp4", 3, 5, "too_short", "2 frames")], 1.5))
+    assert records.read(video) == Outcome(clips[:1], [Reject("a.mp4", 3, 5, "too_short", "2 frames")], 1.5)
+    (tmp_path / "in" / "a.mp4").write_text("another video")
+    assert records.read(video) is None and records.begin(video, "run 3") == (1, {})
+    assert not (tmp_path / "out" / clips[0].path).exists()
 
 
 def test_videos_are_found_in_order(tmp_path: Path) -> None:
