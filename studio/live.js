@@ -11,8 +11,8 @@ watch('value', () => {
     canvas.getContext('2d').drawImage(picture, 0, 0);
     const now = performance.now();
     shown.push(now);
-    while (now - shown[0] > 2000) shown.shift();
-    if (shown.length < 3) return;
+    while (shown.length > 2 && now - shown[0] > 2000) shown.shift();
+    if (shown.length < 2) return;
     const rate = (shown.length - 1) / (now - shown[0]) * 1000;
     element.querySelector('.rate').textContent = rate.toFixed(1) + ' frames per second';
   };
