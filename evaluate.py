@@ -433,6 +433,8 @@ def _evaluate(
     progress: Any,
     stack: ExitStack,
 ) -> dict[str, Any] | None:
+    import torch
+
     from fomm import statistics
     from fomm.animator import Animator
     from fomm.evaluation import check_records, common_size, list_tasks, measure_task, run_tasks
@@ -488,6 +490,8 @@ def _evaluate(
 
     resumed = run_tasks(tasks, records, measure, rank=fabric.global_rank, world=fabric.world_size, progress=progress)
     fabric.barrier()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
     if not fabric.is_global_zero:
         return None
     for part in records.glob(".*.part*"):  # of processes that were killed
