@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fomm.errors import InputError, run
-from fomm.known import KNOWN
+from fomm.known import KNOWN, resolve
 
 if TYPE_CHECKING:
     from studio.visitors import Studio
@@ -136,6 +136,8 @@ def serve(settings: Settings) -> None:
         InputError: the checkpoint, the report or the port is not right, or Gradio is missing.
     """
     report = read_report(settings.report)
+    if settings.checkpoint not in KNOWN:
+        resolve(settings.checkpoint)
     with closing(listening(settings.host, settings.port)) as connection:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         try:
@@ -148,7 +150,7 @@ def serve(settings: Settings) -> None:
         from studio.visitors import Studio
 
         if settings.checkpoint not in KNOWN:
-            load_model(settings.checkpoint)  # says now what is wrong with it
+            load_model(settings.checkpoint)  # says now what is wrong with the file
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is below is removed
         folder = Path(tempfile.mkdtemp(prefix="fomm-studio-")).resolve()  # for this user alone (0700)
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
