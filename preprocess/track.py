@@ -399,7 +399,9 @@ class _Tracker:
         self.open = still_open + new
 
     def _is_gone(self, track: _Open, index: int, faces: Sequence[Face]) -> bool:
-        """Whether a face that is not found left the frame, or has someone else where it should be."""
+        """Whether a face that is not found was seen only once, left the frame, or has someone else in its place."""
+        if len(track.samples) == 1:
+            return True
         last, here = track.samples[-1], track.expected_px(index)
         moved = 2 * (here - last.centre_px)  # on and on
         low, high = np.add(last.box_xyxy_px[:2], moved), np.add(last.box_xyxy_px[2:], moved)
