@@ -149,9 +149,10 @@ def write_dataset(
                 _remove_parts(output)
         outcomes = [records.read(task) or Outcome() for task in tasks]
         clips = sorted((clip for outcome in outcomes for clip in outcome.clips), key=lambda clip: clip.clip_id)
+        clips, twins = _without_twins(clips)
         splits = split_identities({clip.identity for clip in clips}, val=val, test=test, known=partitions)
         clips = [replace(clip, split=splits[clip.identity]) for clip in clips]
-        rejects = sorted([*rejects, *(reject for outcome in outcomes for reject in outcome.rejects)], key=_order)
+        rejects = sorted([*rejects, *twins, *(r for outcome in outcomes for r in outcome.rejects)], key=_order)
         _write_rejects(output / REJECTS, rejects)
         if not clips:
             raise InputError(f"{output}: not a single clip ({_count_reasons(rejects)}); see {output / REJECTS}")
@@ -224,6 +225,19 @@ def _plain(name: str) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         plain = f"{plain.encode()[: MAX_NAME - 9].decode(errors='ignore')}-{digest}"
     return plain
+
+
+def _without_twins(clips: Sequence[Clip]) -> tuple[list[Clip], list[Reject]]:
+    """Of equal clips (one video under two names) the first: two could be in two splits."""
+    first: dict[str, Clip] = {}
+    kept, twins = [], []
+    for clip in clips:
+        twin = first.setdefault(clip.sha256, clip)
+        if twin is clip:
+            kept.append(clip)
+        else:
+            twins.append(Reject(clip.source_video, None, None, "duplicate", f"{clip.clip_id} equals {twin.clip_id}"))
+    return kept, twins
 
 
 def split_identities(
@@ -330,6 +344,10 @@ def _begun(output: Path, settings: dict[str, Any]) -> Iterator[str]:
         raise InputError(f"{output}: holds something else than a data set; give a new folder")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; give a new folder")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be made ({error.strerror}); choose another --output") from error
     if not (output / SETTINGS).exists():
         with atomic_output(output / SETTINGS) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

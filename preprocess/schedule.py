@@ -7,7 +7,9 @@ do not travel.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -103,9 +105,13 @@ def _as_they_end(ended, client) -> Iterator:
 
 
 def _connected(client_class: type, scheduler: str):
+    from distributed.comm import get_address_host_port
+
     try:
+        with socket.create_connection(get_address_host_port(scheduler, strict=True), _CONNECT_S):
+            pass  # Dask itself would knock again and again
         return client_class(scheduler, timeout=_CONNECT_S)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}); start one with `dask scheduler`, "
@@ -116,7 +122,7 @@ def _connected(client_class: type, scheduler: str):
 def _check_workers(client, check: Callable[[], str | None]) -> None:
     try:
         client.wait_for_workers(1, timeout=_CONNECT_S)
-    except TimeoutError as error:
+    except (TimeoutError, asyncio.TimeoutError) as error:  # two until Python 3.10
         raise InputError(
             f"--scheduler {client.scheduler.address}: has no workers; start some with `dask worker ADDRESS`"
         ) from error

@@ -409,6 +409,8 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
         write_dataset(tmp_path / "in", tmp_path / "other")
     with pytest.raises(InputError, match="is a file"):
         write_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt")
+    with pytest.raises(InputError, match="cannot be made"):
+        write_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt" / "out")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
 
 

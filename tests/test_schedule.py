@@ -38,7 +38,7 @@ if any("dask" in part or "multiprocessing" in part or part == "-c" for part in s
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five puppets, one of them in a sub-folder, a text, an empty file, and one that kills who reads it."""
+    """Five puppets, one of them in a sub-folder and one there twice, a text, an empty file, and a deadly one."""
     folder = tmp_path_factory.mktemp("prepare") / "videos"
     for seed in range(GOOD):
         person, motion = random_identity(seed), random_motion(seed + 10, FRAMES)
@@ -48,7 +48,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 writer.write(drawing.image)
     (folder / "text.mp4").write_text("hello")
     (folder / "empty.mp4").write_text("")
-    (folder / "killer.mp4").write_bytes((folder / "p1.mp4").read_bytes())
+    for copy in ("killer", "z_again"):
+        (folder / f"{copy}.mp4").write_bytes((folder / "p1.mp4").read_bytes())
     return folder
 
 
@@ -101,7 +102,10 @@ def test_bad_videos_cost_only_themselves(local: Path, environment: dict[str, str
     ]
     assert clips[0].identity == "anna" and clips[0].source_video == "anna/talk.mp4"
     rejects = [line.split(",")[0::3][:2] for line in (local / "rejects.csv").read_text().splitlines()[1:]]
-    assert rejects == [["empty.mp4", "unreadable"], ["killer.mp4", "crashed"], ["text.mp4", "unreadable"]]
+    assert rejects == [
+        ["empty.mp4", "unreadable"], ["killer.mp4", "crashed"], ["text.mp4", "unreadable"],
+        ["z_again.mp4", "duplicate"],
+    ]  # fmt: skip
     assert Path(environment["DEATHS"]).read_text() == "xx", "it is tried again, once"
     assert leftovers(local) == []
 
