@@ -90,6 +90,7 @@ def build_app(work: "Studio", settings: Settings, report: str | None) -> Callabl
         pwa=False,
         mcp_server=False,
     )
+    work.shared = {path for path in work.folder.rglob("*") if path.is_file()}
     # Gradio refuses files that it was not given only once it was "launched", which mounting leaves out.
     page.has_launched = page.is_running = True
     for block in page.blocks.values():

@@ -30,7 +30,7 @@ AT_ONCE = {**QUIET, "concurrency_limit": None}  # the studio has queues of its o
 LIVE_SCRIPT = Path(__file__).with_name("live.js")
 LIVE_VIEW = """
 <div class="live"><canvas width="480" height="360" role="img" aria-label="Live animation"></canvas>
-<p><span class="rate" aria-label="Frame rate"></span> <span class="note" role="status"></span></p></div>
+<p><span class="rate" aria-label="Frame rate"></span> <span class="note" role="status">The animated photo appears here.</span></p></div>
 """
 
 
@@ -290,9 +290,9 @@ def model_label(name: str) -> str:
     if known is None:
         return Path(name).name
     if known.embedded:
-        return f"{name}: drawn puppets, comes along"
+        return f"{name} (comes along)"
     here = (cache_folder() / known.file).exists()
-    return f"{name}: {known.category}, {'is here' if here else 'fetched when chosen'}"
+    return f"{name} ({known.category}, {'is here' if here else 'fetched when chosen'})"
 
 
 def example_photos(folder: Path) -> dict[str, Path]:

@@ -85,11 +85,11 @@ def facts(found: Found) -> dict[str, str]:
     number = next(n for n, other in enumerate(pairing.faces, 1) if other is face)
     low, high = track.yaw_range_deg
     return {
-        "Photo": f"face {number} of {len(pairing.faces)}, {face.side_px:.0f} px, tilted by {face.roll_deg:+.0f}°, "
-        f"turned by {face.yaw_deg:+.0f}°",
+        "Photo": f"face {number} of {len(pairing.faces)}, {face.side_px:.0f} px, tilted by {round(face.roll_deg):+d}°, "
+        f"turned by {round(face.yaw_deg):+d}°",
         "Crop": f"{pairing.source_crop.side_px:.0f} px, turned upright, to {size} px",
         "Video": f"face in frames {track.start} to {track.stop - 1}, {track.face_side_px:.0f} px, "
-        f"turning from {low:+.0f}° to {high:+.0f}°",
+        f"turning from {round(low):+d}° to {round(high):+d}°",
         "Its crop": f"{pairing.driving_crop.side_px:.0f} px ({found.scale:g} face sizes), fixed, to {size} px",
     }
 

@@ -141,6 +141,7 @@ class Studio:
 
     def __init__(self, folder: Path, *, device: str = "auto", precision: str = "auto") -> None:
         self.folder = folder
+        self.shared: set[Path] = set()  # files in the folder that belong to the page: they outlive every visitor
         self._device, self._precision = device, precision
         self._visitors: dict[str, Visitor] = {}
         self._lock = threading.RLock()
@@ -177,7 +178,7 @@ class Studio:
             if visitor is None:
                 return
             visitor.stop()
-            kept = {path for other in self._visitors.values() for path in other.uploads}
+            kept = self.shared.union(*(other.uploads for other in self._visitors.values()))
             for path in visitor.uploads - kept:  # equal files of two visitors are one file
                 path.unlink(missing_ok=True)
             shutil.rmtree(visitor.folder, ignore_errors=True)

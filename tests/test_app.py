@@ -213,6 +213,8 @@ def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, serv
     two.locator("#status .working", has_text="Waiting: 1 before you").wait_for()
     one.context.close()
     two.locator("#status .working", has_text="frame").wait_for()
+    for icon in two.locator(".example img").all():  # what the page itself shows has not left with the first
+        assert requests.get(icon.get_attribute("src"), timeout=30).status_code == 200
     until(lambda: not folder.exists())
     assert "of 1," in two.locator(".facts").inner_text()
     two.get_by_role("button", name="Stop", exact=True).click()
@@ -446,6 +448,14 @@ def test_equal_uploads_of_two_visitors_are_removed_with_the_second(studio: Studi
     assert shared.exists()
     studio.leave("bob")
     assert not shared.exists() and elsewhere.exists()
+
+
+def test_files_of_the_page_itself_stay(studio: Studio, tmp_path: Path) -> None:
+    studio.shared = {tmp_path / "example.png"}
+    (tmp_path / "example.png").touch()
+    studio.visitor("ann", str(tmp_path / "example.png"))
+    studio.leave("ann")
+    assert (tmp_path / "example.png").exists()
 
 
 def test_a_stopped_animation_leaves_nothing_behind(studio: Studio, tmp_path: Path) -> None:
