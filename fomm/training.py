@@ -308,10 +308,13 @@ class Training(L.LightningModule):
         groups = [group for group in groups if group["params"]]
         if not groups:
             raise InputError("model.freeze: nothing is left to train; freeze fewer parts")
-        optimizers = [torch.optim.Adam(groups, betas=(0.5, 0.999))]
+        # One pass over the weights instead of ten. Not on GPUs: with float16 a fused Adam would unscale the gradients
+        # itself, after their norms are taken.
+        options = {"betas": (0.5, 0.999), "fused": self.device.type == "cpu"}
+        optimizers = [torch.optim.Adam(groups, **options)]
         if self.discriminator is not None:
             critic = _group("discriminator", [self.discriminator], rates.discriminator)
-            optimizers.append(torch.optim.Adam([critic], betas=(0.5, 0.999)))
+            optimizers.append(torch.optim.Adam([critic], **options))
         return optimizers
 
     def _set_learning_rates(self) -> None:
