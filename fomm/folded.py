@@ -49,7 +49,7 @@ def fold(model: FOMM, dtype: torch.dtype = torch.float32, *, tiles: bool) -> FOM
     generator = _folded(model.generator)
     for name in ("bottleneck", "up_blocks", "final"):
         setattr(generator, name, _folded(getattr(model.generator, name), dtype, tiles))
-    return FOMM(detector, dense_motion, generator, model.config).eval()
+    return FOMM(detector, dense_motion, generator, model.config).eval().to(next(model.parameters()).device)
 
 
 def _folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool = False) -> nn.Module:
@@ -76,14 +76,17 @@ def _folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool =
 
 
 def _absorbed(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias, in float64, of the convolution that does what both do in evaluation mode."""
+    """Weight and bias of the convolution that does what both do in evaluation mode; in float64, so on the CPU."""
     scale, shift = _scale_and_shift(norm)
-    return conv.weight.detach().double() * scale[:, None, None, None], conv.bias.detach().double() * scale + shift
+    weight, bias = conv.weight.detach().cpu().double(), conv.bias.detach().cpu().double()
+    return weight * scale[:, None, None, None], bias * scale + shift
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
-    return scale, norm.bias.detach().double() - norm.running_mean.double() * scale
+    names = ("weight", "bias", "running_mean", "running_var")
+    weight, bias, mean, variance = (getattr(norm, name).detach().cpu().double() for name in names)
+    scale = weight / (variance + norm.eps).sqrt()
+    return scale, bias - mean * scale
 
 
 class _Convolution(nn.Module):
@@ -91,7 +94,7 @@ class _Convolution(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor, padding: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self.heavy = weight.numel() > MANY_WEIGHTS and weight.device.type == "cpu"
+        self.heavy = weight.numel() > MANY_WEIGHTS
         layout = torch.contiguous_format if self.heavy else torch.channels_last
         self.register_buffer("weight", weight.detach().to(dtype, memory_format=layout))
         self.register_buffer("bias", bias.detach().to(dtype))
@@ -101,7 +104,7 @@ class _Convolution(nn.Module):
         x = x.to(self.weight.dtype)
         kernel = self.weight.shape[-1]
         height, width = (side + 2 * self.padding + 1 - kernel for side in x.shape[-2:])
-        if not self.heavy or height * width > FEW_PIXELS:
+        if not self.heavy or height * width > FEW_PIXELS or x.device.type != "cpu":
             return F.conv2d(x, self.weight, self.bias, padding=self.padding)
         columns = F.unfold(x.contiguous(), kernel, padding=self.padding).transpose(1, 2)
         return F.linear(columns, self.weight.flatten(1), self.bias).transpose(1, 2).unflatten(2, (height, width))
@@ -135,10 +138,9 @@ class _Tiled(nn.Module):
         super().__init__()
         kernel = weight.shape[-1]
         self.made = TILE + 1 - kernel  # output pixels per tile and direction
-        to_pixels, from_kernel, to_values = (
-            torch.from_numpy(matrix).to(weight.device) for matrix in _tile_matrices(kernel)
-        )
-        values = torch.einsum("ai,bj,kcij->abck", from_kernel, from_kernel, weight.detach().double()).flatten(0, 1)
+        to_pixels, from_kernel, to_values = (torch.from_numpy(matrix) for matrix in _tile_matrices(kernel))
+        weight = weight.detach().cpu().double()
+        values = torch.einsum("ai,bj,kcij->abck", from_kernel, from_kernel, weight).flatten(0, 1)
         self.register_buffer("weight", values.to(dtype).contiguous())  # (36, C, K)
         self.register_buffer("bias", bias.detach().to(dtype))
         self.register_buffer("to_values", torch.kron(to_values, to_values).to(dtype))

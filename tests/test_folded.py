@@ -85,10 +85,10 @@ def test_layers_with_many_weights(pixels: tuple[int, int], monkeypatch: pytest.M
         torch.testing.assert_close(layer(x), F.conv2d(x, weight, bias, padding=padding), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("outputs, width", [(3, 32), (4, 30), (1, 5)])
-def test_narrow_layers(outputs: int, width: int) -> None:
+@pytest.mark.parametrize("outputs, width, padding", [(3, 32, 3), (4, 30, 3), (1, 5, 3), (4, 30, 0), (4, 14, 0)])
+def test_narrow_layers(outputs: int, width: int, padding: int) -> None:
     torch.manual_seed(0)
-    conv, x = nn.Conv2d(6, outputs, 7, padding=3), torch.randn(2, 6, 9, width)
+    conv, x = nn.Conv2d(6, outputs, 7, padding=padding), torch.randn(2, 6, 9, width)
     with torch.inference_mode():
         layer = folded._folded(conv)
         assert type(layer).__name__ == "_Narrow"
