@@ -32,6 +32,7 @@ from fomm.video import VideoReader, VideoWriter
 from preprocess.puppets import write_pairs as draw_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.timeout(900)  # whole runs and several interpreters, on a machine that may be busy
 GATE = "l1 > 0.5 * baseline and reconstruction.l1.frames > 3"
 
 
@@ -181,7 +182,6 @@ def test_wandb_has_the_tables_and_the_clips(report: dict, here: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # three starts of an interpreter, on a machine that may be busy
 def test_killed_resumed_on_two_processes_and_gated(report: dict, here: Path, environment: dict[str, str]) -> None:
     """SIGKILL after the first record; two processes finish; the report is that of the undisturbed run."""
     command = [sys.executable, "evaluate.py", *arguments(here, "killed")]
