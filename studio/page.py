@@ -30,7 +30,8 @@ AT_ONCE = {**QUIET, "concurrency_limit": None}  # the studio has queues of its o
 LIVE_SCRIPT = Path(__file__).with_name("live.js")
 LIVE_VIEW = """
 <div class="live"><canvas width="480" height="360" role="img" aria-label="Live animation"></canvas>
-<p><span class="rate" aria-label="Frame rate"></span> <span class="note" role="status">The animated photo appears here.</span></p></div>
+<p><span class="rate" aria-label="Frame rate"></span>
+<span class="note" role="status">The animated photo appears here.</span></p></div>
 """
 
 
@@ -301,7 +302,7 @@ def example_photos(folder: Path) -> dict[str, Path]:
     for number, seed in enumerate(DRAWN_EXAMPLES, 1):
         identity, pose = random_identity(seed), Pose()
         photos[f"Puppet {number}"] = path = folder / "examples" / f"puppet-{number}.png"
-        write_image(path, draw(identity, pose, 480, framing(identity, [pose], scale=1.7)).image)
+        write_image(path, draw(identity, pose, 480, framing(identity, [pose], scale=2.4)).image)
     return photos
 
 
