@@ -341,7 +341,7 @@ def _write_scene(
     count = 1 + max(actor.person for shot in shots for actor in shot.actors)
     people = [500_000 + 1000 * seed + 3 * number + k for k in range(count)]
     boxes, seen = [], []
-    with VideoWriter(root / "videos" / f"{name}.mp4", fps=Fraction(fps), threads=1) as writer:  # equal bytes
+    with VideoWriter(root / "videos" / f"{name}.mp4", fps=Fraction(fps), threads=1) as writer:
         for picture, box, share in _filmed(shots, people, fps, size_wh, int(rng.integers(1 << 20))):
             writer.write(picture)
             boxes.append(box)
