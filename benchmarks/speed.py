@@ -226,7 +226,8 @@ def measure_frames(model: FOMM, size: int, options: Options) -> None:
 
 
 def cold(options: Options, name: str, count: int, size: int | None) -> tuple[float, ...]:
-    """In a process of its own: s (and processor s) until the first frame is there, processor ms per frame, peak MB."""
+    """In a process of its own: s and processor s until the first frame is there, processor ms per frame, peak MB, and
+    how many MB more it holds after the last frame than after the fourth."""
     if options.threads:
         torch.set_num_threads(options.threads)
     model, own_size = load(options.checkpoint)
@@ -242,18 +243,20 @@ def cold(options: Options, name: str, count: int, size: int | None) -> tuple[flo
         del model
     next(stream)
     first, busy = time.perf_counter() - begun, time.process_time()
-    rest = sum(1 for _ in stream)
+    held, rest = memory_mb("VmRSS"), 0
+    for rest, _ in enumerate(stream, 1):
+        held = memory_mb("VmRSS") if rest == 3 else held  # by then all buffers are there
     each = 1e3 * (time.process_time() - busy) / max(rest, 1)
-    return first, busy - started, each, peak_mb()
+    return first, busy - started, each, memory_mb("VmHWM"), memory_mb("VmRSS") - held
 
 
-def peak_mb() -> float:
-    """Most memory that this process has held; Linux's rusage would count the parent's, from before the fork."""
+def memory_mb(field: Literal["VmHWM", "VmRSS"]) -> float:
+    """Most memory that this process has held, or what it holds now. (Linux's rusage would count the parent's peak.)"""
     try:
         status = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024 / 1e6
+        return next(int(line.split()[1]) for line in status if line.startswith(field)) * 1024 / 1e6
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS counts bytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: the peak alone, in bytes
 
 
 def in_fresh_process(*arguments: object) -> tuple[float, ...]:
@@ -264,7 +267,7 @@ def in_fresh_process(*arguments: object) -> tuple[float, ...]:
 def measure_cold(model: FOMM, size: int, options: Options) -> None:
     rows = []
     for name in ("plain", "auto", "fp32", "bf16"):
-        first, busy, _, peak = in_fresh_process(options, name, 4, None)
+        first, busy, _, peak, _ = in_fresh_process(options, name, 4, None)
         rows.append([name, f"{first:.2f}", f"{busy:.2f}", f"{peak:.0f}"])
     head = ["", "s to the first frame", "processor s", "peak MB"]
     table(head, rows, "A fresh process with the weights loaded, from the picture on.")
@@ -273,12 +276,13 @@ def measure_cold(model: FOMM, size: int, options: Options) -> None:
 def measure_growth(model: FOMM, size: int, options: Options) -> None:
     rows = []
     for count in (10, 40, 120):
-        *_, each, peak = in_fresh_process(options, "auto", count, None)
-        rows.append([str(count), f"{each:.0f}", f"{peak:.0f}"])
-    table(["frames", "processor ms per frame", "peak MB"], rows, "Against the number of frames, at the default.")
+        *_, each, peak, more = in_fresh_process(options, "auto", count, None)
+        rows.append([str(count), f"{each:.0f}", f"{peak:.0f}", f"{more:+.0f}"])
+    head = ["frames", "processor ms per frame", "peak MB", "MB from the fourth to the last"]
+    table(head, rows, "Against the number of frames, at the default.")
     rows = []
     for side in (size, size * 3 // 2, size * 2):
-        *_, each, peak = in_fresh_process(options, "auto", 6, side)
+        *_, each, peak, _ = in_fresh_process(options, "auto", 6, side)
         rows.append([f"{side}x{side}", f"{each:.0f}", f"{1e6 * each / side**2:.2f}", f"{peak:.0f}"])
     head = ["pixels", "processor ms per frame", "ns per pixel", "peak MB"]
     table(head, rows, "Against the number of pixels, at the default.")
@@ -385,24 +389,25 @@ FIRST_FRAME = """
 import sys, time
 begun = float(sys.argv.pop(1))
 import infer
-class Clock:
-    def __init__(self): self.stages = {}
-    def __call__(self, stage, done, total):
-        if done: self.stages.setdefault(stage, (time.time() - begun, time.process_time()))
-clock = Clock()
 from contextlib import ExitStack
+stages = {}
+def progress(stage, done, total):
+    if done:
+        stages.setdefault(stage, (time.time() - begun, time.process_time()))
+    if done and stage == "animate":  # the first frame is there: enough
+        said = [f"{name} {clock:.1f} s ({busy:.1f} s processor)" for name, (clock, busy) in stages.items()]
+        print("; ".join(said))
+        raise SystemExit
 options = infer.parse()
 with ExitStack() as stack:
     tools = infer.load_tools(options, stack, print)
-    loaded = time.time() - begun, time.process_time()
-    infer.animate_files(options.source, options.driving, options.output, options, tools, progress=clock)
-stages = {"tools loaded": loaded, **clock.stages, "end": (time.time() - begun, time.process_time())}
-print("; ".join(f"{stage} {clock:.1f} s ({busy:.1f} s of processor time)" for stage, (clock, busy) in stages.items()))
+    progress("tools loaded", 1, 1)
+    infer.animate_files(options.source, options.driving, options.output, options, tools, progress=progress)
 """
 
 
 def first_frame(folder: Path, clip: Path, options: Options) -> str:
-    """Seconds from the start of infer.py to its first animated frame, on the second run, said in words."""
+    """Seconds from the start of infer.py to the first of each stage, up to the first result, on the second run."""
     command = [
         f"--source={options.source}", f"--driving={options.driving}", f"--output={folder / 'first.mp4'}",
         f"--checkpoint={options.checkpoint}", f"--device={options.device}",

@@ -76,10 +76,10 @@ def _folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool =
 
 
 def _absorbed(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution that does what both do in evaluation mode; in float64, so on the CPU."""
+    """Weight and bias of the convolution that does what both do in evaluation mode, on the CPU, where float64 is."""
     scale, shift = _scale_and_shift(norm)
-    weight, bias = conv.weight.detach().cpu().double(), conv.bias.detach().cpu().double()
-    return weight * scale[:, None, None, None], bias * scale + shift
+    weight, bias = conv.weight.detach().cpu(), conv.bias.detach().cpu()
+    return weight * scale.to(weight.dtype)[:, None, None, None], bias * scale + shift
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
