@@ -125,7 +125,13 @@ def animate_tab(work: Studio, models: list[str]) -> None:
 
         def search(tools: Tools, job: Job) -> dict:
             options = chosen_options(tools, *choices)
-            seen = look(photo, video, options, tools, progress=job.progress)
+            first = replace(options, face=1, track=1)
+            try:
+                seen = look(photo, video, options, tools, progress=job.progress)
+            except InputError:  # perhaps the choice belongs to the photo before
+                if options == first:
+                    raise
+                options, seen = first, look(photo, video, first, tools, progress=job.progress)
             return {
                 found: shown.found_view(seen, shown.drawn_both(seen, tools.finder), work.folder),
                 face: numbered(len(seen.pairing.faces), options.face, "the largest"),
@@ -170,7 +176,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
     go.click(animate, inputs, outputs, **AT_ONCE)
     stop.click(end, queue=False, **QUIET)
     for path, example in examples.items():
-        filled = example.click(lambda path=path: (path, EXAMPLE_CLIP), None, [photo, video], **QUIET)
+        filled = example.click(lambda path=path: (path, EXAMPLE_CLIP, 1, 1), None, [photo, video, face, track], **QUIET)
         filled.then(animate, inputs, outputs, **AT_ONCE)
 
 

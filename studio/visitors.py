@@ -64,6 +64,10 @@ class Job:
         self._stop.set()
         self.future.cancel()
 
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
     def progress(self, stage: str, done: int, total: int | None) -> None:
         """A `fomm.progress.Progress` that ends the job where it is to end."""
         if self._stop.is_set():
@@ -199,6 +203,10 @@ class Studio:
                 try:
                     job.progress("", 0, None)
                     return work(self._tools(checkpoint, visitor), job)
+                except Exception as error:
+                    if job.stopped:  # whose files may have gone while it was at work
+                        raise Stopped from error
+                    raise
                 finally:
                     if visitor not in self._visitors.values():
                         shutil.rmtree(visitor.folder, ignore_errors=True)

@@ -26,7 +26,7 @@ from report_example import example_report, write_example
 import app
 from fomm.errors import InputError
 from fomm.report import write_report
-from fomm.video import VideoReader, read_image
+from fomm.video import VideoReader, read_image, write_image
 from infer import Options, animate_files, look
 from preprocess.puppets import Camera, Pose, draw, random_identity
 from studio import gate, shown
@@ -235,6 +235,21 @@ def test_wrong_inputs_get_a_sentence(visit: Any, server: Server, tmp_path: Path)
     assert "Traceback" not in text and str(server.folder) not in text and "--" not in sentence.inner_text()
 
 
+def test_a_face_can_be_chosen_and_the_choice_ends_with_its_photo(visit: Any, tmp_path: Path) -> None:
+    page = visit()
+    faces = [draw(random_identity(seed), Pose(), 300, Camera(0, 0, view)).image for seed, view in ((5, 3.4), (7, 4.2))]
+    write_image(tmp_path / "two.png", np.concatenate(faces, 1))
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "two.png")
+    page.locator("input[type=file]").nth(1).set_input_files(SPEAKER)
+    facts = page.locator(".facts")
+    facts.filter(has_text="face 1 of 2").wait_for()
+    page.get_by_role("radio", name="2", exact=True).check()
+    facts.filter(has_text="face 2 of 2").wait_for()
+    page.get_by_role("button", name="Portrait").click()
+    facts.filter(has_text="face 1 of 1").wait_for()
+    page.get_by_role("button", name="Stop", exact=True).click()
+
+
 def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any) -> None:
     page = visit()
     page.get_by_role("tab", name="Live").click()
@@ -435,6 +450,22 @@ def test_jobs_wait_their_turn_and_the_last_one_of_a_visitor_counts(studio: Studi
         third.result()
     go.set()
     assert second.result() == "done"
+
+
+def test_files_that_go_while_a_job_is_at_work_are_no_fault_of_its(studio: Studio) -> None:
+    ann, begun, left = studio.visitor("ann"), threading.Event(), threading.Event()
+
+    def work(tools: Any, job: Job) -> None:
+        begun.set()
+        left.wait(30)
+        (ann.folder / "upload.mp4").read_bytes()
+
+    job = studio.start("animate", ann, "puppets", work)
+    assert begun.wait(60)
+    studio.leave("ann")
+    left.set()
+    with pytest.raises(Stopped):
+        job.result()
 
 
 def test_equal_uploads_of_two_visitors_are_removed_with_the_second(studio: Studio, tmp_path: Path) -> None:
