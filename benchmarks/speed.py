@@ -243,11 +243,9 @@ def cold(options: Options, name: str, count: int, size: int | None) -> tuple[flo
         del model
     next(stream)
     first, busy = time.perf_counter() - begun, time.process_time()
-    held, rest = memory_mb("VmRSS"), 0
-    for rest, _ in enumerate(stream, 1):
-        held = memory_mb("VmRSS") if rest == 3 else held  # by then all buffers are there
-    each = 1e3 * (time.process_time() - busy) / max(rest, 1)
-    return first, busy - started, each, memory_mb("VmHWM"), memory_mb("VmRSS") - held
+    held = [memory_mb("VmRSS") for _ in stream]
+    each = 1e3 * (time.process_time() - busy) / max(len(held), 1)
+    return first, busy - started, each, memory_mb("VmHWM"), held[-1] - held[2]  # by the fourth all buffers are there
 
 
 def memory_mb(field: Literal["VmHWM", "VmRSS"]) -> float:
