@@ -13,7 +13,7 @@ import sys
 import time
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
@@ -43,7 +43,8 @@ TRUTH = {"landmarks_px", "poses", "pose_names", "camera", "identity"}  # what pr
 PEOPLE = 8  # among whom identity_truth has to find the right one; drawing them takes longer than anything else
 SOURCE_NOTES = (
     "repeats the source picture; no network",
-    "in reconstruction it equals the first frame, which counts as the greatest PSNR there is and lifts that mean",
+    "the first frame of the truth can be the source picture itself (in reconstruction it always is): it counts as the "
+    "greatest PSNR there is and lifts that mean",
 )
 # Whoever changes one of these begins anew: records of different code do not mix.
 CODE = ("metrics.py", "measures.py", "embedders.py", "evaluation.py", "animator.py", "folded.py")
@@ -121,7 +122,8 @@ def read_data(options: Options) -> Data:
     if options.pairs and not pairs:
         told = f" ({warnings[-1]})" if warnings else ""
         raise InputError(f"{options.pairs}: no pair of clips of split {options.split!r}{told}; correct its rows")
-    lossless = all(is_lossless(manifest.parent / clip.path) for clip in clips)
+    paths = [manifest.parent / clip.path for clip in clips]
+    lossless = all(is_lossless(path) for path in paths if path.exists())  # what is missing is a failure of its own
     if not lossless:
         warnings.append(
             "not all clips are lossless frames (PNG folders): pixels are compared with what a video codec left of the "
@@ -226,7 +228,7 @@ class Instruments:
 
 
 def load_instruments(options: Options, device: Any, faces: bool, stack: ExitStack) -> Instruments:
-    """Everything that can be measured here. Missing weights are told in the report, never replaced.
+    """Everything that can be measured here. Missing or damaged weights are told in the report, never replaced.
 
     Args:
         options: of which `face_networks`.
@@ -235,12 +237,11 @@ def load_instruments(options: Options, device: Any, faces: bool, stack: ExitStac
         stack: closes the face finder.
 
     Raises:
-        InputError: one of the user's networks cannot be used.
+        InputError: one of the user's networks cannot be used, or has the name of another metric.
     """
     from fomm import measures
     from fomm.detectors import FaceAlignmentLandmarks
     from fomm.embedders import load_embedder
-    from fomm.errors import MissingWeightsError
     from fomm.metrics import METRICS, custom_identity
 
     infos, missing = dict(METRICS), []
@@ -249,9 +250,9 @@ def load_instruments(options: Options, device: Any, faces: bool, stack: ExitStac
     def attempt(name: str, make: Callable[[], Any]) -> Any | None:
         try:
             return make()
-        except MissingWeightsError as error:
-            reason, _, how = str(error).partition("; ")
-            missing.append({"metric": name, "reason": reason, "how": how})
+        except InputError as error:
+            reason, _, how = str(error).rpartition("; ")  # all our errors end with what to do
+            missing.append({"metric": name, "reason": reason or how, "how": how})
             return None
 
     def add(name: str, make: "Callable[[], Measure]") -> None:
@@ -261,6 +262,7 @@ def load_instruments(options: Options, device: Any, faces: bool, stack: ExitStac
 
     add("lpips", lambda: measures.Lpips(measures.load_lpips(device)))
     features = attempt("fid", lambda: measures.load_inception(device))
+    mesh = None
     if faces:
         mesh = face_mesh(stack)
         made += [cls(mesh) for cls in (measures.FacePixels, measures.Akd, measures.AkdTruth)]
@@ -271,10 +273,14 @@ def load_instruments(options: Options, device: Any, faces: bool, stack: ExitStac
         )
         add("aed_openface", lambda: measures.Aed(load_embedder("openface", device)))
         add("csim_arcface", lambda: measures.Similarity(load_embedder("arcface"), mesh))
-        for source in options.face_networks:
-            measure = measures.Similarity(load_embedder(source, device), mesh)
-            infos |= {name: custom_identity(name.removeprefix("identity_")) for name in measure.names}
-            made.append(measure)
+    for source in options.face_networks:
+        embedder = load_embedder(source, device)
+        name, stem = embedder.metric, embedder.metric.removeprefix("identity_")
+        if name in infos:
+            raise InputError(f"--face_networks {source}: there is another metric {name}; give the file another name")
+        infos[name] = custom_identity(stem, str(embedder.convention), embedder.sha256, aligned=embedder.aligned)
+        if mesh or not embedder.aligned:
+            made.append(measures.Similarity(embedder, mesh))
     return Instruments(made, infos, features, missing)
 
 
@@ -459,7 +465,7 @@ def _evaluate(
 
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
     names = sorted({name for measure in instruments.measures for name in measure.names})
-    output = Path(options.output)
+    output, started = Path(options.output), time.time()
     records = output / "records"
     check_records(
         records,
@@ -495,8 +501,7 @@ def _evaluate(
         torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
     if not fabric.is_global_zero:
         return None
-    for part in records.glob(".*.part*"):  # of processes that were killed
-        part.unlink()
+    remove_leftovers((records, output, output / "media"), before=started)
 
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
     computed = [m for m in instruments.infos if any(m in p["summary"] for p in results.protocols.values())]
@@ -531,6 +536,15 @@ def _evaluate(
     }
 
 
+def remove_leftovers(folders: Iterable[Path], before: float) -> None:
+    """Remove unfinished files of processes that were killed; newer ones belong to somebody who is still writing."""
+    for folder in folders:
+        for part in folder.glob(".????????.part*"):
+            with suppress(OSError):
+                if part.stat().st_mtime < before:
+                    part.unlink()
+
+
 def baseline_of(contenders: "Iterable[Contender]") -> str | None:
     """Name of the one that the others are compared with."""
     return next((contender.name for contender in contenders if contender.role == "baseline"), None)
@@ -539,19 +553,22 @@ def baseline_of(contenders: "Iterable[Contender]") -> str | None:
 def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> list[dict[str, str]]:
     """Metrics that no clip has, beyond those whose weights are missing."""
     told = {*computed, *(row["metric"] for row in instruments.not_computed)}
+    nothing = ("no clip could be measured", "see the failures")
+    no_face = nothing if faces else ("no face was looked for", "evaluate a model of faces")
     reasons = {
         "exact": (
             "the data set has no exact landmarks and identities",
             "`python -m preprocess puppet_pairs` draws one",
         ),
-        "mesh": ("no face was looked for" if not faces else "no clip could be measured", "evaluate a model of faces"),
+        "mesh": no_face,
+        "face": no_face,
         "model": ("no model with keypoints of its own could be measured", "give a --checkpoint"),
     }
     rows = []
     for name, info in instruments.infos.items():
         if name not in told:
-            need = next((need for need in ("exact", "model", "mesh") if need in info.needs), "")
-            reason, how = reasons.get(need, ("no clip could be measured", "see the failures"))
+            need = next((need for need in ("exact", "model", "mesh", "face") if need in info.needs), "")
+            reason, how = reasons.get(need, nothing)
             rows.append({"metric": name, "reason": reason, "how": how})
     return rows
 

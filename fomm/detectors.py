@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import urllib.error
 import warnings
 from pathlib import Path
 
@@ -25,7 +24,7 @@ class FaceAlignmentLandmarks:
         flip_input: also look at the mirrored picture and average (the original's best frame does, its metrics do not).
 
     Raises:
-        InputError: face-alignment is not installed.
+        InputError: face-alignment is not installed, or its weights are damaged.
         MissingWeightsError: its weights are not here and cannot be fetched.
     """
 
@@ -41,14 +40,21 @@ class FaceAlignmentLandmarks:
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # the download's bars
                 self._network = face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, **options)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
+        except Exception as error:  # no network, or whatever loading a damaged file raises
             from face_alignment.api import models_urls
             from face_alignment.detection.sfd.sfd_detector import models_urls as detector_urls
 
-            files = f"{detector_urls['s3fd']} and {models_urls['2DFAN-4']}"
+            files = (detector_urls["s3fd"], models_urls["2DFAN-4"])
+            where = " and ".join(files)
+            reason = str(error).strip().partition("\n")[0][:200]
+            if all((folder / url.rsplit("/", 1)[-1]).is_file() for url in files):
+                raise InputError(
+                    f"{folder}: face-alignment's weights are damaged or of another version ({reason}); "
+                    f"remove {' and '.join(url.rsplit('/', 1)[-1] for url in files)} there and get {where} again"
+                ) from error
             raise MissingWeightsError(
-                f"face-alignment's weights are not on this machine and could not be fetched ({error}); "
-                f"download {files} and put both files into {folder}, or use mediapipe"
+                f"face-alignment's weights are not on this machine and could not be fetched ({reason}); "
+                f"download {where} and put both files into {folder}, or use mediapipe"
             ) from error
 
     def __call__(self, image: np.ndarray) -> np.ndarray | None:

@@ -584,7 +584,7 @@ def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector
 class IdentityTruth(_PerFrame):
     """identity_truth: 1 where the face is most like the right person among all known ones, else 0.
 
-    Every known person is drawn in the truth's exact pose (`Reference.portraits`); the prediction is compared with each
+    Known people are drawn in the truth's exact pose (`Reference.portraits`); the prediction is compared with each
     drawing by L1 inside the hull of the truth's exact landmarks, so background, clothes and most of the hair, which
     would give the answer away, do not count.
     """

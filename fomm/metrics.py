@@ -41,8 +41,8 @@ class MetricInfo:
         definition: in words.
         source: where the definition comes from.
         needs: what must be there: "truth" (frames that the prediction should equal), "weights" (files that do not
-            come with the package), "mesh" (a face detector), "exact" (a data set that knows its landmarks or its
-            identities), "model" (the network that made the frames).
+            come with the package), "mesh" (a face detector), "face" (pictures of faces), "exact" (a data set that
+            knows its landmarks or its identities), "model" (the network that made the frames).
         penalty: what a missed frame counts as in the treatment that counts misses; None: there is no sensible value.
             Rule: what two unrelated answers would score on average.
     """
@@ -102,7 +102,7 @@ _INFOS = (
     MetricInfo("ssim_face", "SSIM, face", "", "higher", f"Mean of the whole frame's SSIM map {_MASK}.",
                "this project", ("truth", "mesh")),
     _akd("akd_face_alignment", "face-alignment", f"{_CODE}: 68 landmarks, first face, flip_input off",
-         ("truth", "weights")),
+         ("truth", "weights", "face")),
     _akd("akd_mediapipe", "MediaPipe", "this project: the same formula on the 468 landmarks of the largest face",
          ("truth", "mesh")),
     MetricInfo("akd_truth", "AKD (exact landmarks)", _PX, "lower", "Landmarks found in the prediction (MediaPipe) "
@@ -112,23 +112,24 @@ _INFOS = (
     MetricInfo("aed_openface", "AED (OpenFace)", "", "lower", "Squared L2 distance of the unit-length 128-d OpenFace "
                "(nn4.small2) embeddings of prediction and truth, which is 2 (1 - cos), in [0, 4]; the whole frame, "
                "not aligned, resized to 96 x 96, colours in BGR order as in the original authors' code.", _CODE,
-               ("truth", "weights"), 2.0),
+               ("truth", "weights", "face"), 2.0),
     MetricInfo("csim_arcface", "CSIM (ArcFace)", "", "higher", "Cosine of the ArcFace embeddings of prediction and "
                "truth (the source picture where there is no truth), faces aligned at 112 x 112 by five points (from "
                "MediaPipe's mesh). "
                "Frames without a face in the prediction are left out; where they are counted, each counts as 0, as "
                "two strangers do.", "Deng et al. 2019; insightface's alignment", ("weights", "mesh"), 0.0),
     MetricInfo("identity_truth", "Identity kept", "", "higher", "Share of frames whose face is most like a drawing "
-               "of the right person: every known person is drawn in the truth's exact pose, and the prediction is "
-               "compared with each drawing by L1 inside the truth's face. No network is involved.", "this project",
-               ("exact",), 0.0),
+               "of the right person: known people (all, or eight of them) are drawn in the truth's exact pose, and the "
+               "prediction is compared with each drawing by L1 inside the truth's face. No network is involved.",
+               "this project", ("exact",), 0.0),
     MetricInfo("keypoints_own", "Own keypoints", _PX, "lower", "The model's own keypoint detector on the prediction "
                "against the same on the truth: mean of |dx| and |dy|. Comparable only between checkpoints that share "
                "a detector.", "this project", ("truth", "model")),
     MetricInfo("jitter", "Jitter", f"{_PX} / frame²", "lower", "Acceleration error: mean length of the difference "
                "between the second differences in time of the prediction's landmarks (MediaPipe) and those of the "
                "truth's (the driving frames' where there is no truth). 0 for motion equally smooth; steady offsets "
-               "and drifts do not count. Three consecutive frames with a face give one value.",
+               "and drifts do not count. Three consecutive frames with a face give one value; a miss has no value to "
+               "count as.",
                "acceleration error of Kanazawa et al. 2019, in the picture plane", ("mesh",)),
     MetricInfo("head_pose", "Head pose", "°", "lower", "Mean |difference| of yaw, pitch and roll from the face mesh "
                "between prediction and truth; where there is no truth, of their changes since the first frame "
@@ -141,22 +142,28 @@ METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}
 """Every metric by name; networks of the user's add their own (`custom_identity`)."""
 
 
-def custom_identity(stem: str, convention: str = "") -> MetricInfo:
+def custom_identity(stem: str, convention: str = "", sha256: str = "", *, aligned: bool = False) -> MetricInfo:
     """Describe the similarity by a network of the user's, metric `identity_<stem>`.
 
     Args:
         stem: of the network's file.
         convention: what it sees, in words (`str(embedder.convention)`).
+        sha256: of the file.
+        aligned: whether it wants a face, which is missed where none is found.
     """
+    misses = (
+        " Frames without a face in the prediction are left out; where they are counted, each counts as 0, as two "
+        "strangers do."
+    )
     return MetricInfo(
         f"identity_{stem}",
         f"Identity ({stem})",
         "",
         "higher",
         f"Cosine of the embeddings of prediction and truth (the source picture where there is no truth) by the "
-        f"network {stem}{f', which sees {convention}' if convention else ''}.",
-        f"the user's file {stem}",
-        ("weights",),
+        f"network {stem}{f', which sees {convention}' if convention else ''}.{misses if aligned else ''}",
+        f"the user's file {stem}{f', sha256 {sha256}' if sha256 else ''}",
+        ("weights", "mesh") if aligned else ("weights",),
         0.0,
     )
 

@@ -145,7 +145,7 @@ def load_openface(path: str | Path | None = None) -> OpenFace:
     if found != expected:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise InputError(
-            f"{file}: not the weights of OpenFace nn4.small2: {len(wrong)} of {len(expected)} parameters are missing, "
+            f"{file}: not the weights of OpenFace nn4.small2: {len(wrong)} parameters are missing, "
             f"unknown or of another size (first: {', '.join(wrong[:3])}); get {OPENFACE.mirrors[0]}"
         )
     network.load_state_dict(state, strict=False)  # only the counters may be missing

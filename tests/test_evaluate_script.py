@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from evaluate import Options, gathered, name_apart, parse
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
 from fomm.evaluation import Contender, Task, measure_task
+from fomm.files import hash_file
 from fomm.gate import Gate
 from fomm.manifest import Clip, Pair, read_manifest, read_pairs, write_manifest, write_pairs
-from fomm.measures import Pixels
+from fomm.measures import ALEXNET_FILE, INCEPTION_FILE, Pixels
 from fomm.metrics import METRICS
 from fomm.report import check_report
 from fomm.video import VideoReader, VideoWriter
@@ -261,6 +263,68 @@ def test_compressed_truth_is_warned_of(here: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.csv", [Clip("film", "film.mp4", "x", "test", 3, 25, 96, 96)])
     data = evaluate.read_data(Options(["source"], str(tmp_path / "m.csv"), "out"))
     assert data.described["lossless"] is False and "codec" in data.described["warnings"][0]
+    write_manifest(tmp_path / "m.csv", [Clip("gone", "gone.mp4", "x", "test", 3, 25, 96, 96)])
+    data = evaluate.read_data(Options(["source"], str(tmp_path / "m.csv"), "out"))
+    assert data.described["lossless"] and not data.described["warnings"], "that it is missing, its failure says"
+
+
+def test_damaged_weights_are_not_computed_and_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, cache = tmp_path / "hub" / "checkpoints", tmp_path / "cache"
+    hub.mkdir(parents=True)
+    cache.mkdir()
+    files = [hub / name for name in (ALEXNET_FILE, INCEPTION_FILE, "s3fd-619a316812.pth", "2DFAN4-11f355bf06.pth.tar")]
+    files += [cache / name for name in ("openface.pth", "w600k_r50.onnx")]
+    for file in files:
+        file.write_bytes(b"garbage")
+    for name, value in (("TORCH_HOME", tmp_path), ("FOMM_CACHE", cache), ("HTTPS_PROXY", "http://127.0.0.1:9")):
+        monkeypatch.setenv(name, str(value))
+    with ExitStack() as stack:
+        instruments = evaluate.load_instruments(Options(["x"], "", ""), torch.device("cpu"), True, stack)
+    told = {row["metric"]: row for row in instruments.not_computed}
+    assert told.keys() == {"lpips", "fid", "akd_face_alignment", "aed_openface", "csim_arcface"}
+    assert all(str(tmp_path) in row["reason"] and "https://" in row["how"] for row in told.values())
+    assert {"akd_mediapipe", "l1"} <= {name for measure in instruments.measures for name in measure.names}
+
+
+def face_network(path: Path, *, aligned: bool) -> str:
+    """A network of the user's for faces of 32 x 32, as TorchScript."""
+    path.parent.mkdir(exist_ok=True)
+    says = {"fomm.json": json.dumps({"size": 32, "aligned": aligned})}
+    torch.jit.save(torch.jit.script(torch.nn.Flatten()), path, _extra_files=says)
+    return str(path)
+
+
+def test_networks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole pictures of anything can be compared; an aligned face needs a face; two metrics never share a name."""
+    for name in ("TORCH_HOME", "FOMM_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    whole, aligned = face_network(tmp_path / "whole.pt", aligned=False), face_network(tmp_path / "al.pt", aligned=True)
+
+    def load(*networks: str) -> evaluate.Instruments:
+        with ExitStack() as stack:
+            options = Options(["x"], "", "", face_networks=list(networks))
+            return evaluate.load_instruments(options, torch.device("cpu"), False, stack)
+
+    instruments = load(whole, aligned)
+    names = {name for measure in instruments.measures for name in measure.names}
+    assert "identity_whole" in names and "identity_al" not in names
+    reasons = {row["metric"]: row["reason"] for row in evaluate.why_not(instruments, [*names], faces=False)}
+    for name in ("identity_al", "akd_mediapipe", "akd_face_alignment", "aed_openface", "csim_arcface"):
+        assert reasons[name] == "no face was looked for"
+    info = instruments.infos["identity_whole"]
+    assert "32 x 32" in info.definition and hash_file(whole) in info.source
+    for again in (whole, face_network(tmp_path / "sub" / "whole.pt", aligned=False),
+                  face_network(tmp_path / "truth.pt", aligned=False)):  # fmt: skip
+        with pytest.raises(InputError, match="there is another metric identity_(whole|truth); give the file another"):
+            load(whole, again)
+
+
+def test_leftovers_of_killed_processes_go_and_those_being_written_stay(tmp_path: Path) -> None:
+    for name, age_s in ((".0123abcd.part.npz", 60), (".89abcdef.part.npz", -60), ("000000.npz", 60), (".my.part", 60)):
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    evaluate.remove_leftovers([tmp_path, tmp_path / "nowhere"], before=time.time())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".89abcdef.part.npz", ".my.part", "000000.npz"]
 
 
 def test_names_tell_the_checkpoints_apart() -> None:

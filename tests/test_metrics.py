@@ -31,7 +31,7 @@ def test_every_metric_says_what_it_is() -> None:
     for name, info in METRICS.items():
         assert info.name == name and info.label and info.source
         assert len(info.definition) > 40 and info.definition.endswith(".")
-        assert set(info.needs) <= {"truth", "weights", "mesh", "exact", "model"}
+        assert set(info.needs) <= {"truth", "weights", "mesh", "face", "exact", "model"}
     own = custom_identity("my-net", "whole frames")
     assert own.name == "identity_my-net" and own.better == "higher" and "whole frames" in own.definition
 

@@ -209,8 +209,8 @@ def summary_table(report: dict[str, Any], name: str) -> Table:
     entries = [entry for by_model in protocol["summary"].values() for entry in by_model.values()]
     if any(entry["missed"] for entry in entries):
         notes.append(
-            "Misses left out or counted: both pooled over frames; the mean of clips leaves them out. Where there is no "
-            "such row, no frame was missed."
+            "Misses left out or counted: both pooled over frames; the mean of clips leaves them out. Where no missed "
+            "frames are listed, none was missed; where they are but are not counted, a miss has no value to count as."
         )
     else:
         notes.append("No frame was missed by any metric.")
@@ -365,6 +365,8 @@ def published_table() -> Table:
     notes = [
         f"Measured on {SETTING}. Compare them only with numbers of the same detector or network on the same data.",
         f"There, a result within {REPRODUCED_WITHIN:.0%} of either FOMM row counts as reproduced.",
+        "akd_face_alignment: mean of |dx| and |dy| of 68 landmarks, px at 256; aed_openface: squared L2 distance of "
+        "OpenFace embeddings.",
         "Unverified: quoted from memory, nobody has checked it at its source for this report.",
     ]
     return Table("Published numbers", ["Method", *names, "Source"], groups, notes)
