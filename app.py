@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fomm.errors import InputError, run
 from fomm.known import KNOWN, resolve
@@ -96,6 +96,7 @@ def build_app(work: "Studio", settings: Settings, report: str | None) -> Callabl
     for block in page.blocks.values():
         if isinstance(block, gr.components.Component):
             block.async_move_resource_to_block_cache = local_only(block.async_move_resource_to_block_cache)
+            block.preprocess = uploaded_only(block.preprocess, work.folder)
     return Gate(app, work.folder, LOOPBACK if settings.host in LOOPBACK else None)
 
 
@@ -106,6 +107,21 @@ def local_only(move: Callable) -> Callable:
         if "://" in str(path):
             raise ValueError(f"{path}: files are uploaded here, not fetched")
         return await move(path)
+
+    return checked
+
+
+def uploaded_only(read: Callable, folder: Path) -> Callable:
+    """A component's way to read its input, without files that were not uploaded.
+
+    Gradio looks at the path of an input only where the request itself says that this is one.
+    """
+
+    def checked(payload: Any) -> Any:
+        path = getattr(payload, "path", None)
+        if path and folder not in Path(path).resolve().parents:
+            raise ValueError(f"{path}: was not uploaded here")
+        return read(payload)
 
     return checked
 

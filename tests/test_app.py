@@ -358,10 +358,12 @@ def test_inputs_are_files_that_were_uploaded_here(server: Server) -> None:
     events = {e["id"]: e for e in config["dependencies"] if len(e["inputs"]) in (4, 8)}
     assert len(events) >= 3
     rest = ["puppets", 1, 1, 1.0, True, ["crop", "embed"]]
-    for path in ("/etc/passwd", str(PORTRAIT), f"{server.folder}/../secret.png", "http://127.0.0.1:9/a.png"):
-        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    says_so = {"meta": {"_type": "gradio.FileData"}}
+    wrong = ("/etc/passwd", str(PORTRAIT), f"{server.folder}/../secret.png", "http://127.0.0.1:9/a.png")
+    for path, said in [(path, said) for path in wrong for said in (says_so, {}, {"meta": {"_type": "text"}})]:
+        file = {"path": path, **said}
         for number, event in events.items():
-            data = [file, file, *rest] if len(event["inputs"]) == 8 else [None, file, "puppets", True]
+            data = [file, file, *rest] if len(event["inputs"]) == 8 else [file, file, "puppets", True]
             last = call(server, number, data)[-1]
             assert last["msg"] == "process_completed" and last["success"] is False, last
             assert path not in json.dumps(last) and "root:" not in json.dumps(last)
