@@ -261,6 +261,7 @@ def _bins(values: Sequence[float]) -> np.ndarray:
 def _draw_histograms(path: Path, found: Check) -> None:
     """Length, size, confidence, pose and clips per identity as one picture."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     clips = found.clips
     sides = crop_sides(clips)
@@ -278,6 +279,9 @@ def _draw_histograms(path: Path, found: Check) -> None:
         axes.hist(values, bins=_bins(values), color="#4472a8", edgecolor="white")
         axes.set_xlabel(label)
         axes.set_ylabel("identities" if label.endswith("identity") else "frames" if "sampled" in label else "clips")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))  # there are no half clips
+        if label.endswith("identity"):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_output(path) as part:
         figure.savefig(part, dpi=100)

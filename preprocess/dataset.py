@@ -38,13 +38,12 @@ from fomm.manifest import SPLITS, Clip, write_manifest
 from preprocess import schedule
 from preprocess.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
 from preprocess.faces import FaceFinder
-from preprocess.metadata import ask, read_metadata
+from preprocess.metadata import MAX_NAME, ask, read_metadata
 from preprocess.prepare import prepare_video
 from preprocess.records import RECORDS, Records
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif")
 SETTINGS, MANIFEST, REJECTS, LOCK = "settings.json", "manifest.csv", "rejects.csv", ".lock"
-MAX_NAME = 100  # bytes of a video's or an identity's name in the name of a clip
 _TRIES = 2  # deaths of a worker at a video after which the video is given up
 _SAY_EVERY_S = 60  # where no one sees a bar
 
@@ -112,14 +111,16 @@ def write_dataset(
         InputError: no videos, faulty metadata, a value out of range, a folder in use or of other settings, a full
             disk, or not a single clip.
     """
+    if scale is None:
+        scale = 1.2 if detector == "face" else 1.0
     rules = Rules(
-        detector=detector, size=size, scale=scale or (1.2 if detector == "face" else 1.0), shape=shape, border=border,
+        detector=detector, size=size, scale=scale, shape=shape, border=border,
         format=format, min_frames=min_frames, max_frames=max_frames, max_enlargement=max_enlargement, max_blur=max_blur,
         min_light=min_light, min_confidence=min_confidence,
     )  # fmt: skip
     _check(rules, val=val, test=test, workers=workers, scheduler=scheduler)
     videos, output = Path(videos).resolve(), Path(output).resolve()
-    files = find_videos(videos, output)
+    files, unnamed = _with_names(find_videos(videos, output))
     settings: dict[str, Any] = asdict(rules)
     if metadata is None:
         tasks, partitions, rejects = _named(files), {}, []
@@ -130,6 +131,7 @@ def write_dataset(
         if not tasks:
             raise InputError(f"{videos}: none of the {len(rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
 
+    rejects = [*rejects, *unnamed]
     with _begun(output, settings) as run_id:
         records = Records(videos, output)
         waiting = [task for task in tasks if records.read(task) is None]
@@ -199,6 +201,18 @@ def find_videos(folder: Path, output: Path) -> list[str]:
     if not found:
         raise InputError(f"{folder}: no videos in it; their names end in {', '.join(VIDEO_SUFFIXES)}")
     return sorted(found)
+
+
+def _with_names(files: Sequence[str]) -> tuple[list[str], list[Reject]]:
+    """The files whose names are text, and the others (bytes of an old encoding): no list could name those."""
+    named, rejects = [], []
+    for file in files:
+        shown = file.encode(errors="replace").decode()
+        if shown == file:
+            named.append(file)
+        else:
+            rejects.append(Reject(shown, None, None, "unreadable", "its name is not UTF-8; rename it"))
+    return named, rejects
 
 
 def _named(files: Sequence[str]) -> list[Video]:
@@ -351,7 +365,10 @@ def _begun(output: Path, settings: dict[str, Any]) -> Iterator[str]:
     if not (output / SETTINGS).exists():
         with atomic_output(output / SETTINGS) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    before = json.loads((output / SETTINGS).read_text(encoding="utf-8"))
+    try:
+        before = dict(json.loads((output / SETTINGS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{output / SETTINGS}: is not that of a data set ({error}); give a new folder") from error
     differing = [
         f"{name} {before.get(name)} then, {settings.get(name)} now"
         for name in sorted({*before, *settings})

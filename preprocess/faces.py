@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import cv2
@@ -189,12 +190,13 @@ class FaceFinder:
             if solution._graph is not None:  # mediapipe fails on a second close
                 solution.close()
 
-    def find(self, image: np.ndarray, *, thorough: bool = True) -> list[Face]:
+    def find(self, image: np.ndarray, *, thorough: bool = True, closer: bool = True) -> list[Face]:
         """All faces in a picture (H, W, 3) uint8 RGB of any size, largest first; an empty list when there is none.
 
         The detectors see the whole picture and, when `thorough`, its four quarters as well, which show small and
         tilted faces better. Where there is no face yet, smaller parts and quarter turns (90, 180, 270 degrees) follow.
-        Not `thorough` costs a third of the time: for frames of a video and for crops of faces.
+        Not `thorough` costs a third of the time: for frames of a video and for crops of faces. Not `closer` leaves out
+        what follows where there is no face yet, most of the time that a picture without faces costs: see `Lookout`.
 
         Raises:
             ValueError: not an (H, W, 3) uint8 array.
@@ -204,7 +206,7 @@ class FaceFinder:
             raise ValueError(f"a picture is (H, W, 3) uint8 RGB, but got {image.shape} {image.dtype}")
         if min(image.shape[:2]) < _TINY:
             return []
-        for views in _attempts(image, thorough):
+        for views in islice(_attempts(image, thorough), None if closer else 1):
             faces: list[Face] = []
             spots = [spot for view, to_image in views for spot in self._detect(view, to_image)]
             for spot in sorted(spots, key=lambda spot: -spot.score):
@@ -300,6 +302,26 @@ class FaceFinder:
         if getattr(result, "multi_face_landmarks", None) or getattr(result, "detections", None):
             self._heard.add(id(solution))
         return result
+
+
+class Lookout:
+    """Looks for faces in the frames of one video, in order: with fewer views where there has long been no face.
+
+    In the place of a `FaceFinder` for `find_tracks`. All views of a frame without faces cost 15 times as much as the
+    whole frame alone. So after four looks in vain (and until a face is seen) only the whole frame is looked at, and
+    all views in looks 8, 16, 24 and so on. A face that is too small or too tilted for the whole frame alone, and comes
+    after a stretch without any, is found up to 7 looks late, 1.4 seconds of a usual video.
+    """
+
+    def __init__(self, finder: FaceFinder) -> None:
+        self._finder, self._in_vain = finder, 0
+
+    def find(self, image: np.ndarray, *, thorough: bool = False) -> list[Face]:
+        """As `FaceFinder.find`."""
+        closer = self._in_vain < 4 or self._in_vain % 8 == 0
+        faces = self._finder.find(image, thorough=thorough, closer=closer)
+        self._in_vain = 0 if faces else self._in_vain + 1
+        return faces
 
 
 def describe_faces(faces: Sequence[Face]) -> str:

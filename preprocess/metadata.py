@@ -21,6 +21,7 @@ from preprocess.clips import GivenClip, Reject, Video
 REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height")
 OPTIONAL = ("partition", "person_id")
 MAX_FAULTS_SHOWN = 10
+MAX_NAME = 100  # bytes of a video's or an identity's name in the name of a clip
 
 
 class Row(NamedTuple):
@@ -103,10 +104,10 @@ def _parse(cells: dict[str, str | None]) -> Row:
     if not (left < right and top < bottom and left < numbers["width"] and top < numbers["height"]):
         raise ValueError(f"bbox {cells['bbox']!r} holds nothing of a {numbers['width']}x{numbers['height']} frame")
     video_id, _, person = (cells["video_id"] or "").strip().partition("#")
-    if not video_id or Path(video_id).name != video_id or video_id.startswith("."):
+    if not video_id or not _fits_a_name(video_id):
         raise ValueError(f"video_id {cells['video_id']!r} is not the name of a video")
     person = (cells.get("person_id") or "").strip() or person
-    if person and (Path(person).name != person or person.startswith(".")):
+    if person and not _fits_a_name(person):
         raise ValueError(f"person_id {person!r} cannot be part of a file's name")
     partition = (cells.get("partition") or "").strip()
     if partition not in ("", "train", "test"):
@@ -115,6 +116,11 @@ def _parse(cells: dict[str, str | None]) -> Row:
         video_id, person, partition, numbers["start"], numbers["end"],
         (left, top, right, bottom), numbers["fps"], (numbers["width"], numbers["height"]),
     )  # fmt: skip
+
+
+def _fits_a_name(text: str) -> bool:
+    """Whether it can be part of the name of a clip."""
+    return Path(text).name == text and text[0] != "." and text.isprintable() and len(text.encode()) <= MAX_NAME
 
 
 def ask(rows: Sequence[Row], files: Sequence[str]) -> Asked:

@@ -19,7 +19,7 @@ from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch
 from preprocess.crop import FACE_SCALE, Crop
-from preprocess.faces import Face, FaceFinder, choose_face, describe_faces
+from preprocess.faces import Face, FaceFinder, Lookout, choose_face, describe_faces
 from preprocess.track import EVERY, TRACK_SCALE, Sample, Track, describe_tracks, find_tracks, matching_crop
 
 BEST_FRAME_EVERY = 5  # a pose lasts longer than this many frames, so not each one has to be looked at
@@ -95,7 +95,7 @@ def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress
             yield frame
 
     with closing(prefetch(reader.lazy_frames())) as frames:
-        tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), finder)
+        tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), Lookout(finder))
     if not tracks:
         raise InputError(
             f"{reader.path}: no face found (looked at every {EVERY}th of its {count} frames with the short-range and "

@@ -14,7 +14,7 @@ from pathlib import Path
 from fomm.manifest import Clip
 from fomm.video import LazyFrame, VideoReader
 from preprocess.clips import ClipWriter, Cut, Outcome, Reason, Reject, Rules, Video, View, write_clips
-from preprocess.faces import FaceFinder
+from preprocess.faces import FaceFinder, Lookout
 from preprocess.track import EVERY, Track, find_shots, find_tracks
 
 OUTSIDE = 0.15  # share of a crop that may lie outside of its frame, where it is larger than the frame
@@ -79,7 +79,8 @@ def _found_cuts(
         whole = (0, 0, reader.width, reader.height)
         found = [(start, stop, whole, None) for start, stop in find_shots(stamped())]
     else:
-        tracks = sorted(find_tracks(stamped(), finder), key=lambda track: (track.start, track.union_box_xyxy_px))
+        tracks = find_tracks(stamped(), Lookout(finder))
+        tracks.sort(key=lambda track: (track.start, track.union_box_xyxy_px))
         found = [(track.start, track.stop, None, track) for track in tracks]
         if not tracks:
             looks = -(-len(stamps) // EVERY)

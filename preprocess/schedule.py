@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from fomm.errors import InputError
@@ -60,14 +62,15 @@ def run(
     with ExitStack() as stack:
         if scheduler is None:
             stack.enter_context(dask.config.set(_LEAN))
-            cluster = LocalCluster(
-                n_workers=min(workers or own_cores(), max(1, len(tasks))),
-                threads_per_worker=1,
-                processes=True,  # by spawn: mediapipe hangs in forked children
-                memory_limit=0,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=60,
-            )
+            with _deaf_to_ctrl_c():
+                cluster = LocalCluster(
+                    n_workers=min(workers or own_cores(), max(1, len(tasks))),
+                    threads_per_worker=1,
+                    processes=True,  # by spawn: mediapipe hangs in forked children
+                    memory_limit=0,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=60,
+                )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         else:
             client = stack.enter_context(_connected(Client, scheduler))
@@ -86,6 +89,23 @@ def run(
                 ended.add(again)
                 continue
             yield task, Lost(f"given up after {attempt} attempts") if lost else error
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Threads and processes that are begun here, and theirs, do not hear Ctrl-C: who began them ends them.
+
+    A terminal sends it to all processes at once, and each worker would die with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # begun later, it would undo this in its thread
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_they_end(ended, client) -> Iterator:

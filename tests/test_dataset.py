@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -17,7 +18,7 @@ from fomm.errors import InputError
 from fomm.manifest import COLUMNS, REQUIRED, SPLITS, Clip, hash_clip, read_manifest, read_pairs
 from fomm.video import VideoReader, VideoWriter
 from preprocess.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
-from preprocess.dataset import _begun, find_videos, split_identities, write_dataset
+from preprocess.dataset import _begun, _with_names, find_videos, split_identities, write_dataset
 from preprocess.faces import FaceFinder
 from preprocess.metadata import ask, read_metadata
 from preprocess.prepare import _cut, _LeaveOut, prepare_video
@@ -328,6 +329,7 @@ def test_faulty_metadata_are_told_together(tmp_path: Path) -> None:
         "a,0,90,30-2-1-40,25,64,48,train,id1", "a,0,x,1-2-30-40,25,64,48,train,id1", 
         "../a,0,9,1-2-30-40,25,64,48,train,i",
         "a,0,90,1-2-30-40,25,64,48,val,id1", "a,0,90,1-2-30-40,25,64,48,train,../x", "a,0",
+        "a,-3,90,1-2-30-40,25,64,48,train,id1", 'a,0,90,1-2-30-40,25,64,48,train,"i\nd"',
     ]  # fmt: skip
     (tmp_path / "m.csv").write_text(HEADER + "\n".join(rows) + "\n")
     with pytest.raises(InputError) as error:
@@ -336,7 +338,7 @@ def test_faulty_metadata_are_told_together(tmp_path: Path) -> None:
         "line 3: bbox '1-2-30'", "line 4: start 9 and end 3", "line 5: bbox '30-2-1-40' holds nothing",
         "line 6: end 'x' is not a number", "line 7: video_id '../a'", "line 8: partition 'val'", 
         "line 9: person_id '../x'",
-        "line 10: has another number of values",
+        "line 10: has another number of values", "line 11: start -3", "line 13: person_id 'i\\nd'",
     ):  # fmt: skip
         assert said in str(error.value)
     (tmp_path / "m.csv").write_text("video_id,start\n")
@@ -379,7 +381,8 @@ def test_given_partitions_stay() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"size": 15}, "--size 15"), ({"scale": 0.1}, "--scale 0.1"), ({"min_frames": 1}, "--min_frames 1"),
+        ({"size": 15}, "--size 15"), ({"scale": 0.1}, "--scale 0.1"), ({"scale": 0.0}, "--scale 0"),
+        ({"min_frames": 1}, "--min_frames 1"),
         ({"max_frames": 9}, "--max_frames 9"), ({"val": 0.6, "test": 0.4}, "leave no one to train on"),
         ({"workers": 0}, "--workers 0"), ({"min_confidence": 2.0}, "--min_confidence 2.0"),
         ({"workers": 1, "scheduler": "tcp://x:1"}, "leave it out"), ({"metadata": "no.csv"}, "no such metadata file"),
@@ -412,18 +415,22 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be made"):
         write_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt" / "out")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
+    for content in ("{", "7"):
+        (tmp_path / "other" / "settings.json").write_text(content)
+        with pytest.raises(InputError, match="settings.json: is not that of a data set"):
+            write_dataset(tmp_path / "in", tmp_path / "other")
 
 
 def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mp4").write_text("hello")
     with pytest.raises(InputError, match="not a single clip .1 unreadable."):
-        write_dataset(tmp_path / "in", tmp_path / "out", workers=1)
+        write_dataset(tmp_path / "in", tmp_path / "out", detector="none", scale=1.2, workers=1)
     assert (
         'a.mp4,,,unreadable,"cannot be read as a video (it looks like text'
         in (tmp_path / "out" / "rejects.csv").read_text()
     )
-    with pytest.raises(InputError, match="other settings .size 256 then, 128 now."):
+    with pytest.raises(InputError, match="other settings .detector none then, face now; size 256 then, 128 now."):
         write_dataset(tmp_path / "in", tmp_path / "out", size=128)
 
 
@@ -461,6 +468,13 @@ def test_videos_are_found_in_order(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     assert find_videos(tmp_path, tmp_path.parent / "out") == ["a/y.webm", "b/x.MP4", "z.mov"]
+
+
+def test_a_name_that_is_no_text_is_left_out_and_told() -> None:
+    latin1 = os.fsdecode("caf\u00e9.mp4".encode("latin-1"))
+    named, ((video, *_, reason, detail),) = _with_names(["café 漢字.mp4", latin1])
+    assert named == ["café 漢字.mp4"]
+    assert (video, reason) == ("caf?.mp4", "unreadable") and "UTF-8" in detail
 
 
 def test_a_place_that_cannot_be_written_is_not_the_video_s_fault(prepare, tmp_path: Path, puppets) -> None:

@@ -18,6 +18,7 @@ from preprocess.faces import (
     NUM_LANDMARKS,
     Face,
     FaceFinder,
+    Lookout,
     box_iou,
     choose_face,
     describe_faces,
@@ -166,6 +167,35 @@ def test_small_faces(
         (match,) = finder.find(image)
         assert np.linalg.norm(match.centre_px - (x + size / 2, y + size / 2)) < 10
         assert match.side_px == pytest.approx(80, rel=0.1) and abs(match.roll_deg) < 2
+
+
+def test_a_lookout_saves_views_but_misses_no_face_for_long(
+    found: dict[str, tuple[np.ndarray, list[Face]]], media: Path, finder: FaceFinder
+) -> None:
+    closely: list[bool] = []
+
+    class Seen:  # the finder, and how closely it was asked to look
+        def find(self, image: np.ndarray, *, thorough: bool, closer: bool) -> list[Face]:
+            closely.append(closer)
+            return finder.find(image, thorough=thorough, closer=closer)
+
+    cup = read_image(media / "photo_no_face.jpg")
+    photo, (face,) = found["photo_tilted.jpg"]
+    patch = Crop(crop_matrix(face.centre_px, 2.2 * face.side_px, 0, 80), 80).apply(photo)
+    small = cup.copy()
+    small[300:380, 40:120] = np.rot90(patch)  # the whole picture alone does not show it
+    assert finder.find(small, thorough=False, closer=False) == []
+    assert len(finder.find(small, thorough=False)) == 1
+
+    lookout = Lookout(Seen())
+    assert not any(lookout.find(cup) for _ in range(17))
+    assert [look for look, closer in enumerate(closely) if closer] == [0, 1, 2, 3, 8, 16]
+    found_at = [look for look in range(17, 25) if lookout.find(small)]
+    assert found_at == [24] and closely[-1]
+    assert lookout.find(cup) == [] and closely[-1]  # everything is looked at closely again
+    for _ in range(4):
+        lookout.find(cup)
+    assert not closely[-1] and lookout.find(photo) != [] and not closely[-1]  # an ordinary face is found at once
 
 
 def test_resizing_and_mirroring(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fomm.manifest import read_manifest
@@ -138,10 +140,38 @@ def test_killed_and_started_again(local: Path, videos: Path, environment: dict[s
     assert not (output / "manifest.csv").exists()
     finished = {path: path.stat().st_mtime_ns for path in (output / "clips").iterdir() if path.name[0] != "."}
     (output / "clips" / ".12345678.part.mp4").write_text("half a clip")
-    again = run(videos, output, environment, "--workers", "2")
+    again = run(videos, output, environment, "--workers", "1")
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert result(output) == result(local) and leftovers(output) == []
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_process(videos: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """A terminal sends it to all processes of the command; the workers leave the answer to the first one."""
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        command(videos, output, "--workers", "1", "--detector", "none"), env=environment, cwd=ROOT,
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: any(output.glob("records/*.json")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    said, complained = process.communicate(timeout=60)
+    assert (process.returncode, said, complained) == (130, "", "stopped: no unfinished file was left behind\n")
+    assert leftovers(output) == [] and not (output / "manifest.csv").exists()
+    end = time.monotonic() + 20  # the last ones notice that the first one is gone
+    while left := living(process.pid):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
+def living(session: int) -> list[str]:
+    """What runs in a session; the dead that no one has buried yet do not count."""
+    found = []
+    for process in psutil.process_iter(["status", "cmdline"]):
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == session and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.info["cmdline"] or ["?"]))
+    return found
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:
@@ -210,7 +240,8 @@ def test_no_scheduler_is_one_line(videos: Path, environment: dict[str, str], tmp
 
 def test_a_full_disk_stops_the_run(videos: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """A limit on the size of files stands in for it. No video is blamed: with more space the run goes on."""
-    limited = ["bash", "-c", 'ulimit -f 10; exec "$@"', "-", *command(videos, tmp_path / "out", "--workers", "1")]
+    whole = command(videos, tmp_path / "out", "--workers", "1", "--detector", "none")
+    limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "-", *whole]
     done = subprocess.run(limited, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2, done.stderr
     assert "cannot be written" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
