@@ -41,6 +41,7 @@ A killed run goes on with the next clip when it is started again. Exit code 1: t
 LISTS = ("checkpoint", "face_networks")
 TRUTH = {"landmarks_px", "poses", "pose_names", "camera", "identity"}  # what preprocess.puppets.load_truth gives
 PEOPLE = 8  # among whom identity_truth has to find the right one; drawing them takes longer than anything else
+MAX_WARNINGS = 20  # of rows that are left out; the rest is counted
 SOURCE_NOTES = (
     "repeats the source picture; no network",
     "the first frame of the truth can be the source picture itself (in reconstruction it always is): it counts as the "
@@ -119,6 +120,8 @@ def read_data(options: Options) -> Data:
         counts = ", ".join(f"{split} {len(select(everything, split))}" for split in SPLITS)
         raise InputError(f"{manifest}: no clip has split {options.split!r} (clips: {counts}); give another --split")
     pairs = read_pairs(options.pairs, clips, on_fault=warnings.append) if options.pairs else []
+    if len(warnings) > MAX_WARNINGS:
+        warnings = [*warnings[:MAX_WARNINGS], f"{len(warnings) - MAX_WARNINGS} more rows are left out"]
     if options.pairs and not pairs:
         told = f" ({warnings[-1]})" if warnings else ""
         raise InputError(f"{options.pairs}: no pair of clips of split {options.split!r}{told}; correct its rows")
@@ -496,6 +499,7 @@ def _evaluate(
         )
 
     resumed = run_tasks(tasks, records, measure, rank=fabric.global_rank, world=fabric.world_size, progress=progress)
+    resumed = int(fabric.all_reduce(torch.tensor(resumed, device=fabric.device), reduce_op="sum"))
     fabric.barrier()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it

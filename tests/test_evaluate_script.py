@@ -327,6 +327,13 @@ def test_leftovers_of_killed_processes_go_and_those_being_written_stay(tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".89abcdef.part.npz", ".my.part", "000000.npz"]
 
 
+def test_many_faulty_rows_are_counted_not_listed(tmp_path: Path) -> None:
+    clips = [Clip(f"c{i}", f"c{i}", "x", "test", 3, 25, 8, 8) for i in range(100)]
+    write_manifest(tmp_path / "m.csv", [clips[0]] * 50 + clips)
+    warnings = evaluate.read_data(Options(["source"], str(tmp_path / "m.csv"), "out")).described["warnings"]
+    assert len(warnings) == 21 and warnings[-1] == "30 more rows are left out", "of 50 duplicates"
+
+
 def test_names_tell_the_checkpoints_apart() -> None:
     assert name_apart(["vox-adv", "a/last.ckpt", "b/last.ckpt", "x/vox-cpk.pth.tar", "source"]) == [
         "vox-adv", "a/last", "b/last", "vox-cpk", "source"

@@ -171,7 +171,7 @@ def test_another_file_is_refused_by_name_of_what_does_not_fit(network, tmp_path)
     state["layer25.weight"] = torch.zeros(64, 736)
     del state["layer1.bias"]
     torch.save(state, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=r"2 of 2\d\d parameters.*layer1\.bias, layer25\.weight"):
+    with pytest.raises(InputError, match=r": 2 parameters.*layer1\.bias, layer25\.weight"):
         load_openface(tmp_path / "other.pth")
 
 

@@ -204,6 +204,18 @@ def test_warnings_come_first(report: dict[str, Any], tmp_path: Path) -> None:
         assert "c1.mp4: is damaged" in text
 
 
+def test_thousands_of_failures_are_counted_not_listed(report: dict[str, Any]) -> None:
+    report = deepcopy(report)
+    failure = {"protocol": "reconstruction", "clip": "c1", "model": "early", "reason": "is damaged"}
+    report["failures"] = [failure | {"clip": f"c{i}"} for i in range(3000)]
+    table = tables.failures_table(report)
+    assert table is not None and len(table.groups) == 100 and table.notes == [
+        "The first 100 of 3000; report.json has them all."
+    ]  # fmt: skip
+    printed = terminal_table(report)
+    assert printed.count("is damaged") == 20 and "and 2980 more" in printed
+
+
 def test_one_model_without_a_baseline(tmp_path: Path) -> None:
     report = example_report(models=("puppets",))
     assert sentences.title(report) == "puppets" and tables.difference_tables(report, "reconstruction") == []

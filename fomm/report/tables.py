@@ -32,6 +32,7 @@ PROTOCOLS = {
     ),
 }
 MAX_IDENTITIES_SHOWN = 100
+MAX_FAILURES_SHOWN = 100
 
 Tone = Literal["", "good", "bad"]
 
@@ -378,9 +379,11 @@ def failures_table(report: dict[str, Any]) -> Table | None:
             Cell(failure["clip"], header=True),
             [[Cell(failure["model"]), Cell(protocol_title(failure["protocol"])), Cell(failure["reason"])]],
         )
-        for failure in report["failures"]
+        for failure in report["failures"][:MAX_FAILURES_SHOWN]
     ]
-    return Table("Clips that failed", ["Clip", "Model", "Protocol", "Reason"], groups) if groups else None
+    more = [f"The first {len(groups)} of {len(report['failures'])}; report.json has them all."]
+    notes = more if len(report["failures"]) > len(groups) else []
+    return Table("Clips that failed", ["Clip", "Model", "Protocol", "Reason"], groups, notes) if groups else None
 
 
 def not_computed_table(report: dict[str, Any]) -> Table | None:

@@ -10,6 +10,8 @@ from typing import Any
 from fomm.report import sentences, tables
 from fomm.report.tables import Cell, Table
 
+MAX_FAILURES_PRINTED = 20
+
 
 def plain(text: str) -> str:
     """One line without characters that steer a terminal or hide text (escapes, bidirectional overrides)."""
@@ -111,8 +113,11 @@ def terminal_table(report: dict[str, Any]) -> str:
     lines += [""] if report["not_computed"] or report["failures"] else []
     for entry in report["not_computed"]:
         lines.append(f"not computed: {entry['metric']}: {entry['reason']}; {entry['how']}")
-    for entry in report["failures"]:
+    failures = report["failures"]
+    for entry in failures[:MAX_FAILURES_PRINTED]:
         lines.append(f"failed: {entry['clip']} ({entry['model']}, {entry['protocol']}): {entry['reason']}")
+    if len(failures) > MAX_FAILURES_PRINTED:
+        lines.append(f"failed: and {len(failures) - MAX_FAILURES_PRINTED} more; report.json has them all")
     return "\n".join(map(plain, [*lines, "", *sentences.findings(report)]))
 
 
