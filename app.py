@@ -6,7 +6,6 @@ private folder that is removed at the end. Everything heavy is imported where it
 """
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -101,11 +100,13 @@ def build_app(work: "Studio", settings: Settings, report: str | None) -> Callabl
 
 
 def local_only(move: Callable) -> Callable:
-    """A component's way to take over files, without those that it would fetch from an address."""
+    """A component's way to take over files, without folders and what it would fetch from an address."""
 
     async def checked(path: str | Path | None) -> str | None:
         if "://" in str(path):
             raise ValueError(f"{path}: files are uploaded here, not fetched")
+        if path and Path(path).is_dir():  # it could never be removed again as a file
+            raise ValueError(f"{path}: is a folder")
         return await move(path)
 
     return checked
@@ -155,8 +156,15 @@ def serve(settings: Settings) -> None:
     report = read_report(settings.report)
     if settings.checkpoint not in KNOWN:
         resolve(settings.checkpoint)
-    with closing(listening(settings.host, settings.port)) as connection:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed
+    with (
+        closing(listening(settings.host, settings.port)) as connection,
+        tempfile.TemporaryDirectory(prefix="fomm-studio-", ignore_cleanup_errors=True) as name,  # this user's (0700)
+    ):
+        folder = Path(name).resolve()
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio looks here as soon as it is imported
+        os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "gradio")
         try:
             import gradio  # noqa: F401
         except ModuleNotFoundError as error:
@@ -168,23 +176,21 @@ def serve(settings: Settings) -> None:
 
         if settings.checkpoint not in KNOWN:
             load_model(settings.checkpoint)  # says now what is wrong with the file
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is below is removed
-        folder = Path(tempfile.mkdtemp(prefix="fomm-studio-")).resolve()  # for this user alone (0700)
-        os.environ["GRADIO_TEMP_DIR"] = str(folder)
-        os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "gradio")
-        work = Studio(folder, device=settings.device, precision=settings.precision)
-        try:
+        with closing(Studio(folder, device=settings.device, precision=settings.precision)) as work:
             app = build_app(work, settings, report)
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
             work.warm_up(settings.checkpoint)
-            url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{connection.getsockname()[1]}"
+            url = f"http://{shown_host(settings.host)}:{connection.getsockname()[1]}"
             print(f"Studio: {url} (Ctrl-C ends it)", flush=True)
             if settings.browser and has_screen():
                 threading.Timer(1.0, webbrowser.open, [url]).start()
             server.run(sockets=[connection])
-        finally:
-            work.close()
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def shown_host(host: str) -> str:
+    """What a browser on this machine calls the address that the server listens to."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def has_screen() -> bool:

@@ -46,7 +46,7 @@ class Gate:
 
     def _refusal(self, scope: dict, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        name = re.sub(r":\d+$", "", host).strip("[]")
+        name = re.sub(r":\d+$", "", host).strip("[]").lower()
         if self._hosts is not None and name not in self._hosts:
             return 421, "this server does not answer to that name"
         origin = headers.get("origin")

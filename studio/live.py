@@ -26,8 +26,7 @@ class Live:
     Args:
         photo: (H, W, 3) uint8 RGB; large ones are shrunk, nobody sees the difference live.
         setting: whatever tells the caller that this is still the one that is wanted.
-        size: side of the animated picture in pixels, a multiple of the model's stride; half the model's is 4 times as
-            fast.
+        size: side of the animated picture in pixels, a multiple of the model's stride; the time grows with its square.
     """
 
     def __init__(self, tools: Tools, photo: np.ndarray, setting: object, *, size: int) -> None:

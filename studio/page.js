@@ -3,6 +3,15 @@
   const mend = () => document.querySelectorAll('.button-wrap button[aria-label]').forEach((button) => {
     if (button.innerText.trim()) button.removeAttribute('aria-label');
   });
-  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  // Where a job is going on is far below what was clicked.
+  let before = '';
+  const follow = () => {
+    const state = document.querySelector('#status .working, #status [role]')?.className ?? '';
+    const place = document.querySelector('#status');
+    if (state === 'working' && before !== state) place.scrollIntoView({ block: 'center', behavior: 'smooth' });
+    if (before === 'working' && state !== before) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
+    before = state;
+  };
+  new MutationObserver(() => { mend(); follow(); }).observe(document.body, { childList: true, subtree: true });
   document.documentElement.lang ||= 'en';
 }

@@ -24,6 +24,7 @@ DRAWN_EXAMPLES = (11, 23)  # identities drawn when the page starts, beside the p
 KEPT_S = 3600  # Gradio removes files after this time
 LIVE_S = 600  # a live session; the camera's button starts the next one
 LIVE_EVERY_S = 0.03
+FAST = 0.75  # of the model's size; at half of it the models lose eyes and mouth
 SWITCHES = ("crop", "embed", "best_frame", "label")
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE = {**QUIET, "concurrency_limit": None}  # the studio has queues of its own
@@ -112,7 +113,9 @@ def animate_tab(work: Studio, models: list[str]) -> None:
         with gr.Row():
             result = gr.Video(label="Result", interactive=False, min_width=300)
             beside = gr.Video(label="Photo, video and result", interactive=False, min_width=300)
-        files = gr.File(label="Download: result, comparison, and the record of how it was made", interactive=False)
+        files = gr.File(
+            label="Download: result, comparison, and the record of how it was made", interactive=False, elem_id="files"
+        )
 
     inputs = [photo, video, checkpoint, face, track, room, motion, switches]
 
@@ -216,7 +219,7 @@ def live_tab(work: Studio, models: list[str]) -> None:
         with gr.Column(min_width=300):
             checkpoint = model_choice(models)
             fast = gr.Radio(
-                [("Fast: half the model's size", True), ("Fine: the model's size", False)], value=True, label="Picture"
+                [("Fast: a smaller picture", True), ("Fine: the model's size", False)], value=True, label="Picture"
             )
 
     def drive(request: gr.Request, frame: np.ndarray | None, photo: str | None, checkpoint: str, fast: bool) -> Any:
@@ -229,8 +232,9 @@ def live_tab(work: Studio, models: list[str]) -> None:
         def one_frame(tools: Tools, job: Job) -> np.ndarray:
             setting = (photo, checkpoint, fast)
             if visitor.live is None or visitor.live.setting != setting:
-                size = tools.checkpoint.image_size
-                size = max(tools.animator.model.stride, size // 2) if fast else size
+                size, stride = tools.checkpoint.image_size, tools.animator.model.stride
+                if fast:
+                    size = max(stride, int(FAST * size) // stride * stride)
                 visitor.live = Live(tools, read_image(photo), setting, size=size)
             return visitor.live(frame)
 

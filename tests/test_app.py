@@ -359,7 +359,13 @@ def test_inputs_are_files_that_were_uploaded_here(server: Server) -> None:
     assert len(events) >= 3
     rest = ["puppets", 1, 1, 1.0, True, ["crop", "embed"]]
     says_so = {"meta": {"_type": "gradio.FileData"}}
-    wrong = ("/etc/passwd", str(PORTRAIT), f"{server.folder}/../secret.png", "http://127.0.0.1:9/a.png")
+    wrong = (
+        "/etc/passwd",
+        str(PORTRAIT),
+        str(server.folder),
+        f"{server.folder}/../secret.png",
+        "http://127.0.0.1:9/a.png",
+    )
     for path, said in [(path, said) for path in wrong for said in (says_so, {}, {"meta": {"_type": "text"}})]:
         file = {"path": path, **said}
         for number, event in events.items():
