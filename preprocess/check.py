@@ -79,7 +79,7 @@ def check(manifest: str, *, output: str | None = None) -> Path:
     print("\n".join(line for line in lines if not line.startswith("![")).rstrip())
     print(f"wrote {folder / SUMMARY}")
     if found.faults:
-        print("\n".join(f"fault: {fault}" for fault in found.faults), file=sys.stderr)
+        print("\n".join(f"fault: {_plain(fault)}" for fault in found.faults), file=sys.stderr)
         raise InputError(f"{path}: {len(found.faults)} fault(s), listed above; make them anew or drop their rows")
     return folder / SUMMARY
 
@@ -246,8 +246,13 @@ def _range(values: Sequence[float], form: str = ".0f") -> str:
 
 
 def _counted(counts: Counter, shown: int) -> str:
-    listed = ", ".join(f"{name} ({count})" for name, count in counts.most_common(shown))
+    listed = ", ".join(f"{_plain(name)} ({count})" for name, count in counts.most_common(shown))
     return listed + (f" and {len(counts) - shown} more" if len(counts) > shown else "")
+
+
+def _plain(text: str) -> str:
+    """On one line, and without the signs by which a page would take a name for a tag."""
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _bins(values: Sequence[float]) -> np.ndarray:

@@ -137,8 +137,12 @@ def write_dataset(
         waiting = [task for task in tasks if records.read(task) is None]
         watch = _Watch(tasks, waiting, videos)
         work = partial(_work, videos=videos, output=output, rules=rules, run_id=run_id)
-        check = partial(_cannot_work, videos, output, run_id) if scheduler else None
         if waiting:
+            check = (
+                partial(_cannot_work, records.stamp(waiting[0]), records, waiting[0], output, run_id)
+                if scheduler
+                else None
+            )
             try:
                 for task, error in schedule.run(waiting, work, workers=workers, scheduler=scheduler, check=check):
                     if isinstance(error, schedule.Lost):
@@ -149,7 +153,7 @@ def write_dataset(
             finally:
                 watch.close()
                 _remove_parts(output)
-        outcomes = [records.read(task) or Outcome() for task in tasks]
+        outcomes = [records.read(task) or _without_result(task) for task in tasks]
         clips = sorted((clip for outcome in outcomes for clip in outcome.clips), key=lambda clip: clip.clip_id)
         clips, twins = _without_twins(clips)
         splits = split_identities({clip.identity for clip in clips}, val=val, test=test, known=partitions)
@@ -333,10 +337,16 @@ def _finder() -> FaceFinder:
     return _own.finder
 
 
-def _cannot_work(videos: Path, output: Path, run_id: str) -> str | None:
+def _without_result(video: Video) -> Outcome:
+    """A record counts only for the file that it was made of."""
+    detail = "it changed while it was worked at, or a worker saw another file than this machine; run this again"
+    return Outcome(rejects=[Reject(video.path, None, None, "error", detail)])
+
+
+def _cannot_work(seen_there: Sequence[int], records: Records, video: Video, output: Path, run_id: str) -> str | None:
     """Why a worker on another machine cannot take part."""
-    if not videos.is_dir():
-        return f"it does not see {videos}; the folder needs the same name on all machines"
+    if records.stamp(video) != seen_there:
+        return f"it does not see {records.source(video)} as it is here; the folder needs the same name on all machines"
     if not (output / LOCK).is_file() or (output / LOCK).read_text() != run_id:
         return f"it does not see {output}; the folder needs the same name on all machines"
     if not os.access(output, os.W_OK):

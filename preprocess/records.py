@@ -32,7 +32,7 @@ class Records:
 
     def read(self, video: Video) -> Outcome | None:
         record = self._load(video, ".json")
-        if record is None or record["source"] != self._stamp(video):
+        if record is None or record["source"] != self.stamp(video):
             return None
         clips = self._whole_clips(record)
         if len(clips) < len(record["clips"]):
@@ -42,7 +42,7 @@ class Records:
     def write(self, video: Video, outcome: Outcome) -> None:
         """The last thing that is done for a video."""
         record = {
-            "source": self._stamp(video),
+            "source": self.stamp(video),
             "seconds": round(outcome.seconds, 3),
             "clips": [self._row(clip) for clip in outcome.clips],
             "rejects": outcome.rejects,
@@ -53,7 +53,7 @@ class Records:
     def begin(self, video: Video, run_id: str) -> tuple[int, dict[str, Clip]]:
         """Note that a worker is at it; how often one has been in this run, and the clips that are finished."""
         before = self._load(video, ".json") or self._load(video, ".begun") or {}
-        stamp = self._stamp(video)
+        stamp = self.stamp(video)
         if before and before["source"] != stamp:  # clips of another file
             for row in before["clips"]:
                 old = self._output / row["path"]
@@ -100,7 +100,8 @@ class Records:
         except InputError as error:
             raise OutputFault(str(error)) from error
 
-    def _stamp(self, video: Video) -> list[int]:
+    def stamp(self, video: Video) -> list[int]:
+        """What a file is known by: size and time of change; nothing where there is none."""
         with suppress(OSError):
             status = self.source(video).stat()
             return [status.st_size, status.st_mtime_ns]

@@ -8,6 +8,7 @@ do not travel.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -73,6 +74,7 @@ def run(
                 )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         else:
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told below, in one line
             client = stack.enter_context(_connected(Client, scheduler))
         if check is not None:
             _check_workers(client, check)

@@ -18,7 +18,7 @@ from fomm.errors import InputError
 from fomm.manifest import COLUMNS, REQUIRED, SPLITS, Clip, hash_clip, read_manifest, read_pairs
 from fomm.video import VideoReader, VideoWriter
 from preprocess.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
-from preprocess.dataset import _begun, _with_names, find_videos, split_identities, write_dataset
+from preprocess.dataset import _begun, _cannot_work, _with_names, find_videos, split_identities, write_dataset
 from preprocess.faces import FaceFinder
 from preprocess.metadata import ask, read_metadata
 from preprocess.prepare import _cut, _LeaveOut, prepare_video
@@ -440,6 +440,21 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     with _begun(tmp_path / "out", {}), pytest.raises(InputError, match="another run is writing there"):
         with _begun(tmp_path / "out", {}):
             pass
+
+
+def test_a_worker_that_sees_other_files_is_refused(tmp_path: Path) -> None:
+    """Else it would prepare nothing, or something else, and its videos would be lost."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("hello")
+    video, output = Video("a.mp4", "a", "a"), tmp_path / "out"
+    records = Records(tmp_path / "in", output)
+    with _begun(output, {}) as run_id:
+        here = records.stamp(video)
+        assert _cannot_work(here, records, video, output, run_id) is None
+        assert "does not see" in _cannot_work(here, Records(tmp_path / "empty", output), video, output, run_id)
+        assert str(output) in _cannot_work(here, records, video, output, "another run")
+        (tmp_path / "in" / "a.mp4").write_text("hello, again")
+        assert "a.mp4 as it is here" in _cannot_work(here, records, video, output, run_id)
 
 
 def test_clips_of_a_replaced_video_are_removed(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_scores_by_hand() -> None:
 
 def test_equal_arguments_give_equal_truth(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_scenes(tmp_path / name, scenes=1, frames=10, width=320, height=240, seed=4)
+        write_scenes(tmp_path / name, scenes=1, frames=30, width=320, height=240, seed=4)
     one, other = (load_truth(tmp_path / name / "videos" / "apart000.mp4") for name in ("a", "b"))
     assert one.identities == other.identities
     assert np.array_equal(one.boxes_xyxy_px, other.boxes_xyxy_px) and np.array_equal(one.seen, other.seen)
