@@ -219,12 +219,12 @@ class ClipWriter:
         crop, time = self.cut.view.of(frame), frame.time
         if self._writer is None:
             self._first = time
-            with _output_faults():
+            with _output_faults(self._output / self._path):
                 self._writer = VideoWriter(self._output / self._path, keyframe_every=KEYFRAME_EVERY, threads=1)
                 self._writer.__enter__()
         if self._count % EVERY == 0:
             self._measure(crop)
-        with _output_faults():
+        with _output_faults(self._output / self._path):
             self._writer.write(crop, time - self._first)
         self._count, self._last = self._count + 1, time
 
@@ -267,7 +267,7 @@ class ClipWriter:
                     f"{np.mean(self._scores):.2f} in the given box, less than {rules.min_confidence:g}",
                 )
             else:
-                with _output_faults():
+                with _output_faults(self._output / self._path):
                     self._writer.__exit__(None, None, None)
                 self._writer = None
                 self._enter()
@@ -316,11 +316,14 @@ class ClipWriter:
 
 
 @contextmanager
-def _output_faults() -> Iterator[None]:
+def _output_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
         raise OutputFault(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputFault(f"{path}: cannot be written ({reason}); free some space or choose another place") from error
 
 
 def frame_rate(frames: int, first_to_last: Fraction) -> Fraction:

@@ -252,9 +252,10 @@ def test_no_scheduler_is_one_line(videos: Path, environment: dict[str, str], tmp
     assert done.stderr.splitlines()[-1].startswith("error: --scheduler tcp://127.0.0.1:9: no Dask scheduler answers")
 
 
-def test_a_full_disk_stops_the_run(videos: Path, environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["mp4", "png"])
+def test_a_full_disk_stops_the_run(videos: Path, environment: dict[str, str], tmp_path: Path, form: str) -> None:
     """A limit on the size of files stands in for it. No video is blamed: with more space the run goes on."""
-    whole = command(videos, tmp_path / "out", "--workers", "1", "--detector", "none")
+    whole = command(videos, tmp_path / "out", "--workers", "1", "--detector", "none", "--format", form)
     limited = ["bash", "-c", 'ulimit -f 4; exec "$@"', "-", *whole]
     done = subprocess.run(limited, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2, done.stderr
