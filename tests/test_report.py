@@ -204,6 +204,18 @@ def test_warnings_come_first(report: dict[str, Any], tmp_path: Path) -> None:
         assert "c1.mp4: is damaged" in text
 
 
+def test_a_protocol_without_numbers_says_so(report: dict[str, Any], tmp_path: Path) -> None:
+    report = deepcopy(report)
+    protocol = report["protocols"]["reconstruction"]
+    protocol |= {"summary": {}, "differences": {}, "identities": {}, "over_time": {}, "gallery": []}
+    protocol["clips"] = [clip | {"values": {}} for clip in protocol["clips"]]
+    assert tables.summary_table(report, "reconstruction").notes == [
+        "None of the computed metrics applies here, so there are no numbers."
+    ]
+    for text in (render_page(report, tmp_path), render_markdown(report)):
+        assert "None of the computed metrics applies here, so there are no numbers." in text
+
+
 def test_thousands_of_failures_are_counted_not_listed(report: dict[str, Any]) -> None:
     report = deepcopy(report)
     failure = {"protocol": "reconstruction", "clip": "c1", "model": "early", "reason": "is damaged"}

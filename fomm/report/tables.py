@@ -206,6 +206,10 @@ def summary_table(report: dict[str, Any], name: str) -> Table:
         groups.append(Group(metric_cell(metric, info), rows))
     baseline = baseline_name(report)
     columns = ["Metric", "Over", *[f"{model} (baseline)" if model == baseline else model for model in models]]
+    if not groups:
+        done = any(clip["frames"] for clip in protocol["clips"])
+        why = "None of the computed metrics applies here" if done else "No clip was completed"
+        return Table(f"{protocol_title(name)}: values", columns, groups, [f"{why}, so there are no numbers."])
     notes = ["↓ lower is better, ↑ higher is better; the best of a row is bold."]
     entries = [entry for by_model in protocol["summary"].values() for entry in by_model.values()]
     if any(entry["missed"] for entry in entries):
@@ -278,8 +282,9 @@ def difference_tables(report: dict[str, Any], name: str) -> list[Table]:
         tables.append(Table(f"{protocol_title(name)}: {model} minus {baseline}", columns, groups))
     if tables:
         tables[-1].notes.append(
-            "Differences of clip means, paired clip by clip. A verdict is given where the interval leaves out zero; "
-            "a drawn interval has a scale of its own, with better to the right of the line at zero."
+            "Differences of clip means, paired clip by clip; relative: in percent of the baseline's mean of clips, for "
+            "errors only; tied: equal but for rounding. A verdict is given where the interval leaves out zero. A drawn "
+            "interval has a scale of its own, with better to the right of the line at zero."
         )
     return tables
 
