@@ -15,7 +15,7 @@ from preprocess.puppet_painter import draw
 from preprocess.scenes import KINDS, Truth, _direct, _lay, load_truth, score_tracks, write_scenes
 from preprocess.track import Sample, Track, find_tracks
 
-FRAMES, WIDTH, HEIGHT = 48, 480, 270
+FRAMES, WIDTH, HEIGHT = 36, 480, 270
 
 
 @pytest.fixture(scope="module")
