@@ -3,6 +3,10 @@
   const mend = () => document.querySelectorAll('.button-wrap button[aria-label]').forEach((button) => {
     if (button.innerText.trim()) button.removeAttribute('aria-label');
   });
+  // Many videos that this browser cannot show (HEVC of a phone) can be used all the same; the page says which cannot.
+  const calm = () => document.querySelectorAll('[data-testid=toast-body]').forEach((toast) => {
+    if (toast.innerText.includes('Video not playable')) toast.style.display = 'none';
+  });
   // Where a job is going on is far below what was clicked.
   let before = '';
   const follow = () => {
@@ -12,6 +16,6 @@
     if (before === 'working' && state !== before) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
     before = state;
   };
-  new MutationObserver(() => { mend(); follow(); }).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(() => { mend(); calm(); follow(); }).observe(document.body, { childList: true, subtree: true });
   document.documentElement.lang ||= 'en';
 }

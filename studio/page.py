@@ -292,7 +292,10 @@ def told(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
 
 def model_choice(models: list[str]) -> gr.Dropdown:
     return gr.Dropdown(
-        [(model_label(name), name) for name in models], value=models[0], label=shown.LABELS["checkpoint"]
+        [(model_label(name), name) for name in models],
+        value=models[0],
+        label=shown.LABELS["checkpoint"],
+        info="“puppets” knows drawn puppets only; for photos of people take vox-adv.",
     )
 
 

@@ -99,7 +99,11 @@ def in_page_words(sentence: str, folder: Path) -> str:
     sentence = re.sub(rf"{re.escape(str(folder))}/(?:[^/\s:]+/)*", "", sentence)
     sentence = re.sub(r"^camera: (\w)", lambda m: m[1].upper(), sentence)
     sentence = sentence.replace("--crop false --embed false", "--crop false")
-    sentence = re.sub(r"(--\w+) (true|false)\b", lambda m: f"{m[1]} {'on' if m[2] == 'true' else 'off'}", sentence)
+    sentence = re.sub(
+        r"(?:(?:use|give) )?(--\w+) (true|false)\b",
+        lambda m: f"switch {m[1]} {'on' if m[2] == 'true' else 'off'}",
+        sentence,
+    )
     return re.sub(r"--(\w+)", lambda m: f"“{LABELS.get(m[1], m[1])}”", sentence)
 
 

@@ -228,7 +228,7 @@ def test_wrong_inputs_get_a_sentence(visit: Any, server: Server, tmp_path: Path)
     page.get_by_role("alert").filter(has_text="Add a photo and a video first.").wait_for()
     (tmp_path / "words.png").write_text("This is no picture.")
     page.locator("input[type=file]").first.set_input_files(tmp_path / "words.png")
-    page.locator("input[type=file]").nth(1).set_input_files(SPEAKER)
+    page.locator("#driving input[type=file]").set_input_files(SPEAKER)
     sentence = page.get_by_role("alert").filter(has_text="words.png: cannot be read as a picture")
     sentence.wait_for()
     text = page.locator("body").inner_text()
@@ -240,7 +240,7 @@ def test_a_face_can_be_chosen_and_the_choice_ends_with_its_photo(visit: Any, tmp
     faces = [draw(random_identity(seed), Pose(), 300, Camera(0, 0, view)).image for seed, view in ((5, 3.4), (7, 4.2))]
     write_image(tmp_path / "two.png", np.concatenate(faces, 1))
     page.locator("input[type=file]").first.set_input_files(tmp_path / "two.png")
-    page.locator("input[type=file]").nth(1).set_input_files(SPEAKER)
+    page.locator("#driving input[type=file]").set_input_files(SPEAKER)
     facts = page.locator(".facts")
     facts.filter(has_text="face 1 of 2").wait_for()
     page.get_by_role("radio", name="2", exact=True).check()
@@ -427,11 +427,20 @@ def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 # --------------------------------------------------------------------------------------------------- without a browser
 
 
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    studio = Studio(tmp_path, device="cpu")
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    studio = Studio(tmp_path_factory.mktemp("studio"), device="cpu")
     yield studio
     studio.close()
+
+
+@pytest.fixture
+def studio(loaded: Studio) -> Iterator[Studio]:
+    """Nobody is there yet."""
+    yield loaded
+    for key in ("ann", "bob"):
+        loaded.leave(key)
+    loaded.shared = set()
 
 
 def test_jobs_wait_their_turn_and_the_last_one_of_a_visitor_counts(studio: Studio) -> None:
@@ -476,9 +485,9 @@ def test_files_that_go_while_a_job_is_at_work_are_no_fault_of_its(studio: Studio
         job.result()
 
 
-def test_equal_uploads_of_two_visitors_are_removed_with_the_second(studio: Studio, tmp_path: Path) -> None:
-    (tmp_path / "hash").mkdir()
-    shared = tmp_path / "hash" / "photo.png"
+def test_equal_uploads_of_two_visitors_are_removed_with_the_second(studio: Studio) -> None:
+    (studio.folder / "hash").mkdir()
+    shared = studio.folder / "hash" / "photo.png"
     shared.touch()
     elsewhere = ROOT / "README.md"
     for key in ("ann", "bob"):
@@ -489,15 +498,15 @@ def test_equal_uploads_of_two_visitors_are_removed_with_the_second(studio: Studi
     assert not shared.exists() and elsewhere.exists()
 
 
-def test_files_of_the_page_itself_stay(studio: Studio, tmp_path: Path) -> None:
-    studio.shared = {tmp_path / "example.png"}
-    (tmp_path / "example.png").touch()
-    studio.visitor("ann", str(tmp_path / "example.png"))
+def test_files_of_the_page_itself_stay(studio: Studio) -> None:
+    studio.shared = {studio.folder / "example.png"}
+    (studio.folder / "example.png").touch()
+    studio.visitor("ann", str(studio.folder / "example.png"))
     studio.leave("ann")
-    assert (tmp_path / "example.png").exists()
+    assert (studio.folder / "example.png").exists()
 
 
-def test_a_stopped_animation_leaves_nothing_behind(studio: Studio, tmp_path: Path) -> None:
+def test_a_stopped_animation_leaves_nothing_behind(studio: Studio) -> None:
     visitor = studio.visitor("ann")
 
     def work(tools: Any, job: Job) -> None:
@@ -526,7 +535,7 @@ def test_sentences_in_the_pages_own_words() -> None:
     folder = Path("/tmp/fomm-studio-x")
     said = f"{folder}/0a1b/my photo.png: no face found: give another, or use --crop false --embed false"
     assert shown.in_page_words(said, folder) == (
-        "my photo.png: no face found: give another, or use “Find and crop the faces” off"
+        "my photo.png: no face found: give another, or switch “Find and crop the faces” off"
     )
     assert shown.in_page_words("2 faces; choose with --face from 1", folder).endswith("“Face in the photo” from 1")
     assert shown.in_page_words("camera: come closer", folder) == "Come closer"
