@@ -382,7 +382,11 @@ def evaluate(options: Options) -> dict[str, Any] | None:
         InputError: it cannot be done. Faulty clips are part of the report instead.
     """
     begun = time.monotonic()
-    gate = Gate(options.fail_if) if options.fail_if else None
+    gate = Gate(options.fail_if) if options.fail_if is not None else None
+    if not options.checkpoint:
+        raise InputError("--checkpoint: names nothing; name a checkpoint, such as puppets, or a file")
+    if not options.output.strip():
+        raise InputError("--output: is empty; name a folder for the report")
     data = read_data(options)
     contenders = load_contenders(options)
     if gate and gate.needs_baseline and not options.baseline:
@@ -735,7 +739,7 @@ def main() -> None:
 
     print(terminal_table(report))
     print(f"wrote {Path(options.output) / 'report.html'} ({report['run']['elapsed_s']:.0f} s)")
-    failures = Gate(options.fail_if).failures(report) if options.fail_if else []
+    failures = Gate(options.fail_if).failures(report) if options.fail_if is not None else []
     for line in failures:
         print(f"gate failed: {line}", file=sys.stderr)
     if failures:

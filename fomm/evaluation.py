@@ -16,6 +16,7 @@ Protocols (pixels are compared as float32, before any rounding to 8 bits):
 from __future__ import annotations
 
 import copy
+import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -296,8 +297,10 @@ class Record:
         }  # fmt: skip
         arrays = {f"values_{i}": self.values[model][metric] for i, (model, metric) in enumerate(names)}
         arrays |= {f"features_{i}": array for i, array in enumerate(self.features.values())}
+        packed = io.BytesIO()  # a zip file that a full disk cuts short complains once more when it is thrown away
+        np.savez(packed, header=np.array(json.dumps(header)), **arrays)
         with atomic_output(path) as part:
-            np.savez(part, header=np.array(json.dumps(header)), **arrays)
+            part.write_bytes(packed.getbuffer())
 
     @classmethod
     def load(cls, path: Path) -> Record | None:

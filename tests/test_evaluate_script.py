@@ -230,6 +230,9 @@ def test_lists_without_anything_to_measure(here: Path, tmp_path: Path) -> None:
         ({"baseline": None}, "give one with --baseline"),
         ({"devices": 0}, "must be at least 1"),
         ({"device": "tpu"}, "tpu"),
+        ({"fail_if": ""}, "cannot be read"),
+        ({"checkpoint": []}, "--checkpoint: names nothing"),
+        ({"output": " "}, "--output: is empty"),
         ({"fail_if": "l2 > 1"}, "no metric is called 'l2'; choose from"),
         ({"fail_if": "lpips > 1"}, "lpips cannot be computed here"),
     ):
