@@ -209,7 +209,7 @@ class ClipWriter:
         self._expected = cut.stop - cut.start
         self._verify_every = max(1, self._expected // _VERIFIED)
         self._writer: VideoWriter | None = None
-        self._count = 0
+        self._count = self._spoilt = 0
         self._first = self._last = Fraction(0)
         self._blur: list[float] = []
         self._light: list[float] = []
@@ -227,6 +227,7 @@ class ClipWriter:
         with _output_faults(self._output / self._path):
             self._writer.write(crop, time - self._first)
         self._count, self._last = self._count + 1, time
+        self._spoilt += frame.spoilt
 
     def _measure(self, crop: np.ndarray) -> None:
         grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
@@ -257,6 +258,8 @@ class ClipWriter:
         try:
             if self._writer is None or self._count < min(rules.min_frames, self._expected):
                 self.ends_early()
+            elif self._spoilt:
+                self._reject("damaged", f"errors in {self._spoilt} of {self._count} frames")
             elif np.median(self._light) < rules.min_light:
                 self._reject("too_dark", f"light {np.median(self._light):.0f}, less than {rules.min_light:g}")
             elif np.median(self._blur) > rules.max_blur:

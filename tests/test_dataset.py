@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -209,6 +210,22 @@ def test_frame_rate() -> None:
     assert frame_rate(31, Fraction(1001, 1000)) == Fraction(30000, 1001)
     assert frame_rate(31, Fraction(1000999, 1000000)) == Fraction(30000, 1001)  # whole microseconds
     assert frame_rate(11, Fraction(3)) == Fraction(10, 3) and frame_rate(1, Fraction(0)) == 25
+
+
+def test_a_clip_with_decoding_errors_is_left_out(prepare, tmp_path: Path, puppets) -> None:
+    """A few wrong bytes smear a face over many frames, though every frame can be decoded."""
+    prepare(puppets[0], detector="none")
+    path = tmp_path / "videos" / "v.mp4"
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + 4
+    for share in (0.5, 0.6, 0.7):
+        at = start + int(share * (len(content) - start) / 2)
+        content[at : at + 8] = bytes(8)
+    path.write_bytes(content)
+    shutil.rmtree(tmp_path / "out")
+    outcome = prepare(puppets[0], detector="none")
+    assert outcome.clips == [] and {reject.reason for reject in outcome.rejects} == {"damaged"}
+    assert not any((tmp_path / "out" / "clips").iterdir())
 
 
 def test_a_truncated_video_gives_what_can_be_read(tmp_path: Path, media: Path) -> None:

@@ -44,6 +44,8 @@ class LazyFrame:
     Decoding is cheap beside the conversion to RGB, so whoever looks at every fifth frame saves most of the time.
     """
 
+    spoilt = False  # the decoder met errors, here or in what this picture is made from, and filled the gaps
+
     def __init__(self, to_rgb: Callable[[], np.ndarray], time: Fraction) -> None:
         self._to_rgb = to_rgb
         self.time = time  # seconds from the first frame
@@ -232,6 +234,7 @@ class VideoReader:
             time = Fraction(-1)
             count = 0
             damage = Damage()
+            spoilt = False
             for frame in decoded(container, stream, damage):
                 stamp = time + interval if frame.pts is None else frame.pts * stream.time_base
                 if origin is None:
@@ -243,7 +246,10 @@ class VideoReader:
                     offset = stamp - time - interval
                 time = stamp - offset
                 count += 1
-                yield _Decoded(frame, convert, time)
+                spoilt = frame.is_corrupt or (spoilt and not frame.key_frame)
+                picture = _Decoded(frame, convert, time)
+                picture.spoilt = spoilt
+                yield picture
             if entered:
                 return
             # Some formats count the promised length from zero, some from the first frame.
