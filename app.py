@@ -5,6 +5,7 @@ unless `--host` says otherwise, talks to nobody, answers only what the page need
 private folder that is removed at the end. Everything heavy is imported where it is used.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -179,6 +180,8 @@ def serve(settings: Settings) -> None:
         with closing(Studio(folder, device=settings.device, precision=settings.precision)) as work:
             app = build_app(work, settings, report)
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
+            # What the end of the server interrupts is no error.
+            logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
             work.warm_up(settings.checkpoint)
             url = f"http://{shown_host(settings.host)}:{connection.getsockname()[1]}"
             print(f"Studio: {url} (Ctrl-C ends it)", flush=True)

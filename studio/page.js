@@ -13,9 +13,27 @@
     const state = document.querySelector('#status .working, #status [role]')?.className ?? '';
     const place = document.querySelector('#status');
     if (state === 'working' && before !== state) place.scrollIntoView({ block: 'center', behavior: 'smooth' });
-    if (before === 'working' && state !== before) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
+    if (before === 'working' && state !== before) {
+      setTimeout(() => place.scrollIntoView({ block: 'start', behavior: 'smooth' }), 500); // the videos appear first
+    }
     before = state;
   };
   new MutationObserver(() => { mend(); calm(); follow(); }).observe(document.body, { childList: true, subtree: true });
+  // Gradio says nothing where there is no camera or none is allowed.
+  const cameras = {
+    NotFoundError: 'No camera, or no microphone, was found: connect one, or upload a file.',
+    NotAllowedError: 'The browser does not let this page use the camera: allow it beside the address, or upload a file.',
+    NotReadableError: 'The camera is in use: close the program that uses it, or upload a file.',
+  };
+  window.addEventListener('unhandledrejection', ({ reason }) => {
+    const sentence = cameras[reason?.name];
+    if (!sentence) return;
+    document.querySelector('#no-camera')?.remove();
+    const place = Object.assign(document.createElement('p'), { id: 'no-camera', className: 'wrong', textContent: sentence });
+    place.setAttribute('role', 'alert');
+    document.querySelector('#title').append(place);
+    place.scrollIntoView({ block: 'center', behavior: 'smooth' });
+    document.addEventListener('click', () => place.remove(), { once: true, capture: true });
+  });
   document.documentElement.lang ||= 'en';
 }

@@ -271,6 +271,18 @@ def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any) -> None:
     camera.get_by_role("button", name="Stop").click()
 
 
+def test_no_camera_is_said_in_a_sentence(browser: Any, server: Server) -> None:
+    page = browser.new_page()
+    page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', 'NotFoundError'))"
+    )
+    page.goto(server.url)
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Access Webcam").last.click()
+    page.get_by_role("alert").filter(has_text="No camera, or no microphone, was found").wait_for()
+    page.close()
+
+
 def test_the_report_is_shown_and_locked_in(visit: Any, server: Server) -> None:
     page = visit()
     page.get_by_role("tab", name="Report").click()
