@@ -13,13 +13,13 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from argparse import ArgumentError
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fomm import command_line
 from fomm.errors import InputError, run
 from fomm.known import KNOWN, resolve
 
@@ -206,14 +206,7 @@ def parse(arguments: list[str] | None = None) -> Settings:
     Raises:
         InputError: unknown or wrong options, on one line.
     """
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="app.py", description=__doc__, exit_on_error=False)
-    parser.add_class_arguments(Settings)
-    try:
-        return Settings(**parser.parse_args(arguments).as_dict())
-    except ArgumentError as error:
-        raise InputError(f"{error}; `python app.py --help` explains the options") from error
+    return command_line.parse(Settings, "app.py", arguments, description=__doc__)
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ import os
 import platform
 import sys
 import time
-from argparse import ArgumentError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
 
+from fomm import command_line
 from fomm.errors import InputError, run
 from fomm.files import atomic_output, hash_file
 from fomm.gate import Gate
@@ -694,14 +694,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     Raises:
         InputError: unknown, missing or wrong options, on one line.
     """
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="evaluate.py", usage=USAGE, description=DESCRIPTION, exit_on_error=False)
-    parser.add_class_arguments(Options)
-    try:
-        return Options(**parser.parse_args(gathered(sys.argv[1:] if arguments is None else arguments)).as_dict())
-    except ArgumentError as error:
-        raise InputError(f"{error}; `python evaluate.py --help` explains the options") from error
+    arguments = gathered(sys.argv[1:] if arguments is None else arguments)
+    return command_line.parse(Options, "evaluate.py", arguments, usage=USAGE, description=DESCRIPTION)
 
 
 def gathered(arguments: Sequence[str]) -> list[str]:

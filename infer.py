@@ -9,13 +9,13 @@ import os
 import re
 import sys
 import time
-from argparse import ArgumentError
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Literal
 
+from fomm import command_line
 from fomm.errors import InputError, run
 from fomm.files import all_or_none
 from fomm.progress import Bars, Progress, silent, watched
@@ -524,26 +524,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     Raises:
         InputError: unknown, missing or wrong options, on one line.
     """
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="infer.py", usage=USAGE, description=DESCRIPTION, exit_on_error=False)
-    parser.add_class_arguments(Options)
-    try:
-        return Options(**parser.parse_args(arguments).as_dict())
-    except ArgumentError as error:
-        message = str(error)
-        wrong = re.match(r'Parser key "(\w+)".*value: (.*)', message, re.DOTALL)
-        if wrong:
-            message = f"--{wrong[1]}: {wrong[2].strip()!r} must be {_in_words(Options.__annotations__[wrong[1]])}"
-        raise InputError(f"{message}; `python infer.py --help` explains the options") from error
-
-
-def _in_words(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return f"one of {', '.join(get_args(annotation))}"
-    kinds = get_args(annotation) or (annotation,)
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return next(name for kind, name in names.items() if kind in kinds)
+    return command_line.parse(Options, "infer.py", arguments, usage=USAGE, description=DESCRIPTION)
 
 
 def main() -> None:
