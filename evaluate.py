@@ -173,7 +173,7 @@ def load_contenders(options: Options) -> "list[Contender]":
             Contender(
                 name,
                 role,
-                Animator(model, device="cpu"),
+                Animator(model, device="cpu", precision="fp32"),
                 checkpoint=str(source),
                 sha256=info.sha256,
                 image_size=info.image_size,
