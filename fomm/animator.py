@@ -6,10 +6,10 @@ frames are taken as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from fomm.errors import InputError
 from fomm.folded import fold
 from fomm.geometry import Keypoints, movement_scale, transfer_motion
+from fomm.lanes import Lanes
 from fomm.model import FOMM, EncodedSource, Output
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -124,7 +125,7 @@ class Animator:
     ) -> Iterator[np.ndarray]:
         """The source (H, W, 3) uint8 in the pose of each driving frame: one (H, W, 3) uint8 picture for each, in order.
 
-        A stream: a batch of frames is read, animated and handed on before the next one is read.
+        A stream: no more frames are read ahead than are animated side by side (`fomm.lanes`).
 
         The original starts from the driving frame whose pose is most like the source's and plays forward from it to the
         end and backward from it to the start. The motion of every frame is then relative to that one frame and to
@@ -153,8 +154,7 @@ class Animator:
             relative_jacobian=relative_jacobian,
             adapt_scale=adapt_scale,
         ):
-            pictures = output.prediction.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-            yield from pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            yield from to_pictures(output.prediction)
 
     def outputs(
         self,
@@ -167,17 +167,46 @@ class Animator:
         adapt_scale: bool = True,
     ) -> Iterator[Output]:
         """As `animate`, but all that the model computes, one batch at a time and on the device."""
+        batches = _batches(driving, self.batch_size)
+        first = next(batches, None)
+        if first is None:
+            return
+        follow = self.follower(
+            source,
+            first[0] if initial is None else initial,
+            relative=relative,
+            relative_jacobian=relative_jacobian,
+            adapt_scale=adapt_scale,
+        )
+        with Lanes(None if self.device.type == "cpu" else 1) as lanes:
+            yield from lanes.map(follow, chain([first], batches))
+
+    def follower(
+        self,
+        source: np.ndarray | EncodedSource,
+        initial: np.ndarray,
+        *,
+        relative: bool = True,
+        relative_jacobian: bool = True,
+        adapt_scale: bool = True,
+    ) -> Callable[[list[np.ndarray]], Output]:
+        """What `outputs` does with each batch of driving frames. Several threads may call it at once."""
         encoded = source if isinstance(source, EncodedSource) else self.encode(source)
-        start, scale = None, 1.0
-        for batch in _batches(driving, self.batch_size):
-            keypoints = self.detect(batch)
-            if start is None:
-                start = self.detect([batch[0] if initial is None else initial])
-                scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
+        start = self.detect([initial])
+        scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
+
+        def follow(batch: list[np.ndarray]) -> Output:
             moved = transfer_motion(
-                encoded.keypoints, keypoints, start, relative=relative, relative_jacobian=relative_jacobian, scale=scale
+                encoded.keypoints,
+                self.detect(batch),
+                start,
+                relative=relative,
+                relative_jacobian=relative_jacobian,
+                scale=scale,
             )
-            yield self._decode(encoded, moved)
+            return self._decode(encoded, moved)
+
+        return follow
 
     def reconstruction_error(self, source: np.ndarray) -> float:
         """Mean absolute error, of 1, with which the source (H, W, 3) uint8 comes back when nothing moves.
@@ -214,6 +243,12 @@ class Animator:
 
     def _fast(self) -> AbstractContextManager:
         return self._exact() if self.precision == "fp32" else ExitStack()
+
+
+def to_pictures(prediction: Tensor) -> np.ndarray:
+    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8."""
+    pictures = prediction.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def processor_units(listing: Path = Path("/proc/cpuinfo")) -> set[str]:

@@ -144,7 +144,28 @@ def test_the_source_is_encoded_once(animator: Animator) -> None:
     np.testing.assert_array_equal(again, list(animator.animate(clip(1)[0], clip(3))))
 
 
-def test_it_reads_no_further_than_it_must(animator: Animator) -> None:
+@pytest.fixture(params=[1, 2])
+def lanes(request: pytest.FixtureRequest) -> Iterator[int]:
+    """As many cores for PyTorch, so as many frames side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_frames_side_by_side_are_the_same_frames(animator: Animator, lanes: int) -> None:
+    source, driving = clip(1)[0], clip(9)
+    follow = animator.follower(source, driving[0])
+    expected = [follow([frame]).prediction for frame in driving]
+    animator = Animator(animator.model, device="cpu", precision=animator.precision, batch_size=1)
+    predictions = [output.prediction for output in animator.outputs(source, driving)]
+    assert len(predictions) == 9
+    for prediction, alone in zip(predictions, expected, strict=True):
+        torch.testing.assert_close(prediction, alone, atol=2e-6, rtol=0)
+    assert torch.get_num_threads() == lanes
+
+
+def test_it_reads_no_further_than_it_must(animator: Animator, lanes: int) -> None:
     read = 0
 
     def frames() -> Iterator[np.ndarray]:
@@ -157,7 +178,7 @@ def test_it_reads_no_further_than_it_must(animator: Animator) -> None:
     assert read == 0
     for produced in range(1, 41):
         next(stream)
-        assert read <= -(-produced // animator.batch_size) * animator.batch_size
+        assert read <= (-(-produced // animator.batch_size) + lanes - 1) * animator.batch_size
 
 
 def test_memory_does_not_grow_with_the_number_of_frames(animator: Animator) -> None:

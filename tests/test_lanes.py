@@ -1,0 +1,86 @@
+"""Work side by side comes back in order, takes no more than it can work on, and ends when it is to end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fomm.lanes import MOST, Lanes
+
+
+@pytest.fixture(autouse=True)
+def four_cores() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_are_in_order_whoever_is_first() -> None:
+    def slow_when_even(number: int) -> int:
+        time.sleep(0.02 * (number % 2 == 0))
+        return number * number
+
+    with Lanes(3) as lanes:
+        assert list(lanes.map(slow_when_even, range(20))) == [n * n for n in range(20)]
+        assert list(lanes.map(slow_when_even, [])) == []
+
+
+@pytest.mark.parametrize(("count", "each"), [(1, 4), (2, 2), (4, 1), (8, 1)])
+def test_lanes_share_the_cores(count: int, each: int) -> None:
+    with Lanes(count) as lanes:
+        meet = threading.Barrier(count)
+
+        def threads(_: int) -> int:
+            meet.wait(10)  # each lane has one of them
+            return torch.get_num_threads()
+
+        futures = [lanes.submit(threads, i) for i in range(count)]
+        assert [future.result() for future in futures] == [each] * count
+    later: list[int] = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert [torch.get_num_threads(), *later] == [4, 4]
+
+
+def test_no_more_lanes_than_memory_bears() -> None:
+    torch.set_num_threads(64)
+    with Lanes() as lanes:
+        assert lanes.count == MOST
+
+
+def test_what_goes_wrong_is_raised_in_its_place() -> None:
+    taken = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    with Lanes(2) as lanes:
+        results = lanes.map(lambda number: 1 / (5 - number), numbers())
+        assert [next(results) for _ in range(5)] == pytest.approx([1 / 5, 1 / 4, 1 / 3, 1 / 2, 1])
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+    assert len(taken) <= 7
+
+
+def test_closing_drops_what_has_not_begun() -> None:
+    gate, done = threading.Event(), []
+
+    def work(number: int) -> None:
+        gate.wait(10)
+        done.append(number)
+
+    lanes = Lanes(1)
+    futures = [lanes.submit(work, number) for number in range(5)]
+    while not futures[0].running():
+        time.sleep(0.01)
+    threading.Timer(0.1, gate.set).start()
+    lanes.close()
+    assert done == [0] and all(future.cancelled() for future in futures[1:])
