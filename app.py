@@ -58,9 +58,10 @@ def build_app(work: "Studio", settings: Settings, report: str | None) -> Callabl
     """The server, as an ASGI application; `report` is the text of a report.html."""
     import gradio as gr
     from fastapi import FastAPI
-    from fastapi.responses import HTMLResponse
+    from fastapi.responses import HTMLResponse, Response
 
     from studio.gate import Gate
+    from studio.live import add_route
     from studio.page import build_page
 
     app = FastAPI(openapi_url=None)
@@ -70,6 +71,11 @@ def build_app(work: "Studio", settings: Settings, report: str | None) -> Callabl
         def show_report() -> HTMLResponse:
             return HTMLResponse(report)
 
+    @app.get("/alive")
+    def alive() -> Response:
+        return Response(status_code=204)
+
+    add_route(app, work)
     models = list(dict.fromkeys([settings.checkpoint, "puppets", *KNOWN]))
     page = build_page(work, models, with_report=report is not None)
     font = ("system-ui", "sans-serif")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -12,6 +13,7 @@ from starlette.responses import PlainTextResponse
 
 MAX_UPLOAD_S = 300.0
 MAX_MESSAGE_BYTES = 8 << 20  # of everything but uploads
+MAX_HELD_BYTES = 5 << 30  # of all visitors' files; then nothing more is taken
 
 # The page may load from and talk to its own server alone; the browser holds it to that.
 PAGE_POLICY = (
@@ -26,6 +28,14 @@ REPORT_POLICY = (
 )
 
 
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it goes at this moment
+            total += path.stat().st_size
+    return total
+
+
 class Gate:
     """ASGI middleware: lets through only what the page itself asks for, and says what the browser may do with it.
 
@@ -37,9 +47,9 @@ class Gate:
     """
 
     def __init__(self, app: Callable, folder: Path, hosts: tuple[str, ...] | None) -> None:
-        self._app, self._hosts = app, hosts
+        self._app, self._folder, self._hosts = app, folder, hosts
         self._paths = re.compile(
-            r"/(|config|theme\.css|manifest\.json|favicon\.ico|report|(assets|static|svelte)/.*|gradio_api/("
+            r"/(|alive|live/[\w-]+|config|theme\.css|manifest\.json|favicon\.ico|report|(assets|static|svelte)/.*|gradio_api/("
             r"info|startup-events|theme\.css|run/predict|queue/(join|data)|upload|upload_progress|heartbeat/[\w-]+|cancel|reset|"
             rf"stream/[\w-]+(/close)?|file={re.escape(str(folder))}/.*))/?"
         )
@@ -54,7 +64,10 @@ class Gate:
             return 403, "another site may not use this server"
         if not self._paths.fullmatch(scope["path"]):
             return 404, "no such page"
-        if scope["method"] == "POST" and not scope["path"].endswith("/upload"):
+        if scope["path"].endswith("/upload"):
+            if _bytes_in(self._folder) > MAX_HELD_BYTES:
+                return 507, "too many files are here already; come back later"
+        elif scope["method"] == "POST":
             length = headers.get("content-length", "")
             if not length.isdigit() or int(length) > MAX_MESSAGE_BYTES:
                 return 413, "too large"

@@ -1,20 +1,87 @@
-// Shows each frame as it arrives and counts them: the rate is what the person at the page really sees.
-const shown = [];
-watch('value', () => {
-  const value = props.value || {}, canvas = element.querySelector('canvas'), note = element.querySelector('.note');
-  if (note.textContent !== (value.note || '')) note.textContent = value.note || '';
-  if (!value.picture) return;
-  const picture = new Image();
-  picture.onload = () => {
-    if (canvas.width !== picture.width) canvas.width = picture.width;
-    if (canvas.height !== picture.height) canvas.height = picture.height;
-    canvas.getContext('2d').drawImage(picture, 0, 0);
-    const now = performance.now();
-    shown.push(now);
-    while (shown.length > 2 && now - shown[0] > 2000) shown.shift();
-    if (shown.length < 2) return;
-    const rate = (shown.length - 1) / (now - shown[0]) * 1000;
-    element.querySelector('.rate').textContent = rate.toFixed(1) + ' frames per second';
-  };
-  picture.src = value.picture;
-});
+// The camera's pictures go to the server and come back animated, a few at once so that neither side waits for the
+// other. The rate is that of the pictures really shown.
+const find = (selector) => element.querySelector(selector);
+const camera = find('.camera'), canvas = find('.animated'), rate = find('.rate'), note = find('.note');
+const start = find('.start'), neutral = find('.neutral');
+const MOST_MS = 600e3; // then somebody may have forgotten it
+const video = document.createElement('video'); // what is sent is shown: each picture is painted once
+video.muted = video.playsInline = true;
+const say = (words) => { if (note.textContent !== words) note.textContent = words; };
+let run = 0, flying, sent, newest, answered, takeNeutral, shown, told;
+
+const show = (picture) => {
+  if (canvas.width !== picture.width) canvas.width = picture.width;
+  if (canvas.height !== picture.height) canvas.height = picture.height;
+  canvas.getContext('2d').drawImage(picture, 0, 0);
+  const now = performance.now();
+  shown.push(now);
+  while (shown.length > 2 && now - shown[0] > 2000) shown.shift();
+  if (shown.length < 2 || now < told + 500) return;
+  told = now;
+  rate.textContent = ((shown.length - 1) / (now - shown[0]) * 1000).toFixed(1) + ' frames per second';
+};
+
+const animate = async (mine) => {
+  const number = ++sent, query = takeNeutral ? '?neutral=true' : '';
+  takeNeutral = false;
+  flying++;
+  try {
+    if (camera.width !== video.videoWidth) camera.width = video.videoWidth;
+    if (camera.height !== video.videoHeight) camera.height = video.videoHeight;
+    const pen = camera.getContext('2d', { willReadFrequently: true });
+    pen.setTransform(-1, 0, 0, 1, camera.width, 0); // as in a mirror
+    pen.drawImage(video, 0, 0);
+    const picture = await new Promise((done) => camera.toBlob(done, 'image/jpeg', 0.85));
+    const answer = await fetch('/live/' + props.value.name + query, { method: 'POST', body: picture });
+    if (mine !== run || answer.status === 204) return;
+    if (answer.status === 200) {
+      const animated = await createImageBitmap(await answer.blob());
+      if (mine === run && number > newest) show(animated);
+      newest = Math.max(newest, number);
+      animated.close();
+      answered = true;
+      say('');
+    } else {
+      say(answer.status < 500 ? await answer.text() : 'This failed through a fault of the program; its terminal says more.');
+    }
+  } catch {
+    if (mine === run) say('The server does not answer. If it was ended, start it again and reload this page.');
+  } finally {
+    if (mine === run) flying--;
+  }
+};
+
+const watchCamera = (mine, until) => {
+  if (mine !== run) return;
+  if (performance.now() > until) return stop('Stopped after ten minutes.');
+  const next = () => watchCamera(mine, until);
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(next); else requestAnimationFrame(next);
+  if (video.videoWidth && flying < (answered ? props.value.ahead : 1)) animate(mine);
+};
+
+const stop = (words) => {
+  run++;
+  video.srcObject?.getTracks().forEach((track) => track.stop());
+  video.srcObject = null;
+  rate.textContent = '';
+  start.textContent = 'Start the camera';
+  neutral.disabled = true;
+  say(words);
+};
+
+start.onclick = async () => {
+  if (video.srcObject) return stop('');
+  const mine = ++run;
+  const wanted = { width: { ideal: 480 }, height: { ideal: 360 }, frameRate: { ideal: 30 }, facingMode: 'user' };
+  const stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+  if (mine !== run) return stream.getTracks().forEach((track) => track.stop());
+  [flying, sent, newest, answered, takeNeutral, shown, told] = [0, 0, 0, false, true, [], 0];
+  stream.getVideoTracks()[0].onended = () => { if (mine === run) stop('The camera was taken away.'); };
+  video.srcObject = stream;
+  await video.play();
+  start.textContent = 'Stop the camera';
+  neutral.disabled = false;
+  say('One moment ...');
+  watchCamera(mine, performance.now() + MOST_MS);
+};
+neutral.onclick = () => { takeNeutral = true; };

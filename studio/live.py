@@ -1,32 +1,63 @@
-"""A camera drives a photo."""
+"""A camera drives a photo: pictures of the camera come in as JPEG files, animated ones go out."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import cv2
 import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from PIL import Image
 
-from fomm.animator import Animator
+from fomm.animator import to_pictures
+from fomm.errors import InputError
+from fomm.model import Output
 from infer import Options, Tools, crop_scale
 from preprocess.crop import Paster
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
 from studio.shown import shrunk
 
-LIVE_PX = 640  # longer side of the photo in a live picture
+LIVE_PX = 512  # longer side of the photo in a live picture
+MAX_CAMERA_PX = 1920 * 1080
+JPEG_QUALITY = 85
+FAST = 0.75  # of the model's size; at half of it the models lose eyes and mouth
+
+
+class Setting(NamedTuple):
+    """What a visitor wants to see live; `fast`: a smaller picture."""
+
+    photo: str
+    checkpoint: str
+    fast: bool
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """All that follows from the neutral pose."""
+
+    view: Callable[[np.ndarray], np.ndarray]
+    follow: Callable[[list[np.ndarray]], Output]
+    paste: Paster
 
 
 class Live:
-    """A camera drives a photo, frame by frame: camera picture (h, w, 3) uint8 RGB -> animated picture (H, W, 3).
+    """One photo, driven by a camera.
 
-    The first frame with a face gives the crop and the pose that is taken for the photo's, as does the next one after
-    `set_neutral`. The crop stays where it is in between.
+    `begin` takes a camera picture whose pose is taken for the photo's and fixes both crops; from then on `live(frame)`
+    animates any other, from several threads at once.
 
     Args:
         photo: (H, W, 3) uint8 RGB; large ones are shrunk, nobody sees the difference live.
-        setting: whatever tells the caller that this is still the one that is wanted.
+        setting: what this was made for.
         size: side of the animated picture in pixels, a multiple of the model's stride; the time grows with its square.
+
+    Raises:
+        InputError: the photo shows no face.
     """
 
     def __init__(self, tools: Tools, photo: np.ndarray, setting: object, *, size: int) -> None:
@@ -34,29 +65,73 @@ class Live:
         self._photo = shrunk(photo, LIVE_PX)
         self._face = choose_face(tools.finder.find(self._photo), None, "photo")
         self._finder, self._size, self._scale = tools.finder, size, crop_scale(Options("", "", ""), tools)
-        animator = tools.animator
-        device, precision = str(animator.device), animator.precision
-        self._animator = Animator(animator.model, device=device, precision=precision, batch_size=1)
-        self._waiting: deque[np.ndarray] = deque()
-        self.set_neutral()
+        self._animator = tools.animator
+        self._begun: _Begun | None = None
 
-    def set_neutral(self) -> None:
-        """Take the next frame's pose for the photo's."""
-        self._pairing = None
+    @property
+    def ready(self) -> bool:
+        return self._begun is not None
+
+    def begin(self, frame: np.ndarray) -> None:
+        """Take the pose in this camera picture (h, w, 3) uint8 RGB for the photo's.
+
+        Raises:
+            InputError: it shows no face; says what to do. What was begun before goes on.
+        """
+        pairing = pair_frame(self._photo, self._face, frame, self._finder, size=self._size, scale=self._scale)
+        follow = self._animator.follower(pairing.source, pairing.initial)
+        self._begun = _Begun(pairing.view, follow, Paster(self._photo, pairing.source_crop))
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Raises InputError as long as no face was seen: it says what to do."""
-        if self._pairing is None:
-            self._begin(frame)
-        self._waiting.append(self._pairing.view(frame))
-        return self._paste(next(self._pictures))
+        """Camera picture (h, w, 3) uint8 RGB -> the photo (H, W, 3) uint8 in its pose."""
+        begun = self._begun
+        (picture,) = to_pictures(begun.follow([begun.view(frame)]).prediction)
+        return begun.paste(picture)
 
-    def _begin(self, frame: np.ndarray) -> None:
-        pairing = pair_frame(self._photo, self._face, frame, self._finder, size=self._size, scale=self._scale)
-        self._pictures = self._animator.animate(pairing.source, self._views(), initial=pairing.initial)
-        self._paste = Paster(self._photo, pairing.source_crop)
-        self._pairing = pairing
 
-    def _views(self) -> Iterator[np.ndarray]:
-        while True:
-            yield self._waiting.popleft()
+def live_size(tools: Tools, fast: bool) -> int:
+    """Side of the animated picture, in pixels."""
+    size, stride = tools.checkpoint.image_size, tools.animator.model.stride
+    return max(stride, int(FAST * size) // stride * stride) if fast else size
+
+
+def read_jpeg(data: bytes) -> np.ndarray:
+    """A camera's picture (h, w, 3) uint8 RGB.
+
+    Raises:
+        InputError: it is none, or larger than a camera's pictures are.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:  # reads the head alone
+            if picture.width * picture.height > MAX_CAMERA_PX:
+                raise InputError(f"the camera's picture has {picture.width}x{picture.height} pixels: too many")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError("the camera's picture cannot be read") from error
+    frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # unlike Pillow lets other threads run
+    if frame is None:
+        raise InputError("the camera's picture cannot be read")
+    return frame
+
+
+def as_jpeg(picture: np.ndarray) -> bytes:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data.tobytes()
+
+
+def add_route(app: FastAPI, work: object) -> None:
+    """The address at which the page's script hands in the camera's pictures: /live/ and the visitor's folder's name.
+
+    Args:
+        work: a `studio.visitors.Studio`.
+    """
+    from studio.visitors import Stopped
+
+    @app.post("/live/{name}")
+    async def drive(name: str, request: Request, neutral: bool = False) -> Response:
+        try:
+            picture = await work.drive(name, await request.body(), neutral=neutral)
+        except InputError as error:
+            return PlainTextResponse(str(error), 409)
+        except Stopped:  # for a newer one
+            return Response(status_code=204)
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})

@@ -35,5 +35,15 @@
     place.scrollIntoView({ block: 'center', behavior: 'smooth' });
     document.addEventListener('click', () => place.remove(), { once: true, capture: true });
   });
+  // An open page would not notice that its server has ended.
+  const asking = setInterval(async () => {
+    if (await fetch('/alive').then((answer) => answer.ok, () => false)) return;
+    clearInterval(asking);
+    const sentence = 'The studio has ended. Start it again and reload this page.';
+    const place = Object.assign(document.createElement('p'), { className: 'wrong', textContent: sentence });
+    place.setAttribute('role', 'alert');
+    document.querySelector('#title').append(place);
+    place.scrollIntoView({ block: 'center', behavior: 'smooth' });
+  }, 3000);
   document.documentElement.lang ||= 'en';
 }

@@ -8,31 +8,32 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from fomm.errors import InputError
 from fomm.known import KNOWN, cache_folder
-from fomm.video import read_image, write_image
+from fomm.video import write_image
 from infer import Options, Tools, animate_files, crop_scale, look
 from preprocess.puppets import Pose, draw, framing, random_identity
 from studio import shown
-from studio.live import Live
+from studio.live import Setting
 from studio.visitors import ASSETS, Job, Stopped, Studio
 
 EXAMPLE_CLIP = ASSETS / "speaker.mp4"
 DRAWN_EXAMPLES = (11, 23)  # identities drawn when the page starts, beside the portrait that comes with the package
 KEPT_S = 3600  # Gradio removes files after this time
-LIVE_S = 600  # a live session; the camera's button starts the next one
-LIVE_EVERY_S = 0.03
-FAST = 0.75  # of the model's size; at half of it the models lose eyes and mouth
 SWITCHES = ("crop", "embed", "best_frame", "label")
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE = {**QUIET, "concurrency_limit": None}  # the studio has queues of its own
 LIVE_SCRIPT = Path(__file__).with_name("live.js")
 LIVE_VIEW = """
-<div class="live"><canvas width="480" height="360" role="img" aria-label="Live animation"></canvas>
+<div class="live">
+<div><canvas class="camera" width="480" height="360" role="img" aria-label="Camera"></canvas>
+<p><button class="start">Start the camera</button>
+<button class="neutral" disabled>This is my neutral pose</button></p></div>
+<div><canvas class="animated" width="480" height="360" role="img" aria-label="Live animation"></canvas>
 <p><span class="rate" aria-label="Frame rate"></span>
 <span class="note" role="status">The animated photo appears here.</span></p></div>
+</div>
 """
 
 
@@ -52,7 +53,7 @@ def build_page(work: Studio, models: list[str], *, with_report: bool) -> gr.Bloc
         with gr.Tab("Animate"):
             animate_tab(work, models)
         with gr.Tab("Live"):
-            live_tab(work, models)
+            live_tab(page, work, models)
         if with_report:
             with gr.Tab("Report"):
                 frame = '<iframe src="/report" title="Report of evaluate.py" sandbox></iframe>'
@@ -195,24 +196,13 @@ def chosen_options(
     return replace(options, scale=room * crop_scale(options, tools))
 
 
-def live_tab(work: Studio, models: list[str]) -> None:
+def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
     gr.Markdown(
-        "Allow the camera, press *Record* and look straight into it with your mouth shut; then press *This is my "
-        "neutral pose*: from there on the photo moves as you do. Nothing is stored."
+        "The photo moves as you do, as in a mirror. Look straight into the camera with your mouth shut and start it: "
+        "the pose that you have then counts as the photo's own. *This is my neutral pose* takes another. "
+        "Nothing is stored."
     )
-    with gr.Row():
-        with gr.Column(min_width=300):
-            camera = gr.Image(
-                label="Camera",
-                sources=["webcam"],
-                streaming=True,
-                type="numpy",
-                height=360,
-                webcam_options=gr.WebcamOptions(constraints={"video": {"width": 480, "height": 360}}),
-            )
-            neutral = gr.Button("This is my neutral pose", variant="primary")
-        with gr.Column(min_width=300):
-            view = gr.HTML({}, html_template=LIVE_VIEW, js_on_load=LIVE_SCRIPT.read_text())
+    view = gr.HTML({}, html_template=LIVE_VIEW, js_on_load=LIVE_SCRIPT.read_text(), elem_id="live")
     with gr.Row():
         with gr.Column(min_width=300):
             photo = photo_input(ASSETS / "portrait.png", height=260)
@@ -222,44 +212,13 @@ def live_tab(work: Studio, models: list[str]) -> None:
                 [("Fast: a smaller picture", True), ("Fine: the model's size", False)], value=True, label="Picture"
             )
 
-    def drive(request: gr.Request, frame: np.ndarray | None, photo: str | None, checkpoint: str, fast: bool) -> Any:
-        if frame is None:
-            return gr.skip()
-        if not photo:
-            return {"note": "Add a photo first."}
+    def choose(request: gr.Request, photo: str | None, checkpoint: str, fast: bool) -> dict:
         visitor = work.visitor(request.session_hash, photo)
+        visitor.setting = Setting(photo, checkpoint, fast) if photo else None
+        return {"name": visitor.folder.name, "ahead": work.live_frames_at_once}
 
-        def one_frame(tools: Tools, job: Job) -> np.ndarray:
-            setting = (photo, checkpoint, fast)
-            if visitor.live is None or visitor.live.setting != setting:
-                size, stride = tools.checkpoint.image_size, tools.animator.model.stride
-                if fast:
-                    size = max(stride, int(FAST * size) // stride * stride)
-                visitor.live = Live(tools, read_image(photo), setting, size=size)
-            return visitor.live(frame)
-
-        try:
-            return {"picture": shown.data_uri(work.start("live", visitor, checkpoint, one_frame).result())}
-        except InputError as error:
-            return {"note": shown.in_page_words(str(error), work.folder)}
-        except Stopped:
-            return gr.skip()
-
-    def set_neutral(request: gr.Request) -> None:
-        live = work.visitor(request.session_hash).live
-        if live is not None:
-            live.set_neutral()
-
-    camera.stream(
-        drive,
-        [camera, photo, checkpoint, fast],
-        view,
-        stream_every=LIVE_EVERY_S,
-        time_limit=LIVE_S,
-        concurrency_limit=4,
-        **QUIET,
-    )
-    neutral.click(set_neutral, queue=False, **QUIET)
+    chosen = [photo, checkpoint, fast]
+    gr.on([page.load, *(control.change for control in chosen)], choose, chosen, view, **AT_ONCE)
 
 
 def photo_input(value: Path | None = None, **look: Any) -> gr.Image:

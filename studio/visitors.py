@@ -6,23 +6,26 @@ of them jobs wait their turn. MediaPipe's models belong to the thread that made 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fomm.errors import InputError
+from fomm.lanes import Lanes
 from fomm.video import read_image
 from infer import Options, Tools, load_tools
 from preprocess.faces import FaceFinder
 from preprocess.pairing import Tracked
-from studio.live import Live
+from studio import shown
+from studio.live import Live, Setting, as_jpeg, live_size, read_jpeg
 
 ASSETS = Path(__file__).resolve().parent.parent / "fomm" / "assets"
 MAX_FRAMES = 3600  # of a driving video: two minutes at 30 frames per second
@@ -87,10 +90,11 @@ class Job:
             yield
 
     def result(self) -> Any:
-        """What the job returned. Raises what it raised; `Stopped` if it was stopped before it began."""
-        if self.future.cancelled():
-            raise Stopped
-        return self.future.result()
+        """What the job returned; waits for it. Raises what it raised; `Stopped` if it was stopped before it began."""
+        try:
+            return self.future.result()
+        except CancelledError as error:
+            raise Stopped from error
 
     @property
     def news(self) -> tuple[str, float | None]:
@@ -119,7 +123,9 @@ class Visitor:
     tracked: dict[Path, Tracked] = field(default_factory=dict)
     uploads: set[Path] = field(default_factory=set)
     jobs: dict[str, Job] = field(default_factory=dict)  # the last one of each worker
+    setting: Setting | None = None  # what is to be seen live
     live: Live | None = None
+    frames: int = 0  # of the camera, at work now
     heard: float = field(default_factory=time.monotonic)
 
     def stop(self, *workers: str) -> None:
@@ -151,6 +157,8 @@ class Studio:
         self._lock = threading.RLock()
         self._pools = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in WORKERS}
         self._jobs: dict[str, list[Job]] = {name: [] for name in WORKERS}
+        self._lanes = Lanes()  # live pictures
+        self.live_frames_at_once = self._lanes.count + 2  # of one camera: more on their way while some are made
         self._own = threading.local()  # the face finder of each thread
         self._loading = threading.Lock()
         self._models: dict[str, Tools] = {}  # without a face finder; oldest first
@@ -214,6 +222,49 @@ class Studio:
             job.future = self._pools[worker].submit(run)
             return job
 
+    async def drive(self, name: str, jpeg: bytes, *, neutral: bool = False) -> bytes:
+        """The photo in the pose of a camera's picture, both as JPEG files.
+
+        Args:
+            name: of the visitor's folder.
+            neutral: this picture's pose counts as the photo's own; that of the first one does in any case.
+
+        Raises:
+            InputError: whatever is wrong, with the photo, the camera's picture or the model.
+            Stopped: there are too many pictures at once, or it was overtaken by a newer one.
+        """
+        visitor = next((v for v in list(self._visitors.values()) if v.folder.name == name), None)
+        if visitor is None:
+            raise InputError("This visit has ended; reload the page.")
+        visitor.heard = time.monotonic()
+        setting = visitor.setting
+        if setting is None:
+            raise InputError("Add a photo first.")
+        if visitor.frames >= self.live_frames_at_once:
+            raise Stopped
+
+        def begin(tools: Tools, job: Job) -> Live:
+            live = visitor.live
+            if live is None or live.setting != setting:
+                size = live_size(tools, setting.fast)
+                visitor.live = live = Live(tools, read_image(setting.photo), setting, size=size)
+            if neutral or not live.ready:
+                live.begin(read_jpeg(jpeg))
+            return live
+
+        visitor.frames += 1
+        try:
+            live = visitor.live
+            if neutral or live is None or live.setting != setting or not live.ready:
+                job = self.start("live", visitor, setting.checkpoint, begin)  # where the face finder is
+                live = await asyncio.get_running_loop().run_in_executor(None, job.result)
+            work = self._lanes.submit(lambda jpeg: as_jpeg(live(read_jpeg(jpeg))), jpeg)
+            return await asyncio.wrap_future(work)
+        except InputError as error:
+            raise InputError(shown.in_page_words(str(error), self.folder)) from error
+        finally:
+            visitor.frames -= 1
+
     def warm_up(self, checkpoint: str) -> None:
         """Load what everybody needs, so that the first click finds it ready."""
         for pool in self._pools.values():
@@ -226,6 +277,7 @@ class Studio:
         for pool in self._pools.values():
             pool.submit(lambda: self._finder().close())
             pool.shutdown()
+        self._lanes.close()
 
     def _finder(self) -> FaceFinder:
         if not hasattr(self._own, "finder"):

@@ -30,14 +30,14 @@ from fomm.video import VideoReader, read_image, write_image
 from infer import Options, animate_files, look
 from preprocess.puppets import Camera, Pose, draw, random_identity
 from studio import gate, shown
-from studio.live import Live
+from studio.live import Live, Setting, as_jpeg, read_jpeg
 from studio.visitors import MAX_FRAMES, Job, Stopped, Studio
 
 pytest.importorskip("gradio", reason="needs gradio (pip install fomm[app])")
 ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT, SPEAKER = ROOT / "fomm" / "assets" / "portrait.png", ROOT / "fomm" / "assets" / "speaker.mp4"
 LONG_MS = 90_000
-PICTURE = "document.querySelector('.live canvas').toDataURL('image/jpeg')"
+PICTURE = "document.querySelector('.live .animated').toDataURL('image/jpeg')"
 UNNAMED = """() => [...document.querySelectorAll('button, input, textarea, select, iframe, canvas, img, video')]
   .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest('[aria-hidden=true]'))
   .filter((e) => !(e.getAttribute('aria-label') || e.title || e.alt || e.innerText || (e.labels || []).length
@@ -253,22 +253,32 @@ def test_a_face_can_be_chosen_and_the_choice_ends_with_its_photo(visit: Any, tmp
 def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any) -> None:
     page = visit()
     page.get_by_role("tab", name="Live").click()
-    camera = block(page, "Camera")
-    camera.get_by_role("button", name="Access Webcam").click()
-    camera.get_by_role("button", name="Record").click()
+    neutral = page.get_by_role("button", name="This is my neutral pose")
+    assert neutral.is_disabled()
+    page.get_by_role("button", name="Start the camera").click()
     rate = page.locator(".rate", has_text=re.compile(r"^\d+\.\d frames per second$"))
     rate.wait_for()
     assert 0.5 < float(rate.inner_text().split()[0]) < 40
 
-    def picture() -> str:
-        return page.evaluate(PICTURE)
+    def next_picture() -> None:
+        page.wait_for_function(f"(before) => {PICTURE} !== before", arg=page.evaluate(PICTURE))
 
     for _ in range(2):
-        before = picture()
-        page.wait_for_function(f"(before) => {PICTURE} !== before", arg=before)
-        page.get_by_role("button", name="This is my neutral pose").click()
+        next_picture()
+        neutral.click()
+    next_picture()
     assert page.locator(".live .note").inner_text() == ""
-    camera.get_by_role("button", name="Stop").click()
+    page.get_by_text("Fine: the model's size").click()  # while it runs
+    next_picture()
+    photo = block(page, "Photo")
+    photo.get_by_role("button", name="Remove Image").click()
+    page.locator(".live .note", has_text="Add a photo first.").wait_for()
+    photo.locator("input[type=file]").set_input_files(PORTRAIT)
+    next_picture()
+    page.wait_for_function("document.querySelector('.live .note').textContent === ''")
+    page.get_by_role("button", name="Stop the camera").click()
+    page.get_by_role("button", name="Start the camera").wait_for()
+    assert rate.count() == 0 and neutral.is_disabled()
 
 
 def test_no_camera_is_said_in_a_sentence(browser: Any, server: Server) -> None:
@@ -277,9 +287,27 @@ def test_no_camera_is_said_in_a_sentence(browser: Any, server: Server) -> None:
         "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', 'NotFoundError'))"
     )
     page.goto(server.url)
+    said = page.get_by_role("alert").filter(has_text="No camera, or no microphone, was found")
+    page.get_by_role("button", name="Capture from camera").first.click()
+    page.get_by_role("button", name="Access Webcam").first.click()
+    said.wait_for()
+    page.get_by_role("tab", name="Live").click()  # clicking somewhere takes the sentence away
+    said.wait_for(state="detached")
+    page.get_by_role("button", name="Start the camera").click()
+    said.wait_for()
+    page.close()
+
+
+def test_an_open_page_says_that_the_studio_has_ended(browser: Any, tmp_path: Path) -> None:
+    server, page = Server(tmp_path), browser.new_page()
+    page.goto(server.url)
+    page.get_by_role("button", name="Animate", exact=True).wait_for()
     page.get_by_role("tab", name="Live").click()
-    page.get_by_role("button", name="Access Webcam").last.click()
-    page.get_by_role("alert").filter(has_text="No camera, or no microphone, was found").wait_for()
+    page.get_by_role("button", name="Start the camera").click()
+    page.locator(".rate", has_text="frames per second").wait_for(timeout=LONG_MS)
+    assert server.stop() == 0
+    page.get_by_role("alert").filter(has_text="The studio has ended. Start it again").wait_for()
+    page.locator(".live .note", has_text="The server does not answer.").wait_for()
     page.close()
 
 
@@ -367,7 +395,7 @@ def test_no_file_of_the_machine_can_be_reached(server: Server) -> None:
 def test_inputs_are_files_that_were_uploaded_here(server: Server) -> None:
     """A path or an address in the place of an upload: refused, before anybody reads it."""
     config = requests.get(f"{server.url}/config", timeout=30).json()
-    events = {e["id"]: e for e in config["dependencies"] if len(e["inputs"]) in (4, 8)}
+    events = {e["id"]: e for e in config["dependencies"] if len(e["inputs"]) in (3, 8)}
     assert len(events) >= 3
     rest = ["puppets", 1, 1, 1.0, True, ["crop", "embed"]]
     says_so = {"meta": {"_type": "gradio.FileData"}}
@@ -381,7 +409,7 @@ def test_inputs_are_files_that_were_uploaded_here(server: Server) -> None:
     for path, said in [(path, said) for path in wrong for said in (says_so, {}, {"meta": {"_type": "text"}})]:
         file = {"path": path, **said}
         for number, event in events.items():
-            data = [file, file, *rest] if len(event["inputs"]) == 8 else [file, file, "puppets", True]
+            data = [file, file, *rest] if len(event["inputs"]) == 8 else [file, "puppets", True]
             last = call(server, number, data)[-1]
             assert last["msg"] == "process_completed" and last["success"] is False, last
             assert path not in json.dumps(last) and "root:" not in json.dumps(last)
@@ -404,6 +432,41 @@ def test_uploads_stay_in_their_folder_and_within_their_size(server: Server, tmp_
     assert requests.post(f"{server.url}/gradio_api/queue/join", json=body, timeout=30).status_code == 413
     config = requests.get(f"{server.url}/config", timeout=30).json()
     assert config["max_file_size"] == app.MAX_UPLOAD_MB * 1024**2
+
+
+def test_no_more_is_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gate, "MAX_HELD_BYTES", 100)
+
+    async def passed(scope: dict, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    def answer() -> int:
+        sent: list[dict] = []
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+        with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
+            own_loop.submit(asyncio.run, gate.Gate(passed, tmp_path, None)(scope, None, send)).result()
+        return sent[0]["status"]
+
+    assert answer() == 200
+    (tmp_path / "visitor").mkdir()
+    (tmp_path / "visitor" / "clip.mp4").write_bytes(bytes(5000))
+    assert answer() == 507
+
+
+def test_strange_live_pictures_get_a_sentence(server: Server) -> None:
+    def answer(name: str, data: bytes, **rest: Any) -> tuple[int, str]:
+        answer = requests.post(f"{server.url}/live/{name}", data=data, timeout=30, **rest)
+        return answer.status_code, answer.text
+
+    assert answer("nobody", b"") == (409, "This visit has ended; reload the page.")
+    assert answer("..%2f..", b"")[0] == 404
+    assert answer("nobody", bytes(gate.MAX_MESSAGE_BYTES + 1))[0] == 413
+    assert answer("nobody", b"", headers={"Origin": "http://evil.example"})[0] == 403
+    assert requests.get(f"{server.url}/live/nobody", timeout=30).status_code in (404, 405)
 
 
 def test_other_sites_and_other_names_are_refused(server: Server) -> None:
@@ -576,7 +639,7 @@ def test_what_was_found_is_drawn_where_it_is(studio: Studio) -> None:
 
 def test_live_starts_from_the_photos_own_pose(studio: Studio) -> None:
     """In the neutral pose the photo hardly changes; in another one it does; after `set_neutral` that one is at rest."""
-    visitor, photo = studio.visitor("ann"), shown.shrunk(read_image(PORTRAIT), 640)
+    visitor, photo = studio.visitor("ann"), shown.shrunk(read_image(PORTRAIT), 512)
     identity = random_identity(5)
     still, turned = (
         draw(identity, pose, (240, 180), Camera(0, 0, 3.2)).image for pose in (Pose(), Pose(yaw=0.35, roll=0.2))
@@ -585,14 +648,53 @@ def test_live_starts_from_the_photos_own_pose(studio: Studio) -> None:
     def work(tools: Any, job: Job) -> list[float]:
         live = Live(tools, photo, "ann", size=128)
         with pytest.raises(InputError, match="no face seen: come into the picture"):
-            live(np.full((180, 240, 3), 90, np.uint8))
+            live.begin(np.full((180, 240, 3), 90, np.uint8))
+        assert not live.ready
+        live.begin(still)
         pictures = [live(still), live(turned)]
-        live.set_neutral()
+        live.begin(turned)
         pictures.append(live(turned))
         return [float(np.abs(picture.astype(int) - photo).mean()) for picture in pictures]
 
     rest, moved, rest_again = studio.start("live", visitor, "puppets", work).result()
     assert rest < 0.4 * moved and rest_again < 0.4 * moved
+
+
+def test_live_frames_by_the_visitors_name(studio: Studio) -> None:
+    """A frame before there is a photo, a picture that is none, one without a face, then good ones, all at once."""
+    visitor = studio.visitor("ann")
+    identity = random_identity(5)
+    poses = [Pose(yaw=0.06 * number) for number in range(4)]
+    frames = [as_jpeg(draw(identity, pose, (240, 180), Camera(0, 0, 3.2)).image) for pose in poses]
+
+    def drive(*jpegs: bytes) -> list[Any]:
+        async def all_at_once() -> list[Any]:
+            waiting = (studio.drive(visitor.folder.name, jpeg) for jpeg in jpegs)
+            return await asyncio.gather(*waiting, return_exceptions=True)
+
+        with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
+            return own_loop.submit(asyncio.run, all_at_once()).result()
+
+    assert "Add a photo first" in str(drive(frames[0])[0])
+    visitor.setting = Setting(str(PORTRAIT), "puppets", True)
+    for bad, sentence in (
+        (b"", "cannot be read"),
+        (b"\xff\xd8\xff\xe0 no picture", "cannot be read"),
+        (frames[0][: len(frames[0]) // 8], "cannot be read"),
+        (PORTRAIT.read_bytes(), "cannot be read"),  # a PNG
+        (as_jpeg(np.zeros((1300, 1700, 3), np.uint8)), "1700x1300 pixels: too many"),
+        (as_jpeg(np.full((180, 240, 3), 90, np.uint8)), "No face seen: come into the picture"),
+    ):
+        (error,) = drive(bad)
+        assert isinstance(error, InputError) and sentence in str(error), error
+    drive(frames[0])
+    made = drive(*frames[: studio.live_frames_at_once], frames[0])
+    assert isinstance(made[-1], Stopped)  # more at once than are taken
+    alone = [drive(frame)[0] for frame in frames]
+    assert made[:-1] == alone[: len(made) - 1] and len(set(alone)) == len(alone)
+    assert visitor.frames == 0
+    picture = read_jpeg(alone[0])
+    assert max(picture.shape) == 512 and picture.shape[0] * 4 == picture.shape[1] * 3
 
 
 # ------------------------------------------------------------------------------------------------------ as a script
