@@ -80,7 +80,8 @@ class Generator(nn.Module):
 
     def deform(self, image: Tensor, deformation: Tensor) -> Tensor:
         """Warp (B, C, H, W), a picture or features, by a deformation (B, h, w, 2) resized to H, W."""
-        grid = resize(deformation.permute(0, 3, 1, 2), image.shape[-2:]).permute(0, 2, 3, 1)
+        planes = deformation.permute(0, 3, 1, 2).contiguous()  # two channels side by side would take 7 times as long
+        grid = resize(planes, image.shape[-2:]).permute(0, 2, 3, 1)
         return warp(image, grid, align_corners=self.align_corners)
 
 
