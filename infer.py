@@ -68,6 +68,7 @@ class Options:
         precision: fp32 is exact; bf16 is faster and changes little (docs/speed.md); fp16 is for GPUs. auto takes bf16
             on a processor that multiplies it in hardware, else fp32 (on CUDA with TF32).
         batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
+        cuda_graphs: on CUDA, record the work on a batch of frames once and replay it; the result is the same.
         seconds: length of a recording with --driving webcam.
     """
 
@@ -90,6 +91,7 @@ class Options:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     batch_size: int | None = None
+    cuda_graphs: bool = False
     seconds: float = 8.0
 
     @property
@@ -389,7 +391,13 @@ def load_tools(options: Options, stack: ExitStack, warn: Callable[[str], None]) 
         warn("puppets: this small model knows drawn puppets only; for photos of people give --checkpoint vox-adv")
     if options.crop and info.category not in ("face", "unknown"):
         warn(f"{options.checkpoint}: it animates a {info.category}, but --crop looks for faces; give --crop false")
-    animator = Animator(model, device=options.device, precision=options.precision, batch_size=options.batch_size)
+    animator = Animator(
+        model,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        cuda_graphs=options.cuda_graphs,
+    )
     finder = landmarks = None
     if options.crop or (options.seeks_best_frame and options.best_frame_by == "mediapipe"):
         from preprocess.faces import FaceFinder

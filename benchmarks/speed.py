@@ -4,10 +4,10 @@
     python benchmarks/speed.py --checkpoint puppets         # the embedded model
     python benchmarks/speed.py --parts "[whole, growth]"    # only some of the tables
 
-The original's loop is written out below (`plain_loop`): float32, one frame at a time, the source encoded anew for every
-frame. It and the animator at each precision take turns on every frame (A B C A B C ...), so that a machine whose speed
-wanders favours none, and ratios are taken frame by frame. Beside the time on the clock stands the processor time of all
-threads: it hardly feels who else uses the machine.
+The original's loop is written out below (`plain_step`): float32, one frame at a time, the source encoded anew for every
+frame. It and the animator at each precision take turns on every few frames (A B C A B C ..., as many frames as are
+animated side by side), so that a machine whose speed wanders favours none, and ratios are taken turn by turn. Beside
+the time on the clock stands the processor time of all threads: it hardly feels who else uses the machine.
 
 Tables: `frames` (time, ratio, PSNR, share of the matrix rate that this machine shows), `cold` (a fresh process: until
 the first frame, peak memory), `stages` (each alone), `whole` (infer.py's path against its slowest stage, seconds to the
@@ -45,6 +45,7 @@ from fill import fill_model  # noqa: E402
 from fomm.animator import Animator, processor_units  # noqa: E402
 from fomm.checkpoint import load_model, save_weights  # noqa: E402
 from fomm.geometry import movement_scale, transfer_motion  # noqa: E402
+from fomm.lanes import Lanes  # noqa: E402
 from fomm.model import FOMM, ModelConfig  # noqa: E402
 from fomm.render import animated_frames, render  # noqa: E402
 from fomm.video import VideoReader, VideoWriter, read_image  # noqa: E402
@@ -107,37 +108,50 @@ def read_inputs(options: Options, size: int, count: int) -> Inputs:
     return Inputs(photo, crop, crop.apply(photo), [view.apply(frame) for frame in islice(cycle(frames), count)])
 
 
-@torch.inference_mode()
-def plain_loop(model: FOMM, source: np.ndarray, driving: Iterable[np.ndarray], device: str) -> Iterator[Tensor]:
-    """The original's `make_animation`: for each frame all of the generator, the source's encoding included."""
+def plain_step(model: FOMM, source: np.ndarray, initial: np.ndarray, device: str) -> Callable[[np.ndarray], Tensor]:
+    """One turn of the original's `make_animation`: all of the generator, the source's encoding included."""
 
     def tensor(picture: np.ndarray) -> Tensor:
         return (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255).contiguous().to(device)
 
-    picture = tensor(source)
-    own, start = model.detect(picture), None
-    for frame in driving:
-        keypoints = model.detect(tensor(frame))
-        start = start or keypoints
+    with torch.inference_mode():
+        picture = tensor(source)
+        own, start = model.detect(picture), model.detect(tensor(initial))
         scale = movement_scale(own, start)
-        moved = transfer_motion(own, keypoints, start, relative=True, relative_jacobian=True, scale=scale)
+
+    @torch.inference_mode()
+    def step(frame: np.ndarray) -> Tensor:
+        moved = transfer_motion(
+            own, model.detect(tensor(frame)), start, relative=True, relative_jacobian=True, scale=scale
+        )
         motion = model.dense_motion(model.dense_motion.down(picture), own, moved)
-        yield model.generator.decode(model.generator.encode(picture), motion, picture)
+        return model.generator.decode(model.generator.encode(picture), motion, picture)
+
+    return step
 
 
-def contenders(model: FOMM, options: Options) -> dict[str, Callable[[np.ndarray, Iterable[np.ndarray]], Iterator]]:
-    """Name -> what makes a stream of predictions (1, 3, H, W) from a source and frames."""
+def contenders(model: FOMM, inputs: Inputs, options: Options) -> dict[str, Callable[[np.ndarray], Tensor]]:
+    """Name -> what makes a prediction (1, 3, H, W) from a frame."""
+    source, first, device = inputs.source, inputs.driving[0], options.device
 
-    def animate(animator: Animator) -> Callable:
-        return lambda source, frames: (output.prediction for output in animator.outputs(source, frames))
+    def ours(animator: Animator) -> Callable[[np.ndarray], Tensor]:
+        follow = animator.follower(source, first)
+        return lambda frame: follow([frame]).prediction
 
-    device = options.device
     default = Animator(model, device=device, batch_size=1)
     others = [p for p in ("fp32", "bf16", "fp16") if p != default.precision and (p != "fp16" or device != "cpu")]
+    if device.startswith("cuda"):
+        others.append("graphs")
     # made in the order in which the networks are folded; the plain loop shares `model`, which that leaves as it is
-    result = {"plain": lambda source, frames: plain_loop(model, source, frames, device)}
-    result |= {f"default ({default.precision})": animate(default)}
-    return result | {p: animate(Animator(model, device=device, precision=p, batch_size=1)) for p in others}
+    result = {"plain": plain_step(model, source, first, device), f"default ({default.precision})": ours(default)}
+    return result | {p: ours(variant(model, device, p, batch_size=1)) for p in others}
+
+
+def variant(model: FOMM, device: str, name: str, **options: int) -> Animator:
+    """The animator at a precision; "graphs" is the default one with CUDA graphs."""
+    if name == "graphs":
+        return Animator(model, device=device, cuda_graphs=True, **options)
+    return Animator(model, device=device, precision=name, **options)
 
 
 def synchronise(device: str) -> None:
@@ -171,35 +185,33 @@ def table(head: list[str], rows: list[list[str]], title: str) -> None:
 
 
 def measure_frames(model: FOMM, size: int, options: Options) -> None:
-    inputs = read_inputs(options, size, options.frames + 2)
-    made = contenders(model, options)
-    streams = {name: start(inputs.source, iter(inputs.driving)) for name, start in made.items()}
-    clock, processor, predictions = ({name: [] for name in streams} for _ in range(3))
-    rates = {d: [] for d in (torch.float32, torch.bfloat16)}
-    for number in range(options.frames + 2):
-        names = list(streams)
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            begun, busy = time.perf_counter(), time.process_time()
-            prediction = next(streams[name])
-            synchronise(options.device)
-            if number >= 2:  # the first two find the caches cold
-                clock[name].append(1e3 * (time.perf_counter() - begun))
-                processor[name].append(1e3 * (time.process_time() - busy))
-                predictions[name].append(prediction.float().cpu())
-        if number % 4 == 0:
-            for dtype, seen in rates.items():
-                seen.append(matrix_rate(dtype, options.device))
+    with Lanes(None if options.device == "cpu" else 1) as lanes:
+        turn = lanes.count  # frames at a time: ours works on so many side by side
+        inputs = read_inputs(options, size, options.frames + 2 * turn)
+        made = contenders(model, inputs, options)
+        clock, processor, predictions = ({name: [] for name in made} for _ in range(3))
+        rates = {d: [] for d in (torch.float32, torch.bfloat16)}
+        for number, start in enumerate(range(0, len(inputs.driving), turn)):
+            frames, names = inputs.driving[start : start + turn], list(made)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                begun, busy = time.perf_counter(), time.process_time()
+                seen = list((map if name == "plain" else lanes.map)(made[name], frames))
+                synchronise(options.device)
+                if number >= 2:  # the first two find the caches cold
+                    clock[name].append(1e3 * (time.perf_counter() - begun) / len(frames))
+                    processor[name].append(1e3 * (time.process_time() - busy) / len(frames))
+                    predictions[name] += [prediction.float().cpu() for prediction in seen]
+            if number % 2 == 0:
+                for dtype, measured in rates.items():
+                    measured.append(matrix_rate(dtype, options.device))
     best = {dtype: max(seen) for dtype, seen in rates.items()}
     spent, counts = processor if options.device == "cpu" else clock, {}
-    for name, start in made.items():
+    for name, step in made.items():
         with FlopCounterMode(display=False) as counter:
-            stream = start(inputs.source, iter(inputs.driving))
-            next(stream)
-            first = counter.get_total_flops()
-            next(stream)
-        counts[name] = counter.get_total_flops() - first
+            step(inputs.driving[0])
+        counts[name] = counter.get_total_flops()
     rows = []
-    for name in streams:
+    for name in made:
         ratios = [a / b for a, b in zip(clock["plain"], clock[name], strict=True)]
         work = [a / b for a, b in zip(processor["plain"], processor[name], strict=True)]
         pairs = zip(predictions[name], predictions["plain"], strict=True)
@@ -236,7 +248,7 @@ def cold(options: Options, name: str, count: int, size: int | None) -> tuple[flo
     if name == "plain":
         model.eval().to(options.device)
         begun, started = time.perf_counter(), time.process_time()
-        stream = plain_loop(model, inputs.source, frames, options.device)
+        stream = map(plain_step(model, inputs.source, inputs.driving[0], options.device), frames)
     else:
         begun, started = time.perf_counter(), time.process_time()
         stream = Animator(model, device=options.device, precision=name, batch_size=1).animate(inputs.source, frames)

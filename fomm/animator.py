@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fomm.cuda_graphs import Recorded
 from fomm.errors import InputError
 from fomm.folded import fold
 from fomm.geometry import Keypoints, movement_scale, transfer_motion
@@ -45,14 +46,21 @@ class Animator:
             differs from `fp32` by 52 dB of PSNR with full-size networks (docs/speed.md), `fp16` is for GPUs without
             it. Keypoints are always found in float32: rounding them would make the animation tremble.
         batch_size: driving frames at once; None takes `BATCH_SIZES`. It changes memory and speed, not the result.
+        cuda_graphs: record the work on a batch once and replay it (`fomm.cuda_graphs`); the result is the same.
 
     Raises:
-        InputError: unknown or missing device, unknown precision or one that the device is no good at, or a batch size
-            below 1.
+        InputError: unknown or missing device, unknown precision or one that the device is no good at, a batch size
+            below 1, or CUDA graphs without CUDA.
     """
 
     def __init__(
-        self, model: FOMM, *, device: str = "auto", precision: str = "auto", batch_size: int | None = None
+        self,
+        model: FOMM,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
@@ -63,6 +71,9 @@ class Animator:
         self.device = choose_device(device)
         if precision == "fp16" and self.device.type == "cpu":
             raise InputError("precision fp16 takes minutes per frame on a CPU; give --precision fp32, or bf16")
+        if cuda_graphs and self.device.type != "cuda":
+            raise InputError(f"cuda_graphs needs CUDA, but the device is {self.device}; leave it out")
+        self._cuda_graphs = cuda_graphs
         self._units = processor_units() if self.device.type == "cpu" else set()
         self._chosen = precision == "auto" and self.device.type == "cpu"
         self.precision = ("bf16" if self._units else "fp32") if self._chosen else precision
@@ -108,8 +119,7 @@ class Animator:
         Raises:
             InputError: the model's weights are broken (NaN).
         """
-        with self._exact():
-            keypoints = self.networks.detect(self._to_device(frames))
+        keypoints = self._detect(self._to_device(frames))
         _check_finite(*keypoints)
         return keypoints
 
@@ -193,12 +203,12 @@ class Animator:
         """What `outputs` does with each batch of driving frames. Several threads may call it at once."""
         encoded = source if isinstance(source, EncodedSource) else self.encode(source)
         start = self.detect([initial])
-        scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
+        scale = movement_scale(encoded.keypoints, start) if adapt_scale else start.points.new_ones(1)
 
-        def follow(batch: list[np.ndarray]) -> Output:
+        def step(pictures: Tensor) -> Output:
             moved = transfer_motion(
                 encoded.keypoints,
-                self.detect(batch),
+                self._detect(pictures),
                 start,
                 relative=relative,
                 relative_jacobian=relative_jacobian,
@@ -206,28 +216,46 @@ class Animator:
             )
             return self._decode(encoded, moved)
 
+        recorded: Recorded | None = None
+
+        @torch.inference_mode()
+        def follow(batch: list[np.ndarray]) -> Output:
+            nonlocal recorded
+            pictures = self._to_device(batch)
+            try:
+                if self._cuda_graphs and len(batch) == self.batch_size:  # the last batch may have fewer
+                    recorded = recorded or Recorded(step, pictures)
+                    output = recorded(pictures)
+                else:
+                    output = step(pictures)
+            except torch.OutOfMemoryError as error:
+                raise InputError(
+                    f"batch_size {len(batch)}: so many frames at once do not fit into the memory of {self.device}; "
+                    "give fewer"
+                ) from error
+            _check_finite(output.prediction, *output.driving_keypoints)
+            return output
+
         return follow
 
+    @torch.inference_mode()
     def reconstruction_error(self, source: np.ndarray) -> float:
         """Mean absolute error, of 1, with which the source (H, W, 3) uint8 comes back when nothing moves.
 
         A model gives a picture of the kind that it was trained on back almost unchanged.
         """
         encoded = self.encode(source)
-        return (self._decode(encoded, encoded.keypoints).prediction - encoded.image).abs().mean().item()
+        prediction = self._decode(encoded, encoded.keypoints).prediction
+        _check_finite(prediction)
+        return (prediction - encoded.image).abs().mean().item()
 
-    @torch.inference_mode()
+    def _detect(self, pictures: Tensor) -> Keypoints:
+        with self._exact():
+            return self.networks.detect(pictures)
+
     def _decode(self, source: EncodedSource, keypoints: Keypoints) -> Output:
-        try:
-            with self._fast():
-                output = self.networks.animate(source, keypoints)
-        except torch.OutOfMemoryError as error:
-            count = len(keypoints.points)
-            raise InputError(
-                f"batch_size {count}: so many frames at once do not fit into the memory of {self.device}; give fewer"
-            ) from error
-        _check_finite(output.prediction)
-        return output
+        with self._fast():
+            return self.networks.animate(source, keypoints)
 
     def _to_device(self, frames: list[np.ndarray]) -> Tensor:
         pictures = torch.from_numpy(np.stack(frames))
