@@ -6,8 +6,9 @@ frames are taken as they are.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -22,6 +23,8 @@ from fomm.folded import fold
 from fomm.geometry import Keypoints, movement_scale, transfer_motion
 from fomm.lanes import Lanes
 from fomm.model import FOMM, EncodedSource, Output
+
+_TF32_LOCK = threading.Lock()
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -188,7 +191,7 @@ class Animator:
             relative_jacobian=relative_jacobian,
             adapt_scale=adapt_scale,
         )
-        with Lanes(None if self.device.type == "cpu" else 1) as lanes:
+        with lanes_for(self.device) as lanes:
             yield from lanes.map(follow, chain([first], batches))
 
     def follower(
@@ -266,11 +269,19 @@ class Animator:
 
     def _exact(self) -> AbstractContextManager:
         """Float32 that is float32: without TF32, which CUDA convolutions use unless told otherwise."""
-        cuda = self.device.type == "cuda"
-        return torch.backends.cudnn.flags(allow_tf32=False) if cuda else ExitStack()
+        return tf32(False) if self.device.type == "cuda" else nullcontext()
 
     def _fast(self) -> AbstractContextManager:
-        return self._exact() if self.precision == "fp32" else ExitStack()
+        return tf32(self.precision != "fp32") if self.device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether CUDA's convolutions may round to TF32. It holds for the process: one thread is in here at a time."""
+    cudnn = torch.backends.cudnn
+    kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    with _TF32_LOCK, cudnn.flags(**kept, allow_tf32=allowed):
+        yield
 
 
 def to_pictures(prediction: Tensor) -> np.ndarray:
@@ -318,6 +329,11 @@ def choose_device(name: str) -> torch.device:
             f"device {name!r} is not here: there are {torch.cuda.device_count()} CUDA devices, the first is cuda:0"
         )
     return torch.device(name)
+
+
+def lanes_for(device: torch.device) -> Lanes:
+    """A GPU works on all of a batch at once; on the CPU each core takes a frame."""
+    return Lanes(None if device.type == "cpu" else 1)
 
 
 def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -19,6 +19,8 @@ R = TypeVar("R")
 MOST = 4
 """Lanes; each holds a frame's intermediate results in memory. With more cores than that, a lane has several."""
 
+_STARTING = threading.Lock()
+
 
 class Lanes:
     """Threads that share the cores PyTorch uses. Close it, or use it in a `with` statement.
@@ -31,20 +33,21 @@ class Lanes:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        threads = torch.get_num_threads()
-        self.count = count or min(MOST, threads)
-        started = threading.Barrier(self.count + 1)
+        with _STARTING:
+            threads = torch.get_num_threads()
+            self.count = count or min(MOST, threads)
+            started = threading.Barrier(self.count + 1)
 
-        def begin() -> None:
-            torch.get_num_threads()  # a thread's first question overwrites what was set before
-            torch.set_num_threads(max(1, threads // self.count))
+            def begin() -> None:
+                torch.get_num_threads()  # a thread's first question overwrites what was set before
+                torch.set_num_threads(max(1, threads // self.count))
+                started.wait()
+
+            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="lane", initializer=begin)
+            for _ in range(self.count):  # none is idle before all have begun, so each of these starts one
+                self._pool.submit(int)
             started.wait()
-
-        self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="lane", initializer=begin)
-        for _ in range(self.count):  # none is idle before all have begun, so each of these starts one
-            self._pool.submit(int)
-        started.wait()
-        torch.set_num_threads(threads)  # PyTorch gives the number that was set last to threads that come later
+            torch.set_num_threads(threads)  # PyTorch gives the number that was set last to threads that come later
 
     def __enter__(self) -> Lanes:
         return self
@@ -69,5 +72,4 @@ class Lanes:
             ahead.append(self.submit(function, item))
             if len(ahead) == self.count:
                 yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        yield from (future.result() for future in ahead)

@@ -7,7 +7,7 @@ const MOST_MS = 600e3; // then somebody may have forgotten it
 const video = document.createElement('video'); // what is sent is shown: each picture is painted once
 video.muted = video.playsInline = true;
 const say = (words) => { if (note.textContent !== words) note.textContent = words; };
-let run = 0, flying, sent, newest, answered, takeNeutral, shown, told;
+let run = 0, flying, sent, newest, answered, takeNeutral, shown, told, pauseUntil, alarm;
 
 const show = (picture) => {
   if (canvas.width !== picture.width) canvas.width = picture.width;
@@ -21,9 +21,14 @@ const show = (picture) => {
   rate.textContent = ((shown.length - 1) / (now - shown[0]) * 1000).toFixed(1) + ' frames per second';
 };
 
+const complain = (words) => {
+  say(words);
+  rate.textContent = '';
+  [shown, answered, pauseUntil] = [[], false, performance.now() + 700];
+};
+
 const animate = async (mine) => {
-  const number = ++sent, query = takeNeutral ? '?neutral=true' : '';
-  takeNeutral = false;
+  const number = ++sent, asked = takeNeutral;
   flying++;
   try {
     if (camera.width !== video.videoWidth) camera.width = video.videoWidth;
@@ -32,35 +37,42 @@ const animate = async (mine) => {
     pen.setTransform(-1, 0, 0, 1, camera.width, 0); // as in a mirror
     pen.drawImage(video, 0, 0);
     const picture = await new Promise((done) => camera.toBlob(done, 'image/jpeg', 0.85));
-    const answer = await fetch('/live/' + props.value.name + query, { method: 'POST', body: picture });
-    if (mine !== run || answer.status === 204) return;
-    if (answer.status === 200) {
+    const address = '/live/' + props.value.name + (asked ? '?neutral=true' : '');
+    const answer = await fetch(address, { method: 'POST', body: picture });
+    if (mine !== run) return;
+    if (answer.status === 204) { // something before it is not done yet
+      if (!answered && !note.textContent) say('One moment ...');
+    } else if (answer.status === 200) {
       const animated = await createImageBitmap(await answer.blob());
-      if (mine === run && number > newest) show(animated);
-      newest = Math.max(newest, number);
+      if (mine === run && number > newest) {
+        newest = number;
+        show(animated);
+        if (asked) takeNeutral = false; // not before: a pose without a face is none
+        answered = !takeNeutral;
+        if (answered) say('');
+      }
       animated.close();
-      answered = true;
-      say('');
     } else {
-      say(answer.status < 500 ? await answer.text() : 'This failed through a fault of the program; its terminal says more.');
+      complain(answer.status < 500 ? await answer.text() : 'This failed through a fault of the program; its terminal says more.');
     }
   } catch {
-    if (mine === run) say('The server does not answer. If it was ended, start it again and reload this page.');
+    if (mine === run) complain('The server does not answer. If it was ended, start it again and reload this page.');
   } finally {
     if (mine === run) flying--;
   }
 };
 
-const watchCamera = (mine, until) => {
+const watchCamera = (mine) => {
   if (mine !== run) return;
-  if (performance.now() > until) return stop('Stopped after ten minutes.');
-  const next = () => watchCamera(mine, until);
+  const next = () => watchCamera(mine);
   if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(next); else requestAnimationFrame(next);
-  if (video.videoWidth && flying < (answered ? props.value.ahead : 1)) animate(mine);
+  const seen = canvas.offsetParent !== null && performance.now() > pauseUntil;
+  if (seen && video.videoWidth && flying < (answered ? props.value.ahead : 1)) animate(mine);
 };
 
 const stop = (words) => {
   run++;
+  clearTimeout(alarm);
   video.srcObject?.getTracks().forEach((track) => track.stop());
   video.srcObject = null;
   rate.textContent = '';
@@ -73,15 +85,20 @@ start.onclick = async () => {
   if (video.srcObject) return stop('');
   const mine = ++run;
   const wanted = { width: { ideal: 480 }, height: { ideal: 360 }, frameRate: { ideal: 30 }, facingMode: 'user' };
+  if (!navigator.mediaDevices) throw new DOMException('only over https', 'NoCameraHere');
   const stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
   if (mine !== run) return stream.getTracks().forEach((track) => track.stop());
-  [flying, sent, newest, answered, takeNeutral, shown, told] = [0, 0, 0, false, true, [], 0];
+  [flying, sent, newest, answered, takeNeutral, shown, told, pauseUntil] = [0, 0, 0, false, true, [], 0, 0];
   stream.getVideoTracks()[0].onended = () => { if (mine === run) stop('The camera was taken away.'); };
   video.srcObject = stream;
   await video.play();
   start.textContent = 'Stop the camera';
   neutral.disabled = false;
   say('One moment ...');
-  watchCamera(mine, performance.now() + MOST_MS);
+  alarm = setTimeout(() => stop('Stopped after ten minutes.'), MOST_MS);
+  watchCamera(mine);
 };
-neutral.onclick = () => { takeNeutral = true; };
+neutral.onclick = () => {
+  takeNeutral = true;
+  answered = false; // one at a time until it is taken
+};

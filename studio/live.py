@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from PIL import Image
+from starlette.requests import ClientDisconnect
 
 from fomm.animator import to_pictures
 from fomm.errors import InputError
@@ -25,6 +27,7 @@ from studio.shown import shrunk
 LIVE_PX = 512  # longer side of the photo in a live picture
 MAX_CAMERA_PX = 1920 * 1080
 JPEG_QUALITY = 85
+MAX_BODY_S = 20.0
 FAST = 0.75  # of the model's size; at half of it the models lose eyes and mouth
 
 
@@ -105,7 +108,7 @@ def read_jpeg(data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:  # reads the head alone
             if picture.width * picture.height > MAX_CAMERA_PX:
                 raise InputError(f"the camera's picture has {picture.width}x{picture.height} pixels: too many")
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("the camera's picture cannot be read") from error
     frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # unlike Pillow lets other threads run
     if frame is None:
@@ -129,9 +132,12 @@ def add_route(app: FastAPI, work: object) -> None:
     @app.post("/live/{name}")
     async def drive(name: str, request: Request, neutral: bool = False) -> Response:
         try:
-            picture = await work.drive(name, await request.body(), neutral=neutral)
+            data = await asyncio.wait_for(request.body(), MAX_BODY_S)
+            picture = await work.drive(name, data, neutral=neutral)
+        except (ClientDisconnect, asyncio.TimeoutError):
+            return PlainTextResponse("the picture did not arrive", 408)
         except InputError as error:
             return PlainTextResponse(str(error), 409)
-        except Stopped:  # for a newer one
+        except Stopped:  # for another one
             return Response(status_code=204)
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})

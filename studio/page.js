@@ -23,6 +23,7 @@
   const cameras = {
     NotFoundError: 'No camera, or no microphone, was found: connect one, or upload a file.',
     NotAllowedError: 'The browser does not let this page use the camera: allow it beside the address, or upload a file.',
+    NoCameraHere: 'Browsers let only https pages and pages of this very machine use the camera: upload a file instead.',
     NotReadableError: 'The camera is in use: close the program that uses it, or upload a file.',
   };
   window.addEventListener('unhandledrejection', ({ reason }) => {
@@ -36,14 +37,19 @@
     document.addEventListener('click', () => place.remove(), { once: true, capture: true });
   });
   // An open page would not notice that its server has ended.
-  const asking = setInterval(async () => {
-    if (await fetch('/alive').then((answer) => answer.ok, () => false)) return;
-    clearInterval(asking);
-    const sentence = 'The studio has ended. Start it again and reload this page.';
-    const place = Object.assign(document.createElement('p'), { className: 'wrong', textContent: sentence });
-    place.setAttribute('role', 'alert');
-    document.querySelector('#title').append(place);
-    place.scrollIntoView({ block: 'center', behavior: 'smooth' });
-  }, 3000);
+  const gone = Object.assign(document.createElement('p'), {
+    className: 'wrong', textContent: 'The studio has ended. Start it again and reload this page.',
+  });
+  gone.setAttribute('role', 'alert');
+  let missed = 0;
+  setInterval(async () => {
+    missed = await fetch('/alive').then((answer) => answer.ok, () => false) ? 0 : missed + 1;
+    if (missed === 2) {
+      document.querySelector('#title').append(gone);
+      gone.scrollIntoView({ block: 'center', behavior: 'smooth' });
+    } else if (missed === 0) {
+      gone.remove();
+    }
+  }, 2500);
   document.documentElement.lang ||= 'en';
 }

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fomm.animator import choose_device, lanes_for
 from fomm.errors import InputError
-from fomm.lanes import Lanes
 from fomm.video import read_image
 from infer import Options, Tools, load_tools
 from preprocess.faces import FaceFinder
@@ -124,6 +124,7 @@ class Visitor:
     uploads: set[Path] = field(default_factory=set)
     jobs: dict[str, Job] = field(default_factory=dict)  # the last one of each worker
     setting: Setting | None = None  # what is to be seen live
+    beginning: Setting | None = None  # what the last live job was to begin
     live: Live | None = None
     frames: int = 0  # of the camera, at work now
     heard: float = field(default_factory=time.monotonic)
@@ -157,7 +158,7 @@ class Studio:
         self._lock = threading.RLock()
         self._pools = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in WORKERS}
         self._jobs: dict[str, list[Job]] = {name: [] for name in WORKERS}
-        self._lanes = Lanes()  # live pictures
+        self._lanes = lanes_for(choose_device(device))  # live pictures
         self.live_frames_at_once = self._lanes.count + 2  # of one camera: more on their way while some are made
         self._own = threading.local()  # the face finder of each thread
         self._loading = threading.Lock()
@@ -231,7 +232,8 @@ class Studio:
 
         Raises:
             InputError: whatever is wrong, with the photo, the camera's picture or the model.
-            Stopped: there are too many pictures at once, or it was overtaken by a newer one.
+            Stopped: there are too many pictures at once, one before it has not begun yet, or a newer one takes its
+                place.
         """
         visitor = next((v for v in list(self._visitors.values()) if v.folder.name == name), None)
         if visitor is None:
@@ -256,6 +258,10 @@ class Studio:
         try:
             live = visitor.live
             if neutral or live is None or live.setting != setting or not live.ready:
+                last = visitor.jobs.get("live")
+                if not neutral and last and not last.future.done() and visitor.beginning == setting:
+                    raise Stopped
+                visitor.beginning = setting
                 job = self.start("live", visitor, setting.checkpoint, begin)  # where the face finder is
                 live = await asyncio.get_running_loop().run_in_executor(None, job.result)
             work = self._lanes.submit(lambda jpeg: as_jpeg(live(read_jpeg(jpeg))), jpeg)

@@ -12,7 +12,7 @@ import torch
 from fill import fill_model
 
 from fomm import animator as animator_module
-from fomm.animator import BATCH_SIZES, Animator, choose_device, processor_units
+from fomm.animator import BATCH_SIZES, Animator, choose_device, processor_units, tf32
 from fomm.cuda_graphs import copied
 from fomm.errors import InputError
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig, Output
@@ -320,3 +320,20 @@ def test_copies_share_no_memory(animator: Animator) -> None:
     with torch.inference_mode():
         output.motion.deformation.zero_()
     torch.testing.assert_close(twin.motion.deformation, expected)
+
+
+def test_tf32_is_switched_and_nothing_else() -> None:
+    cudnn = torch.backends.cudnn
+
+    def state() -> tuple[bool, ...]:
+        return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+
+    before = state()
+    try:
+        cudnn.deterministic = True
+        for allowed in (False, True):
+            with tf32(allowed):
+                assert state() == (before[0], before[1], True, allowed)
+            assert state() == (before[0], before[1], True, before[3])
+    finally:
+        cudnn.deterministic = before[2]

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -250,7 +251,7 @@ def test_a_face_can_be_chosen_and_the_choice_ends_with_its_photo(visit: Any, tmp
     page.get_by_role("button", name="Stop", exact=True).click()
 
 
-def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any) -> None:
+def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any, tmp_path: Path) -> None:
     page = visit()
     page.get_by_role("tab", name="Live").click()
     neutral = page.get_by_role("button", name="This is my neutral pose")
@@ -273,6 +274,12 @@ def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any) -> None:
     photo = block(page, "Photo")
     photo.get_by_role("button", name="Remove Image").click()
     page.locator(".live .note", has_text="Add a photo first.").wait_for()
+    assert rate.count() == 0
+    blank = tmp_path / "blank.png"
+    write_image(blank, np.full((200, 200, 3), 90, np.uint8))
+    photo.locator("input[type=file]").set_input_files(blank)
+    page.locator(".live .note", has_text="no face found").wait_for()
+    photo.get_by_role("button", name="Remove Image").click()
     photo.locator("input[type=file]").set_input_files(PORTRAIT)
     next_picture()
     page.wait_for_function("document.querySelector('.live .note').textContent === ''")
@@ -464,6 +471,9 @@ def test_strange_live_pictures_get_a_sentence(server: Server) -> None:
 
     assert answer("nobody", b"") == (409, "This visit has ended; reload the page.")
     assert answer("..%2f..", b"")[0] == 404
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as cut_off:  # the `server` fixture looks for tracebacks
+        cut_off.sendall(f"POST /live/nobody HTTP/1.1\r\nHost: {host}\r\nContent-Length: 50000\r\n\r\nabc".encode())
     assert answer("nobody", bytes(gate.MAX_MESSAGE_BYTES + 1))[0] == 413
     assert answer("nobody", b"", headers={"Origin": "http://evil.example"})[0] == 403
     assert requests.get(f"{server.url}/live/nobody", timeout=30).status_code in (404, 405)
@@ -666,6 +676,8 @@ def test_live_frames_by_the_visitors_name(studio: Studio) -> None:
     identity = random_identity(5)
     poses = [Pose(yaw=0.06 * number) for number in range(4)]
     frames = [as_jpeg(draw(identity, pose, (240, 180), Camera(0, 0, 3.2)).image) for pose in poses]
+    size = frames[0].index(b"\xff\xc0") + 5  # in the head: where the picture says how large it is
+    vast = frames[0][:size] + b"\xff\xdc" * 2 + frames[0][size + 4 :]
 
     def drive(*jpegs: bytes) -> list[Any]:
         async def all_at_once() -> list[Any]:
@@ -681,6 +693,7 @@ def test_live_frames_by_the_visitors_name(studio: Studio) -> None:
         (b"", "cannot be read"),
         (b"\xff\xd8\xff\xe0 no picture", "cannot be read"),
         (frames[0][: len(frames[0]) // 8], "cannot be read"),
+        (vast, "cannot be read"),
         (PORTRAIT.read_bytes(), "cannot be read"),  # a PNG
         (as_jpeg(np.zeros((1300, 1700, 3), np.uint8)), "1700x1300 pixels: too many"),
         (as_jpeg(np.full((180, 240, 3), 90, np.uint8)), "No face seen: come into the picture"),

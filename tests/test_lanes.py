@@ -70,6 +70,19 @@ def test_what_goes_wrong_is_raised_in_its_place() -> None:
     assert len(taken) <= 7
 
 
+def test_lanes_made_at_the_same_time() -> None:
+    made: list[Lanes] = []
+    makers = [threading.Thread(target=lambda: made.append(Lanes(2))) for _ in range(8)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert [lanes.submit(lambda _: torch.get_num_threads(), 0).result() for lanes in made] == [2] * 8
+    assert torch.get_num_threads() == 4
+    for lanes in made:
+        lanes.close()
+
+
 def test_closing_drops_what_has_not_begun() -> None:
     gate, done = threading.Event(), []
 
