@@ -218,7 +218,8 @@ def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
         return {"name": visitor.folder.name, "ahead": work.live_frames_at_once}
 
     chosen = [photo, checkpoint, fast]
-    gr.on([page.load, *(control.change for control in chosen)], choose, chosen, view, **AT_ONCE)
+    changes = [page.load, *(control.change for control in chosen)]
+    gr.on(changes, choose, chosen, view, trigger_mode="always_last", **AT_ONCE)  # the last one holds
 
 
 def photo_input(value: Path | None = None, **look: Any) -> gr.Image:
