@@ -202,16 +202,15 @@ def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> 
 
 def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server) -> None:
     """One click on an example each. The first leaves: the job ends, the files go, and the second one's begins."""
-    one = visit()
+    two, one = visit(390), visit()  # both are open before the clock runs: a job takes seconds
     one.get_by_role("button", name="Portrait").click()
     one.locator(".working", has_text="Animating").wait_for()
+    two.get_by_role("button", name="Puppet 1").click()
+    two.locator("#status .working", has_text="Waiting: 1 before you").wait_for()
     (folder,) = until(lambda: {path.parent for path in server.folder.rglob(".*.part.mp4")})
     # unfinished, in a folder whose name cannot be guessed
     assert len(folder.name) >= 32 and stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
-    two = visit(390)
-    two.get_by_role("button", name="Puppet 1").click()
-    two.locator("#status .working", has_text="Waiting: 1 before you").wait_for()
     one.context.close()
     two.locator("#status .working", has_text="frame").wait_for()
     for icon in two.locator(".example img").all():  # what the page itself shows has not left with the first
