@@ -85,7 +85,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     temporary = tmp_path_factory.mktemp("server")
     report = write_example(temporary / "report", example_report(identities=2, models=("puppets", "source")))
     write_report(report)
-    server = Server(temporary, "--report", str(report))
+    # exact, so slower: jobs last until a second visitor is there
+    server = Server(temporary, "--report", str(report), "--precision", "fp32")
     yield server
     assert server.stop() == 0
     assert "/studio/" not in server.log, server.log  # Gradio prints what it refused; our own code failed nowhere
@@ -202,15 +203,20 @@ def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> 
 
 def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server) -> None:
     """One click on an example each. The first leaves: the job ends, the files go, and the second one's begins."""
-    two, one = visit(390), visit()  # both are open before the clock runs: a job takes seconds
+    one = visit()
     one.get_by_role("button", name="Portrait").click()
     one.locator(".working", has_text="Animating").wait_for()
-    two.get_by_role("button", name="Puppet 1").click()
-    two.locator("#status .working", has_text="Waiting: 1 before you").wait_for()
     (folder,) = until(lambda: {path.parent for path in server.folder.rglob(".*.part.mp4")})
     # unfinished, in a folder whose name cannot be guessed
     assert len(folder.name) >= 32 and stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
+    two = visit(390)
+    if one.locator("#status", has_text="Done").count():  # a quick machine: the first one begins again
+        one.get_by_role("button", name="Portrait").click()
+        one.locator(".working", has_text="Animating").wait_for()
+        (folder,) = until(lambda: {path.parent for path in server.folder.rglob(".*.part.mp4")})
+    two.get_by_role("button", name="Puppet 1").click()
+    two.locator("#status .working", has_text="Waiting: 1 before you").wait_for()
     one.context.close()
     two.locator("#status .working", has_text="frame").wait_for()
     for icon in two.locator(".example img").all():  # what the page itself shows has not left with the first
