@@ -203,7 +203,10 @@ class Animator:
         relative_jacobian: bool = True,
         adapt_scale: bool = True,
     ) -> Callable[[list[np.ndarray]], Output]:
-        """What `outputs` does with each batch of driving frames. Several threads may call it at once."""
+        """What `outputs` does with each batch of driving frames (H, W, 3) uint8, as a function; arguments as there.
+
+        Several threads may call it at once.
+        """
         encoded = source if isinstance(source, EncodedSource) else self.encode(source)
         start = self.detect([initial])
         scale = movement_scale(encoded.keypoints, start) if adapt_scale else start.points.new_ones(1)
@@ -285,7 +288,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def to_pictures(prediction: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3) uint8."""
+    """(B, 3, H, W) in [0, 1] on any device -> (B, H, W, 3) uint8."""
     pictures = prediction.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
     return pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
