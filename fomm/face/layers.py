@@ -1,0 +1,298 @@
+"""The layers of a portrait and how they are put together: background, person, eyeballs, what is painted.
+
+All at the photo's own resolution: the dense motion is smooth and is enlarged, the photo itself is what it is applied to.
+Everything that depends on the photo alone is made once. Pictures are (H, W, 3) uint8 RGB.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fomm.face.mesh import CHIN, EYES, MOUTH, Eye, Pose
+from fomm.face.motion import Face, Moved
+from fomm.face.surface import Surface
+
+GRID = 288  # longer side of the grid of the dense motion
+STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
+UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
+_SUBPIXEL = 4  # bits
+
+
+class Portrait:
+    """A photo that can be put into motion: `portrait(moved)` is the photo with the face where `moved` has it.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB; not copied.
+        source: its face.
+        person: (H, W) float32 in [0, 1], how sure it is that a pixel shows the person; None: all of it moves.
+    """
+
+    def __init__(self, photo: np.ndarray, source: Face, person: np.ndarray | None) -> None:
+        height, width = photo.shape[:2]
+        self.photo, self.source = photo, source
+        self.surface = Surface(source, (width, height))
+        face_px = source.pose.scale * 2.2
+        if person is None:
+            self._matte = np.full((height, width), 255, np.uint8)
+            self._background = photo
+            colours = photo
+        else:
+            matte = refine_matte(photo, person, face_px)
+            colours = foreground(photo, matte, face_px)
+            self._background = fill(photo, matte, face_px)
+            self._matte = np.round(255 * matte).astype(np.uint8)
+        self._person = np.dstack([colours, self._matte])
+        factor = min(1.0, GRID / max(width, height))
+        self._grid_wh = max(2, round(width * factor)), max(2, round(height * factor))
+        self._factor = np.array(self._grid_wh) / (width, height)
+        self._to_grid = np.column_stack([np.diag(self._factor), self._factor / 2 - 0.5])
+        x, y = np.meshgrid(*((np.arange(n, dtype=np.float32) + 0.5) / f - 0.5 for n, f in zip(self._grid_wh, self._factor, strict=True)))
+        self._at_rest = np.dstack([x, y]).astype(np.float32)
+        self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
+        self._mouth = Mouth(photo, source)
+
+    def __call__(self, moved: Moved) -> np.ndarray:
+        height, width = self.photo.shape[:2]
+        vertices = self.surface.vertices(moved)
+        field = self.surface.field(vertices, self._to_grid, self._grid_wh)
+        change = np.where(field.covered[..., None], field.points - self._at_rest, 0)
+        moves = _ramp(np.abs(change).max(2), *STILL_PX).astype(np.float32)
+        moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
+        points = cv2.resize(field.points, (width, height), interpolation=cv2.INTER_LINEAR)
+        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        alpha = person[..., 3].astype(np.float32) * (1 / 255)
+        if not field.covered.all():
+            alpha *= cv2.resize(field.covered.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), self._background, alpha, 1 - alpha)
+        moves = cv2.resize(moves, (width, height), interpolation=cv2.INTER_LINEAR)
+        result = cv2.blendLinear(drawn, self.photo, moves, 1 - moves)
+        canvas = Canvas(result, np.eye(2, 3))
+        for eyeball in self._eyeballs:
+            eyeball.draw(canvas, moved)
+        self._mouth.draw(canvas, moved)
+        return result
+
+
+def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: the person's outline drawn to the photo's own edges.
+
+    He, Sun, Tang, "Guided image filtering", ECCV 2010.
+    """
+    rough = _ramp(person, 0.25, 0.75).astype(np.float32)
+    radius = max(2, round(face_px / 20))
+    guide = photo.astype(np.float32) / 255
+    fine = cv2.ximgproc.guidedFilter(guide, rough, radius, 1e-4)
+    return np.clip((fine - 0.06) / 0.88, 0, 1).astype(np.float32)
+
+
+def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
+    """The person's own colours, also where the background shines through and a little beyond the outline.
+
+    Forte, "Approximate fast foreground colour estimation", ICIP 2021: averages over the person nearby.
+    """
+    picture = photo.astype(np.float32)
+    alpha = matte[..., None]
+    near, behind = picture, picture
+    for size in (max(3, round(face_px / 8)), max(3, round(face_px / 40))):
+        window = (size, size)
+        weight = cv2.blur(matte, window)[..., None]
+        own = cv2.blur(near * alpha, window) / (weight + 1e-5)
+        rest = cv2.blur(behind * (1 - alpha), window) / (1 - weight + 1e-5)
+        near = np.clip(own + alpha * (picture - alpha * own - (1 - alpha) * rest), 0, 255)
+        behind = np.clip(rest, 0, 255)
+    return np.round(near).astype(np.uint8)
+
+
+def fill(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
+    """The background with the person taken out: what lies around continues smoothly, with the photo's grain.
+
+    Pull-push over a pyramid (Gortler et al., "The lumigraph", SIGGRAPH 1996).
+    """
+    reach = max(3, round(face_px / 30)) | 1
+    hidden = cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    known = np.clip(1 - 4 * hidden, 0, 1)
+    levels = [(photo.astype(np.float32) * known[..., None], known)]
+    while min(levels[-1][1].shape) > 2:
+        colours, weight = (cv2.pyrDown(level) for level in levels[-1])
+        gain = np.minimum(1.0, 2.0 * weight) / np.maximum(weight, 1e-6)
+        levels.append((colours * gain[..., None], weight * gain))
+    colours, weight = levels[-1]
+    filled = colours / np.maximum(weight, 1e-3)[..., None]
+    for colours, weight in reversed(levels[:-1]):
+        filled = cv2.pyrUp(filled, dstsize=weight.shape[::-1])
+        filled = colours + (1 - weight[..., None]) * filled
+    return np.clip(np.round(filled), 0, 255).astype(np.uint8)
+
+
+class Inside:
+    """What is seen through an opening of the face: a piece of the photo that keeps its form while the edges move.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        opening: (N, 2) the opening's edge in the photo's pixels.
+        room_px: how much around it is kept.
+    """
+
+    def __init__(self, photo: np.ndarray, opening: np.ndarray, room_px: float) -> None:
+        low = np.floor(opening.min(0) - room_px).astype(int)
+        high = np.ceil(opening.max(0) + room_px).astype(int) + 1
+        x, y = (np.clip(np.arange(a, b), 0, n - 1) for a, b, n in zip(low, high, photo.shape[1::-1], strict=True))
+        self.texture = np.ascontiguousarray(photo[np.ix_(y, x)])
+        self.low = low
+        margin = max(0.5, (high - low)[0] / 80)
+        size = tuple(int(n) for n in high - low)
+        self.seen = cv2.erode(polygon(opening - low, size), np.ones((2 * round(margin) + 1,) * 2, np.uint8))
+
+    def only(self, mask: np.ndarray) -> Inside:
+        """The same piece, of which only what lies in `mask` (h, w) uint8 counts as seen."""
+        part = copy(self)
+        part.seen = cv2.min(self.seen, mask)
+        return part
+
+    def warped(self, turn: np.ndarray, here: np.ndarray, there: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+        """(h, w, 4) its colours and where it was seen, so that the photo's point `here` comes to the canvas' `there`."""
+        back = np.linalg.inv(turn)
+        matrix = np.column_stack([back, here - self.low - back @ there])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        colours = cv2.warpAffine(self.texture, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=flags)])
+
+
+class Canvas(NamedTuple):
+    """A picture to draw into and the way to it: `to` (2, 3) leads from the photo's pixels to the picture's."""
+
+    picture: np.ndarray
+    to: np.ndarray
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """(N, 2) from the photo's pixels to the canvas'."""
+        return points @ self.to[:, :2].T + self.to[:, 2]
+
+    def window(self, points: np.ndarray) -> tuple[np.ndarray, tuple[int, int]] | None:
+        """Corner and size (width, height) of the part that holds `points` of the canvas; None where there is none."""
+        low = np.maximum(np.floor(points.min(0)).astype(int) - 2, 0)
+        high = np.minimum(np.ceil(points.max(0)).astype(int) + 3, self.picture.shape[1::-1])
+        return None if (high - low < 2).any() else (low, (int(high[0] - low[0]), int(high[1] - low[1])))
+
+    def blend(self, low: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> None:
+        """Lay `colours` (h, w, 3) over the part that begins at `low`, with `weight` (h, w) float32 in [0, 1]."""
+        part = self.picture[low[1] : low[1] + weight.shape[0], low[0] : low[0] + weight.shape[1]]
+        part[:] = cv2.blendLinear(np.ascontiguousarray(colours), np.ascontiguousarray(part), weight, 1 - weight)
+
+
+def change_px(points: np.ndarray, source: Face, moved: Moved) -> float:
+    """How far the landmarks of these numbers are from where the photo has them."""
+    return float(np.abs(moved.landmarks[points, :2] - source.landmarks[points, :2]).max())
+
+
+def turn_of(source: Pose, moved: Pose) -> np.ndarray:
+    """(2, 2) how a flat piece of the face, at right angles to where it looks, changes from one pose to the other."""
+    return (moved.scale * moved.rotation[:2, :2]) @ np.linalg.inv(source.scale * source.rotation[:2, :2])
+
+
+class Eyeball:
+    """An eye's ball behind its lids: it keeps its form, turns to where the eye looks, and the lids close over it.
+
+    The photo shows the part of it between the lids; the iris is completed from its visible half, the white around it
+    continues.
+    """
+
+    def __init__(self, photo: np.ndarray, source: Face, eye: Eye) -> None:
+        self._eye, self._source = eye, source
+        landmarks = source.landmarks[:, :2]
+        width = float(np.linalg.norm(landmarks[eye.outer] - landmarks[eye.inner]))
+        self._inside = Inside(photo, landmarks[eye.opening], 0.45 * width)
+        centre = landmarks[eye.iris[0]] - self._inside.low
+        radius = float(np.linalg.norm(landmarks[eye.iris[1:]] - landmarks[eye.iris[0]], axis=1).mean())
+        self._inside.texture = _complete(self._inside.texture, self._inside.seen > 127, centre, radius)
+
+    def draw(self, canvas: Canvas, moved: Moved) -> None:
+        """Draw the ball between the moved lids."""
+        eye, source = self._eye, self._source
+        corners, iris = [eye.outer, eye.inner], eye.iris[0]
+        turn = turn_of(source.pose, moved.pose)
+        looks = moved.landmarks[iris, :2] - moved.landmarks[corners, :2].mean(0)
+        looked = source.landmarks[iris, :2] - source.landmarks[corners, :2].mean(0)
+        opening = moved.landmarks[eye.opening, :2]
+        change = change_px(eye.opening, source, moved) + np.abs(looks - turn @ looked).max()
+        strength = float(_ramp(change, *STILL_PX))
+        edge = canvas.points(opening)
+        window = canvas.window(edge)
+        if strength == 0 or window is None:
+            return
+        low, size = window
+        there = canvas.points(moved.landmarks[iris, :2]) - low
+        ball = self._inside.warped(canvas.to[:, :2] @ turn, source.landmarks[iris, :2], there, size)
+        canvas.blend(low, ball[..., :3], polygon(edge - low, size).astype(np.float32) * (strength / 255))
+
+
+class Mouth:
+    """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw."""
+
+    def __init__(self, photo: np.ndarray, source: Face) -> None:
+        self._source = source
+        opening = source.landmarks[MOUTH.opening, :2]
+        inside = Inside(photo, opening, 2.0)
+        upper = source.shape[MOUTH.upper].copy()
+        upper[:, 1] += UPPER_TEETH
+        teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], source.landmarks[MOUTH.upper[::-1], :2], opening[[0]]])
+        is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
+        self._parts = (inside.only(255 - is_teeth), True), (inside.only(is_teeth), False)
+
+    def draw(self, canvas: Canvas, moved: Moved) -> np.ndarray:
+        """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where what is seen now was seen before."""
+        source, shown = self._source, np.zeros(canvas.picture.shape[:2], np.uint8)
+        edge = canvas.points(moved.landmarks[MOUTH.opening, :2])
+        window = canvas.window(edge)
+        strength = float(_ramp(change_px(MOUTH.opening, source, moved), *STILL_PX))
+        if strength == 0 or window is None:
+            return shown
+        low, size = window
+        within = polygon(edge - low, size)
+        turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
+        middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
+        dropped = (moved.shape - source.shape)[CHIN]
+        here = source.pose.place(middle)[0, :2]
+        for part, with_jaw in self._parts:
+            there = canvas.points(moved.pose.place(middle + with_jaw * dropped)[:, :2])[0] - low
+            piece = part.warped(turn, here, there, size)
+            mask = cv2.min(piece[..., 3], within)
+            canvas.blend(low, piece[..., :3], mask.astype(np.float32) * (strength / 255))
+            here_too = shown[low[1] : low[1] + size[1], low[0] : low[0] + size[0]]
+            np.maximum(here_too, mask, out=here_too)
+        return shown
+
+
+def _complete(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """An eyeball's texture (S, S, 3): its `seen` pixels, the iris mirrored where lids hid it, white beyond."""
+    if not seen.any():
+        return patch
+    y, x = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
+    texture, known = patch.copy(), seen.copy()
+    inside = np.hypot(x - centre[0], y - centre[1]) <= 1.12 * radius
+    for mirror in ((x, 2 * centre[1] - y), (2 * centre[0] - x, 2 * centre[1] - y), (2 * centre[0] - x, y)):
+        there = [np.round(m).astype(np.float32) for m in mirror]
+        visible = cv2.remap(known.astype(np.uint8), *there, cv2.INTER_NEAREST, borderValue=0) > 0
+        wanted = inside & ~known & visible
+        other = cv2.remap(texture, *(m.astype(np.float32) for m in mirror), cv2.INTER_LINEAR)
+        texture[wanted] = other[wanted]
+        known |= wanted
+    missing = (~known).astype(np.uint8)
+    return cv2.inpaint(texture, missing, 3, cv2.INPAINT_TELEA)
+
+
+def polygon(points: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """(H, W) uint8 mask of a closed line (N, 2), with a soft edge."""
+    mask = np.zeros((size_wh[1], size_wh[0]), np.uint8)
+    drawn = np.round(np.asarray(points) * (1 << _SUBPIXEL)).astype(np.int32)
+    cv2.fillPoly(mask, [drawn], 255, cv2.LINE_AA, _SUBPIXEL)
+    return mask
+
+
+def _ramp(values: np.ndarray | float, low: float, high: float) -> np.ndarray:
+    ramp = np.clip((values - low) / (high - low), 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)

@@ -1,0 +1,215 @@
+"""Landmarks -> motion: the source's face in the pose and with the expression of a driving face (Sec. 3.2 of the paper,
+with landmarks in the place of learnt keypoints). Pure functions; coordinates as in `mesh`.
+
+Relative motion, as the paper's: what changed from the initial driving frame to the driving frame is done to the source.
+A pose changes by a rotation, a scale and a shift of the camera's picture; an expression changes the shape in the head's
+own frame, in this face's proportions. An eye or a mouth that the driving face shuts is shut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from fomm.face.mesh import (
+    CHIN,
+    EYES,
+    MOUTH,
+    MOUTH_CORNERS,
+    NOSE_BASE,
+    NUM_LANDMARKS,
+    REFERENCE,
+    Eye,
+    Pose,
+    angles_deg,
+    find_pose,
+    rotation_of,
+)
+
+SHUT_EYE = 0.04  # gap of the lids, in widths of the eye, at which MediaPipe's lids are shut
+WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
+SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
+TURN_DEG = (25.0, 40.0)  # turns up to the first are followed, larger ones approach the second: what a photo can show
+TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
+SCALES = (0.6, 1.7)  # bounds of the head's size against the source's
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face (478, 3) taken apart into pose and shape."""
+
+    landmarks: np.ndarray
+
+    @cached_property
+    def pose(self) -> Pose:
+        return find_pose(self.landmarks)
+
+    @cached_property
+    def shape(self) -> np.ndarray:
+        """(478, 3) in the head's frame."""
+        return self.pose.shape(self.landmarks)
+
+    @cached_property
+    def eyes(self) -> tuple[tuple[float, float, np.ndarray], ...]:
+        """For each of `EYES` its width in the head's frame, its opening and its gaze (2,), both in widths."""
+        return tuple(_eye(self.shape, eye) for eye in EYES)
+
+    @cached_property
+    def mouth_opening(self) -> float:
+        """Mean gap between the lips' inner edges in the head's frame; 0 is shut."""
+        return max(0.0, float(_gaps(self.shape, MOUTH.upper, MOUTH.lower).mean()))
+
+
+class Moved(NamedTuple):
+    """The source's face after the motion.
+
+    Attributes:
+        landmarks: (478, 3).
+        pose, shape: what they are made of.
+        bounded_deg: by how many degrees a turn was held back because the photo cannot show it.
+    """
+
+    landmarks: np.ndarray
+    pose: Pose
+    shape: np.ndarray
+    bounded_deg: float
+
+
+def move(source: Face, driving: Face, initial: Face) -> Moved:
+    """The source as it looks after the change from `initial` to `driving`; unchanged where they are equal."""
+    pose, bounded_deg = move_pose(source.pose, driving.pose, initial.pose)
+    shape = move_shape(source, driving, initial)
+    return Moved(pose.place(shape), pose, shape, bounded_deg)
+
+
+def move_pose(source: Pose, driving: Pose, initial: Pose) -> tuple[Pose, float]:
+    """The source's pose after the change, and by how many degrees its turn was held back."""
+    turn = driving.rotation @ initial.rotation.T
+    wanted = angles_deg(turn)
+    held = np.array([_bounded(wanted[0], *TURN_DEG), _bounded(wanted[1], *TURN_DEG), wanted[2]])
+    rotation = (turn if np.array_equal(held, wanted) else rotation_of(held)) @ source.rotation
+    looks = angles_deg(rotation)
+    room = np.maximum(TURNED_DEG, np.abs(angles_deg(source.rotation))[:2, None])  # a turned source may stay so
+    ends = np.array([_bounded(looks[0], *room[0]), _bounded(looks[1], *room[1]), looks[2]])
+    if not np.array_equal(ends, looks):
+        rotation = rotation_of(ends)
+    grown = float(np.clip(driving.scale / initial.scale, *SCALES))
+    shift = source.shift + (driving.shift - initial.shift) * source.scale / initial.scale
+    bounded_deg = float(np.abs(wanted - held).max() + np.abs(looks - ends).max())
+    return Pose(source.scale * grown, rotation, shift), bounded_deg
+
+
+def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
+    """The source's shape (478, 3) with the change of expression from `initial` to `driving`."""
+    factors = _proportions(source.shape, initial.shape)
+    change = (driving.shape - initial.shape) * factors
+    change[NUM_LANDMARKS - 10 :] = 0.0
+    shape = source.shape + change
+    _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]))
+    for eye, *about in zip(EYES, source.eyes, driving.eyes, initial.eyes, strict=True):
+        _set_eye(shape, source.shape, eye, *about)
+    return shape
+
+
+def _eye(shape: np.ndarray, eye: Eye) -> tuple[float, float, np.ndarray]:
+    corners = shape[[eye.outer, eye.inner]]
+    width = float(np.linalg.norm(corners[1] - corners[0]))
+    opening = float(_gaps(shape, eye.upper, eye.lower).mean()) / width
+    return width, opening, (shape[eye.iris[0]] - corners.mean(0))[:2] / width
+
+
+def _gaps(shape: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    return shape[lower, 1] - shape[upper, 1]
+
+
+def _bounded(value: float, free: float, limit: float) -> float:
+    """`value` up to +-`free`, beyond it approaching +-`limit` without a kink."""
+    beyond = abs(value) - free
+    if beyond <= 0:
+        return float(value)
+    room = max(limit - free, 1e-6)
+    return float(np.sign(value) * (free + room * np.tanh(beyond / room)))
+
+
+def _smoothstep(value: float | np.ndarray, low: float, high: float) -> float | np.ndarray:
+    ramp = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return ramp * ramp * (3 - 2 * ramp)
+
+
+_LOWER_FACE = _smoothstep(REFERENCE[:, 1], REFERENCE[NOSE_BASE, 1] - 0.25, REFERENCE[NOSE_BASE, 1] + 0.1)
+
+
+def _proportions(source: np.ndarray, initial: np.ndarray) -> np.ndarray:
+    """(478, 3) how much larger a change is in the source's face: by the size of mouth and jaw in the lower face."""
+
+    def sizes(shape: np.ndarray) -> np.ndarray:
+        left, right = shape[list(MOUTH_CORNERS)]
+        jaw = shape[CHIN] - shape[NOSE_BASE]
+        return np.array([np.hypot(*(right - left)[:2]), np.hypot(jaw[1], jaw[2])])
+
+    across, down = np.clip(sizes(source) / sizes(initial), 0.75, 1.35)
+    return 1 + _LOWER_FACE[:, None] * (np.array([across, down, down]) - 1)
+
+
+def _spread(points: np.ndarray, among: np.ndarray, reach: float) -> np.ndarray:
+    """(478, len(points)) weights that carry a displacement of `points` on to the landmarks `among` near them."""
+    apart = np.linalg.norm(REFERENCE[:, None, :2] - REFERENCE[points][None, :, :2], axis=2)
+    near = np.exp(-((apart / (0.5 * reach)) ** 2)) + 1e-12
+    weights = near / near.sum(1, keepdims=True) * np.exp(-((apart.min(1) / reach) ** 2))[:, None]
+    weights[~np.isin(np.arange(NUM_LANDMARKS), among)] = 0.0
+    weights[points] = np.eye(len(points))
+    return weights
+
+
+_MOUTH_LINE = REFERENCE[list(MOUTH_CORNERS), 1].mean()
+_SKIN = np.setdiff1d(np.arange(468), np.concatenate([eye.opening for eye in EYES]))
+_ABOVE_MOUTH = np.setdiff1d(np.flatnonzero(REFERENCE[:468, 1] < _MOUTH_LINE), MOUTH.opening)
+_BELOW_MOUTH = np.setdiff1d(np.flatnonzero(REFERENCE[:468, 1] >= _MOUTH_LINE), MOUTH.opening)
+_UPPER_LIP = _spread(MOUTH.upper, _ABOVE_MOUTH, 0.25)
+_LOWER_LIP = _spread(MOUTH.lower, _BELOW_MOUTH, 0.6)
+_LIDS = tuple(
+    (
+        _spread(eye.upper, np.intersect1d(_SKIN, np.flatnonzero(REFERENCE[:, 1] < REFERENCE[eye.outer, 1])), 0.12),
+        _spread(eye.lower, np.intersect1d(_SKIN, np.flatnonzero(REFERENCE[:, 1] > REFERENCE[eye.outer, 1])), 0.12),
+    )
+    for eye in EYES
+)
+
+
+def _set_mouth(shape: np.ndarray, source: Face, driving: Face, initial: Face, growth: float) -> None:
+    """Move the lips until their gaps are what they should be: shut where the driving mouth is, never crossed."""
+    was, now = initial.mouth_opening, driving.mouth_opening
+    left = 1 - (1 - min(1.0, now / was)) * _smoothstep(was, 0.5 * SHUT_MOUTH, 2 * SHUT_MOUTH) if was > 0 else 1.0
+    own = _gaps(source.shape, MOUTH.upper, MOUTH.lower)
+    opened = _gaps(driving.shape, MOUTH.upper, MOUTH.lower) - _gaps(initial.shape, MOUTH.upper, MOUTH.lower)
+    wanted = np.where(own > 0, left * own, own) + growth * np.maximum(opened, 0)
+    missing = wanted - _gaps(shape, MOUTH.upper, MOUTH.lower)
+    shape[:, 1] += _LOWER_LIP @ (0.7 * missing) - _UPPER_LIP @ (0.3 * missing)
+
+
+def _set_eye(
+    shape: np.ndarray,
+    source_shape: np.ndarray,
+    eye: Eye,
+    source: tuple[float, float, np.ndarray],
+    driving: tuple[float, float, np.ndarray],
+    initial: tuple[float, float, np.ndarray],
+) -> None:
+    """Move lids and iris: opened by as large a part of its own opening as the driving eye, looking as far aside."""
+    width = source[0]
+    open_now, open_was = max(0.0, driving[1] - SHUT_EYE), max(1e-3, initial[1] - SHUT_EYE)
+    part = min(open_now / open_was, WIDEST_EYE)
+    own = _gaps(source_shape, eye.upper, eye.lower)
+    missing = np.where(own > 0, part * own, own) - _gaps(shape, eye.upper, eye.lower)
+    upper, lower = _LIDS[EYES.index(eye)]
+    shape[:, 1] += lower @ (0.15 * missing) - upper @ (0.85 * missing)
+
+    seen = _smoothstep(min(driving[1], initial[1]), 0.06, 0.12)  # under shut lids the iris is a guess
+    away = width * (driving[2] - initial[2]) * seen
+    corners = [eye.outer, eye.inner]
+    with_corners = shape[corners].mean(0) - source_shape[corners].mean(0)
+    shape[eye.iris] = source_shape[eye.iris] + with_corners
+    shape[eye.iris, :2] += away

@@ -1,0 +1,55 @@
+"""Training pairs of the generator: what the warp makes of one frame of a person around the mouth of another frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fomm.face.generator import PATCH_WH, conditions, patch_matrix
+from fomm.face.layers import Canvas, Mouth
+from fomm.face.motion import Face, Moved, move
+from fomm.face.surface import Surface
+
+
+class Patch(NamedTuple):
+    """Attributes:
+    patch: (80, 96, 3) uint8, what the warp makes of the source.
+    conditions: (5, 80, 96) float32, see `generator.conditions`.
+    to: (2, 3) from the source's pixels to the patch's.
+    """
+
+    patch: np.ndarray
+    conditions: np.ndarray
+    to: np.ndarray
+
+
+class Source:
+    """A picture (H, W, 3) uint8 and its face, of which patches are drawn."""
+
+    def __init__(self, picture: np.ndarray, face: Face) -> None:
+        self.picture, self.face = picture, face
+        self._surface = Surface(face, picture.shape[1::-1])
+        self._mouth = Mouth(picture, face)
+
+    def patch(self, moved: Moved) -> Patch:
+        """What the generator sees of the moved face."""
+        to = patch_matrix(moved)
+        field = self._surface.field(self._surface.vertices(moved), to, PATCH_WH)
+        drawn = cv2.remap(self.picture, field.points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        shown = self._mouth.draw(Canvas(drawn, to), moved)
+        return Patch(drawn, conditions(self.face, moved, shown, to), to)
+
+
+def training_pair(source: Source, picture: np.ndarray, face: Face) -> tuple[Patch, np.ndarray]:
+    """The patch that the warp makes of the source for another frame of the same person, and what it should be.
+
+    Args:
+        picture: (H, W, 3) uint8, the other frame; `face`: its face.
+
+    Returns: the patch and the target (80, 96, 3) uint8.
+    """
+    made = source.patch(move(source.face, face, source.face))
+    target = cv2.warpAffine(picture, made.to, PATCH_WH, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return made, target

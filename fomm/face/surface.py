@@ -1,0 +1,139 @@
+"""The person as one surface over the photo: where each of its points goes, and what hides what.
+
+Inside the face the surface is the mesh. Around it runs a fan of rings, one vertex for each point of the face's outline
+and each ring, out to the edges of the work area: hair and ears turn rigidly with the head, as a skull that recedes
+behind the face; below the jaw the motion fades along the neck until the shoulders, which stand still.
+
+Drawing the moved surface triangle by triangle, far ones first, gives the dense motion: for each point of the result
+the point of the photo that is seen there. What turns away from the viewer is left out, so nothing folds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fomm.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, TRIANGLES
+from fomm.face.motion import Face, Moved
+
+RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.4, 3.0, 4.0, 6.0, 9.0])
+"""Distances from the middle of the face, in those of its outline."""
+SKULL_DEPTH, SKULL_REACH = 0.75, 0.42  # how far and how fast the head recedes behind the outline, in face heights
+JAW_REACH = 0.3  # how far the skin around the outline follows its expression
+NECK = (-0.1, 1.1)  # where the motion fades, in face heights below the chin
+_BITS = 4  # of a pixel, in which triangles are drawn
+
+
+def _openings() -> np.ndarray:
+    """(46, 3) triangles that close eyes and mouth, drawn before the others."""
+    triangles = []
+    for part in (*EYES, MOUTH):
+        start, end = (part.left, part.right) if part is MOUTH else (part.outer, part.inner)
+        upper, lower = [start, *part.upper, end], [start, *part.lower, end]
+        clockwise = start != EYES[1].outer  # the right eye's outer corner is on the right
+        for i in range(len(upper) - 1):
+            for a, b, c in ((upper[i], upper[i + 1], lower[i + 1]), (upper[i], lower[i + 1], lower[i])):
+                if len({a, b, c}) == 3:
+                    triangles.append((a, b, c) if clockwise else (a, c, b))
+    return np.array(triangles, np.int32)
+
+
+OPENINGS = _openings()
+
+
+class Field(NamedTuple):
+    """Dense motion on a grid of the work area.
+
+    Attributes:
+        points: (H, W, 2) float32, the photo's point (x, y) seen at each point of the grid.
+        covered: (H, W) bool, whether the surface is seen there at all.
+        triangle: (H, W) int32, which triangle is; -1 where none is.
+    """
+
+    points: np.ndarray
+    covered: np.ndarray
+    triangle: np.ndarray
+
+
+class Surface:
+    """The surface over one source.
+
+    Args:
+        source: its face in the photo's pixels.
+        size_wh: of the photo.
+    """
+
+    def __init__(self, source: Face, size_wh: tuple[int, int]) -> None:
+        self.source = source
+        landmarks, pose = source.landmarks, source.pose
+        outline = landmarks[OVAL]
+        centre = outline[:, :2].mean(0)
+        height = float(np.linalg.norm(landmarks[CHIN] - landmarks[FOREHEAD]))
+        rays = outline[:, :2] - centre
+        out = RINGS[:, None] - 1  # (R, 1)
+        back = SKULL_DEPTH * height * (1 - np.exp(-out / SKULL_REACH))
+        xy = centre + rays * RINGS[:, None, None]
+        rings = np.concatenate([xy, (outline[:, 2] + back)[..., None]], axis=2)  # (R, 36, 3)
+        self._rings = pose.shape(rings.reshape(-1, 3))
+        self._rings_xy = rings.reshape(-1, 3)
+
+        down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
+        below = ((xy - landmarks[CHIN, :2]) @ down / height).ravel()
+        to_edge = (size_wh[1] - 1 - landmarks[CHIN, 1]) / height  # nothing moves at the photo's lower edge
+        start, end = NECK[0], max(NECK[0] + 0.15, min(NECK[1], to_edge))
+        ramp = np.clip((below - start) / (end - start), 0, 1)
+        self._rigid = 1 - ramp * ramp * (3 - 2 * ramp)
+        self._jaw = np.repeat(np.exp(-((out / JAW_REACH) ** 2)), len(OVAL), axis=0)[:, 0] * self._rigid
+
+        count, rounds = len(OVAL), len(RINGS)
+        numbers = np.concatenate([OVAL[None], 468 + np.arange(rounds * count).reshape(rounds, count)])
+        inner, inner_next = numbers[:-1], np.roll(numbers[:-1], -1, axis=1)
+        outer, outer_next = numbers[1:], np.roll(numbers[1:], -1, axis=1)
+        fan = np.stack([[inner, outer, inner_next], [inner_next, outer, outer_next]]).transpose(0, 2, 3, 1)
+        self.triangles = np.concatenate([fan.reshape(-1, 3), OPENINGS, TRIANGLES])
+        self._behind = np.zeros(len(self.triangles))  # what is drawn first, whatever its depth
+        self._behind[fan.size // 3 :][: len(OPENINGS)] = height
+        self._is_face = np.arange(len(self.triangles)) >= fan.size // 3
+        self.photo_points = np.concatenate([landmarks[:468, :2], self._rings_xy[:, :2]])
+
+    def vertices(self, moved: Moved) -> np.ndarray:
+        """(V, 3) the surface's points after the motion, in the photo's pixels."""
+        change = np.tile(moved.shape[OVAL] - self.source.shape[OVAL], (len(RINGS), 1))
+        placed = moved.pose.place(self._rings + self._jaw[:, None] * change)
+        rings = self._rings_xy + self._rigid[:, None] * (placed - self._rings_xy)
+        return np.concatenate([moved.landmarks[:468], rings])
+
+    def field(self, vertices: np.ndarray, to_grid: np.ndarray, size_wh: tuple[int, int]) -> Field:
+        """Dense motion of the moved surface (V, 3) on a grid of `size_wh`; `to_grid` (2, 3) leads there from the photo."""
+        width, height = size_wh
+        grid = vertices[:, :2] @ to_grid[:, :2].T + to_grid[:, 2]
+        corners = grid[self.triangles]  # (T, 3, 2)
+        one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+        low, high = corners.min(1), corners.max(1)
+        # the face's parts that look away are hidden; around it nothing may stay open
+        seen = np.where(self._is_face, area > 1e-6, np.abs(area) > 1e-6) & (high >= 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
+        order = np.flatnonzero(seen)
+        depth = vertices[self.triangles[order], 2].mean(1) + self._behind[order]
+        order = order[np.argsort(-depth, kind="stable")]
+        triangle = np.full((height, width), -1, np.int32)
+        limit = 8 * max(width, height)
+        drawn = np.round(np.clip(corners[order], -limit, limit) * (1 << _BITS)).astype(np.int32)
+        for number, polygon in zip(order.tolist(), drawn, strict=True):
+            cv2.fillConvexPoly(triangle, polygon, number, cv2.LINE_8, _BITS)
+
+        # Within a triangle the photo's point is an affine function of the grid's.
+        photo = self.photo_points[self.triangles]
+        first, second = photo[:, 1] - photo[:, 0], photo[:, 2] - photo[:, 0]
+        safe = np.where(np.abs(area) > 1e-6, area, 1.0)[:, None]
+        by_x = (first * two[:, 1:] - second * one[:, 1:]) / safe
+        by_y = (second * one[:, :1] - first * two[:, :1]) / safe
+        at_0 = photo[:, 0] - by_x * corners[:, 0, :1] - by_y * corners[:, 0, 1:]
+        affine = np.stack([by_x, by_y, at_0], axis=1).astype(np.float32)  # (T, 3, 2)
+        covered = triangle >= 0
+        mine = affine[np.where(covered, triangle, 0)]
+        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        points = mine[..., 0, :] * x[..., None] + mine[..., 1, :] * y[..., None] + mine[..., 2, :]
+        return Field(points, covered, triangle)
