@@ -1,6 +1,5 @@
-"""The layers of a portrait and how they are put together: background, person, eyeballs, what is painted.
+"""The layers of a portrait: the person cut out, the background behind it, eyeballs, the inside of the mouth.
 
-All at the photo's own resolution: the dense motion is smooth and is enlarged, the photo itself is what it is applied to.
 Everything that depends on the photo alone is made once. Pictures are (H, W, 3) uint8 RGB.
 """
 
@@ -14,67 +13,10 @@ import numpy as np
 
 from fomm.face.mesh import CHIN, EYES, MOUTH, Eye, Pose
 from fomm.face.motion import Face, Moved
-from fomm.face.surface import Surface
 
-GRID = 288  # longer side of the grid of the dense motion
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 _SUBPIXEL = 4  # bits
-
-
-class Portrait:
-    """A photo that can be put into motion: `portrait(moved)` is the photo with the face where `moved` has it.
-
-    Args:
-        photo: (H, W, 3) uint8 RGB; not copied.
-        source: its face.
-        person: (H, W) float32 in [0, 1], how sure it is that a pixel shows the person; None: all of it moves.
-    """
-
-    def __init__(self, photo: np.ndarray, source: Face, person: np.ndarray | None) -> None:
-        height, width = photo.shape[:2]
-        self.photo, self.source = photo, source
-        self.surface = Surface(source, (width, height))
-        face_px = source.pose.scale * 2.2
-        if person is None:
-            self._matte = np.full((height, width), 255, np.uint8)
-            self._background = photo
-            colours = photo
-        else:
-            matte = refine_matte(photo, person, face_px)
-            colours = foreground(photo, matte, face_px)
-            self._background = fill(photo, matte, face_px)
-            self._matte = np.round(255 * matte).astype(np.uint8)
-        self._person = np.dstack([colours, self._matte])
-        factor = min(1.0, GRID / max(width, height))
-        self._grid_wh = max(2, round(width * factor)), max(2, round(height * factor))
-        self._factor = np.array(self._grid_wh) / (width, height)
-        self._to_grid = np.column_stack([np.diag(self._factor), self._factor / 2 - 0.5])
-        x, y = np.meshgrid(*((np.arange(n, dtype=np.float32) + 0.5) / f - 0.5 for n, f in zip(self._grid_wh, self._factor, strict=True)))
-        self._at_rest = np.dstack([x, y]).astype(np.float32)
-        self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
-        self._mouth = Mouth(photo, source)
-
-    def __call__(self, moved: Moved) -> np.ndarray:
-        height, width = self.photo.shape[:2]
-        vertices = self.surface.vertices(moved)
-        field = self.surface.field(vertices, self._to_grid, self._grid_wh)
-        change = np.where(field.covered[..., None], field.points - self._at_rest, 0)
-        moves = _ramp(np.abs(change).max(2), *STILL_PX).astype(np.float32)
-        moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
-        points = cv2.resize(field.points, (width, height), interpolation=cv2.INTER_LINEAR)
-        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        alpha = person[..., 3].astype(np.float32) * (1 / 255)
-        if not field.covered.all():
-            alpha *= cv2.resize(field.covered.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), self._background, alpha, 1 - alpha)
-        moves = cv2.resize(moves, (width, height), interpolation=cv2.INTER_LINEAR)
-        result = cv2.blendLinear(drawn, self.photo, moves, 1 - moves)
-        canvas = Canvas(result, np.eye(2, 3))
-        for eyeball in self._eyeballs:
-            eyeball.draw(canvas, moved)
-        self._mouth.draw(canvas, moved)
-        return result
 
 
 def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
@@ -82,7 +24,7 @@ def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.nd
 
     He, Sun, Tang, "Guided image filtering", ECCV 2010.
     """
-    rough = _ramp(person, 0.25, 0.75).astype(np.float32)
+    rough = ramp(person, 0.25, 0.75).astype(np.float32)
     radius = max(2, round(face_px / 20))
     guide = photo.astype(np.float32) / 255
     fine = cv2.ximgproc.guidedFilter(guide, rough, radius, 1e-4)
@@ -112,7 +54,7 @@ def fill(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
 
     Pull-push over a pyramid (Gortler et al., "The lumigraph", SIGGRAPH 1996).
     """
-    reach = max(3, round(face_px / 30)) | 1
+    reach = 2 * max(2, round(face_px / 18)) + 1
     hidden = cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     known = np.clip(1 - 4 * hidden, 0, 1)
     levels = [(photo.astype(np.float32) * known[..., None], known)]
@@ -219,7 +161,7 @@ class Eyeball:
         looked = source.landmarks[iris, :2] - source.landmarks[corners, :2].mean(0)
         opening = moved.landmarks[eye.opening, :2]
         change = change_px(eye.opening, source, moved) + np.abs(looks - turn @ looked).max()
-        strength = float(_ramp(change, *STILL_PX))
+        strength = float(ramp(change, *STILL_PX))
         edge = canvas.points(opening)
         window = canvas.window(edge)
         if strength == 0 or window is None:
@@ -248,7 +190,7 @@ class Mouth:
         source, shown = self._source, np.zeros(canvas.picture.shape[:2], np.uint8)
         edge = canvas.points(moved.landmarks[MOUTH.opening, :2])
         window = canvas.window(edge)
-        strength = float(_ramp(change_px(MOUTH.opening, source, moved), *STILL_PX))
+        strength = float(ramp(change_px(MOUTH.opening, source, moved), *STILL_PX))
         if strength == 0 or window is None:
             return shown
         low, size = window
@@ -293,6 +235,6 @@ def polygon(points: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _ramp(values: np.ndarray | float, low: float, high: float) -> np.ndarray:
-    ramp = np.clip((values - low) / (high - low), 0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+def ramp(values: np.ndarray | float, low: float, high: float) -> np.ndarray:
+    part = np.clip((values - low) / (high - low), 0, 1)
+    return part * part * (3 - 2 * part)

@@ -90,6 +90,7 @@ MOUTH = Mouth(
     np.array([191, 80, 81, 82, 13, 312, 311, 310, 415]),
     np.array([95, 88, 178, 87, 14, 317, 402, 318, 324]),
 )
+BROWS = (np.array([70, 63, 105, 66, 107]), np.array([300, 293, 334, 296, 336]))
 MOUTH_CORNERS = (61, 291)
 NOSE_BASE, CHIN, FOREHEAD = 2, 152, 10
 

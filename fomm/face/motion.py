@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fomm.face.mesh import (
+    BROWS,
     CHIN,
     EYES,
     MOUTH,
@@ -22,6 +23,7 @@ from fomm.face.mesh import (
     NOSE_BASE,
     NUM_LANDMARKS,
     REFERENCE,
+    RIGID,
     Eye,
     Pose,
     angles_deg,
@@ -34,6 +36,8 @@ WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
 TURN_DEG = (25.0, 40.0)  # turns up to the first are followed, larger ones approach the second: what a photo can show
 TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
+ALIKE = 0.05  # difference of two shapes, in the head's frame, up to which they count as the same face
+LOWEST_BROW = 0.3  # by how much of their distance brows may come nearer to the eyes
 SCALES = (0.6, 1.7)  # bounds of the head's size against the source's
 
 
@@ -105,7 +109,11 @@ def move_pose(source: Pose, driving: Pose, initial: Pose) -> tuple[Pose, float]:
 def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
     """The source's shape (478, 3) with the change of expression from `initial` to `driving`."""
     factors = _proportions(source.shape, initial.shape)
-    change = (driving.shape - initial.shape) * factors
+    change, drift = _without_drift(driving.shape - initial.shape, initial.shape)
+    # The drift is the mesh's own error. In the same face it is the same, and so part of what is seen there.
+    alike = float(np.exp(-np.square(source.shape - initial.shape).sum(1).mean() / ALIKE**2))
+    change = change * factors + alike * _affine(drift, source.shape)
+    _limit_brows(change, source.shape, 1 - alike)
     change[NUM_LANDMARKS - 10 :] = 0.0
     shape = source.shape + change
     _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]))
@@ -154,6 +162,30 @@ def _proportions(source: np.ndarray, initial: np.ndarray) -> np.ndarray:
     return 1 + _LOWER_FACE[:, None] * (np.array([across, down, down]) - 1)
 
 
+def _affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:3] + matrix[3]
+
+
+def _without_drift(change: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A change of shape (478, 3) without what even the rigid points make of it, and that part, affine (4, 3).
+
+    In a head that turns or opens its mouth wide, the mesh as a whole gets longer, shorter or tilted.
+    """
+    known = np.column_stack([shape[RIGID], np.ones(len(RIGID))])
+    damped = known.T @ known + np.diag([0.3, 0.3, 0.3, 0.0])
+    drift = np.linalg.solve(damped, known.T @ change[RIGID])
+    return change - _affine(drift, shape), drift
+
+
+def _limit_brows(change: np.ndarray, source: np.ndarray, strength: float) -> None:
+    """Keep brows that come down from coming too near to the eyes: at most by a part of their own distance."""
+    for eye, brow, weights in zip(EYES, BROWS, _BROWS, strict=True):
+        room = LOWEST_BROW * float(source[[eye.outer, eye.inner], 1].mean() - source[brow, 1].mean())
+        lowered = float(change[brow, 1].mean())
+        if lowered > 0 and room > 0:
+            change[:, 1] -= strength * (lowered - room * np.tanh(lowered / room)) * weights
+
+
 def _spread(points: np.ndarray, among: np.ndarray, reach: float) -> np.ndarray:
     """(478, len(points)) weights that carry a displacement of `points` on to the landmarks `among` near them."""
     apart = np.linalg.norm(REFERENCE[:, None, :2] - REFERENCE[points][None, :, :2], axis=2)
@@ -164,6 +196,10 @@ def _spread(points: np.ndarray, among: np.ndarray, reach: float) -> np.ndarray:
     return weights
 
 
+_BROWS = tuple(
+    np.exp(-((np.linalg.norm(REFERENCE[:, None, :2] - REFERENCE[brow][None, :, :2], axis=2).min(1) / 0.25) ** 2))
+    for brow in BROWS
+)
 _MOUTH_LINE = REFERENCE[list(MOUTH_CORNERS), 1].mean()
 _SKIN = np.setdiff1d(np.arange(468), np.concatenate([eye.opening for eye in EYES]))
 _ABOVE_MOUTH = np.setdiff1d(np.flatnonzero(REFERENCE[:468, 1] < _MOUTH_LINE), MOUTH.opening)

@@ -5,7 +5,7 @@ and each ring, out to the edges of the work area: hair and ears turn rigidly wit
 behind the face; below the jaw the motion fades along the neck until the shoulders, which stand still.
 
 Drawing the moved surface triangle by triangle, far ones first, gives the dense motion: for each point of the result
-the point of the photo that is seen there. What turns away from the viewer is left out, so nothing folds.
+the point of the photo that is seen there.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Surface:
         centre = outline[:, :2].mean(0)
         height = float(np.linalg.norm(landmarks[CHIN] - landmarks[FOREHEAD]))
         rays = outline[:, :2] - centre
+        self._height = height
         out = RINGS[:, None] - 1  # (R, 1)
         back = SKULL_DEPTH * height * (1 - np.exp(-out / SKULL_REACH))
         xy = centre + rays * RINGS[:, None, None]
@@ -95,7 +96,6 @@ class Surface:
         self.triangles = np.concatenate([fan.reshape(-1, 3), OPENINGS, TRIANGLES])
         self._behind = np.zeros(len(self.triangles))  # what is drawn first, whatever its depth
         self._behind[fan.size // 3 :][: len(OPENINGS)] = height
-        self._is_face = np.arange(len(self.triangles)) >= fan.size // 3
         self.photo_points = np.concatenate([landmarks[:468, :2], self._rings_xy[:, :2]])
 
     def vertices(self, moved: Moved) -> np.ndarray:
@@ -113,10 +113,10 @@ class Surface:
         one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
         low, high = corners.min(1), corners.max(1)
-        # the face's parts that look away are hidden; around it nothing may stay open
-        seen = np.where(self._is_face, area > 1e-6, np.abs(area) > 1e-6) & (high >= 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
+        seen = (np.abs(area) > 1e-6) & (high >= 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
         order = np.flatnonzero(seen)
-        depth = vertices[self.triangles[order], 2].mean(1) + self._behind[order]
+        # what looks away is behind what looks here: it shows only where nothing else is
+        depth = vertices[self.triangles[order], 2].mean(1) + self._behind[order] + 2 * self._height * (area[order] < 0)
         order = order[np.argsort(-depth, kind="stable")]
         triangle = np.full((height, width), -1, np.int32)
         limit = 8 * max(width, height)

@@ -1,0 +1,119 @@
+"""A photo that can be put into motion: all layers together, at the photo's own resolution.
+
+The dense motion is smooth: it is computed on a grid and enlarged, and what it is applied to is the photo itself.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+
+from fomm.face.generator import PATCH_WH, Generator, conditions, patch_matrix
+from fomm.face.layers import STILL_PX, Canvas, Eyeball, Mouth, change_px, fill, foreground, ramp, refine_matte
+from fomm.face.mesh import EYES, MOUTH
+from fomm.face.motion import Face, Moved
+from fomm.face.surface import Surface
+
+GRID = 288  # longer side of the grid of the dense motion
+
+
+class Portrait:
+    """A photo that can be put into motion: `portrait(moved)` is the photo with the face where `moved` has it.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB; not copied.
+        source: its face.
+        person: (H, W) float32 in [0, 1], how sure it is that a pixel shows the person; None: all of it moves.
+        generator: paints the inside of the mouth; None: it is left as the warp makes it.
+    """
+
+    def __init__(
+        self, photo: np.ndarray, source: Face, person: np.ndarray | None, generator: Generator | None = None
+    ) -> None:
+        height, width = photo.shape[:2]
+        self.photo, self.source, self._generator = photo, source, generator
+        self.surface = Surface(source, (width, height))
+        face_px = source.pose.scale * 2.2
+        if person is None:
+            matte, colours, self._background = np.ones((height, width), np.float32), photo, photo
+        else:
+            matte = refine_matte(photo, person, face_px)
+            colours = foreground(photo, matte, face_px)
+            self._background = fill(photo, matte, face_px)
+        self._person = np.dstack([colours, np.round(255 * matte).astype(np.uint8)])
+        factor = min(1.0, GRID / max(width, height))
+        self._grid_wh = max(2, round(width * factor)), max(2, round(height * factor))
+        factors = np.array(self._grid_wh) / (width, height)
+        self._to_grid = np.column_stack([np.diag(factors), factors / 2 - 0.5])
+        across, down = ((np.arange(n, dtype=np.float32) + 0.5) / f - 0.5 for n, f in zip(self._grid_wh, factors, strict=True))
+        self._at_rest = np.dstack(np.meshgrid(across, down))
+        self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
+        self._mouth = Mouth(photo, source)
+
+    def __call__(self, moved: Moved) -> np.ndarray:
+        """The photo (H, W, 3) uint8 in motion."""
+        height, width = self.photo.shape[:2]
+        field = self.surface.field(self.surface.vertices(moved), self._to_grid, self._grid_wh)
+        change = np.where(field.covered[..., None], field.points - self._at_rest, 0)
+        moves = ramp(np.abs(change).max(2), *STILL_PX).astype(np.float32)
+        moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
+        points = cv2.resize(field.points, (width, height), interpolation=cv2.INTER_LINEAR)
+        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        alpha = person[..., 3].astype(np.float32) * (1 / 255)
+        if not field.covered.all():
+            alpha *= cv2.resize(field.covered.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), self._background, alpha, 1 - alpha)
+        moves = cv2.resize(moves, (width, height), interpolation=cv2.INTER_LINEAR)
+        result = cv2.blendLinear(drawn, self.photo, moves, 1 - moves)
+        canvas = Canvas(result, np.eye(2, 3))
+        for eyeball in self._eyeballs:
+            eyeball.draw(canvas, moved)
+        shown = self._mouth.draw(canvas, moved)
+        if self._generator is not None:
+            self._paint(canvas, moved, shown)
+        return result
+
+    @torch.inference_mode()
+    def _paint(self, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
+        strength = float(ramp(change_px(MOUTH.opening, self.source, moved), *STILL_PX))
+        if strength == 0:
+            return
+        to = patch_matrix(moved)
+        patch = shrunk(canvas.picture, to, PATCH_WH)
+        known = conditions(self.source, moved, shrunk(shown, to, PATCH_WH), to)
+        pictures = torch.from_numpy(patch).permute(2, 0, 1)[None].float() / 255
+        made = self._generator(pictures, torch.from_numpy(known)[None])
+        colours = (255 * made.painted[0].permute(1, 2, 0)).numpy()
+        paints = (1 - made.occlusion_map[0, 0]).numpy()
+        painted = np.argwhere(paints > 0.01)[:, ::-1]
+        if len(painted) == 0:
+            return
+        back = cv2.invertAffineTransform(to)
+        low, high = painted.min(0) - 1, painted.max(0) + 1
+        corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], float)
+        window = canvas.window(corners @ back[:, :2].T + back[:, 2])
+        if window is None:
+            return
+        start, size = window
+        back[:, 2] -= start
+        weight = strength * cv2.warpAffine(paints, back, size, flags=cv2.INTER_LINEAR)
+        colours = cv2.warpAffine(colours, back, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        canvas.blend(start, np.clip(np.round(colours), 0, 255).astype(np.uint8), weight)
+
+
+def shrunk(picture: np.ndarray, to: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """`picture` (H, W) or (H, W, 3) uint8 through `to` (2, 3), averaged where it gets smaller."""
+    factor = float(np.hypot(to[0, 0], to[0, 1]))
+    if factor < 0.75:
+        back = cv2.invertAffineTransform(to)
+        corners = np.array([(x, y) for x in (-1, size_wh[0]) for y in (-1, size_wh[1])]) @ back[:, :2].T + back[:, 2]
+        height, width = picture.shape[:2]
+        low = np.clip(np.floor(corners.min(0)).astype(int), 0, (width - 1, height - 1))
+        high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, low + 1, (width, height))
+        wanted = np.maximum(1, np.round((high - low) * factor)).astype(int)
+        part = picture[low[1] : high[1], low[0] : high[0]]
+        picture = cv2.resize(part, (int(wanted[0]), int(wanted[1])), interpolation=cv2.INTER_AREA)
+        scale = (high - low) / wanted
+        to = np.column_stack([to[:, :2] * scale, to[:, 2] + to[:, :2] @ (low + scale / 2 - 0.5)])
+    return cv2.warpAffine(picture, to, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
