@@ -39,7 +39,13 @@ USAGE = "python evaluate.py --checkpoint mine.ckpt [more ...] --baseline vox-adv
 DESCRIPTION = """Measures checkpoints on the same clips and writes report.html, report.md, report.json and per_clip.csv.
 A killed run goes on with the next clip when it is started again. Exit code 1: the condition of --fail-if holds."""
 LISTS = ("checkpoint", "face_networks")
-TRUTH = {"landmarks_px", "poses", "pose_names", "camera", "identity"}  # what preprocess.puppets.load_truth gives
+TRUTH = {
+    "landmarks_px",
+    "poses",
+    "pose_names",
+    "camera",
+    "identity",
+}  # what preprocess.synthetic.puppets.load_truth gives
 PEOPLE = 8  # among whom identity_truth has to find the right one; drawing them takes longer than anything else
 MAX_WARNINGS = 20  # of rows that are left out; the rest is counted
 SOURCE_NOTES = (
@@ -339,7 +345,7 @@ class PuppetTruth:
     def _portraits(self, clip: "Clip", identity: str, start: int, stop: int, size: int) -> "dict[str, np.ndarray]":
         import numpy as np
 
-        from preprocess.puppets import Camera, Pose, draw, random_identity
+        from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 
         truth = self._load(clip)
         camera = Camera(*truth["camera"])
@@ -357,7 +363,7 @@ class PuppetTruth:
         return self._folder / f"{clip.path}.npz"
 
     def _load(self, clip: "Clip", frames: int = 0) -> dict[str, Any]:
-        from preprocess.puppets import load_truth
+        from preprocess.synthetic.puppets import load_truth
 
         try:
             truth = load_truth(self._folder / clip.path)

@@ -104,7 +104,7 @@ def main() -> None:
         compare(arguments.clips, Path(folder))
 
         import train
-        from preprocess.puppets import write_dataset
+        from preprocess.synthetic.puppets import write_dataset
 
         manifest = write_dataset(Path(folder) / "puppets", identities=10, clips=1, frames=12, size=64)
         cli = train.main(

@@ -13,7 +13,7 @@ from fomm.errors import InputError
 from fomm.known import KNOWN, cache_folder
 from fomm.video import write_image
 from infer import Options, Tools, animate_files, crop_scale, look
-from preprocess.puppets import Pose, draw, framing, random_identity
+from preprocess.synthetic.puppets import Pose, draw, framing, random_identity
 from studio import shown
 from studio.live import Setting
 from studio.visitors import ASSETS, Job, Stopped, Studio

@@ -29,7 +29,7 @@ from fomm.errors import InputError
 from fomm.report import write_report
 from fomm.video import VideoReader, read_image, write_image
 from infer import Options, animate_files, look
-from preprocess.puppets import Camera, Pose, draw, random_identity
+from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from studio import gate, shown
 from studio.live import Live, Setting, as_jpeg, read_jpeg
 from studio.visitors import MAX_FRAMES, Job, Stopped, Studio

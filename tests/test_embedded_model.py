@@ -14,7 +14,7 @@ from fomm.known import WEIGHTS_FOLDER
 from fomm.manifest import read_manifest, read_pairs
 from fomm.video import VideoReader, read_image
 from infer import Options, infer
-from preprocess.puppets import write_pairs
+from preprocess.synthetic.puppets import write_pairs
 
 ASSETS = WEIGHTS_FOLDER.parent / "assets"
 

@@ -31,7 +31,7 @@ from fomm.measures import ALEXNET_FILE, INCEPTION_FILE, Pixels
 from fomm.metrics import METRICS
 from fomm.report import check_report
 from fomm.video import VideoReader, VideoWriter
-from preprocess.puppets import write_pairs as draw_pairs
+from preprocess.synthetic.puppets import write_pairs as draw_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.timeout(900)  # whole runs and several interpreters, on a machine that may be busy

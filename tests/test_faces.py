@@ -26,7 +26,7 @@ from preprocess.faces import (
     head_angles,
     line_angle,
 )
-from preprocess.puppets import draw, framing, random_identity, random_motion
+from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion
 
 PHOTOS = [
     "photo_frontal.png",

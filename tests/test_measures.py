@@ -278,7 +278,7 @@ def test_similarity_of_aligned_faces_misses_where_there_is_no_face() -> None:
 
 
 def test_identity_truth_knows_puppets_by_drawing_them() -> None:
-    from preprocess.puppets import Camera, Pose, draw, random_identity
+    from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 
     size, camera = 96, Camera(y=0.1, view=2.6)
     poses = [Pose(yaw=0.2, mouth=0.5), Pose(roll=-0.15, smile=0.5)]
@@ -528,7 +528,7 @@ def test_mediapipe_on_puppets_and_on_a_photo(media) -> None:
     """The real detector: zero on equal frames, the size of a shift on shifted ones, near the exact landmarks."""
     from fomm.video import read_image
     from preprocess.faces import FaceFinder
-    from preprocess.puppets import Camera, Pose, draw, random_identity
+    from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 
     drawn = [draw(random_identity(5), pose, 256, Camera(y=0.1, view=3.0)) for pose in (Pose(), Pose(yaw=0.2))]
     frames = torch.from_numpy(np.stack([d.image for d in drawn])).permute(0, 3, 1, 2) / 255

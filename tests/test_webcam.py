@@ -16,7 +16,7 @@ from fomm.video.camera import camera_frames, opened_camera
 from infer import Options
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import start_hint
-from preprocess.puppets import Camera, Pose, draw, random_identity
+from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEAKER = ROOT / "fomm" / "assets" / "speaker.mp4"

@@ -38,7 +38,7 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class Rules:
-    """Which clips are made, and how; see `preprocess.dataset.write_dataset`, which has the defaults."""
+    """Which clips are made, and how; see `preprocess.dataset.build.write_dataset`, which has the defaults."""
 
     detector: Literal["face", "none"]
     size: int

@@ -35,12 +35,12 @@ from tqdm import tqdm
 from fomm.errors import InputError, require
 from fomm.files import atomic_output, hash_file
 from fomm.manifest import SPLITS, Clip, write_manifest
-from preprocess import schedule
-from preprocess.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
+from preprocess.dataset import schedule
+from preprocess.dataset.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
+from preprocess.dataset.metadata import MAX_NAME, ask, read_metadata
+from preprocess.dataset.prepare import prepare_video
+from preprocess.dataset.records import RECORDS, Records
 from preprocess.faces import FaceFinder
-from preprocess.metadata import MAX_NAME, ask, read_metadata
-from preprocess.prepare import prepare_video
-from preprocess.records import RECORDS, Records
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif")
 SETTINGS, MANIFEST, REJECTS, LOCK = "settings.json", "manifest.csv", "rejects.csv", ".lock"

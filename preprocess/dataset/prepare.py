@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fomm.manifest import Clip
 from fomm.video import LazyFrame, VideoReader
-from preprocess.clips import ClipWriter, Cut, Outcome, Reason, Reject, Rules, Video, View, write_clips
+from preprocess.dataset.clips import ClipWriter, Cut, Outcome, Reason, Reject, Rules, Video, View, write_clips
 from preprocess.faces import FaceFinder, Lookout
 from preprocess.track import EVERY, Track, find_shots, find_tracks
 

@@ -32,7 +32,7 @@ from fomm.files import atomic_output
 from fomm.manifest import Clip, Pair, hash_clip, write_manifest
 from fomm.manifest import write_pairs as write_pair_list
 from fomm.video import write_image
-from preprocess.puppet_model import (
+from preprocess.synthetic.puppet_model import (
     LANDMARKS,
     Camera,
     Identity,
@@ -44,7 +44,7 @@ from preprocess.puppet_model import (
     random_pose,
     scene_landmarks,
 )
-from preprocess.puppet_painter import Drawing, draw
+from preprocess.synthetic.puppet_painter import Drawing, draw
 
 __all__ = [
     "FPS",

@@ -34,8 +34,9 @@ from fomm.files import atomic_output
 from fomm.video import VideoWriter
 from preprocess.crop import crop_matrix, transform
 from preprocess.faces import box_iou, framing_box
-from preprocess.puppet_model import Camera, Identity, Pose, random_identity, random_motion
-from preprocess.puppet_painter import background, draw
+from preprocess.synthetic.puppet_model import Camera, Identity, Pose, random_identity, random_motion
+from preprocess.synthetic.puppet_painter import draw
+from preprocess.synthetic.puppet_textures import background
 from preprocess.track import Track
 
 KINDS = ("apart", "crossing", "cut", "leaving")

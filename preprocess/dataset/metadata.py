@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fomm.errors import InputError
-from preprocess.clips import GivenClip, Reject, Video
+from preprocess.dataset.clips import GivenClip, Reject, Video
 
 REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height")
 OPTIONAL = ("partition", "person_id")

@@ -13,7 +13,7 @@ from typing import Any
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.manifest import Clip
-from preprocess.clips import Outcome, OutputFault, Reject, Video
+from preprocess.dataset.clips import Outcome, OutputFault, Reject, Video
 
 RECORDS = "records"  # folder of a data set
 
