@@ -24,6 +24,7 @@ from fomm import command_line
 from fomm.errors import InputError, run
 from fomm.files import atomic_output, hash_file
 from fomm.gate import Gate
+from fomm.pretrained.features import load_inception, load_lpips
 from fomm.progress import Bars, silent
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ SOURCE_NOTES = (
     "greatest PSNR there is and lifts that mean",
 )
 # Whoever changes one of these begins anew: records of different code do not mix.
-CODE = ("metrics.py", "measures.py", "embedders.py", "evaluation.py", "animator.py", "folded.py")
+CODE = ("metrics.py", "measures.py", "pretrained/embedders.py", "evaluation.py", "animator.py", "folded.py")
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
 
@@ -249,9 +250,9 @@ def load_instruments(options: Options, device: Any, faces: bool, stack: ExitStac
         InputError: one of the user's networks cannot be used, or has the name of another metric.
     """
     from fomm import measures
-    from fomm.detectors import FaceAlignmentLandmarks
-    from fomm.embedders import load_embedder
     from fomm.metrics import METRICS, custom_identity
+    from fomm.pretrained.embedders import load_embedder
+    from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 
     infos, missing = dict(METRICS), []
     made: list[Measure] = [measures.Pixels(), measures.OwnKeypoints(), measures.IdentityTruth()]
@@ -269,8 +270,8 @@ def load_instruments(options: Options, device: Any, faces: bool, stack: ExitStac
         if measure is not None:
             made.append(measure)
 
-    add("lpips", lambda: measures.Lpips(measures.load_lpips(device)))
-    features = attempt("fid", lambda: measures.load_inception(device))
+    add("lpips", lambda: measures.Lpips(load_lpips(device)))
+    features = attempt("fid", lambda: load_inception(device))
     mesh = None
     if faces:
         mesh = face_mesh(stack)
@@ -489,7 +490,7 @@ def _evaluate(
             "face_networks": {source: hash_file(source) for source in options.face_networks},
             "size": size,
             "device": fabric.device.type,
-            "versions": versions | {name: hash_file(Path(statistics.__file__).with_name(name)) for name in CODE},
+            "versions": versions | {name: hash_file(Path(statistics.__file__).parent / name) for name in CODE},
         },
     )
     tasks = list_tasks(data.clips, data.pairs)

@@ -405,7 +405,7 @@ def load_tools(options: Options, stack: ExitStack, warn: Callable[[str], None]) 
         finder = stack.enter_context(FaceFinder())
         landmarks = finder.landmarks
     if options.seeks_best_frame and options.best_frame_by == "face_alignment":
-        from fomm.detectors import FaceAlignmentLandmarks
+        from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 
         landmarks = FaceAlignmentLandmarks(animator.device)
     return Tools(animator, info, finder, landmarks)

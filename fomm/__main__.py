@@ -41,7 +41,7 @@ def convert_config(original: Path, output: Path) -> None:
         original: such a file, `config/*.yaml` of the original.
         output: the new file.
     """
-    from fomm.original_config import convert_config as write_converted
+    from fomm.training.original_config import convert_config as write_converted
 
     for note in write_converted(original, output):
         print(f"note: {note}")

@@ -20,9 +20,9 @@ from torch import Tensor
 from fomm.cuda_graphs import Recorded
 from fomm.errors import InputError
 from fomm.folded import fold
-from fomm.geometry import Keypoints, movement_scale, transfer_motion
 from fomm.lanes import Lanes
 from fomm.model import FOMM, EncodedSource, Output
+from fomm.model.geometry import Keypoints, movement_scale, transfer_motion
 
 _TF32_LOCK = threading.Lock()
 

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fomm import __version__, known
+from fomm.download import inspect
 from fomm.errors import InputError
 from fomm.files import atomic_output, hash_file
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, DiscriminatorConfig, GeneratorConfig, ModelConfig
@@ -189,7 +190,7 @@ def run_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: not there, damaged, or another kind of checkpoint.
     """
     path = Path(path)
-    content = {} if known.inspect(path) == "safetensors" else _unpickle(path)
+    content = {} if inspect(path) == "safetensors" else _unpickle(path)
     if not {"state_dict", "optimizer_states", "loops"} <= content.keys():
         raise InputError(f"{path}: not a checkpoint of a training run, so nothing can go on from it; give it as --init")
     return content
@@ -582,7 +583,7 @@ def _read(path: Path) -> _Contents:
     Raises:
         InputError: something else, or damaged.
     """
-    if known.inspect(path) == "safetensors":
+    if inspect(path) == "safetensors":
         with _telling_damage(path):
             return _read_weights(path)
     content = _unpickle(path)
@@ -602,7 +603,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
     Raises:
         InputError: something else, damaged, or a file that would call something.
     """
-    kind = known.inspect(path)
+    kind = inspect(path)
     with _telling_damage(path):
         if kind == "zip":
             with zipfile.ZipFile(path) as archive:

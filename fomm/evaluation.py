@@ -31,13 +31,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fomm.animator import Animator
-from fomm.data import fit_square
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.manifest import Clip, Pair
 from fomm.measures import ClipReference, Frames, Measure, Reference
 from fomm.progress import Progress, silent
 from fomm.video import VideoReader, frame_files
+from fomm.video.pictures import fit_square
 
 SOURCE = "source"
 """The contender that repeats the source picture: what a model has to beat."""
@@ -330,7 +330,7 @@ TruthOf = Callable[[Task, int, int, int], Truth]
 
 
 Features = Callable[[Tensor], Tensor]
-"""(T, 3, H, W) uint8 -> (T, D); `fomm.measures.load_inception`."""
+"""(T, 3, H, W) uint8 -> (T, D); `fomm.pretrained.features.load_inception`."""
 
 
 def measure_task(

@@ -5,9 +5,9 @@
     animator.onnx            source and all that the encoder made of it, points, jacobians -> prediction
 
 Pictures are (1, C, H, W) float32 RGB in [0, 1] of the one size that was exported; keypoints are (1, K, 2) and
-(1, K, 2, 2) as in `fomm.geometry.Keypoints`. The detector runs for every driving frame, the encoder once per source.
-The animator takes the keypoints over as they are; `fomm.geometry.transfer_motion` has the few products and sums that
-make motion relative.
+(1, K, 2, 2) as in `fomm.model.geometry.Keypoints`. The detector runs for every driving frame, the encoder once per
+source. The animator takes the keypoints over as they are; `fomm.model.geometry.transfer_motion` has the few products
+and sums that make motion relative.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
-from fomm.geometry import Keypoints
 from fomm.model import FOMM, EncodedSource
+from fomm.model.geometry import Keypoints
 
 OPSET = 18
 """Of ONNX; GridSample, with `align_corners`, is there from 16 on."""

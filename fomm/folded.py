@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fomm.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
 from fomm.model import FOMM
+from fomm.model.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
 
 TILE = 6
 """Side of the tiles in pixels; a kernel of side r makes (7 - r) x (7 - r) output pixels of each."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from fomm.download import cache_folder
 from fomm.errors import InputError
-from fomm.known import KNOWN, cache_folder
+from fomm.known import KNOWN
 from fomm.video import write_image
 from infer import Options, Tools, animate_files, crop_scale, look
 from preprocess.synthetic.puppets import Pose, draw, framing, random_identity

@@ -27,8 +27,9 @@ from fomm.evaluation import Contender, Task, measure_task
 from fomm.files import hash_file
 from fomm.gate import Gate
 from fomm.manifest import Clip, Pair, read_manifest, read_pairs, write_manifest, write_pairs
-from fomm.measures import ALEXNET_FILE, INCEPTION_FILE, Pixels
+from fomm.measures import Pixels
 from fomm.metrics import METRICS
+from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE
 from fomm.report import check_report
 from fomm.video import VideoReader, VideoWriter
 from preprocess.synthetic.puppets import write_pairs as draw_pairs

@@ -10,9 +10,9 @@ from fill import fill_model
 from torch import nn
 
 from fomm import folded
-from fomm.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
 from fomm.folded import fold
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.model.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
 
 
 def small_model(**generator: object) -> FOMM:

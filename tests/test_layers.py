@@ -68,7 +68,10 @@ def test_imports_go_down(path: Path) -> None:
 
 
 def test_only_one_module_touches_mediapipe_and_only_one_samples_grids() -> None:
-    for library, owner in (("mediapipe", "preprocess/faces.py"), ("face_alignment", "fomm/detectors.py")):
+    for library, owner in (
+        ("mediapipe", "preprocess/faces.py"),
+        ("face_alignment", "fomm/pretrained/face_alignment.py"),
+    ):
         users = [path for path in FILES if any(name.split(".")[0] == library for name in imported(path))]
         assert [path.relative_to(ROOT).as_posix() for path in users] == [owner]
     users = [path for path in FILES if "F.grid_sample(" in path.read_text()]

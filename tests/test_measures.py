@@ -13,7 +13,6 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from fomm import measures, metrics
-from fomm.embedders import Convention, Embedder
 from fomm.errors import InputError, MissingWeightsError
 from fomm.measures import (
     Aed,
@@ -35,6 +34,8 @@ from fomm.measures import (
     Values,
 )
 from fomm.metrics import METRICS, UNKNOWN
+from fomm.pretrained.embedders import Convention, Embedder
+from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE, load_inception, load_lpips
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A face that everyone can find: a square of one colour on black. Its landmarks are its corners, its yaw its x.
@@ -459,7 +460,7 @@ class Hostile:
 @pytest.mark.parametrize("name", ["lpips", "inception"])
 def test_missing_weights_and_what_is_no_weights(name, hub, capfd) -> None:
     load = getattr(measures, f"load_{name}")
-    file = {"lpips": measures.ALEXNET_FILE, "inception": measures.INCEPTION_FILE}[name]
+    file = {"lpips": ALEXNET_FILE, "inception": INCEPTION_FILE}[name]
     with pytest.raises(MissingWeightsError) as error:
         load()
     assert str(hub / file) in str(error.value) and "https://" in str(error.value)
@@ -475,8 +476,8 @@ def test_lpips_with_weights_from_a_file(hub) -> None:
 
     torch.manual_seed(0)
     alexnet = torchvision.models.alexnet(weights=None)
-    torch.save(alexnet.state_dict(), hub / measures.ALEXNET_FILE)
-    network = measures.load_lpips()
+    torch.save(alexnet.state_dict(), hub / ALEXNET_FILE)
+    network = load_lpips()
     truth = torch.rand(2, 3, 64, 64)
     prediction = torch.stack([truth[0], torch.rand(3, 64, 64)])
     values = run(Lpips(network), reconstruction(prediction, truth))["lpips"]
@@ -513,8 +514,8 @@ def test_fid_s_network_with_weights_from_a_file(hub, monkeypatch) -> None:
         patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
         patched.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
         made = NoTrainInceptionV3("inception-v3-compat", ["2048"], None)
-    torch.save(made.state_dict(), hub / measures.INCEPTION_FILE)
-    loaded = measures.load_inception()
+    torch.save(made.state_dict(), hub / INCEPTION_FILE)
+    loaded = load_inception()
     pictures = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         features = loaded(pictures)

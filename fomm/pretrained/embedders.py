@@ -27,10 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fomm.download import cache_folder, fetch
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
-from fomm.known import cache_folder, fetch
-from fomm.openface import OPENFACE, load_openface
+from fomm.pretrained.openface import OPENFACE, load_openface
 
 ARCFACE_FILE = "w600k_r50.onnx"
 ARCFACE_SHA256 = "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
@@ -285,7 +285,7 @@ def _try(embedder: Embedder, path: Path) -> None:
     except Exception as error:
         raise InputError(
             f"{path}: does not take (T, 3, {size}, {size}) float32 ({_first_line(error)}); tell its size, see the "
-            "convention in fomm/embedders.py"
+            "convention in fomm/pretrained/embedders.py"
         ) from error
     if not fits:
         raise InputError(f"{path}: gives {vectors.shape} numbers, not all finite perhaps, instead of one row per face")

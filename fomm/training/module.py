@@ -19,10 +19,11 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from fomm.checkpoint import initialize, load_model, training_state
-from fomm.equivariance import ThinPlate
 from fomm.errors import InputError, require
-from fomm.geometry import Keypoints
-from fomm.losses import (
+from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
+from fomm.model.geometry import Keypoints
+from fomm.training.equivariance import ThinPlate
+from fomm.training.losses import (
     LossWeights,
     PerceptualName,
     collapse_radius,
@@ -33,8 +34,7 @@ from fomm.losses import (
     l1,
     make_perceptual,
 )
-from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
-from fomm.sync_batch_norm import synchronise
+from fomm.training.sync_batch_norm import synchronise
 
 Part = Literal["detector", "dense_motion", "generator"]
 

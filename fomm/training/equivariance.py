@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fomm.geometry import coordinate_grid, warp_reflected
+from fomm.model.geometry import coordinate_grid, warp_reflected
 
 
 class ThinPlate(NamedTuple):

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fomm.blocks import ConvBlock, DownBlock, ResBlock, UpBlock, channels_at
-from fomm.dense_motion import Motion
-from fomm.geometry import at_least_float32, warp
+from fomm.model.blocks import ConvBlock, DownBlock, ResBlock, UpBlock, channels_at
+from fomm.model.dense_motion import Motion
+from fomm.model.geometry import at_least_float32, warp
 
 
 class Generator(nn.Module):
@@ -26,7 +26,7 @@ class Generator(nn.Module):
         num_down_blocks: halvings between picture and features.
         num_bottleneck_blocks: residual blocks at the coarsest level.
         blend_source: predict a matte and blend the warped source in.
-        align_corners: convention of the warp (`fomm.geometry.warp`).
+        align_corners: convention of the warp (`fomm.model.geometry.warp`).
     """
 
     def __init__(

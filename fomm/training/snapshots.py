@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fomm.generator import resize
 from fomm.model import FOMM
+from fomm.model.generator import resize
 
 COLUMNS = ("source", "driving", "deformed", "occlusion", "prediction", "masks")
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from fomm.dense_motion import DenseMotion, Motion
-from fomm.discriminator import MultiScaleDiscriminator
-from fomm.generator import Generator
-from fomm.geometry import Keypoints
-from fomm.keypoint_detector import KeypointDetector
+from fomm.model.dense_motion import DenseMotion, Motion
+from fomm.model.discriminator import MultiScaleDiscriminator
+from fomm.model.generator import Generator
+from fomm.model.geometry import Keypoints
+from fomm.model.keypoint_detector import KeypointDetector
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ModelConfig:
     Args:
         num_keypoints: K.
         image_channels: colours of a picture.
-        align_corners: convention of every warp (`fomm.geometry.warp`); True for the released checkpoints.
+        align_corners: convention of every warp (`fomm.model.geometry.warp`); True for the released checkpoints.
         detector: the keypoint detector.
         dense_motion: the dense motion network.
         generator: the generator.

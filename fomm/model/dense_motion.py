@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fomm.blocks import AntiAliasDownsample, Hourglass
-from fomm.geometry import Keypoints, at_least_float32, coordinate_grid, gaussian_heatmaps, local_motion, warp
+from fomm.model.blocks import AntiAliasDownsample, Hourglass
+from fomm.model.geometry import Keypoints, at_least_float32, coordinate_grid, gaussian_heatmaps, local_motion, warp
 
 HEATMAP_VARIANCE = 0.01
 """Of the keypoints' Gaussians, in squared grid units (the original's constant)."""
@@ -43,7 +43,7 @@ class DenseMotion(nn.Module):
         block_expansion, max_features, num_blocks: size of the hourglass.
         scale_factor: the network works on the frame shrunk by this factor.
         estimate_occlusion: predict the occlusion map.
-        align_corners: convention of the warp (`fomm.geometry.warp`).
+        align_corners: convention of the warp (`fomm.model.geometry.warp`).
     """
 
     def __init__(

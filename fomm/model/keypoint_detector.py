@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fomm.blocks import AntiAliasDownsample, Hourglass
-from fomm.geometry import Keypoints, at_least_float32, coordinate_grid
+from fomm.model.blocks import AntiAliasDownsample, Hourglass
+from fomm.model.geometry import Keypoints, at_least_float32, coordinate_grid
 
 
 class KeypointDetector(nn.Module):

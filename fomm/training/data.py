@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fomm.errors import InputError, require
 from fomm.manifest import Clip, read_manifest, select
 from fomm.video import read_frames
+from fomm.video.pictures import fit_square
 from fomm.video_folder import manifest_of_folder
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -143,17 +144,6 @@ class FrameStore:
         else:
             raise InputError(f"{path}: no such clip; correct or remove its row in the manifest")
         return np.stack([fit_square(frame, self.size) for frame in frames])
-
-
-def fit_square(frame: np.ndarray, size: int) -> np.ndarray:
-    """The central square of a frame (H, W, 3), resized to size x size; the frame itself where it is that already."""
-    height, width = frame.shape[:2]
-    if height == width == size:
-        return frame
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    frame = frame[top : top + side, left : left + side]
-    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA if size < side else cv2.INTER_LINEAR)
 
 
 def _read_pictures(folder: Path, indices: Sequence[int]) -> list[np.ndarray]:

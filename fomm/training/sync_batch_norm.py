@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fomm.geometry import at_least_float32
+from fomm.model.geometry import at_least_float32
 
 
 class _Sum(torch.autograd.Function):

@@ -20,8 +20,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
 from fomm.manifest import manifest_hash
-from fomm.snapshots import animation, snapshot
-from fomm.training import Training
+from fomm.training.module import Training
+from fomm.training.snapshots import animation, snapshot
 from fomm.video import VideoWriter, write_image
 
 

@@ -14,15 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fomm.download import RemoteFile, fetch
 from fomm.errors import InputError
-from fomm.known import KnownCheckpoint, fetch
+from fomm.pretrained.weights import read_weights
 
-OPENFACE = KnownCheckpoint(
+OPENFACE = RemoteFile(
     "openface",
     "openface.pth",
-    "face",
     mirrors=("https://raw.githubusercontent.com/thnkim/OpenFacePytorch/master/openface.pth",),
-    image_size=96,
 )
 """The weights file; its hash is published nowhere that we know of."""
 
@@ -150,16 +149,3 @@ def load_openface(path: str | Path | None = None) -> OpenFace:
         )
     network.load_state_dict(state, strict=False)  # only the counters may be missing
     return network.eval().requires_grad_(False)
-
-
-def read_weights(path: Path, url: str) -> dict[str, object]:
-    """What a file of `torch.save` holds by name; no code in it is run.
-
-    Raises:
-        InputError: it holds something else, or code; names `url`, where the right file is.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {str(name): value for name, value in state.items()}
-    except Exception as error:  # whatever a damaged or hostile pickle raises
-        raise InputError(f"{path}: not a file of weights, or damaged; get {url} again") from error

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm as legacy_spectral_norm
 
-from fomm.blocks import ImagePyramid, channels_at
-from fomm.dense_motion import HEATMAP_VARIANCE
-from fomm.geometry import Keypoints, gaussian_heatmaps
+from fomm.model.blocks import ImagePyramid, channels_at
+from fomm.model.dense_motion import HEATMAP_VARIANCE
+from fomm.model.geometry import Keypoints, gaussian_heatmaps
 
 
 class Judgement(NamedTuple):
