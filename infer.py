@@ -23,9 +23,8 @@ from fomm.progress import Bars, Progress, silent, watched
 if TYPE_CHECKING:
     import numpy as np
 
-    from fomm.animator import Animator
+    from fomm.animator import Animator, Rendered
     from fomm.checkpoint import CheckpointInfo
-    from fomm.render import Rendered
     from fomm.video import VideoReader
     from fomm.video.camera import Camera
     from preprocess.faces import FaceFinder
@@ -184,7 +183,7 @@ def animate_files(
     Raises:
         InputError: anything wrong with the files, one line that says what to do.
     """
-    from fomm.render import animated_frames, render
+    from fomm.animator.render import animated_frames, render
     from preprocess.crop import Paster
 
     begun = time.monotonic()
@@ -315,7 +314,7 @@ def write_record(
     warnings: list[str],
 ) -> Path:
     """Write the sidecar."""
-    from fomm.provenance import synthetic_tags, write_sidecar
+    from fomm.animator.provenance import synthetic_tags, write_sidecar
 
     checkpoint = tools.checkpoint
     crops = {"source": pairing.source_crop, "driving": pairing.driving_crop}
@@ -355,7 +354,7 @@ def check_size(path: Path, width: int, height: int) -> None:
 
 def check_outputs(outputs: list[Path], source: Path, driving: Path) -> None:
     """Find out now, not after the work, what would keep a result from being written."""
-    from fomm.provenance import sidecar_path
+    from fomm.animator.provenance import sidecar_path
     from fomm.video import VideoWriter
 
     folder = outputs[0].absolute().parent

@@ -42,12 +42,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from fill import fill_model  # noqa: E402
 
-from fomm.animator import Animator, processor_units  # noqa: E402
+from fomm.animator import (  # noqa: E402
+    Animator,  # noqa: E402
+    animated_frames,
+    render,
+)
+from fomm.animator.device import processor_units  # noqa: E402
+from fomm.animator.lanes import Lanes  # noqa: E402
 from fomm.checkpoint import load_model, save_weights  # noqa: E402
-from fomm.lanes import Lanes  # noqa: E402
 from fomm.model import FOMM, ModelConfig  # noqa: E402
 from fomm.model.geometry import movement_scale, transfer_motion  # noqa: E402
-from fomm.render import animated_frames, render  # noqa: E402
 from fomm.video import VideoReader, VideoWriter, read_image  # noqa: E402
 from preprocess.crop import Crop, Paster, crop_matrix  # noqa: E402
 

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from fomm.animator.provenance import synthetic_tags
 from fomm.evaluation import Contender, Performance, Task
 from fomm.metrics import MetricInfo
-from fomm.provenance import synthetic_tags
 from fomm.video import VideoWriter
 
 SHOWN_FRAMES, SHOWN_SIDE_PX = 250, 160

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from fill import fill_model
 from torch import nn
 
-from fomm import folded
-from fomm.folded import fold
+from fomm.animator import folded
+from fomm.animator.folded import fold
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.model.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
 

@@ -361,7 +361,7 @@ class Training(L.LightningModule):
     # ---- files ----------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Add what `fomm.checkpoint` needs to load the model from a run's own checkpoint."""
+        """Add what `fomm.checkpoint.load` needs to load the model from a run's own checkpoint."""
         checkpoint["model_config"] = asdict(self.model.config)
         checkpoint["fomm"] = {"category": self.category, "image_size": self.trainer.datamodule.size}
 

@@ -6,27 +6,22 @@ frames are taken as they are.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fomm.cuda_graphs import Recorded
+from fomm.animator.cuda_graphs import Recorded
+from fomm.animator.device import choose_device, lanes_for, processor_units, tf32
+from fomm.animator.folded import fold
 from fomm.errors import InputError
-from fomm.folded import fold
-from fomm.lanes import Lanes
 from fomm.model import FOMM, EncodedSource, Output
 from fomm.model.geometry import Keypoints, movement_scale, transfer_motion
 
-_TF32_LOCK = threading.Lock()
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BATCH_SIZES = {"cpu": 1, "cuda": 16, "mps": 4}
@@ -38,7 +33,7 @@ class Animator:
 
     Attributes:
         model: as given, in evaluation mode on the device.
-        networks: what computes: a copy of it, rewritten for inference (`fomm.folded`), made when first needed.
+        networks: what computes: a copy of it, rewritten for inference (`fomm.animator.folded`), made when first needed.
         precision: "fp32", "bf16", "fp16", or on a GPU "auto": float32, on CUDA with its TF32 units.
 
     Args:
@@ -49,7 +44,7 @@ class Animator:
             differs from `fp32` by 52 dB of PSNR with full-size networks (docs/speed.md), `fp16` is for GPUs without
             it. Keypoints are always found in float32: rounding them would make the animation tremble.
         batch_size: driving frames at once; None takes `BATCH_SIZES`. It changes memory and speed, not the result.
-        cuda_graphs: record the work on a batch once and replay it (`fomm.cuda_graphs`); the result is the same.
+        cuda_graphs: record the work on a batch once and replay it (`cuda_graphs`); the result is the same.
 
     Raises:
         InputError: unknown or missing device, unknown precision or one that the device is no good at, a batch size
@@ -138,7 +133,7 @@ class Animator:
     ) -> Iterator[np.ndarray]:
         """The source (H, W, 3) uint8 in the pose of each driving frame: one (H, W, 3) uint8 picture for each, in order.
 
-        A stream: no more frames are read ahead than are animated side by side (`fomm.lanes`).
+        A stream: no more frames are read ahead than are animated side by side (`fomm.animator.lanes`).
 
         The original starts from the driving frame whose pose is most like the source's and plays forward from it to the
         end and backward from it to the start. The motion of every frame is then relative to that one frame and to
@@ -278,65 +273,10 @@ class Animator:
         return tf32(self.precision != "fp32") if self.device.type == "cuda" else nullcontext()
 
 
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Whether CUDA's convolutions may round to TF32. It holds for the process: one thread is in here at a time."""
-    cudnn = torch.backends.cudnn
-    kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
-    with _TF32_LOCK, cudnn.flags(**kept, allow_tf32=allowed):
-        yield
-
-
 def to_pictures(prediction: Tensor) -> np.ndarray:
     """(B, 3, H, W) in [0, 1] on any device -> (B, H, W, 3) uint8."""
     pictures = prediction.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
     return pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def processor_units(listing: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """Which instructions for products of bfloat16 this processor has: amx_bf16 (matrix units), avx512_bf16, bf16 (Arm).
-
-    Known on Linux only; elsewhere none are named.
-
-    Args:
-        listing: where Linux says what its processors can do.
-    """
-    known = {"amx_bf16", "avx512_bf16", "bf16"}
-    try:
-        lines = [line.split() for line in listing.read_text().splitlines()]
-    except OSError:
-        return set()
-    flags = next((words for words in lines if words and words[0].lower() in ("flags", "features")), [])
-    return known & set(flags) if torch.backends.mkldnn.is_available() else set()
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` -> a device that this machine has.
-
-    Raises:
-        InputError: no such device here, or an unknown name.
-    """
-    kind, _, number = name.partition(":")
-    if kind not in DEVICES or (number and (kind != "cuda" or not number.isdigit())):
-        raise InputError(f"device {name!r} is unknown; choose from {', '.join(DEVICES)}")
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if kind == "auto":
-        kind = next(kind for kind, here in available.items() if here)
-        return torch.device(kind)
-    if not available[kind]:
-        raise InputError(
-            f"device {name!r} is not available to PyTorch {torch.__version__} on this machine; give --device cpu"
-        )
-    if number and int(number) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {name!r} is not here: there are {torch.cuda.device_count()} CUDA devices, the first is cuda:0"
-        )
-    return torch.device(name)
-
-
-def lanes_for(device: torch.device) -> Lanes:
-    """A GPU works on all of a batch at once; on the CPU each core takes a frame."""
-    return Lanes(None if device.type == "cpu" else 1)
 
 
 def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fomm.animator import Animator
-from fomm.provenance import Label, synthetic_tags
+from fomm.animator.animator import Animator
+from fomm.animator.provenance import Label, synthetic_tags
 from fomm.video import Frame, VideoReader, VideoWriter, prefetch
 
 MAX_SIDE_BY_SIDE_PX = 512
