@@ -12,28 +12,24 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from fomm import measures, metrics
 from fomm.errors import InputError, MissingWeightsError
-from fomm.measures import (
+from fomm.evaluation import measures, metrics
+from fomm.evaluation.frames import ClipReference, Detector, Frames, Reference, Values
+from fomm.evaluation.measures import (
     Aed,
     Akd,
     AkdTruth,
-    ClipReference,
-    Detector,
     FacePixels,
     Fid,
-    Frames,
     HeadPose,
     IdentityTruth,
     Jitter,
     Lpips,
     OwnKeypoints,
     Pixels,
-    Reference,
     Similarity,
-    Values,
 )
-from fomm.metrics import METRICS, UNKNOWN
+from fomm.evaluation.metrics import METRICS, UNKNOWN
 from fomm.pretrained.embedders import Convention, Embedder
 from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE, load_inception, load_lpips
 

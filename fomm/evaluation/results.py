@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fomm import metrics, statistics
 from fomm.errors import InputError
-from fomm.evaluation import PROTOCOLS, Record, Task, record_path
-from fomm.measures import Fid
-from fomm.metrics import MetricInfo
+from fomm.evaluation import metrics, statistics
+from fomm.evaluation.measures import Fid
+from fomm.evaluation.measuring import Record, record_path
+from fomm.evaluation.metrics import MetricInfo
+from fomm.evaluation.tasks import PROTOCOLS, Task
 
 
 class Results(NamedTuple):

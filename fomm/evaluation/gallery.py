@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from fomm.animator.provenance import synthetic_tags
-from fomm.evaluation import Contender, Performance, Task
-from fomm.metrics import MetricInfo
+from fomm.evaluation.metrics import MetricInfo
+from fomm.evaluation.performance import Performance
+from fomm.evaluation.tasks import Contender, Task
 from fomm.video import VideoWriter
 
 SHOWN_FRAMES, SHOWN_SIDE_PX = 250, 160
