@@ -403,6 +403,7 @@ FIRST_FRAME = """
 import sys, time
 begun = float(sys.argv.pop(1))
 import infer
+from studio.animation import animate_files, load_tools
 from contextlib import ExitStack
 stages = {}
 def progress(stage, done, total):
@@ -414,9 +415,9 @@ def progress(stage, done, total):
         raise SystemExit
 options = infer.parse()
 with ExitStack() as stack:
-    tools = infer.load_tools(options, stack, print)
+    tools = load_tools(options, stack, print)
     progress("tools loaded", 1, 1)
-    infer.animate_files(options.source, options.driving, options.output, options, tools, progress=progress)
+    animate_files(options.source, options.driving, options.output, options, tools, progress=progress)
 """
 
 

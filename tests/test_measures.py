@@ -13,7 +13,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from fomm.errors import InputError, MissingWeightsError
-from fomm.evaluation import measures, metrics
+from fomm.evaluation import metrics
 from fomm.evaluation.frames import ClipReference, Detector, Frames, Reference, Values
 from fomm.evaluation.measures import (
     Aed,
@@ -455,7 +455,7 @@ class Hostile:
 
 @pytest.mark.parametrize("name", ["lpips", "inception"])
 def test_missing_weights_and_what_is_no_weights(name, hub, capfd) -> None:
-    load = getattr(measures, f"load_{name}")
+    load = {"lpips": load_lpips, "inception": load_inception}[name]
     file = {"lpips": ALEXNET_FILE, "inception": INCEPTION_FILE}[name]
     with pytest.raises(MissingWeightsError) as error:
         load()
