@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from fomm import __version__
 from fomm.files import atomic_output, hash_file
+from fomm.version import __version__
 from fomm.video import DIGITAL_SOURCE_TYPE, SYNTHETIC, SYNTHETIC_COMPOSITE, frame_files
 
 LABEL = "AI-generated"

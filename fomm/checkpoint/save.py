@@ -14,11 +14,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fomm import __version__, known
+from fomm import known
 from fomm.checkpoint.formats import DENSE_MOTION, FORMAT_VERSION, TrainingState, not_finite
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.model import FOMM
+from fomm.version import __version__
 
 
 def save_weights(
