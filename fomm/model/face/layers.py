@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.face.mesh import CHIN, EYES, MOUTH, Eye, Pose
-from fomm.face.motion import Face, Moved
+from fomm.model.face.mesh import CHIN, EYES, MOUTH, Eye, Pose
+from fomm.model.face.motion import Face, Moved
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, TRIANGLES
-from fomm.face.motion import Face, Moved
+from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, TRIANGLES
+from fomm.model.face.motion import Face, Moved
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.4, 3.0, 4.0, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""

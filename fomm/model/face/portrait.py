@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import torch
 
-from fomm.face.generator import PATCH_WH, Generator, conditions, patch_matrix
-from fomm.face.layers import STILL_PX, Canvas, Eyeball, Mouth, change_px, fill, foreground, ramp, refine_matte
-from fomm.face.mesh import EYES, MOUTH
-from fomm.face.motion import Face, Moved
-from fomm.face.surface import Surface
+from fomm.model.face.generator import PATCH_WH, Generator, conditions, patch_matrix
+from fomm.model.face.layers import STILL_PX, Canvas, Eyeball, Mouth, change_px, fill, foreground, ramp, refine_matte
+from fomm.model.face.mesh import EYES, MOUTH
+from fomm.model.face.motion import Face, Moved
+from fomm.model.face.surface import Surface
 
 GRID = 288  # longer side of the grid of the dense motion
 

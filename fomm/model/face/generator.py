@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fomm.face.layers import UPPER_TEETH, Canvas, polygon, turn_of
-from fomm.face.mesh import CHIN, MOUTH
-from fomm.face.motion import Face, Moved
+from fomm.model.face.layers import UPPER_TEETH, Canvas, polygon, turn_of
+from fomm.model.face.mesh import CHIN, MOUTH
+from fomm.model.face.motion import Face, Moved
 
 PATCH_WH = (96, 80)
 PER_UNIT = 76.0  # pixels of the patch per unit of the head's frame

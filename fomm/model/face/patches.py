@@ -7,10 +7,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.face.generator import PATCH_WH, conditions, patch_matrix
-from fomm.face.layers import Canvas, Mouth
-from fomm.face.motion import Face, Moved, move
-from fomm.face.surface import Surface
+from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
+from fomm.model.face.layers import Canvas, Mouth
+from fomm.model.face.motion import Face, Moved, move
+from fomm.model.face.surface import Surface
 
 
 class Patch(NamedTuple):

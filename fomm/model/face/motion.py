@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fomm.face.mesh import (
+from fomm.model.face.mesh import (
     BROWS,
     CHIN,
     EYES,
