@@ -54,7 +54,7 @@ from jsonargparse import auto_cli
 
 from fomm import expression
 from fomm.errors import InputError, require, run
-from fomm.known import cache_folder
+from fomm.download import cache_folder
 from fomm.metrics import akd, hull_mask
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.crop import Crop, Paster, face_crop

@@ -1,1 +1,19 @@
-"""Model `face`: motion from the landmarks of a face mesh, dense motion by geometry, a generator for what is hidden."""
+"""Model `face`, in the paper's terms: keypoints are the landmarks of a face mesh, the local motions follow from them,
+dense motion is computed, and an occlusion-aware generator paints what the warp cannot show.
+
+    mesh       the landmarks; a face's pose and shape
+    motion     landmarks of source, driving and initial frame -> the source's landmarks moved
+    steady     landmarks filtered in time
+    surface    moved landmarks -> dense motion, by depth
+    layers     background, person, eyeballs, the inside of the mouth
+    generator  what the warp cannot show
+    portrait   all layers together, at the photo's own resolution
+    patches    training pairs of the generator
+"""
+
+from fomm.model.face.model import FaceConfig, FaceModel, Sitter
+from fomm.model.face.motion import Face, Moved, move
+from fomm.model.face.portrait import Portrait
+from fomm.model.face.steady import Steady
+
+__all__ = ["Face", "FaceConfig", "FaceModel", "Moved", "Portrait", "Sitter", "Steady", "move"]
