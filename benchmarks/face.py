@@ -5,20 +5,20 @@
     python benchmarks/face.py --media my_media --sheet sheets --parts "[cross]"  # and pictures to look at
     python benchmarks/face.py --media my_media --dlib MODELS_FOLDER             # a second detector, identity
 
-Every clip and photo with a face takes part (`--clips`, `--photos` choose by name); each is seen through one fixed square
-crop, 1.6 sides of its (first) face, not turned. The parts:
+Every clip and photo with a face takes part (`--clips`, `--photos` choose by name); each is seen through one fixed
+square crop, 1.6 sides of its (first) face, not turned. The parts:
 
 - reconstruction: source = frame 0 of a clip, driven by the clip; every 10th frame after it, mean of clips. L1 over the
   crop and over the hull of the driving frame's mesh, pixels in [0, 1]; AKD: mean of |dx|, |dy| in pixels at 256.
 - cross: every photo x clip, every 3rd frame. Correlation with the driver of what the face does, over pairs whose driver
-  does it at all (`VARIES`); blinks followed; error of the change of the head's pose since frame 0, mean of yaw, pitch and
-  roll, where the driver's is within 25 degrees; distance to the photo's identity; folds and holes that the contender
-  counts; background: pixels well outside the person, in photo and result, that differ by more than one level.
+  does it at all (`VARIES`); blinks followed; error of the change of the head's pose since frame 0, mean of yaw, pitch
+  and roll, where the driver's is within 25 degrees; distance to the photo's identity; folds and holes that the
+  contender counts; background: pixels well outside the person, in photo and result, that differ by more than one level.
 - calm: a still driver with sensor noise (sigma 2 of 255), 100 frames. Trembling is measured on the result's pixels, by
   optical flow from the mean result at its landmarks: a detector trembles more by itself. A step: from one frame to
   another, share of the way gone in the second frame after it.
-- sharp: a photo whose face is 1500 px (enlarged, with fine grain): variance of the Laplacian inside the face against the
-  photo's, under small motion.
+- sharp: a photo whose face is 1500 px (enlarged, with fine grain): variance of the Laplacian inside the face against
+  the photo's, under small motion.
 - speed: decoding, cropping, animating, pasting, H.264; a process of its own. memory: the same, 200 and 2000 frames.
 
 A contender is a name (`still`, `puppets` or another checkpoint, `face`) or `FILE.py:CLASS`, see `Contender`. Meshes and
@@ -35,16 +35,14 @@ import importlib
 import importlib.util
 import math
 import multiprocessing
-import os
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain, cycle, islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -107,12 +105,13 @@ class Options:
         unseen: photo name -> what cannot be seen in it (mouth, eyes, gaze, brows), left out of the correlations.
         every: in `cross`, measure every so many frames.
         dlib: folder with dlib's model files.
-        sheet: folder for contact sheets of `cross`.
-        sheet_size: side of a picture on them.
+        sheet: folder for contact sheets, one for each photo x clip; rows: driver, contenders.
+        sheet_size: side of a picture on them, at which the photo is animated.
         details: write all values of all pairs to this CSV file.
         cache: folder for meshes and the like.
         threads: for networks and OpenCV; by default what they take.
-        frames: of the clip in `speed`.
+        frames: driving frames in `speed`.
+        memory_frames: driving frames in `memory`.
     """
 
     media: Path
@@ -124,11 +123,12 @@ class Options:
     every: int = 3
     dlib: Path | None = None
     sheet: Path | None = None
-    sheet_size: int = 320
+    sheet_size: int = 384
     details: Path | None = None
     cache: Path | None = None
     threads: int | None = None
     frames: int = 150
+    memory_frames: list[int] = field(default_factory=lambda: [200, 2000])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -144,6 +144,7 @@ class Contender(Protocol):
         faults: list of int, folds and holes (pixels of the result) inside the head, one for each frame yielded so far.
         landmarks: list of (478, 2), where it put the landmarks in each result so far, in the result's pixels.
         stage_ms: dict of str to float, mean milliseconds by stage.
+        whole: bool, True where it animates whole photos by itself and needs no crop and paste in `speed`.
     """
 
     name: str
@@ -340,12 +341,20 @@ class Photo:
     """A photo with a face; `crop` has SIZE pixels."""
 
     name: str
+    path: Path
     picture: np.ndarray
     crop: Crop
+    turned_deg: float  # how far the face is from looking straight ahead and upright
 
     @property
     def source(self) -> np.ndarray:
         return self.crop.apply(self.picture)
+
+
+def sized(crop: Crop, size: int) -> Crop:
+    """The same square of the picture at another number of pixels."""
+    factor = size / crop.size
+    return Crop(factor * crop.matrix + [[0, 0, (factor - 1) / 2]] * 2, size)
 
 
 def files_of(folder: Path, suffixes: Sequence[str], names: list[str] | None) -> list[Path]:
@@ -376,7 +385,9 @@ def read_photos(options: Options, eyes: Eyes) -> list[Photo]:
         picture = read_image(path)
         faces = eyes.finder.find(picture)
         if faces:
-            photos.append(Photo(path.stem, picture, face_crop(faces[0], SIZE, scale=SCALE, derotate=False)))
+            face, crop = faces[0], face_crop(faces[0], SIZE, scale=SCALE, derotate=False)
+            turned = max(map(abs, (face.roll_deg, face.yaw_deg, face.pitch_deg)))
+            photos.append(Photo(path.stem, path, picture, crop, turned))
         else:
             print(f"{path.name}: no face, left out")
     return photos
@@ -497,7 +508,7 @@ def cross(
         for clip in clips:
             case = f"{photo.name} x {clip.name}"
             takes = list(perform(contender, source, clip.frames, options.every))
-            driver, shown = ([eyes.mesh(picture) for picture in side] for side in zip(*[t[1:3] for t in takes]))
+            driver, shown = [eyes.mesh(t.driving) for t in takes], [eyes.mesh(t.result) for t in takes]
             there = [a is not None and b is not None for a, b in zip(driver, shown, strict=True)]
             yield Value("cross: frames without a face, %", case, 100 * (1 - float(np.mean(there))))
             if driver[0] is not None and shown[0] is not None:
@@ -505,13 +516,15 @@ def cross(
                 for name, value in follow(*kept, unseen).items():
                     yield Value(f"cross: {name}", case, value)
             if own is not None:
-                faces = [eyes.identity(take.result) for take in takes[::4]]
+                faces = [eyes.identity(take.result) for take in takes[1::4]]
                 distances = [np.linalg.norm(face - own) for face in faces if face is not None]
                 yield Value("cross: identity dlib", case, mean(distances))
             if takes[0].faults is not None:
                 yield Value("cross: folds and holes, pixels a frame", case, mean(take.faults for take in takes))
-            still = (changed_share(source, take.result, ~(person | eyes.person(take.result))) for take in takes[::4])
-            yield Value("cross: background changed, %", case, 100 * mean(still))
+            stills = [~(person | eyes.person(take.result)) for take in takes[1::4]]
+            changes = [changed_share(source, t.result, s) for t, s in zip(takes[1::4], stills, strict=True)]
+            yield Value("cross: background changed, %", case, 100 * mean(changes))
+            yield Value("cross: background judged, % of the picture", case, 100 * float(np.mean(stills)))
 
 
 def follow(driver: np.ndarray, shown: np.ndarray, unseen: Sequence[str]) -> dict[str, float]:
@@ -536,12 +549,254 @@ def follow(driver: np.ndarray, shown: np.ndarray, unseen: Sequence[str]) -> dict
     shut = seen["eyes"][0] < SHUT[0]
     if "eyes" not in unseen and shut.any():
         values["shut eyes followed, %"] = 100 * expression.share_followed(shut, seen["eyes"][1] < SHUT[1])
+        values["eye opening when shut"] = float(seen["eyes"][1][shut].mean())
     wanted, got = (expression.pose_angles(expression.head_rotation(side, side[0])) for side in (driver, shown))
     near = (np.abs(wanted) <= POSE_LIMIT_DEG).all(-1)
     errors = np.abs(got - wanted)[near].mean(0)
     values["pose error, degrees"] = float(errors.mean())
     values |= {f"{name} error, degrees": float(e) for name, e in zip(("yaw", "pitch", "roll"), errors, strict=True)}
     return values
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Calm, sharpness
+
+
+def calm(contender: Contender, photos: Sequence[Photo], clips: Sequence[Clip], eyes: Eyes) -> Iterator[Value]:
+    photo = straightest(photos)
+    for clip in clips:
+        case = f"{photo.name} x {clip.name}"
+        rng = np.random.default_rng(0)
+        noisy = [with_noise(clip.frames[0], 2.0, rng) for _ in range(100)]
+        results = [take.result for take in perform(contender, photo.source, noisy, 1)]
+        if hasattr(contender, "landmarks"):
+            yield Value("calm: trembling of its own landmarks, px RMS", case, rms(np.array(contender.landmarks)))
+        meshes = [eyes.mesh(result) for result in results]
+        if all(mesh is not None for mesh in meshes):
+            yield Value("calm: trembling, px RMS", case, trembling(results, meshes[0][:468, :2]))
+            yield Value("calm: trembling with the detector's own, px RMS", case, rms(np.array(meshes)[..., :2]))
+        frames = clip.frames[:: max(1, len(clip.frames) // 20)]
+        driver = [eyes.mesh(frame) for frame in frames]
+        far = [0.0 if m is None or driver[0] is None else float(akd(m, driver[0])) for m in driver]
+        two = [frames[0]] * 10 + [frames[int(np.argmax(far))]] * 10
+        steps = [take.result for take in perform(contender, photo.source, two, 1)]
+        seen = [eyes.mesh(steps[index]) for index in (9, 11, 19)]  # 11: the second frame after the step
+        if all(mesh is not None for mesh in seen):
+            before, then, after = (mesh[:, :2] for mesh in seen)
+            share = step_share(before, then, after) if akd(before, after) > 0.01 else 0.0  # a still picture goes no way
+            yield Value("calm: step followed in 2 frames, %", case, 100 * share)
+
+
+def straightest(photos: Sequence[Photo]) -> Photo:
+    """The photo whose face is turned least."""
+    require(bool(photos), "no photo with a face; give --media a folder that has one")
+    return min(photos, key=lambda photo: photo.turned_deg)
+
+
+def with_noise(picture: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    noisy = picture + rng.normal(0, sigma, picture.shape)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def rms(points: np.ndarray) -> float:
+    """RMS distance of points (T, N, 2) from their mean over time.
+
+    >>> rms(np.array([[[0.0, 0.0]], [[2.0, 0.0]]]))
+    1.0
+    """
+    return float(np.sqrt(np.square(points - points.mean(0)).sum(-1).mean()))
+
+
+def sharp(contender: Contender, photos: Sequence[Photo], clips: Sequence[Clip], eyes: Eyes) -> Iterator[Value]:
+    photo = max(photos, key=lambda photo: photo.crop.side_px)
+    side = round(SCALE * 1500)
+    fine = enlarged(photo, side)
+    mesh = eyes.mesh(fine)
+    if mesh is None:
+        return
+    wanted = laplacian_variance(fine, face_inside(mesh, side))
+    for clip in sorted(clips, key=lambda clip: travel(clip, eyes))[:2]:
+        ratios = []
+        for take in perform(contender, fine, clip.frames[:31], 6):
+            seen = eyes.mesh(take.result)
+            if take.index and seen is not None:
+                ratios.append(laplacian_variance(take.result, face_inside(seen, side)) / wanted)
+        yield Value("sharp: Laplacian, ratio", f"{photo.name} x {clip.name}", mean(ratios))
+
+
+def enlarged(photo: Photo, side: int) -> np.ndarray:
+    """The photo's crop at side x side, with grain as fine as a camera of that many pixels would have."""
+    grain = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 20, (side, side)).astype(np.float32), (0, 0), 1.0)
+    crop = sized(photo.crop, side).apply(photo.picture)
+    return np.clip(np.round(crop + grain[..., None]), 0, 255).astype(np.uint8)
+
+
+def face_inside(mesh: np.ndarray, size: int) -> np.ndarray:
+    """The face's hull, a little smaller, as a mask (size, size)."""
+    points = mesh[:468, :2]
+    return hull_mask(points.mean(0) + 0.9 * (points - points.mean(0)), size, size)
+
+
+def travel(clip: Clip, eyes: Eyes) -> float:
+    """How far the clip's landmarks go from frame 0 in its first second."""
+    first, *meshes = [eyes.mesh(frame) for frame in clip.frames[:31:6]]
+    return max((float(akd(m, first)) for m in meshes if m is not None and first is not None), default=math.inf)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Speed and memory, in processes of their own
+
+
+def speed(name: str, photo: Path, clip: Path, options: Options) -> Iterator[Value]:
+    for label, side, size_wh in (("256 px", 256, None), ("512 px", 512, None), ("1080p", 800, (1920, 1080))):
+        seen = in_fresh_process(name, photo, clip, side, size_wh, options.frames, options.threads)
+        yield Value(f"speed: frames/s, {label}", clip.stem, seen["fps"])
+        yield Value(f"speed: s to the first, {label}", clip.stem, seen["first_s"])
+        for stage, milliseconds in seen["stages"].items():
+            yield Value(f"speed: ms {stage}, {label}", clip.stem, milliseconds)
+
+
+def memory(name: str, photo: Path, clip: Path, options: Options) -> Iterator[Value]:
+    for count in options.memory_frames:
+        seen = in_fresh_process(name, photo, clip, 512, None, count, options.threads)
+        yield Value(f"memory: peak MB, {count} frames", clip.stem, seen["peak_mb"])
+
+
+def in_fresh_process(*arguments: object) -> dict[str, Any]:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(whole_path, arguments)
+
+
+def whole_path(
+    name: str, photo: Path, clip: Path, side: int, size_wh: tuple[int, int] | None, count: int, threads: int | None
+) -> dict[str, Any]:
+    """Decode, crop, animate, paste and encode `count` frames; the photo is scaled so that its crop is `side` pixels."""
+    set_threads(threads)
+    picture, crop, view = prepared(photo, clip, side, size_wh)
+    spent: dict[str, float] = {}
+    begun = time.perf_counter()
+    contender = load(name)
+    frames = (frame.image for _ in repeat(None) for frame in VideoReader(clip, threads=threads or 0))
+    frames = timed("decode", islice(frames, count), spent)
+    driving = timed("crop", (view.apply(frame) for frame in frames), spent)
+    whole = getattr(contender, "whole", False)
+    paste = (lambda result: result) if whole else Paster(picture, crop)
+    first = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        with VideoWriter(Path(folder) / "result.mp4", fps=Fraction(25)) as writer:
+            results = contender.animate(picture if whole else crop.apply(picture), driving)
+            for result in timed("animate", results, spent):
+                for stage, work in (("paste", paste), ("encode", writer.write)):
+                    started = time.perf_counter()
+                    result = work(result)
+                    spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - started
+                first = first or time.perf_counter() - begun
+        total = time.perf_counter() - begun
+    spent["animate"] -= spent["crop"]  # a stream's time includes what it pulls from
+    spent["crop"] -= spent["decode"]
+    stages = {stage: 1e3 * seconds / count for stage, seconds in spent.items()}
+    stages |= {f"animate.{stage}": value for stage, value in getattr(contender, "stage_ms", {}).items()}
+    return {"fps": (count - 1) / (total - first), "first_s": first, "stages": stages, "peak_mb": peak_mb()}
+
+
+def prepared(photo: Path, clip: Path, side: int, size_wh: tuple[int, int] | None) -> tuple[np.ndarray, Crop, Crop]:
+    """The photo scaled so that its face's crop is `side` pixels (cut or padded to `size_wh`), that crop, the clip's."""
+    with FaceFinder() as finder:
+        picture = read_image(photo)
+        factor = side / face_crop(finder.find(picture)[0], side, scale=SCALE, derotate=False).side_px
+        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        if size_wh is not None:
+            shift = (np.array(size_wh) - 1) / 2 - finder.find(picture)[0].centre_px
+            matrix = np.array([[1.0, 0, round(shift[0])], [0, 1.0, round(shift[1])]])
+            picture = cv2.warpAffine(picture, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
+        picture = np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
+        crop = face_crop(finder.find(picture)[0], side, scale=SCALE, derotate=False)
+        first = next(iter(VideoReader(clip, threads=1))).image
+        return picture, crop, face_crop(finder.find(first)[0], SIZE, scale=SCALE, derotate=False)
+
+
+def timed(stage: str, stream: Iterable[Any], spent: dict[str, float]) -> Iterator[Any]:
+    """The stream; seconds spent waiting for it are added to `spent`."""
+    items = iter(stream)
+    while True:
+        begun = time.perf_counter()
+        item = next(items, None)
+        spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - begun
+        if item is None:
+            return
+        yield item
+
+
+def peak_mb() -> float:
+    """Most memory that this process has held."""
+    status = Path("/proc/self/status")  # Linux's rusage would count the parent's peak
+    if status.is_file():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e3
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Contact sheets
+
+
+def write_sheets(
+    contenders: Sequence[Contender], photos: Sequence[Photo], clips: Sequence[Clip], eyes: Eyes, options: Options
+) -> None:
+    """One PNG for each photo x clip: the clip's extremes; rows are the driver and each contender."""
+    options.sheet.mkdir(parents=True, exist_ok=True)
+    for clip in clips:
+        chosen = extremes(clip, eyes)
+        numbers = list(chosen.values())
+        drivers = [resized(clip.frames[number], options.sheet_size) for number in numbers]
+        for photo in photos:
+            source = sized(photo.crop, options.sheet_size).apply(photo.picture)
+            rows = [[labelled(source, photo.name), *map(labelled, drivers, chosen)]]
+            for contender in contenders:
+                results = at_frames(contender, source, clip.frames, numbers)
+                rows.append([labelled(source, contender.name), *results])
+            write_image(options.sheet / f"{photo.name}__{clip.name}.png", np.vstack([np.hstack(row) for row in rows]))
+
+
+def extremes(clip: Clip, eyes: Eyes) -> dict[str, int]:
+    """Label -> frame number: the first, and where mouth, eyes and pose are furthest."""
+    seen = [(number, eyes.mesh(clip.frames[number])) for number in range(0, len(clip.frames), 2)]
+    numbers = [number for number, mesh in seen if mesh is not None]
+    if not numbers:
+        return {"first": 0}
+    meshes = np.array([mesh for _, mesh in seen if mesh is not None])
+    yaw, pitch, _ = expression.pose_angles(expression.head_rotation(meshes, meshes[0])).T
+    found = {
+        "mouth": expression.mouth_opening(meshes).argmax(),
+        "eyes": expression.eye_opening(meshes).argmin(),
+        "left": yaw.argmin(),
+        "right": yaw.argmax(),
+        "down": pitch.argmin(),
+        "up": pitch.argmax(),
+    }
+    return {"first": 0} | {f"{label} ({numbers[place]})": numbers[place] for label, place in found.items()}
+
+
+def at_frames(
+    contender: Contender, source: np.ndarray, frames: Sequence[np.ndarray], wanted: Sequence[int]
+) -> list[np.ndarray]:
+    """Results at some frames, the first being the initial one; what filters in time sees eight frames before each."""
+    lead = 8 if getattr(contender, "temporal", False) else 0
+    shown = [0, *sorted({n for number in wanted for n in range(max(1, number - lead), number + 1)})]
+    wanted_places = {shown.index(number) for number in wanted}
+    results = {}
+    for place, result in enumerate(contender.animate(source, (frames[number] for number in shown))):
+        if place in wanted_places:
+            results[shown[place]] = result
+    return [results[number] for number in wanted]
+
+
+def labelled(picture: np.ndarray, text: str) -> np.ndarray:
+    picture = picture.copy()
+    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+        cv2.putText(picture, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, width, cv2.LINE_AA)
+    return picture
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -578,18 +833,15 @@ def main(options: Options) -> None:
         clips = read_clips(options, eyes)
         photos = read_photos(options, eyes)
         print(f"clips: {', '.join(clip.name for clip in clips)}; photos: {', '.join(photo.name for photo in photos)}")
-        for name in options.contenders:
-            contender = load(name)
+        contenders = {name: load(name) for name in options.contenders}
+        for name, contender in contenders.items():
             column = values.setdefault(contender.name, [])
-            parts: dict[str, Callable[[], Iterable[Value]]] = {
-                "reconstruction": lambda: reconstruction(contender, clips, eyes),  # noqa: B023 - used at once
-                "cross": lambda: cross(contender, photos, clips, eyes, options),  # noqa: B023
-            }
             for part in options.parts:
-                if part in parts:
-                    begun = time.monotonic()
-                    column += parts[part]()
-                    print(f"{contender.name}: {part} took {time.monotonic() - begun:.0f} s", file=sys.stderr)
+                begun = time.monotonic()
+                column += measured(part, name, contender, photos, clips, eyes, options)
+                print(f"{contender.name}: {part} took {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        if options.sheet:
+            write_sheets(list(contenders.values()), photos, clips, eyes, options)
     print()
     table(values)
     if options.details:
@@ -597,6 +849,28 @@ def main(options: Options) -> None:
             writer = csv.writer(stream)
             writer.writerow(["contender", "measure", "case", "value"])
             writer.writerows((name, *value) for name, column in values.items() for value in column)
+
+
+def measured(
+    part: Part,
+    name: str,
+    contender: Contender,
+    photos: Sequence[Photo],
+    clips: Sequence[Clip],
+    eyes: Eyes,
+    options: Options,
+) -> Iterable[Value]:
+    """The values of one part for one contender."""
+    if part == "reconstruction":
+        return reconstruction(contender, clips, eyes)
+    if part == "cross":
+        return cross(contender, photos, clips, eyes, options)
+    if part == "calm":
+        return calm(contender, photos, clips, eyes)
+    if part == "sharp":
+        return sharp(contender, photos, clips, eyes)
+    whole = speed if part == "speed" else memory
+    return whole(name, straightest(photos).path, clips[0].path, options)
 
 
 def set_threads(count: int | None) -> None:

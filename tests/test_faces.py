@@ -15,7 +15,9 @@ from fomm.errors import InputError
 from fomm.video import read_image
 from preprocess.crop import Crop, crop_matrix, transform
 from preprocess.faces import (
+    NOSE_TIP,
     NUM_LANDMARKS,
+    NUM_REFINED,
     Face,
     FaceFinder,
     Lookout,
@@ -318,3 +320,25 @@ def test_puppets_are_found(finder: FaceFinder) -> None:
         assert box_iou(faces[0].box_xyxy_px, drawing.face_box_xyxy_px) > 0.6
         yaws.append((np.degrees(motion[29].yaw), faces[0].yaw_deg))
     assert np.corrcoef(np.array(yaws).T)[0, 1] > 0.9
+
+
+def test_refined_mesh(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, media: Path) -> None:
+    """It agrees with the landmarks of the same face, its irises lie in the eyes, and it finds small faces too."""
+    for name, (photo, faces) in found.items():
+        mesh = finder.mesh(photo)
+        assert mesh.shape == (NUM_REFINED, 3) and np.isfinite(mesh).all(), name
+        (face,) = at(faces, mesh[:NUM_LANDMARKS, :2].mean(0), faces[0].side_px)
+        apart = np.linalg.norm(mesh[:NUM_LANDMARKS, :2] - face.landmarks_px, axis=1)
+        assert np.median(apart) < 0.03 * face.side_px, name
+        for iris, centre in ((468, face.eye_left_px), (473, face.eye_right_px)):
+            assert np.linalg.norm(mesh[iris, :2] - centre) < 0.06 * face.side_px, name
+        assert mesh[NOSE_TIP, 2] < mesh[[234, 454], 2].min()  # nearer than the cheeks
+    assert finder.mesh(read_image(media / "photo_no_face.jpg")) is None
+
+
+def test_person_mask(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
+    photo, (face,) = found["photo_frontal.png"]
+    mask = finder.person(photo)
+    assert mask.shape == photo.shape[:2] and mask.dtype == np.float32
+    x, y = face.centre_px.astype(int)
+    assert mask[y, x] > 0.9 and mask[:20, -20:].max() < 0.1
