@@ -53,10 +53,10 @@ from jsonargparse import auto_cli
 from fomm import expression
 from fomm.errors import InputError, require, run
 from fomm.download import cache_folder
-from fomm.metrics import akd, hull_mask
+from fomm.evaluation.metrics import akd, hull_mask
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
-from preprocess.crop import Crop, Paster, face_crop
-from preprocess.faces import FaceFinder
+from preprocess.crop import Crop, Paster
+from preprocess.faces import FaceFinder, face_crop
 
 SCALE = 1.6  # crop side in face sides
 SIZE = 256  # pixels at which results are compared
