@@ -15,6 +15,7 @@ from fomm.model.face.mesh import CHIN, EYES, MOUTH, Eye, Pose
 from fomm.model.face.motion import Face, Moved
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
+EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 _SUBPIXEL = 4  # bits
 
@@ -24,11 +25,13 @@ def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.nd
 
     He, Sun, Tang, "Guided image filtering", ECCV 2010.
     """
-    rough = ramp(person, 0.25, 0.75).astype(np.float32)
-    radius = max(2, round(face_px / 20))
-    guide = photo.astype(np.float32) / 255
-    fine = cv2.ximgproc.guidedFilter(guide, rough, radius, 1e-4)
-    return np.clip((fine - 0.06) / 0.88, 0, 1).astype(np.float32)
+    rough = np.clip(5 * (person - 0.5) + 0.5, 0, 1).astype(np.float32)
+    fine = cv2.ximgproc.guidedFilter(photo, 255 * rough, max(2, round(face_px / 16)), EDGE_LEVELS**2) / 255
+    matte = np.clip((fine - 0.1) / 0.8, 0, 1)
+    # what is enclosed by the person (an earring, a reflection in glasses) belongs to it
+    outside = np.pad((matte < 0.5).astype(np.uint8), 1, constant_values=1)
+    cv2.floodFill(outside, None, (0, 0), 2)
+    return np.where(outside[1:-1, 1:-1] == 1, 1, matte).astype(np.float32)
 
 
 def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:

@@ -20,9 +20,9 @@ from fomm.model.face.motion import Face, Moved
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.4, 3.0, 4.0, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
-SKULL_DEPTH, SKULL_REACH = 0.75, 0.42  # how far and how fast the head recedes behind the outline, in face heights
+SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes behind the outline, in face heights
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
-NECK = (-0.1, 1.1)  # where the motion fades, in face heights below the chin
+NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
 _BITS = 4  # of a pixel, in which triangles are drawn
 
 
