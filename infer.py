@@ -1,24 +1,66 @@
 """The script that animates a photo with a driving video.
 
 `studio.animation.animate_files` is the whole way from two files to a finished one; the command line around it adds
-folders, progress bars and exit codes.
+folders, progress bars and exit codes. What is heavy is imported where it is used, so that `--help` answers at once.
+There are no imports for type checkers only: to evaluate the annotations of `Options`, jsonargparse would run them.
 """
 
 import os
+import re
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fomm import command_line
+from fomm.animator.settings import AnimationSettings, ModelSettings
 from fomm.errors import InputError, run
 from fomm.progress import Bars
-from studio.animation import Options, Result, animate_files, load_tools
 
 VIDEO_SUFFIXES = tuple(".mp4 .mov .m4v .webm .mkv .avi .mpg .mpeg .ts .wmv .flv .3gp .gif".split())
 USAGE = "python infer.py --source photo.jpg --driving clip.mp4 --output result.mp4 [options]"
 DESCRIPTION = """The face in the photo moves as the face in the video does: both are found and cropped, the photo's is
 animated and put back into the full photo, and the video's sound goes along."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is animated, and where the result goes.
+
+    Args:
+        source: the photo, or a folder of photos (each is animated).
+        driving: the video; a folder of videos (each is used), a folder of frames; or webcam (webcam:1 is the second
+            one): records you after a countdown, without sound, into <output>_driving.mp4.
+        output: the result: .mp4, .mov, .webm, .gif, or a name without suffix for PNG frames; a folder for a batch.
+            Settings and hashes go into a JSON file beside it.
+    """
+
+    source: str
+    driving: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Options(AnimationSettings, ModelSettings, Files):
+    """Animate a photo with a driving video.
+
+    Args:
+        seconds: length of a recording with --driving webcam.
+    """
+
+    seconds: float = 8.0
+
+    def check(self) -> None:
+        """Raises InputError for values that no file can make right."""
+        super().check()
+        if not 1 <= self.seconds <= 600:
+            raise InputError(f"--seconds is {self.seconds}, must be from 1 to 600")
+
+    @property
+    def camera(self) -> int | None:
+        """Number of the camera that --driving asks for; None where it names a file or a folder."""
+        asked = re.fullmatch(r"webcam(?::(\d+))?", self.driving)
+        return int(asked[1] or 0) if asked and not os.path.exists(self.driving) else None
 
 
 def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
@@ -53,25 +95,31 @@ def video_files(folder: Path) -> list[Path]:
     return sorted(f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith("."))
 
 
-def infer(options: Options) -> list[Result]:
+def infer(options: Options) -> list:
     """Animate all that `options` ask for, with bars and lines for a person to read.
+
+    Returns: the `studio.animation.Result` of each pair.
 
     Raises:
         InputError: it cannot be done; in a batch after all other pairs, with the names of those that failed.
     """
+    from studio.animation import animate_files, load_tools
+    from studio.recording import record_webcam
+
     options.check()
     bars = Bars()
     results, failures = [], []
     with ExitStack() as stack:
         stack.callback(bars.close)
         if options.camera is not None:
-            from studio.recording import record_webcam
-
             list_pairs(replace(options, driving=options.source))  # what is wrong with the others is said first
-            options = replace(options, driving=str(record_webcam(options, bars.print, progress=bars)))
+            output = Path(options.output)
+            recording = output.parent / f"{output.stem}_driving.mp4"
+            record_webcam(options.camera, recording, options.seconds, bars.print, progress=bars)
+            options = replace(options, driving=str(recording))
         pairs = list_pairs(options)
         warn = lambda sentence: bars.print(f"warning: {sentence}")  # noqa: E731
-        tools = load_tools(options, stack, warn)
+        tools = load_tools(options, options, stack, warn)
         size = tools.checkpoint.image_size
         bars.print(f"model {options.checkpoint} at {size}x{size} on {tools.animator}")
         for source, driving, output in pairs:

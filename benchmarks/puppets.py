@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from jsonargparse import CLI
 
-from fomm.animator import Animator
+from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import load_model
 from fomm.errors import run
 from fomm.manifest import Pair, read_manifest, read_pairs
@@ -47,7 +47,7 @@ def reconstruction(animator: Animator, size: int, clips: list[Path]) -> dict[str
     errors = []
     for folder in clips:
         truth = frames_of(folder, size)
-        made = animator.animate(truth[0], truth, relative=False)
+        made = animator.animate(truth[0], truth, AnimationSettings(relative=False))
         errors += [(l1(m, t), l1(truth[0], t)) for m, t in zip(made, truth, strict=True)]
     return {"reconstruction L1": tuple(np.mean(errors, axis=0))}
 

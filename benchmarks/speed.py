@@ -43,6 +43,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from fill import fill_model  # noqa: E402
 
 from fomm.animator import (  # noqa: E402
+    AnimationSettings,
     Animator,  # noqa: E402
     animated_frames,
     render,
@@ -125,9 +126,7 @@ def plain_step(model: FOMM, source: np.ndarray, initial: np.ndarray, device: str
 
     @torch.inference_mode()
     def step(frame: np.ndarray) -> Tensor:
-        moved = transfer_motion(
-            own, model.detect(tensor(frame)), start, relative=True, relative_jacobian=True, scale=scale
-        )
+        moved = transfer_motion(own, model.detect(tensor(frame)), start, relative=True, scale=scale)
         motion = model.dense_motion(model.dense_motion.down(picture), own, moved)
         return model.generator.decode(model.generator.encode(picture), motion, picture)
 
@@ -381,11 +380,11 @@ def measure_whole(model: FOMM, size: int, options: Options) -> None:
             part = reader.frames(start, start + step)
             next_frame = next(part)  # what stands before the slice is decoded outside the clock
             begun = time.perf_counter()
-            arguments = {"initial": None, "relative": True, "adapt_scale": True}
-            stream = animated_frames(animator, source, _chained(next_frame, part), view, **arguments)
+            settings = AnimationSettings(audio=False)
+            stream = animated_frames(animator, source, _chained(next_frame, part), view, settings)
             with closing(stream):
                 paste = Paster(photo, crop)
-                render(stream, folder / "result.mp4", reader, paste=paste, label=False, audio=False)
+                render(stream, folder / "result.mp4", reader, settings, paste=paste)
             times["whole path"].append(time.perf_counter() - begun)
         ratios = [a / b for a, b in zip(times["whole path"], times["inference alone"], strict=True)]
         rows = [[name, f"{sum(v):.1f}", f"{len(frames) / sum(v):.1f}"] for name, v in times.items()]
@@ -415,7 +414,7 @@ def progress(stage, done, total):
         raise SystemExit
 options = infer.parse()
 with ExitStack() as stack:
-    tools = load_tools(options, stack, print)
+    tools = load_tools(options, options, stack, print)
     progress("tools loaded", 1, 1)
     animate_files(options.source, options.driving, options.output, options, tools, progress=progress)
 """

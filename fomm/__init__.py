@@ -9,7 +9,7 @@ from fomm.lazy import lazily
 from fomm.version import __version__
 
 if TYPE_CHECKING:
-    from fomm.animator import Animator
+    from fomm.animator import AnimationSettings, Animator
     from fomm.checkpoint import LoadedModel, load_model, save_weights
     from fomm.errors import InputError, MissingWeightsError
     from fomm.manifest import read_manifest
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOMM",
+    "AnimationSettings",
     "Animator",
     "InputError",
     "LoadedModel",
@@ -36,7 +37,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "animator": ("Animator",),
+        "animator": ("AnimationSettings", "Animator"),
         "checkpoint": ("LoadedModel", "load_model", "save_weights"),
         "errors": ("InputError", "MissingWeightsError"),
         "manifest": ("read_manifest",),

@@ -4,7 +4,7 @@ import json
 import re
 from argparse import ArgumentError
 from collections.abc import Collection, Sequence
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fomm.errors import InputError
 
@@ -36,7 +36,7 @@ def parse(
         wrong = re.match(r'Parser key "(\w+)".*value: (.*)', message, re.DOTALL)
         if wrong:
             value = wrong[2].strip().partition("\n")[0]
-            message = f"--{wrong[1]}: {value!r} must be {_in_words(schema.__annotations__[wrong[1]])}"
+            message = f"--{wrong[1]}: {value!r} must be {_in_words(get_type_hints(schema)[wrong[1]])}"
         raise InputError(f"{message}; `python {script} --help` explains the options") from error
 
 

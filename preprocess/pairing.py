@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch
@@ -37,6 +38,8 @@ START_SIZE = (0.2, 0.75)
 START_ASIDE = 0.4
 START_TILTED_DEG = 12.0
 
+
+DEFAULT = AnimationSettings()
 
 Landmarks = Callable[[np.ndarray], "np.ndarray | None"]
 """Picture (H, W, 3) uint8 RGB -> landmarks (N, 2), or None where there is no face."""
@@ -110,13 +113,10 @@ def pair_faces(
     reader: VideoReader,
     driving: Tracked,
     finder: FaceFinder,
+    settings: AnimationSettings = DEFAULT,
     *,
     size: int,
-    scale: float = TRACK_SCALE,
-    face_number: int | None = None,
-    track_number: int = 1,
     landmarks: Landmarks | None = None,
-    relative: bool = True,
     progress: Progress = silent,
 ) -> Pairing:
     """One fixed crop of the driving face's track, and a crop of the photo's face that is framed like it and upright.
@@ -125,22 +125,22 @@ def pair_faces(
         photo: (H, W, 3) uint8 RGB; `photo_path` names it in messages.
         reader, driving: the driving video and what `track_driving` found in it.
         finder: finds the photo's faces.
+        settings: of which `face`, `track`, `scale` and `relative` (the motion is to start from the photo's own pose, so
+            the starting frame's should be like it).
         size: S.
-        scale: side of the crop in sizes of the union of the driving face's boxes.
-        face_number: of the photo's faces, from 1; None: the largest.
-        track_number: of the driving's tracks, from 1.
         landmarks: seek the best starting frame by these; None: start from the first.
-        relative: the motion is to start from the photo's own pose, so the starting frame's should be like it.
 
     Raises:
         InputError: no such face or track; the choices are listed.
     """
     faces = finder.find(photo)
-    face = choose_face(faces, face_number, photo_path)
+    face = choose_face(faces, settings.face, photo_path)
     tracks, frame_count, warnings = driving
-    if not 1 <= track_number <= len(tracks):
-        raise InputError(f"{reader.path}: no face track {track_number}; choose --track from {describe_tracks(tracks)}")
-    track = tracks[track_number - 1]
+    if not 1 <= settings.track <= len(tracks):
+        raise InputError(
+            f"{reader.path}: no face track {settings.track}; choose --track from {describe_tracks(tracks)}"
+        )
+    track, scale = tracks[settings.track - 1], settings.scale or TRACK_SCALE
     driving_crop = track.crop(size, scale=scale)
     best = None
     if landmarks is not None:
@@ -153,7 +153,7 @@ def pair_faces(
     about_driving = doubts_about_driving(tracks, track, driving_crop, frame_count)
     if landmarks is not None and best is None:
         about_driving.append("no face could be compared with the photo's, so the motion starts from the first frame")
-    if relative:
+    if settings.relative:
         about_driving += doubts_about_start(face, track.at(initial_index))
     return Pairing(
         source_crop.apply(photo),

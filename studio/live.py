@@ -17,7 +17,7 @@ from fomm.model import Output
 from preprocess.crop import Paster
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
-from studio.animation import Options, Tools, crop_scale
+from studio.animation import Tools
 from studio.shown import shrunk
 
 LIVE_PX = 512  # longer side of the photo in a live picture
@@ -62,7 +62,7 @@ class Live:
         self.setting = setting
         self._photo = shrunk(photo, LIVE_PX)
         self._face = choose_face(tools.finder.find(self._photo), None, "photo")
-        self._finder, self._size, self._scale = tools.finder, size, crop_scale(Options("", "", ""), tools)
+        self._finder, self._size, self._scale = tools.finder, size, tools.scale
         self._animator = tools.animator
         self._begun: _Begun | None = None
 

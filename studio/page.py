@@ -9,13 +9,14 @@ from typing import Any
 
 import gradio as gr
 
+from fomm.animator import AnimationSettings
 from fomm.download import cache_folder
 from fomm.errors import InputError
 from fomm.known import KNOWN
 from fomm.video import write_image
 from preprocess.synthetic.puppets import Pose, draw, framing, random_identity
 from studio import shown
-from studio.animation import Options, Tools, animate_files, crop_scale, look
+from studio.animation import Tools, animate_files, look
 from studio.jobs import Job, Stopped
 from studio.live import Setting
 from studio.visitors import ASSETS, Studio
@@ -122,7 +123,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
 
     inputs = [photo, video, checkpoint, face, track, room, motion, switches]
 
-    def show_found(request: gr.Request, photo, video, *choices) -> Iterator[dict]:
+    def show_found(request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
         visitor = work.visitor(request.session_hash, photo, video)
         if not (photo and video):
             missing = " and ".join(name for name, path in (("a photo", photo), ("a video", video)) if not path)
@@ -130,32 +131,32 @@ def animate_tab(work: Studio, models: list[str]) -> None:
             return
 
         def search(tools: Tools, job: Job) -> dict:
-            options = chosen_options(tools, *choices)
-            first = replace(options, face=1, track=1)
+            settings = chosen_settings(tools, *choices)
+            first = replace(settings, face=1, track=1)
             try:
-                seen = look(photo, video, options, tools, progress=job.progress)
+                seen = look(photo, video, settings, tools, progress=job.progress)
             except InputError:  # perhaps the choice belongs to the photo before
-                if options == first:
+                if settings == first:
                     raise
-                options, seen = first, look(photo, video, first, tools, progress=job.progress)
+                settings, seen = first, look(photo, video, first, tools, progress=job.progress)
             return {
                 found: shown.found_view(seen, shown.drawn_both(seen, tools.finder), work.folder),
-                face: numbered(len(seen.pairing.faces), options.face, "the largest"),
-                track: numbered(len(seen.pairing.tracks), options.track, "seen longest"),
+                face: numbered(len(seen.pairing.faces), settings.face, "the largest"),
+                track: numbered(len(seen.pairing.tracks), settings.track, "seen longest"),
             }
 
         with suppress(Stopped):  # by a later choice, whose findings are shown
-            yield from told(work.start("look", visitor, choices[0], search), found, work.folder)
+            yield from told(work.start("look", visitor, checkpoint, search), found, work.folder)
 
-    def animate(request: gr.Request, photo, video, *choices) -> Iterator[dict]:
+    def animate(request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
         visitor = work.visitor(request.session_hash, photo, video)
         if not (photo and video):
             yield {status: shown.wrong("Add a photo and a video first.")}
             return
 
         def make(tools: Tools, job: Job) -> dict:
-            options = chosen_options(tools, *choices)
-            made = animate_files(photo, video, visitor.fresh_output(), options, tools, progress=job.progress)
+            settings = chosen_settings(tools, *choices)
+            made = animate_files(photo, video, visitor.fresh_output(), settings, tools, progress=job.progress)
             paths = [str(path) for path in (*made.outputs, made.sidecar)]
             return {
                 status: shown.done_view(made, work.folder),
@@ -167,7 +168,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
 
         busy = {go: gr.update(interactive=False), stop: gr.update(interactive=True), results: gr.update(visible=False)}
         try:
-            for news in told(work.start("animate", visitor, choices[0], make), status, work.folder):
+            for news in told(work.start("animate", visitor, checkpoint, make), status, work.folder):
                 yield busy | news
         except Stopped:
             yield {status: shown.hint("Stopped.")}
@@ -186,16 +187,15 @@ def animate_tab(work: Studio, models: list[str]) -> None:
         filled.then(animate, inputs, outputs, **AT_ONCE)
 
 
-def chosen_options(
-    tools: Tools, checkpoint: str, face: int, track: int, room: float, relative: bool, switches: list[str]
-) -> Options:
-    """What the page's controls say, as `infer.py` takes it. `room` is the crop's size as a share of the model's own."""
+def chosen_settings(
+    tools: Tools, face: int, track: int, room: float, relative: bool, switches: list[str]
+) -> AnimationSettings:
+    """What the page's controls say. `room` is the crop's size as a share of the model's own."""
     crop, embed, best_frame, label = (name in switches for name in SWITCHES)
-    options = Options(
-        "", "", "", checkpoint, relative=relative, best_frame=best_frame, crop=crop, embed=embed and crop,
-        side_by_side=True, label=label, face=face, track=track,
+    return AnimationSettings(
+        relative=relative, best_frame=best_frame, crop=crop, embed=embed and crop, side_by_side=True, label=label,
+        face=face, track=track, scale=room * tools.scale,
     )  # fmt: skip
-    return replace(options, scale=room * crop_scale(options, tools))
 
 
 def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:

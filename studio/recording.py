@@ -11,27 +11,25 @@ from fomm.video import VideoWriter, prefetch
 from fomm.video.camera import CLOCK, Camera, camera_frames, opened_camera
 from preprocess.faces import FaceFinder
 from preprocess.pairing import start_hint
-from studio.animation import Options
 
 COUNTDOWN = 3  # s before a recording
 
 
-def record_webcam(options: Options, say: Callable[[str], None], *, progress: Progress = silent) -> Path:
-    """Record a driving video with the camera that `options` ask for: a countdown with hints, then so many seconds.
+def record_webcam(
+    number: int, path: Path, seconds: float, say: Callable[[str], None], *, progress: Progress = silent
+) -> None:
+    """Record a driving video with a camera: a countdown with hints, then so many seconds.
 
     Args:
-        say: hears the countdown and the hints, one line each.
-
-    Returns: the recording, beside the output; it stays there, so that other options can be tried on it.
+        number: of the camera.
+        path: the recording, .mp4.
+        say: is called with the countdown and the hints, one line each.
 
     Raises:
         InputError: no camera, or it stopped.
     """
-    output = Path(options.output)
-    path = output.parent / f"{output.stem}_driving.mp4"
-    with opened_camera(options.camera) as camera:
-        record(camera, path, options.seconds, say, progress=progress)
-    return path
+    with opened_camera(number) as camera:
+        record(camera, path, seconds, say, progress=progress)
 
 
 def record(

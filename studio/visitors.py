@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fomm.animator import choose_device, lanes_for
+from fomm.animator import AnimationSettings, ModelSettings, choose_device, lanes_for
 from fomm.errors import InputError
 from fomm.video import read_image
 from preprocess.faces import FaceFinder
 from preprocess.pairing import Tracked
 from studio import shown
-from studio.animation import Options, Tools, load_tools
+from studio.animation import Tools, load_tools
 from studio.jobs import Job, Stopped
 from studio.live import Live, Setting, as_jpeg, live_size, read_jpeg
 
@@ -224,6 +224,7 @@ class Studio:
             if checkpoint not in self._models:
                 while len(self._models) >= MAX_MODELS:
                     del self._models[next(iter(self._models))]
-                options = Options("", "", "", checkpoint, crop=False, device=self._device, precision=self._precision)
-                self._models[checkpoint] = load_tools(options, ExitStack(), lambda sentence: None)
+                chosen = ModelSettings(checkpoint, device=self._device, precision=self._precision)
+                without_faces = AnimationSettings(crop=False)
+                self._models[checkpoint] = load_tools(chosen, without_faces, ExitStack(), lambda sentence: None)
             return self._models[checkpoint]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fill import fill_model
 
-from fomm.animator import Animator, choose_device
+from fomm.animator import AnimationSettings, Animator, choose_device
 from fomm.animator import animator as animator_module
 from fomm.animator.animator import BATCH_SIZES
 from fomm.animator.cuda_graphs import copied
@@ -20,9 +20,9 @@ from fomm.errors import InputError
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig, Output
 
 MODES = {
-    "relative_adapt": dict(relative=True, relative_jacobian=True, adapt_scale=True),
-    "absolute": dict(relative=False, relative_jacobian=True, adapt_scale=True),
-    "relative_noadapt": dict(relative=True, relative_jacobian=True, adapt_scale=False),
+    "relative_adapt": AnimationSettings(relative=True, adapt_scale=True),
+    "absolute": AnimationSettings(relative=False, adapt_scale=True),
+    "relative_noadapt": AnimationSettings(relative=True, adapt_scale=False),
 }
 
 
@@ -58,7 +58,7 @@ def released_size() -> Animator:
 def test_animation_is_the_originals(released_size: Animator, golden: Path, mode: str) -> None:
     expected = np.load(golden / "make_animation_ac1.npz")
     chosen = list(range(6)) if mode == "relative_adapt" else [0, 5]  # 256x256 frames take their time on a CPU
-    outputs = list(released_size.outputs(expected["source"], expected["driving"][chosen], **MODES[mode]))
+    outputs = list(released_size.outputs(expected["source"], expected["driving"][chosen], MODES[mode]))
     prediction = torch.cat([o.prediction for o in outputs]).permute(0, 2, 3, 1).numpy()
     step = 8 if mode == "relative_noadapt" else 4  # how the golden array was thinned out
     np.testing.assert_allclose(prediction[:, ::step, ::step], expected[f"{mode}_predictions"][chosen], atol=1e-4)
@@ -72,12 +72,12 @@ def test_animation_is_the_originals(released_size: Animator, golden: Path, mode:
 @pytest.mark.parametrize("mode", MODES)
 def test_one_pass_is_the_originals_forward_and_backward_play(animator: Animator, mode: str) -> None:
     source, driving, best = clip(1, seed=1)[0], clip(9), 3
-    one_pass = list(animator.animate(source, iter(driving), initial=driving[best], **MODES[mode]))
-    forward = list(animator.animate(source, driving[best:], **MODES[mode]))
-    backward = list(animator.animate(source, driving[best::-1], **MODES[mode]))
+    one_pass = list(animator.animate(source, iter(driving), MODES[mode], initial=driving[best]))
+    forward = list(animator.animate(source, driving[best:], MODES[mode]))
+    backward = list(animator.animate(source, driving[best::-1], MODES[mode]))
     both = np.int16(backward[::-1] + forward[1:])  # the frames stand in other batches: the last bit may differ
     assert np.abs(one_pass - both).max() <= 1 and np.abs(one_pass - both).mean() < 1e-3
-    from_first = list(animator.animate(source, driving, **MODES[mode]))
+    from_first = list(animator.animate(source, driving, MODES[mode]))
     assert (mode == "absolute") == np.array_equal(from_first, one_pass)
 
 
@@ -102,7 +102,7 @@ def test_pictures_are_the_rounded_prediction(animator: Animator) -> None:
 
 def test_absolute_motion_is_the_models_own_forward_pass(animator: Animator) -> None:
     source, driving = clip(1, seed=1)[0], clip(2)
-    prediction = next(animator.outputs(source, driving, relative=False)).prediction
+    prediction = next(animator.outputs(source, driving, AnimationSettings(relative=False))).prediction
     tensors = [torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2).float() / 255 for x in ([source] * 2, driving)]
     with torch.inference_mode():
         expected = animator.model(*tensors).prediction
@@ -112,15 +112,20 @@ def test_absolute_motion_is_the_models_own_forward_pass(animator: Animator) -> N
 def test_the_source_as_driving_means_no_motion(animator: Animator) -> None:
     """Absolute motion to itself and relative motion from equal frames both leave the source's own keypoints."""
     source, still = clip(2, seed=1)
-    for driving, options in ((source, dict(relative=False)), (still, dict(relative=True))):
-        output = next(animator.outputs(source, [driving] * 3, **options))
+    for driving, options in ((source, AnimationSettings(relative=False)), (still, AnimationSettings(relative=True))):
+        output = next(animator.outputs(source, [driving] * 3, options))
         for moved, own in zip(output.driving_keypoints, output.source_keypoints, strict=True):
             torch.testing.assert_close(moved, own.expand_as(moved), atol=1e-5, rtol=0)
 
 
 def test_reconstruction_error_is_that_of_no_motion(animator: Animator) -> None:
     source = clip(1, seed=1)[0]
-    still = next(animator.outputs(source, [source], relative=False)).prediction[0].permute(1, 2, 0).numpy()
+    still = (
+        next(animator.outputs(source, [source], AnimationSettings(relative=False)))
+        .prediction[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
     assert animator.reconstruction_error(source) == pytest.approx(np.abs(still - source / 255).mean(), abs=1e-5)
 
 

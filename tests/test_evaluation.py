@@ -13,7 +13,7 @@ import torch
 from fill import fill_model
 from small_clips import moving_disc
 
-from fomm.animator import Animator
+from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import export_original, load_model
 from fomm.errors import InputError
 from fomm.evaluation import metrics
@@ -130,7 +130,7 @@ def test_runs_of_frames_do_not_show_in_the_result(tmp_path: Path) -> None:
     made = torch.cat([shot.predictions["ours"] for shot in shots])
     source, driving = (list(f.image for f in VideoReader(tmp_path / name)) for name in "ab")
     whole = Animator(ours.animator.model, device="cpu", precision="fp32", batch_size=40)
-    expected = next(whole.outputs(source[0], driving, relative=True, adapt_scale=True)).prediction
+    expected = next(whole.outputs(source[0], driving, AnimationSettings(relative=True, adapt_scale=True))).prediction
     torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
     assert made.dtype == torch.float32 and not torch.equal(made, (made * 255).round() / 255), "not rounded to 8 bits"
 
@@ -147,7 +147,7 @@ def test_each_model_sees_its_own_size_and_is_compared_at_a_common_one(tmp_path: 
     assert performance.sizes == [(96, 96)]
     frame = next(iter(VideoReader(tmp_path / "a"))).image
     own = cv2.resize(frame, (32, 32), interpolation=cv2.INTER_AREA)
-    expected = next(models[0].animator.outputs(own, [own], relative=False)).prediction
+    expected = next(models[0].animator.outputs(own, [own], AnimationSettings(relative=False))).prediction
     expected = torch.nn.functional.interpolate(expected, (64, 64), mode="bilinear")
     torch.testing.assert_close(shot.predictions["small"][:1], expected, atol=1e-5, rtol=0)
 

@@ -24,15 +24,16 @@ from test_video import audio_codec, beeps_in, make_clip, numbered, steady
 
 import infer
 from fomm import errors
-from fomm.animator import Animator
+from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import load_model, save_weights
 from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.video import SYNTHETIC, SYNTHETIC_COMPOSITE, VideoReader, read_image, write_image
+from infer import Options
 from preprocess.faces import FaceFinder
 from preprocess.pairing import pair_faces, track_driving
 from preprocess.synthetic.puppets import Camera, Pose, draw, framing, random_identity, random_motion
-from studio.animation import Options, Tools, animate_files
+from studio.animation import Tools, animate_files
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, FPS = 24, 12
@@ -76,8 +77,10 @@ class StandIn:
     def __init__(self, what: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
         self.what, self.asked = what, {}
 
-    def animate(self, source: np.ndarray, driving: Iterable[np.ndarray], **options: object) -> Iterator[np.ndarray]:
-        self.asked = options
+    def animate(
+        self, source: np.ndarray, driving: Iterable[np.ndarray], settings: AnimationSettings, **more: object
+    ) -> Iterator[np.ndarray]:
+        self.asked = {"relative": settings.relative, "adapt_scale": settings.adapt_scale, **more}
         return (self.what(source, frame) for frame in driving)
 
     def reconstruction_error(self, source: np.ndarray) -> float:
@@ -194,8 +197,9 @@ def test_the_embedded_model_animates_and_says_what_it_is_for(folder: Path, tmp_p
 
 
 def test_without_crop_and_embed_the_models_plain_output_comes_out(folder: Path, tmp_path: Path, tools: Tools) -> None:
-    options = Options("", "", "", crop=False)
-    assert not options.embeds and not options.seeks_best_frame
+    options = AnimationSettings(crop=False)
+    decided = options.decided(1.2)
+    assert not decided.embed and not decided.best_frame
     result = animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "frames", options, tools)
     source, *driving = (
         np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BOX))
@@ -218,16 +222,16 @@ def test_inputs_of_the_models_size_are_taken_as_they_are(tmp_path: Path, tools: 
     for index, frame in enumerate(driving):
         write_image(tmp_path / "driving" / f"{index}.png", frame)
     for relative in (True, False):
-        options = Options("", "", "", crop=False, relative=relative)
+        options = AnimationSettings(crop=False, relative=relative)
         animate_files(tmp_path / "source.png", tmp_path / "driving", tmp_path / "out", options, tools)
-        expected = list(tools.animator.animate(source, driving, relative=relative))
+        expected = list(tools.animator.animate(source, driving, AnimationSettings(relative=relative)))
         np.testing.assert_array_equal(frames_of(tmp_path / "out")[0], expected)
 
 
 @pytest.mark.parametrize("name", ["photo_tilted.jpg", "photo_glasses.jpg", "photo_frontal.png"])
 def test_an_unchanged_face_leaves_the_photo_unchanged(media: Path, tmp_path: Path, tools: Tools, name: str) -> None:
     still = replace(tools, animator=StandIn(give_source_back))
-    options = Options("", "", "", best_frame=False)
+    options = AnimationSettings(best_frame=False)
     animate_files(media / name, media / "photo_frontal.png", tmp_path / "out.png", options, still)
     np.testing.assert_array_equal(read_image(tmp_path / "out.png"), read_image(media / name))
 
@@ -246,7 +250,7 @@ def test_both_sides_are_framed_alike(media: Path, tmp_path: Path, tools: Tools, 
 
 
 def test_other_kinds_of_result(folder: Path, tmp_path: Path, tools: Tools) -> None:
-    options = Options("", "", "")
+    options = AnimationSettings()
     for name in ("a.webm", "a.gif", "frames"):
         result = animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / name, options, tools)
         assert result.rendered.frames == FRAMES and (tmp_path / f"{name}.json").exists()
@@ -257,7 +261,7 @@ def test_other_kinds_of_result(folder: Path, tmp_path: Path, tools: Tools) -> No
 
 def test_sound_can_be_left_out_and_the_mark_put_in(folder: Path, tmp_path: Path, tools: Tools) -> None:
     still = replace(tools, animator=StandIn(give_source_back))
-    options = Options("", "", "", audio=False, label=True)
+    options = AnimationSettings(audio=False, label=True)
     animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", options, still)
     assert not VideoReader(tmp_path / "a.mp4").has_audio
     change = np.abs(frames_of(tmp_path / "a.mp4")[0][0].astype(int) - read_image(folder / "photo.png")).max(-1)
@@ -268,12 +272,12 @@ def test_sound_can_be_left_out_and_the_mark_put_in(folder: Path, tmp_path: Path,
 def test_motion_and_scale_options_reach_the_animator(folder: Path, tmp_path: Path, tools: Tools) -> None:
     still = replace(tools, animator=StandIn(give_source_back))
     for relative, adapt in ((True, False), (False, True)):
-        options = Options("", "", "", relative=relative, adapt_scale=adapt, best_frame=False)
+        options = AnimationSettings(relative=relative, adapt_scale=adapt, best_frame=False)
         animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", options, still)
         assert still.animator.asked == {"initial": None, "relative": relative, "adapt_scale": adapt}
     record = [
         json.loads(animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4",
-                                 Options("", "", "", scale=scale), still).sidecar.read_text())
+                                 AnimationSettings(scale=scale), still).sidecar.read_text())
         for scale in (1.2, 2.4)
     ]  # fmt: skip
     zoom = [np.hypot(*r["crop_matrices"]["driving"][0][:2]) for r in record]
@@ -281,7 +285,7 @@ def test_motion_and_scale_options_reach_the_animator(folder: Path, tmp_path: Pat
     trained = replace(still, checkpoint=replace(tools.checkpoint, provenance={"crop_scale": 1.6}))
     for given, used in ((still, 1.2), (trained, 1.6)):
         result = animate_files(
-            folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", Options("", "", ""), given
+            folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", AnimationSettings(), given
         )
         assert json.loads(result.sidecar.read_text())["settings"]["scale"] == used
 
@@ -317,7 +321,7 @@ def test_the_result_is_the_part_with_a_face_and_its_sound(tmp_path: Path, folder
         draw=lambda index, *_: face if 10 <= index < 30 else numbered(0, 192, 192),
         sound=("aac", Fraction(0), 4.0),
     )
-    result = animate_files(folder / "photo.png", clip, tmp_path / "r.mp4", Options("", "", ""), tools)
+    result = animate_files(folder / "photo.png", clip, tmp_path / "r.mp4", AnimationSettings(), tools)
     assert result.rendered.frames == 20
     np.testing.assert_allclose(beeps_in(tmp_path / "r.mp4")[:2], [0, 1], atol=0.05)
     assert max(beeps_in(tmp_path / "r.mp4")) <= 2.001  # copied sound ends with the packet in which the picture ends
@@ -335,7 +339,7 @@ def test_one_frame_is_a_video_of_one_frame(folder: Path, tmp_path: Path, call) -
 def test_times_of_an_uneven_recording_are_kept(media: Path, tmp_path: Path, tools: Tools) -> None:
     still = replace(tools, animator=StandIn(give_source_back))
     clip = media / "drive_recorder_vfr.webm"
-    options = Options("", "", "", best_frame=False)
+    options = AnimationSettings(best_frame=False)
     animate_files(media / "photo_frontal.png", clip, tmp_path / "r.mp4", options, still)
     assert frames_of(tmp_path / "r.mp4")[1] == frames_of(clip)[1]
     np.testing.assert_allclose(beeps_in(tmp_path / "r.mp4"), beeps_in(clip), atol=1 / 60)
@@ -344,7 +348,7 @@ def test_times_of_an_uneven_recording_are_kept(media: Path, tmp_path: Path, tool
 def test_progress_tells_every_frame_of_every_stage(folder: Path, tmp_path: Path, tools: Tools) -> None:
     heard: list[tuple[str, int, int | None]] = []
     fresh = replace(tools, tracked={})
-    animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", Options("", "", ""), fresh,
+    animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", AnimationSettings(), fresh,
                   progress=lambda *event: heard.append(event))  # fmt: skip
     stages = list(dict.fromkeys(stage for stage, *_ in heard))
     assert stages == ["find faces", "find best frame", "animate"]
@@ -527,7 +531,7 @@ def test_the_sidecar_is_all_or_nothing(folder: Path, tmp_path: Path, tools: Tool
     (tmp_path / "a.mp4.json").mkdir()
     (tmp_path / "a.mp4.json" / "in the way").touch()
     with pytest.raises(InputError, match="a.mp4.json"):
-        animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", Options("", "", ""), tools)
+        animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", AnimationSettings(), tools)
     assert names_in(tmp_path) == ["a.mp4.json"]
 
 

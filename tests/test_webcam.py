@@ -14,10 +14,10 @@ import studio.recording
 from fomm.errors import InputError
 from fomm.video import VideoReader
 from fomm.video.camera import camera_frames, opened_camera
+from infer import Options
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import start_hint
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
-from studio.animation import Options
 from studio.recording import record
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,9 +8,12 @@ if TYPE_CHECKING:
     from fomm.animator.animator import Animator, to_pictures
     from fomm.animator.device import choose_device, lanes_for
     from fomm.animator.render import Rendered, animated_frames
+    from fomm.animator.settings import AnimationSettings, ModelSettings
 
 __all__ = [
+    "AnimationSettings",
     "Animator",
+    "ModelSettings",
     "Rendered",
     "animated_frames",
     "choose_device",
@@ -23,6 +26,7 @@ __getattr__ = lazily(
     {
         "animator": ("Animator", "to_pictures"),
         "device": ("choose_device", "lanes_for"),
+        "settings": ("AnimationSettings", "ModelSettings"),
         "render": ("Rendered", "animated_frames"),
     },
 )

@@ -18,10 +18,12 @@ from torch import Tensor
 from fomm.animator.cuda_graphs import Recorded
 from fomm.animator.device import choose_device, lanes_for, processor_units, tf32
 from fomm.animator.folded import fold
+from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.model import FOMM, EncodedSource, Output
 from fomm.model.geometry import Keypoints, movement_scale, transfer_motion
 
+DEFAULT = AnimationSettings()
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BATCH_SIZES = {"cpu": 1, "cuda": 16, "mps": 4}
@@ -125,11 +127,9 @@ class Animator:
         self,
         source: np.ndarray | EncodedSource,
         driving: Iterable[np.ndarray],
+        settings: AnimationSettings = DEFAULT,
         *,
         initial: np.ndarray | None = None,
-        relative: bool = True,
-        relative_jacobian: bool = True,
-        adapt_scale: bool = True,
     ) -> Iterator[np.ndarray]:
         """The source (H, W, 3) uint8 in the pose of each driving frame: one (H, W, 3) uint8 picture for each, in order.
 
@@ -143,49 +143,32 @@ class Animator:
         Args:
             source: the picture, or what `encode` made of it.
             driving: frames (h, w, 3) uint8 of equal size.
+            settings: of which `relative` (apply the driving's change since `initial` to the source; otherwise its
+                keypoints are used as they are) and, unless it is off, `adapt_scale` (enlarge the motion as much as the
+                source's keypoints spread wider than the initial frame's).
             initial: the driving frame whose pose is most like the source's; by default the first.
-            relative: apply the driving's change since `initial` to the source; otherwise its keypoints are taken over
-                as they are.
-            relative_jacobian: the same for the local affine frames; without effect unless `relative`.
-            adapt_scale: enlarge the motion as much as the source's keypoints spread wider than the initial frame's;
-                without effect unless `relative`.
 
         Raises:
             ValueError: a side is not a multiple of the model's stride.
             InputError: the model's weights are broken (NaN).
         """
-        for output in self.outputs(
-            source,
-            driving,
-            initial=initial,
-            relative=relative,
-            relative_jacobian=relative_jacobian,
-            adapt_scale=adapt_scale,
-        ):
+        for output in self.outputs(source, driving, settings, initial=initial):
             yield from to_pictures(output.prediction)
 
     def outputs(
         self,
         source: np.ndarray | EncodedSource,
         driving: Iterable[np.ndarray],
+        settings: AnimationSettings = DEFAULT,
         *,
         initial: np.ndarray | None = None,
-        relative: bool = True,
-        relative_jacobian: bool = True,
-        adapt_scale: bool = True,
     ) -> Iterator[Output]:
         """As `animate`, but all that the model computes, one batch at a time and on the device."""
         batches = _batches(driving, self.batch_size)
         first = next(batches, None)
         if first is None:
             return
-        follow = self.follower(
-            source,
-            first[0] if initial is None else initial,
-            relative=relative,
-            relative_jacobian=relative_jacobian,
-            adapt_scale=adapt_scale,
-        )
+        follow = self.follower(source, first[0] if initial is None else initial, settings)
         with lanes_for(self.device) as lanes:
             yield from lanes.map(follow, chain([first], batches))
 
@@ -193,10 +176,7 @@ class Animator:
         self,
         source: np.ndarray | EncodedSource,
         initial: np.ndarray,
-        *,
-        relative: bool = True,
-        relative_jacobian: bool = True,
-        adapt_scale: bool = True,
+        settings: AnimationSettings = DEFAULT,
     ) -> Callable[[list[np.ndarray]], Output]:
         """What `outputs` does with each batch of driving frames (H, W, 3) uint8, as a function; arguments as there.
 
@@ -204,15 +184,14 @@ class Animator:
         """
         encoded = source if isinstance(source, EncodedSource) else self.encode(source)
         start = self.detect([initial])
-        scale = movement_scale(encoded.keypoints, start) if adapt_scale else start.points.new_ones(1)
+        scale = movement_scale(encoded.keypoints, start) if settings.adapt_scale else start.points.new_ones(1)
 
         def step(pictures: Tensor) -> Output:
             moved = transfer_motion(
                 encoded.keypoints,
                 self._detect(pictures),
                 start,
-                relative=relative,
-                relative_jacobian=relative_jacobian,
+                relative=settings.relative,
                 scale=scale,
             )
             return self._decode(encoded, moved)

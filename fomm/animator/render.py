@@ -14,6 +14,7 @@ import numpy as np
 
 from fomm.animator.animator import Animator
 from fomm.animator.provenance import Label, synthetic_tags
+from fomm.animator.settings import AnimationSettings
 from fomm.video import Frame, VideoReader, VideoWriter, prefetch
 
 MAX_SIDE_BY_SIDE_PX = 512
@@ -35,10 +36,9 @@ def animated_frames(
     source: np.ndarray,
     frames: Iterable[Frame],
     view: Callable[[np.ndarray], np.ndarray],
+    settings: AnimationSettings,
     *,
-    initial: np.ndarray | None,
-    relative: bool,
-    adapt_scale: bool,
+    initial: np.ndarray | None = None,
 ) -> Generator[tuple[Frame, np.ndarray]]:
     """Each driving frame with the picture (S, S, 3) uint8 that was made of it; both are made in the background.
 
@@ -48,12 +48,11 @@ def animated_frames(
         source: (S, S, 3) uint8.
         frames: of the driving video, read in a thread of their own.
         view: what the model sees of a driving frame, (H, W, 3) -> (S, S, 3).
-        initial, relative, adapt_scale: as for `Animator.animate`.
+        settings, initial: as for `Animator.animate`.
     """
 
     def pairs() -> Iterator[tuple[Frame, np.ndarray]]:
         waiting: deque[Frame] = deque()  # as many as the animator takes at once
-        options = {"initial": initial, "relative": relative, "adapt_scale": adapt_scale}
 
         def views() -> Iterator[np.ndarray]:
             for frame in ahead:
@@ -61,7 +60,7 @@ def animated_frames(
                 yield view(frame.image)
 
         with closing(prefetch(frames)) as ahead:
-            for picture in animator.animate(source, views(), **options):
+            for picture in animator.animate(source, views(), settings, initial=initial):
                 yield waiting.popleft(), picture
 
     return prefetch(pairs())
@@ -71,10 +70,9 @@ def render(
     animated: Iterable[tuple[Frame, np.ndarray]],
     output: Path,
     reader: VideoReader,
+    settings: AnimationSettings,
     *,
     paste: Callable[[np.ndarray], np.ndarray] | None,
-    label: bool,
-    audio: bool,
     side_by_side: Path | None = None,
     shown: Callable[[Frame], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Rendered:
@@ -84,18 +82,17 @@ def render(
         animated: from `animated_frames`.
         output: the result; its name says the kind.
         reader: the driving video.
+        settings: of which `label` (draw the visible mark) and `audio` (take the sound along).
         paste: puts an animated picture into the full photo; None leaves it as it is.
-        label: draw the visible mark.
-        audio: take the sound along.
         side_by_side: also write source, driving and result beside each other into this file.
         shown: what that file shows of (source, driving) for a frame.
 
     Raises:
         InputError: it cannot be written.
     """
-    mark = Label() if label else None
+    mark = Label() if settings.label else None
     common = {"fps": reader.fps, "time_base": reader.time_base, "metadata": synthetic_tags(pasted=paste is not None)}
-    if audio and reader.has_audio:
+    if settings.audio and reader.has_audio:
         common["audio_from"] = reader.path
     done, first, last = Rendered(), Fraction(0), Fraction(0)
     with ExitStack() as stack:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fomm.animator import AnimationSettings
 from fomm.errors import InputError
 from fomm.evaluation.tasks import Contender, Task
 from fomm.manifest import Clip
@@ -119,9 +120,8 @@ class Performance:
             outputs = animator.outputs(
                 encoded,
                 (fit_square(image, own) for image in driving),
+                AnimationSettings(relative=self._task.relative, adapt_scale=self._task.relative),
                 initial=fit_square(self._first, own),
-                relative=self._task.relative,
-                adapt_scale=self._task.relative,
             )
             return resized(torch.cat([output.prediction.float() for output in outputs]), size)
 

@@ -127,7 +127,6 @@ def transfer_motion(
     initial: Keypoints,
     *,
     relative: bool,
-    relative_jacobian: bool,
     scale: Tensor | float = 1.0,
 ) -> Keypoints:
     """Keypoints that make the source move as the driving video does (Sec. 3.4).
@@ -136,16 +135,13 @@ def transfer_motion(
         source: of the source picture, batch 1 or B.
         driving: of B driving frames.
         initial: of the driving frame whose pose is like the source's, batch 1 or B.
-        relative: apply the driving's *change* since `initial` to the source; otherwise take over the driving's
-            keypoints as they are.
-        relative_jacobian: the same for the local frames; without effect unless `relative`.
+        relative: apply the driving's *change* since `initial` to the source; otherwise the driving's keypoints are
+            used as they are.
         scale: factor on the keypoints' displacement, () or (1,) or (B,) (`movement_scale`); only used if `relative`.
     """
     if not relative:
         return driving
     scale = torch.as_tensor(scale, dtype=source.points.dtype, device=source.points.device).reshape(-1, 1, 1)
     points = (driving.points - initial.points) * scale + source.points
-    if not relative_jacobian:
-        return Keypoints(points, driving.jacobians)
     change = multiply(driving.jacobians, invert(initial.jacobians))
     return Keypoints(points, multiply(change, source.jacobians))

@@ -1,0 +1,75 @@
+"""How to animate, in one value that the animator, the renderer, the page and the scripts share. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fomm.errors import InputError
+
+
+@dataclass(frozen=True)
+class AnimationSettings:
+    """How to animate a photo with a driving video.
+
+    Args:
+        relative: apply the driving's change of pose to the photo; otherwise its pose and shape are taken over.
+        adapt_scale: scale the motion by how much larger the photo's face is than the driving's.
+        best_frame: start from the driving frame most like the photo, not from the first. Default: as crop.
+        best_frame_by: whose landmarks find that frame.
+        crop: find the faces and crop both sides alike; otherwise both are taken whole, resized to the model's size.
+        embed: put the animated face back into the full photo. Default: as crop.
+        side_by_side: also write <output>_side_by_side: photo, driving and result.
+        audio: keep the driving video's sound.
+        label: write a visible mark into the result.
+        face: which face of the photo, from 1 (the largest). The choices are listed if there are several.
+        track: which face of the driving video, from 1 (the one seen longest).
+        scale: side of the crop, in sizes of the driving face over the whole video. Default: what the model was trained
+            on as far as its file says (provenance, crop_scale), else 1.2, that of the released models.
+    """
+
+    relative: bool = True
+    adapt_scale: bool = True
+    best_frame: bool | None = None
+    best_frame_by: Literal["mediapipe", "face_alignment"] = "mediapipe"
+    crop: bool = True
+    embed: bool | None = None
+    side_by_side: bool = False
+    audio: bool = True
+    label: bool = False
+    face: int | None = None
+    track: int = 1
+    scale: float | None = None
+
+    def check(self) -> None:
+        """Raises InputError for values that no file can make right."""
+        if self.embed and not self.crop:
+            raise InputError("--embed true needs --crop true: only a crop has a place in the photo to go back to")
+        if self.scale is not None and not 0.5 <= self.scale <= 10:
+            raise InputError(f"--scale is {self.scale}, must be from 0.5 to 10 face sizes; 1.2 is what the models know")
+
+    def decided(self, scale: float) -> AnimationSettings:
+        """The same with nothing left open: `best_frame` and `embed` are as `crop`, and `scale` is the model's own."""
+        best_frame = self.crop if self.best_frame is None else self.best_frame
+        embed = self.crop if self.embed is None else self.embed
+        return replace(self, best_frame=best_frame, embed=embed, scale=self.scale or scale)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which model, and what it runs on.
+
+    Args:
+        checkpoint: a known name (vox-adv, vox, taichi, ...; puppets comes with the package) or a file.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: fp32 is exact; bf16 is faster and changes little (docs/speed.md); fp16 is for GPUs. auto takes bf16
+            on a processor that multiplies it in hardware, else fp32 (on CUDA with TF32).
+        batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
+        cuda_graphs: on CUDA, record the work on a batch of frames once and replay it; the result is the same.
+    """
+
+    checkpoint: str = "vox-adv"
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    batch_size: int | None = None
+    cuda_graphs: bool = False
