@@ -529,7 +529,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
 def test_no_such_file_lists_the_known_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="vox, vox-adv, taichi, taichi-adv, fashion, bair, mgif, nemo, puppets"):
+    with pytest.raises(InputError, match="vox, vox-adv, taichi, taichi-adv, fashion, bair, mgif, nemo, face, puppets"):
         load_model("vox-advv")
     with pytest.raises(InputError, match="the name of that released file is vox-adv"):
         load_model("vox-adv-cpk.pth.tar")
@@ -687,7 +687,7 @@ def test_dictionaries_of_something_else(tmp_path: Path) -> None:
 
 def test_the_table_costs_no_torch() -> None:
     done = python("import sys, fomm.known as k; assert 'torch' not in sys.modules; print(len(k.KNOWN))")
-    assert done.stdout == "9\n", done.stderr
+    assert done.stdout == "10\n", done.stderr
 
 
 def test_the_table() -> None:

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fomm import known
+from fomm.checkpoint.architectures import FOMM_NAME, Architecture, Config, Model, architecture, name_of
 from fomm.checkpoint.formats import TrainingState, not_finite, read_contents, unpickle
-from fomm.checkpoint.sizes import infer_config, infer_discriminator_config, shapes_of
+from fomm.checkpoint.sizes import infer_discriminator_config, shapes_of
 from fomm.download import inspect
 from fomm.errors import InputError
 from fomm.files import hash_file
-from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.model import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class CheckpointInfo:
         format: "original", "training" or "weights".
         name: of the known checkpoint it was asked for by, or whose file name it has.
         category: what it animates, one of `fomm.known.CATEGORIES`.
-        image_size: side of the square frames that it was trained on, pixels.
+        image_size: side of the square frames that it was trained on, pixels (a `FaceModel` takes others as well).
         epoch: last finished epoch, from 0, if the file says.
         provenance: how the weights were made, if the file says.
         notes: what a user should know (assumed settings, unverified file), one sentence each.
@@ -56,7 +57,7 @@ class CheckpointInfo:
 class LoadedModel(NamedTuple):
     """A model in evaluation mode, on the CPU, in float32, and where it came from."""
 
-    model: FOMM
+    model: Model
     info: CheckpointInfo
 
 
@@ -81,15 +82,16 @@ def load_model(
 
     Args:
         source: a path, or a name in `fomm.known.KNOWN`.
-        temperature: of the keypoints' softmax. By default the file's, else the known checkpoint's, else 0.1.
-        align_corners: convention of the warps. By default the file's, else the known checkpoint's, else True.
+        temperature: of a FOMM's keypoint softmax. By default the file's, else the known checkpoint's, else 0.1.
+        align_corners: convention of a FOMM's warps. By default the file's, else the known checkpoint's, else True.
         category: what it animates, of `fomm.known.CATEGORIES`. By default the file's, else the known checkpoint's.
         image_size: side of its frames, pixels. By default the file's, else the known checkpoint's, else 256.
         progress: show a bar while downloading.
 
     Raises:
         InputError: no such file or name, something else than a checkpoint, a damaged file, a wrong hash, missing,
-            unexpected or misshapen tensors (all are named), numbers that are not finite.
+            unexpected or misshapen tensors (all are named), numbers that are not finite, a setting that the model
+            lacks.
         MissingWeightsError: known, but not on this machine and nowhere to be fetched.
     """
     if category is not None and category not in known.CATEGORIES:
@@ -102,14 +104,19 @@ def load_model(
     _check_metadata(told, path)
     if entry is not None:
         notes += _doubts(path, entry, by_name=asked_for is not None)
-    config = _stored_config(told, notes)
+    name, kind = architecture(told, path)
+    config = _stored_config(kind, told, notes)
     if config is None:
-        if entry is None:
-            notes.append(f"not a known checkpoint: temperature {defaults.temperature} and align_corners assumed")
-        config = infer_config(shapes_of(contents.state))
-        config = _with_settings(config, defaults.temperature, defaults.align_corners)
-    config = _with_settings(config, temperature, align_corners)
-    model = _build(config, contents.state, path)
+        config = kind.infer(shapes_of(contents.state))
+        if name == FOMM_NAME:
+            if entry is None:
+                notes.append(f"not a known checkpoint: temperature {defaults.temperature} and align_corners assumed")
+            config = _with_settings(config, defaults.temperature, defaults.align_corners)
+    if name == FOMM_NAME:
+        config = _with_settings(config, temperature, align_corners)
+    elif temperature is not None or align_corners is not None:
+        raise InputError(f"{path}: a model {name!r} has neither temperature nor align_corners; leave them out")
+    model = _build(kind, config, contents.state, path)
     if category is None:
         category = told.get("category") or defaults.category
     if image_size is None:
@@ -158,7 +165,10 @@ def training_state(source: str | Path, *, progress: bool = True) -> TrainingStat
     path, _ = known.resolve(source, progress=progress)
     contents = read_contents(path)
     training, state = contents.training, contents.state
-    model = _build(infer_config(shapes_of(state)), state, path)
+    name, kind = architecture(contents.metadata, path)
+    if name != FOMM_NAME:
+        return training
+    model = _build(kind, kind.infer(shapes_of(state)), state, path)
     generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
     _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
     _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")
@@ -185,19 +195,23 @@ def initialize(model: nn.Module, source: str | Path, *, progress: bool = True) -
     leaves the rest. The resolution may differ at will: the networks are convolutional.
 
     Args:
-        model: a `FOMM` with fresh weights.
+        model: a `FOMM` or a `FaceModel` with fresh weights.
         source: a path or a known name.
         progress: show a bar while downloading.
 
     Raises:
-        InputError: not a checkpoint, as for `load_model`, or not one tensor fits.
+        InputError: not a checkpoint, as for `load_model`, or of another model, or not one tensor fits.
         MissingWeightsError: as for `load_model`.
     """
     path, _ = known.resolve(source, progress=progress)
-    state, own = read_contents(path).state, model.state_dict()
+    contents, own = read_contents(path), model.state_dict()
+    state, wanted = contents.state, name_of(model)
+    found, _ = architecture(contents.metadata, path)
+    if found != wanted:
+        raise InputError(f"{path}: holds a model {found!r}, but {wanted!r} is wanted; give a checkpoint of that model")
     _require_finite(state, path)
     loaded = [name for name in own if name in state and state[name].shape == own[name].shape]
-    if not any(name.endswith("conv.weight") for name in loaded):
+    if not any(own[name].ndim == 4 and not name.endswith("down.weight") for name in loaded):
         raise InputError(f"{path}: no convolution of it fits this model; give the model sizes like the checkpoint's")
     model.load_state_dict({name: state[name] for name in loaded}, strict=False)
     taken = set(loaded)
@@ -214,13 +228,12 @@ def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
         raise InputError(f"{path}: its provenance is no record with a crop_scale from 0.5 to 10; write it anew")
 
 
-def _stored_config(metadata: Mapping[str, Any], notes: list[str]) -> ModelConfig | None:
+def _stored_config(kind: Architecture, metadata: Mapping[str, Any], notes: list[str]) -> Config | None:
     stored = metadata.get("model")
     if stored is None:
         return None
-    parts = {"detector": DetectorConfig, "dense_motion": DenseMotionConfig, "generator": GeneratorConfig}
     try:
-        return ModelConfig(**{**stored, **{name: cls(**stored[name]) for name, cls in parts.items()}})
+        return kind.stored(stored)
     except (TypeError, KeyError) as error:
         notes.append(f"its stored config cannot be used ({error}); sizes were read from the tensors")
         return None
@@ -244,11 +257,11 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _build(config: ModelConfig, state: dict[str, Tensor], path: Path) -> FOMM:
+def _build(kind: Architecture, config: Config, state: dict[str, Tensor], path: Path) -> Model:
     """The model with these weights, after every check."""
     try:
         with _Uninitialised():  # the file's tensors take the places
-            model = FOMM.from_config(config)
+            model = kind.build(config)
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise InputError(
             f"{path}: its tensors describe no possible model ({error}); it is damaged or of another project"
