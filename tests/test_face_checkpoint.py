@@ -15,7 +15,7 @@ from conftest import ROOT
 from safetensors.torch import load_file, save_file
 
 from fomm import known
-from fomm.checkpoint import export_onnx, export_original, initialize, load_model, save_weights, training_state
+from fomm.checkpoint import Checkpoint, export_onnx, export_original, load_model, save_weights
 from fomm.errors import InputError, MissingWeightsError
 from fomm.model.face import FaceConfig, FaceModel
 
@@ -75,7 +75,8 @@ def test_a_checkpoint_of_a_training_run(model: FaceModel, tmp_path: Path) -> Non
     torch.save({**content, "model_config": {"depth": 3}}, tmp_path / "last.ckpt")
     loaded, info = load_model(tmp_path / "last.ckpt")
     assert loaded.config == model.config and "cannot be used" in info.notes[-1]
-    assert training_state(tmp_path / "last.ckpt").discriminator is None
+    with pytest.raises(InputError, match="holds a model 'face', but 'fomm' is wanted"):
+        Checkpoint.read(tmp_path / "last.ckpt").training_state()
 
 
 def test_every_tensor_is_accounted_for(file: Path, tmp_path: Path) -> None:
@@ -103,16 +104,16 @@ def test_what_it_has_not_got_is_refused(model: FaceModel, file: Path, tmp_path: 
     with pytest.raises(InputError, match="the original has no model 'face'"):
         export_original(tmp_path / "x.pth.tar", model)
     with pytest.raises(InputError, match="holds a model 'fomm', but 'face' is wanted"):
-        initialize(FaceModel(model.config), "puppets")
+        Checkpoint.read("puppets").initialize(FaceModel(model.config))
 
 
 def test_training_starts_from_it(model: FaceModel, file: Path) -> None:
     other = FaceModel(FaceConfig(width=WIDTH))
-    report = initialize(other, file)
+    report = Checkpoint.read(file).initialize(other)
     same_weights(model, other)
     assert not report.fresh and not report.unused
     with pytest.raises(InputError, match="no convolution of it fits"):
-        initialize(FaceModel(FaceConfig(width=2 * WIDTH)), file)
+        Checkpoint.read(file).initialize(FaceModel(FaceConfig(width=2 * WIDTH)))
 
 
 def test_inside_the_package(monkeypatch: pytest.MonkeyPatch, file: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeAlias
 from torch import nn
 
 from fomm.checkpoint.sizes import Shapes, infer_config, infer_face_config
-from fomm.errors import InputError
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.model.face import FaceConfig, FaceModel
 
@@ -45,15 +44,3 @@ ARCHITECTURES = {
 def name_of(model: nn.Module) -> str:
     """By which name its files know a model."""
     return next(name for name, architecture in ARCHITECTURES.items() if isinstance(model, architecture.kind))
-
-
-def architecture(metadata: Mapping[str, Any], what: object) -> tuple[str, Architecture]:
-    """Which model a file holds; files that do not say so hold a FOMM.
-
-    Raises:
-        InputError: one that is not known here; `what` names the file.
-    """
-    name = metadata.get("architecture", FOMM_NAME)
-    if name not in ARCHITECTURES:
-        raise InputError(f"{what}: holds a model {name!r}, known are {', '.join(ARCHITECTURES)}; install a newer fomm")
-    return name, ARCHITECTURES[name]
