@@ -16,6 +16,7 @@ from fomm.model.face.motion import Face, Moved
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
+SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 _SUBPIXEL = 4  # bits
 
@@ -164,7 +165,9 @@ class Eyeball:
         looked = source.landmarks[iris, :2] - source.landmarks[corners, :2].mean(0)
         opening = moved.landmarks[eye.opening, :2]
         change = change_px(eye.opening, source, moved) + np.abs(looks - turn @ looked).max()
-        strength = float(ramp(change, *STILL_PX))
+        gap = float(np.linalg.norm(moved.landmarks[eye.upper, :2] - moved.landmarks[eye.lower, :2], axis=1).mean())
+        apart = gap / float(np.linalg.norm(opening[0] - opening[8]))  # a line without width would still be drawn
+        strength = float(ramp(change, *STILL_PX) * ramp(apart, *SHUT))
         edge = canvas.points(opening)
         window = canvas.window(edge)
         if strength == 0 or window is None:

@@ -33,6 +33,7 @@ from fomm.model.face.mesh import (
 
 SHUT_EYE = 0.04  # gap of the lids, in widths of the eye, at which MediaPipe's lids are shut
 WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
+LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
 TURN_DEG = (25.0, 40.0)  # turns up to the first are followed, larger ones approach the second: what a photo can show
 TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
@@ -244,7 +245,8 @@ def _set_eye(
     shape[:, 1] += lower @ (0.15 * missing) - upper @ (0.85 * missing)
 
     seen = _smoothstep(min(driving[1], initial[1]), 0.06, 0.12)  # under shut lids the iris is a guess
-    away = width * (driving[2] - initial[2]) * seen
+    looks = driving[2] - initial[2]
+    away = width * seen * np.array([_bounded(looks[0], *LOOKS_ASIDE), _bounded(looks[1], *LOOKS_UP)])
     corners = [eye.outer, eye.inner]
     with_corners = shape[corners].mean(0) - source_shape[corners].mean(0)
     shape[eye.iris] = source_shape[eye.iris] + with_corners

@@ -54,11 +54,14 @@ class Portrait:
     def __call__(self, moved: Moved) -> np.ndarray:
         """The photo (H, W, 3) uint8 in motion."""
         height, width = self.photo.shape[:2]
-        field = self.surface.field(self.surface.vertices(moved), self._to_grid, self._grid_wh)
+        vertices = self.surface.vertices(moved)
+        field = self.surface.field(vertices, self._to_grid, self._grid_wh)
         change = np.where(field.covered[..., None], field.points - self._at_rest, 0)
         moves = ramp(np.abs(change).max(2), *STILL_PX).astype(np.float32)
         moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
         points = cv2.resize(field.points, (width, height), interpolation=cv2.INTER_LINEAR)
+        for triangles in self.surface.details:
+            self._refine(points, vertices, triangles)
         person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         alpha = person[..., 3].astype(np.float32) * (1 / 255)
         if not field.covered.all():
@@ -73,6 +76,18 @@ class Portrait:
         if self._generator is not None:
             self._paint(canvas, moved, shown)
         return result
+
+    def _refine(self, points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> None:
+        """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids and lips would run together."""
+        corners = vertices[np.unique(self.surface.triangles[triangles]), :2]
+        low = np.maximum(np.floor(corners.min(0)).astype(int), 0)
+        high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, points.shape[1::-1])
+        if (high - low < 1).any():
+            return
+        size = int(high[0] - low[0]), int(high[1] - low[1])
+        field = self.surface.field(vertices, np.column_stack([np.eye(2), -low]), size, triangles)
+        part = points[low[1] : high[1], low[0] : high[0]]
+        np.copyto(part, field.points, where=field.covered[..., None])
 
     @torch.inference_mode()
     def _paint(self, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:

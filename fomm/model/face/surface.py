@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, TRIANGLES
+from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES
 from fomm.model.face.motion import Face, Moved
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.4, 3.0, 4.0, 6.0, 9.0])
@@ -60,6 +60,11 @@ class Field(NamedTuple):
 class Surface:
     """The surface over one source.
 
+    Attributes:
+        triangles: (T, 3) vertex numbers.
+        photo_points: (V, 2) where the vertices lie in the photo.
+        details: numbers of the triangles around each eye and the mouth, where neighbouring points part.
+
     Args:
         source: its face in the photo's pixels.
         size_wh: of the photo.
@@ -94,6 +99,13 @@ class Surface:
         outer, outer_next = numbers[1:], np.roll(numbers[1:], -1, axis=1)
         fan = np.stack([[inner, outer, inner_next], [inner_next, outer, outer_next]]).transpose(0, 2, 3, 1)
         self.triangles = np.concatenate([fan.reshape(-1, 3), OPENINGS, TRIANGLES])
+        centres = REFERENCE[np.where(self.triangles < 468, self.triangles, 0)].mean(1)
+        in_face = (self.triangles < 468).all(1)
+        self.details = []
+        for part, reach in ((EYES[0], 0.42), (EYES[1], 0.42), (MOUTH, 0.75)):
+            middle = REFERENCE[part.opening].mean(0)
+            near = in_face & (np.linalg.norm((centres - middle)[:, :2], axis=1) < reach)
+            self.details.append(np.flatnonzero(near))
         self._behind = np.zeros(len(self.triangles))  # what is drawn first, whatever its depth
         self._behind[fan.size // 3 :][: len(OPENINGS)] = height
         self.photo_points = np.concatenate([landmarks[:468, :2], self._rings_xy[:, :2]])
@@ -105,18 +117,27 @@ class Surface:
         rings = self._rings_xy + self._rigid[:, None] * (placed - self._rings_xy)
         return np.concatenate([moved.landmarks[:468], rings])
 
-    def field(self, vertices: np.ndarray, to_grid: np.ndarray, size_wh: tuple[int, int]) -> Field:
-        """Dense motion of the moved surface (V, 3) on a grid of `size_wh`; `to_grid` (2, 3) leads there from the photo."""
+    def field(
+        self, vertices: np.ndarray, to_grid: np.ndarray, size_wh: tuple[int, int], only: np.ndarray | None = None
+    ) -> Field:
+        """Dense motion of the moved surface (V, 3) on a grid of `size_wh`.
+
+        Args:
+            to_grid: (2, 3) leads to the grid from the photo.
+            only: numbers of the triangles to draw; by default all.
+        """
         width, height = size_wh
         grid = vertices[:, :2] @ to_grid[:, :2].T + to_grid[:, 2]
-        corners = grid[self.triangles]  # (T, 3, 2)
+        triangles = self.triangles if only is None else self.triangles[only]
+        behind = self._behind if only is None else self._behind[only]
+        corners = grid[triangles]  # (T, 3, 2)
         one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
         low, high = corners.min(1), corners.max(1)
         seen = (np.abs(area) > 1e-6) & (high >= 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
         order = np.flatnonzero(seen)
         # what looks away is behind what looks here: it shows only where nothing else is
-        depth = vertices[self.triangles[order], 2].mean(1) + self._behind[order] + 2 * self._height * (area[order] < 0)
+        depth = vertices[triangles[order], 2].mean(1) + behind[order] + 2 * self._height * (area[order] < 0)
         order = order[np.argsort(-depth, kind="stable")]
         triangle = np.full((height, width), -1, np.int32)
         limit = 8 * max(width, height)
@@ -125,7 +146,7 @@ class Surface:
             cv2.fillConvexPoly(triangle, polygon, number, cv2.LINE_8, _BITS)
 
         # Within a triangle the photo's point is an affine function of the grid's.
-        photo = self.photo_points[self.triangles]
+        photo = self.photo_points[triangles]
         first, second = photo[:, 1] - photo[:, 0], photo[:, 2] - photo[:, 0]
         safe = np.where(np.abs(area) > 1e-6, area, 1.0)[:, None]
         by_x = (first * two[:, 1:] - second * one[:, 1:]) / safe
