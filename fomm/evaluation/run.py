@@ -16,10 +16,10 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from fomm.animator import Animator, choose_device
+from fomm.animator import choose_device
 from fomm.errors import InputError
 from fomm.evaluation import statistics
-from fomm.evaluation.contenders import Data, animate_faces, baseline_of, notes_on
+from fomm.evaluation.contenders import Data, animate_faces, baseline_of, notes_on, on_device
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, described, why_not
 from fomm.evaluation.measuring import Record, check_records, measure_task, run_tasks
@@ -34,6 +34,8 @@ from fomm.report import SCHEMA
 CODE = (
     *("evaluation/metrics.py", "evaluation/measures.py", "evaluation/frames.py", "evaluation/performance.py"),
     *("evaluation/measuring.py", "pretrained/embedders.py", "animator/animator.py", "animator/folded.py"),
+    *("animator/face.py", "model/face/motion.py", "model/face/surface.py", "model/face/layers.py"),
+    *("model/face/generator.py", "model/face/portrait.py", "model/face/steady.py"),
 )
 PACKAGE = Path(__file__).resolve().parent.parent
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
@@ -100,11 +102,7 @@ def evaluate(
     device = "mps" if fabric.device.type == "mps" else str(fabric.device)
     size = common_size(contenders)
     contenders = [
-        replace(
-            contender,
-            animator=contender.animator and Animator(contender.animator.model, device=device, precision="fp32"),
-            notes=notes_on(contender, contenders, size),
-        )
+        replace(contender, animator=on_device(contender, device), notes=notes_on(contender, contenders, size))
         for contender in contenders
     ]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
@@ -133,6 +131,7 @@ def evaluate(
             instruments.measures,
             size=size,
             features=instruments.features,
+            device=torch.device(device),
             truth_of=truth_of,
             progress=tell,
         )
