@@ -6,20 +6,11 @@ import numpy as np
 import pytest
 
 from fomm.model.face import Face, Steady, move
+from drawn_face import somebody
 from fomm.model.face.mesh import EYES, MOUTH, REFERENCE, Pose, angles_deg, find_pose, rotation_of
 from fomm.model.face.motion import TURN_DEG
 
 FRONTAL = Pose(100.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
-
-
-def somebody(seed: int) -> np.ndarray:
-    """(478, 3) a face's shape: the reference, smoothly bent, with eyes and mouth of its own size."""
-    rng = np.random.default_rng(seed)
-    bend = np.eye(3) + rng.normal(0, 0.05, (3, 3))
-    waves = 0.02 * np.sin(REFERENCE @ rng.normal(0, 1, (3, 3)) + rng.uniform(0, 6, 3))
-    shape = REFERENCE @ bend.T + waves
-    pose = find_pose(shape)
-    return pose.shape(shape)
 
 
 def with_gap(shape: np.ndarray, part, gap: float) -> np.ndarray:
