@@ -58,9 +58,20 @@ def test_a_motion_in_the_plane_is_done_exactly(roll_deg: float, scale: float, sh
     source = Face(Pose(50.0, rotation_of(np.array([-5.0, 4, 9])), np.array([90.0, 70, 0])).place(somebody(4)))
     moved = move(source, Face(after), Face(before))
     start, end = find_pose(before), find_pose(after)
-    goes = (end.shift - start.shift) * source.pose.scale / start.scale
+    tilt = angles_deg(source.pose.rotation)[2] - angles_deg(start.rotation)[2]
+    goes = rotation_of(np.array([0, 0, tilt])) @ (end.shift - start.shift) * source.pose.scale / start.scale
     about = source.landmarks - source.pose.shift
     np.testing.assert_allclose(moved.landmarks, scale * about @ turn.T + source.pose.shift + goes, atol=1e-6)
+
+
+@pytest.mark.parametrize("lies_deg", [-20.0, 90.0, 180.0])
+def test_a_photo_that_lies_moves_as_it_does_when_it_stands(lies_deg: float) -> None:
+    lies = rotation_of(np.array([0.0, 0.0, lies_deg]))
+    before = Face(FRONTAL.place(somebody(3)))
+    after = Face(Pose(110.0, rotation_of(np.array([18.0, -9, 5])), np.array([215.0, 170, 3])).place(somebody(3)))
+    stands = Face(Pose(50.0, rotation_of(np.array([-5.0, 4, 0])), np.array([90.0, 70, 0])).place(somebody(4)))
+    moved = move(Face(stands.landmarks @ lies.T), after, before)
+    np.testing.assert_allclose(moved.landmarks, move(stands, after, before).landmarks @ lies.T, atol=1e-6)
 
 
 @pytest.mark.parametrize("turn", [(20.0, 0.0, 0.0), (0.0, -18.0, 0.0), (-15.0, 10.0, 8.0)])

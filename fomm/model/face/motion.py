@@ -91,18 +91,24 @@ def move(source: Face, driving: Face, initial: Face) -> Moved:
 
 
 def move_pose(source: Pose, driving: Pose, initial: Pose) -> tuple[Pose, float]:
-    """The source's pose after the change, and by how many degrees its turn was held back."""
+    """The source's pose after the change, and by how many degrees its turn was held back.
+
+    The change acts along the source head's own axes: a photo that lies on its side moves as it does when it stands.
+    """
+    tilt = angles_deg(source.rotation)[2] - angles_deg(initial.rotation)[2]
+    lies = rotation_of(np.array([0.0, 0.0, tilt]))
     turn = driving.rotation @ initial.rotation.T
     wanted = angles_deg(turn)
     held = np.array([_bounded(wanted[0], *TURN_DEG), _bounded(wanted[1], *TURN_DEG), wanted[2]])
-    rotation = (turn if np.array_equal(held, wanted) else rotation_of(held)) @ source.rotation
+    turn = turn if np.array_equal(held, wanted) else rotation_of(held)
+    rotation = lies @ turn @ lies.T @ source.rotation
     looks = angles_deg(rotation)
     room = np.maximum(TURNED_DEG, np.abs(angles_deg(source.rotation))[:2, None])  # a turned source may stay so
     ends = np.array([_bounded(looks[0], *room[0]), _bounded(looks[1], *room[1]), looks[2]])
     if not np.array_equal(ends, looks):
         rotation = rotation_of(ends)
     grown = float(np.clip(driving.scale / initial.scale, *SCALES))
-    shift = source.shift + (driving.shift - initial.shift) * source.scale / initial.scale
+    shift = source.shift + lies @ (driving.shift - initial.shift) * source.scale / initial.scale
     bounded_deg = float(np.abs(wanted - held).max() + np.abs(looks - ends).max())
     return Pose(source.scale * grown, rotation, shift), bounded_deg
 

@@ -43,6 +43,12 @@ def _openings() -> np.ndarray:
 OPENINGS = _openings()
 
 
+def _to_edge(start: np.ndarray, direction: np.ndarray, size_wh: tuple[int, int]) -> float:
+    """Pixels from a point (2,) along a direction (2,) to the edge of a picture."""
+    room = np.where(direction > 0, np.array(size_wh) - 1 - start, -start)
+    return float((room / np.where(np.abs(direction) > 1e-9, direction, 1e-9)).min())
+
+
 class Field(NamedTuple):
     """Dense motion on a grid of the work area.
 
@@ -87,7 +93,7 @@ class Surface:
 
         down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
         below = ((xy - landmarks[CHIN, :2]) @ down / height).ravel()
-        to_edge = (size_wh[1] - 1 - landmarks[CHIN, 1]) / height  # nothing moves at the photo's lower edge
+        to_edge = _to_edge(landmarks[CHIN, :2], down, size_wh) / height  # nothing moves where the photo cuts the body
         start, end = NECK[0], max(NECK[0] + 0.15, min(NECK[1], to_edge))
         ramp = np.clip((below - start) / (end - start), 0, 1)
         self._rigid = 1 - ramp * ramp * (3 - 2 * ramp)
