@@ -17,7 +17,6 @@ from fomm.animator.settings import AnimationSettings, ModelSettings
 from fomm.errors import InputError, run
 from fomm.progress import Bars
 
-VIDEO_SUFFIXES = tuple(".mp4 .mov .m4v .webm .mkv .avi .mpg .mpeg .ts .wmv .flv .3gp .gif".split())
 USAGE = "python infer.py --source photo.jpg --driving clip.mp4 --output result.mp4 [options]"
 DESCRIPTION = """The face in the photo moves as the face in the video does: both are found and cropped, the photo's is
 animated and put back into the full photo, and the video's sound goes along."""
@@ -90,6 +89,8 @@ def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
 
 def video_files(folder: Path) -> list[Path]:
     """Videos in a folder, by name; none if it is a file, or a folder of frames."""
+    from fomm.video import VIDEO_SUFFIXES
+
     if not folder.is_dir():
         return []
     return sorted(f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith("."))

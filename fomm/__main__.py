@@ -49,16 +49,20 @@ def convert_config(original: Path, output: Path) -> None:
 
 
 def export(checkpoint: str, output: Path, size: int | None = None) -> None:
-    """Write a model as ONNX, for use without PyTorch: keypoint_detector, source_encoder and animator.
+    """Write a model as ONNX, for use without PyTorch: keypoint_detector, source_encoder and animator; of the model
+    `face` its generator.
 
     Args:
         checkpoint: name or path, in any format that the loader knows.
-        output: folder for the three files.
-        size: side of the pictures in pixels. Default: the checkpoint's.
+        output: folder for the files.
+        size: side of the pictures in pixels. Default: the checkpoint's. The generator of `face` has one size.
     """
     from fomm.checkpoint import export_onnx, load_model
+    from fomm.model.face import FaceModel
 
     model, about = load_model(checkpoint)
+    if isinstance(model, FaceModel) and size is not None:
+        raise InputError(f"--size {size}: the generator of this model has one size; leave it out")
     for file in export_onnx(model, output, image_size=size or about.image_size):
         print(f"{file}: written")
 
@@ -70,6 +74,9 @@ def info(checkpoint: str) -> None:
         checkpoint: name or path, in any format that the loader knows.
     """
     from fomm.checkpoint import load_model
+    from fomm.model.face import FaceModel
+    from fomm.model.face.generator import PATCH_WH
+    from fomm.model.face.mesh import NUM_LANDMARKS
 
     model, about = load_model(checkpoint)
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -77,6 +84,9 @@ def info(checkpoint: str) -> None:
     print(f"sha256 {about.sha256}")
     print(f"format {about.format}, category {about.category}, {about.image_size}x{about.image_size} pixels")
     print(f"{count / 1e6:.1f} million parameters: {model.config}")
+    if isinstance(model, FaceModel):
+        print(f"keypoints: the {NUM_LANDMARKS} landmarks of a face mesh; dense motion: computed from them, by depth")
+        print("generator: paints the inside of the mouth, on {}x{} pixels; photos keep their size".format(*PATCH_WH))
     for key, value in about.provenance.items():
         print(f"{key}: {value}")
     for note in about.notes:

@@ -7,10 +7,12 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fomm.errors import InputError
+
+PART = ".{}.part{}"  # 8 characters, suffix: short, since the name itself may be as long as may be
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         InputError: the folder does not exist and cannot be made, cannot be written, or the disk is full.
     """
     path = Path(path)
-    beside = path.parent / f".{uuid.uuid4().hex[:8]}.part{path.suffix}"  # short: the name may be as long as may be
+    beside = path.parent / PART.format(uuid.uuid4().hex[:8], path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):
@@ -43,6 +45,18 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         elif os.path.lexists(beside):
             beside.unlink()
+
+
+def remove_parts(*folders: Path, before: float | None = None) -> None:
+    """Remove what processes that were killed had begun to write into the folders.
+
+    Args:
+        before: newer parts (seconds since the epoch) stay: they belong to somebody who is still writing.
+    """
+    for part in (part for folder in folders for part in folder.glob(PART.format("?" * 8, "*"))):
+        with suppress(OSError):
+            if before is None or part.stat().st_mtime < before:
+                shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
 
 
 @contextmanager

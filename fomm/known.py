@@ -70,10 +70,11 @@ KNOWN: dict[str, KnownCheckpoint] = {
         _released("bair", "robot"),
         _released("mgif", "animal"),
         _released("nemo", "face"),
+        KnownCheckpoint("face", "face.safetensors", category="face", embedded=True),
         KnownCheckpoint("puppets", "puppets.safetensors", category="face", image_size=128, embedded=True),
     )
 }
-"""The eight released models and the one that comes with the package, by name."""
+"""The eight released models and the two that come with the package, by name."""
 
 
 UNKNOWN = KnownCheckpoint("", "")

@@ -8,9 +8,8 @@ from pathlib import Path
 from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.manifest import Clip, write_manifest
-from fomm.video import VideoReader, frame_files
+from fomm.video import VIDEO_SUFFIXES, VideoReader, frame_files
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".gif")
 MANIFEST_NAME = "manifest.csv"
 HELD_OUT_EVERY = 10
 

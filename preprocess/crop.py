@@ -126,16 +126,6 @@ class Crop:
         """The crop (size, size, 3) of a picture; where it leaves the picture, the border is repeated."""
         return warp(photo, self.matrix, (self.size, self.size))
 
-    def paste(
-        self,
-        photo: np.ndarray,
-        changed: np.ndarray,
-        original: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """The picture with the changed crop put back; see `Paster`, which is faster for many crops of one picture."""
-        return Paster(photo, self, original=original, mask=mask)(changed)
-
 
 class Region(NamedTuple):
     """A rectangle of a picture, in whole pixels: what is cut out of it is not resampled."""

@@ -101,12 +101,6 @@ class Track:
         return min(yaws), max(yaws)
 
     @property
-    def pitch_range_deg(self) -> tuple[float, float]:
-        """Least and greatest pitch, positive = looking up."""
-        pitches = [sample.pitch_deg for sample in self.samples]
-        return min(pitches), max(pitches)
-
-    @property
     def union_box_xyxy_px(self) -> tuple[float, float, float, float]:
         """Box around the boxes of all frames."""
         boxes = self.boxes

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fomm.animator import to_pictures
 from fomm.errors import InputError
 from fomm.model import Output
+from fomm.pixels import to_pictures
 from preprocess.crop import Paster
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame

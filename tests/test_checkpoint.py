@@ -23,14 +23,13 @@ from fill import fill_discriminator, fill_model
 
 from fomm import known
 from fomm.checkpoint import (
+    Checkpoint,
     TrainingState,
     export_original,
     infer_config,
     infer_discriminator_config,
-    initialize,
     load_model,
     save_weights,
-    training_state,
 )
 from fomm.download import fetch
 from fomm.errors import InputError, MissingWeightsError
@@ -255,7 +254,7 @@ def test_complete_checkpoint_of_the_original(old: bool, tmp_path: Path) -> None:
     assert loaded.info.epoch == 49 and loaded.info.format == "original" and loaded.info.category == "unknown"
     assert any("0.1" in note for note in loaded.info.notes)  # what was assumed is said
 
-    training = training_state(path)
+    training = Checkpoint.read(path).training_state()
     assert training.epoch == 49 and training.discriminator_config.spectral_norm
     rebuilt = training.discriminator_config.build(loaded.model.config)
     rebuilt.load_state_dict(training.discriminator)
@@ -280,14 +279,14 @@ def test_parts_that_belong_to_other_networks_are_refused(tmp_path: Path) -> None
     content = torch.load(path, weights_only=True)
     torch.save({**content, "optimizer_generator": content["optimizer_kp_detector"]}, path)
     with pytest.raises(InputError, match="optimizer_generator: belongs to other networks"):
-        training_state(path)
+        Checkpoint.read(path).training_state()
     torch.save({**content, "optimizer_generator": {"state": 3}}, path)
     with pytest.raises(InputError, match="optimizer_generator: not the state of an Adam"):
-        training_state(path)
+        Checkpoint.read(path).training_state()
     content["discriminator"].pop("discs.1.conv.bias")
     torch.save(content, path)
     with pytest.raises(InputError, match=r"discriminator: .*missing: discs\.1\.conv\.bias"):
-        training_state(path)
+        Checkpoint.read(path).training_state()
     load_model(path)  # the model itself is whole
 
 
@@ -368,6 +367,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     program = """
 import resource, signal, sys
 from fomm.checkpoint import *
+from fomm.errors import InputError
 from fomm.model import *
 small = dict(block_expansion=8, max_features=32)
 networks = DetectorConfig(**small), DenseMotionConfig(**small), GeneratorConfig(**small)
@@ -430,7 +430,7 @@ def test_checkpoint_of_a_training_run(tmp_path: Path) -> None:
     assert not torch.equal(loaded.model.generator.final.weight, module.model.generator.final.weight)
     assert loaded.model.config == SMALL and loaded.info.format == "training"
     assert (loaded.info.category, loaded.info.image_size) == ("animal", 32)
-    training = training_state(path)
+    training = Checkpoint.read(path).training_state()
     assert training.discriminator_config.block_expansion == 2
     assert training.discriminator.keys() == module.discriminator.state_dict().keys()
 
@@ -450,7 +450,7 @@ def test_another_number_of_keypoints_starts_afresh_where_it_must(tmp_path: Path)
     save_weights(tmp_path / "w.safetensors", small_model())
     model = FOMM.from_config(replace(SMALL, num_keypoints=5))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    report = initialize(model, tmp_path / "w.safetensors")
+    report = Checkpoint.read(tmp_path / "w.safetensors").initialize(model)
     assert sorted(report.fresh) == sorted(
         [
             "detector.kp.weight", "detector.kp.bias", "detector.jacobian.weight", "detector.jacobian.bias",
@@ -472,7 +472,7 @@ def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
         generator=GeneratorConfig(block_expansion=7),
     )  # fmt: skip
     with pytest.raises(InputError, match="no convolution of it fits"):
-        initialize(FOMM.from_config(other), tmp_path / "w.safetensors")
+        Checkpoint.read(tmp_path / "w.safetensors").initialize(FOMM.from_config(other))
 
 
 # ---- bad files ------------------------------------------------------------------------------------------------------
@@ -529,7 +529,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
 def test_no_such_file_lists_the_known_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="vox, vox-adv, taichi, taichi-adv, fashion, bair, mgif, nemo, puppets"):
+    with pytest.raises(InputError, match="vox, vox-adv, taichi, taichi-adv, fashion, bair, mgif, nemo, face, puppets"):
         load_model("vox-advv")
     with pytest.raises(InputError, match="the name of that released file is vox-adv"):
         load_model("vox-adv-cpk.pth.tar")
@@ -638,7 +638,7 @@ def test_numbers_that_are_not_finite_are_found(value: float, tmp_path: Path) -> 
     message = refused(save_altered(tmp_path / "x.pth.tar", alter), "NaN or infinite")
     assert "detector.kp.bias, generator.first.conv.weight;" in message
     with pytest.raises(InputError, match="NaN"):
-        initialize(FOMM.from_config(SMALL), tmp_path / "x.pth.tar")
+        Checkpoint.read(tmp_path / "x.pth.tar").initialize(FOMM.from_config(SMALL))
 
 
 def test_large_but_finite_numbers_are_not_refused(tmp_path: Path) -> None:
@@ -687,7 +687,7 @@ def test_dictionaries_of_something_else(tmp_path: Path) -> None:
 
 def test_the_table_costs_no_torch() -> None:
     done = python("import sys, fomm.known as k; assert 'torch' not in sys.modules; print(len(k.KNOWN))")
-    assert done.stdout == "9\n", done.stderr
+    assert done.stdout == "10\n", done.stderr
 
 
 def test_the_table() -> None:

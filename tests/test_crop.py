@@ -85,14 +85,14 @@ CROPS = [
 @pytest.mark.parametrize("crop", CROPS)
 def test_unchanged_crop_changes_nothing(crop: Crop) -> None:
     photo = noise(300, 401)
-    assert np.array_equal(crop.paste(photo, crop.apply(photo)), photo)
+    assert np.array_equal(Paster(photo, crop)(crop.apply(photo)), photo)
 
 
 @pytest.mark.parametrize("crop", CROPS[:5])
 def test_altered_crop_is_there_and_nothing_else(crop: Crop) -> None:
     photo = noise(300, 401, blur=2)
     altered = 255 - crop.apply(photo)
-    pasted = crop.paste(photo, altered)
+    pasted = Paster(photo, crop)(altered)
     assert pasted.shape == photo.shape and pasted.dtype == np.uint8
     grid = np.stack(np.meshgrid(np.arange(401), np.arange(300)), -1).reshape(-1, 2)
     inside = transform(crop.matrix, grid).reshape(300, 401, 2)
@@ -107,7 +107,7 @@ def test_altered_crop_is_there_and_nothing_else(crop: Crop) -> None:
 def test_no_seam() -> None:
     """A crop that is 60 levels brighter everywhere fades in without a step."""
     photo = np.full((300, 300, 3), 90, np.uint8)
-    pasted = a_crop((150, 150), 160, 20).paste(photo, np.full((256, 256, 3), 150, np.uint8)).astype(int)
+    pasted = Paster(photo, a_crop((150, 150), 160, 20))(np.full((256, 256, 3), 150, np.uint8)).astype(int)
     assert pasted[150, 150, 0] == 150
     assert max(np.abs(np.diff(pasted, axis=0)).max(), np.abs(np.diff(pasted, axis=1)).max()) <= 10
 
@@ -117,7 +117,7 @@ def test_large_face_keeps_detail_where_nothing_moved_and_has_no_ghost_where_it_d
     crop = a_crop((299.5, 299.5), 512, size=128)  # holds a quarter of the detail
     altered = crop.apply(photo)
     altered[40:64, 40:88] = 200  # a plain patch over the noise
-    pasted = crop.paste(photo, altered)
+    pasted = Paster(photo, crop)(altered)
     patch = pasted[44 + 4 * 46 : 44 + 4 * 58, 44 + 4 * 46 : 44 + 4 * 82]
     assert np.abs(patch.astype(int) - 200).max() <= 12  # the noise of the photo does not shine through
     assert np.array_equal(pasted[44 + 4 * 80 :], photo[44 + 4 * 80 :])  # unchanged rows keep every pixel
@@ -148,4 +148,4 @@ def test_odd_pictures(shape: tuple[int, int]) -> None:
     photo = noise(*shape)
     for crop in (a_crop((1, 1), 2), a_crop((5, 5), 20000, 45)):
         assert crop.apply(photo).shape == (256, 256, 3)
-        assert np.array_equal(crop.paste(photo, crop.apply(photo)), photo)
+        assert np.array_equal(Paster(photo, crop)(crop.apply(photo)), photo)

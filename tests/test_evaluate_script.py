@@ -29,9 +29,8 @@ from fomm.evaluation.instruments import Instruments, load_instruments, why_not
 from fomm.evaluation.measures import Pixels
 from fomm.evaluation.measuring import measure_task
 from fomm.evaluation.metrics import METRICS
-from fomm.evaluation.run import remove_leftovers
 from fomm.evaluation.tasks import Contender, Task
-from fomm.files import hash_file
+from fomm.files import hash_file, remove_parts
 from fomm.manifest import Clip, Pair, read_manifest, read_pairs, write_manifest, write_pairs
 from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE
 from fomm.report import check_report
@@ -333,7 +332,7 @@ def test_leftovers_of_killed_processes_go_and_those_being_written_stay(tmp_path:
     for name, age_s in ((".0123abcd.part.npz", 60), (".89abcdef.part.npz", -60), ("000000.npz", 60), (".my.part", 60)):
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
-    remove_leftovers([tmp_path, tmp_path / "nowhere"], before=time.time())
+    remove_parts(tmp_path, tmp_path / "nowhere", before=time.time())
     assert sorted(path.name for path in tmp_path.iterdir()) == [".89abcdef.part.npz", ".my.part", "000000.npz"]
 
 

@@ -22,11 +22,12 @@ from fomm.evaluation.gallery import choose_shown, error_map, write_shown
 from fomm.evaluation.measures import OwnKeypoints, Pixels
 from fomm.evaluation.measuring import Record, check_records, measure_task, record_path, run_tasks
 from fomm.evaluation.metrics import METRICS
-from fomm.evaluation.performance import Performance, to_tensor
+from fomm.evaluation.performance import Performance
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import SOURCE, Contender, Task, Truth, common_size, is_lossless, list_tasks
 from fomm.manifest import Clip, Pair
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.pixels import to_tensor
 from fomm.video import VideoReader, VideoWriter
 
 
@@ -92,7 +93,7 @@ def test_reconstruction_numbers_are_the_golden_models(released: Contender, golde
     error = golden_prediction - driving / 255.0
     assert values["l1"][1] == pytest.approx(np.abs(error).mean(), abs=5e-7)
     assert values["psnr"][1] == pytest.approx(-10 * np.log10(np.square(error).mean()), abs=5e-5)
-    pair = torch.from_numpy(arrays["prediction"]), to_tensor(driving[None], torch.device("cpu"))
+    pair = torch.from_numpy(arrays["prediction"]), to_tensor(driving[None])
     expected = metrics.average(metrics.ssim_map(*pair))
     assert values["ssim"][1] == pytest.approx(expected.item(), abs=5e-6)
     assert f"{values['l1'][1]:.4f}" == f"{np.abs(error).mean():.4f}"

@@ -13,7 +13,7 @@ import pytest
 
 from fomm.errors import InputError
 from fomm.video import read_image
-from preprocess.crop import Crop, crop_matrix, transform
+from preprocess.crop import Crop, Paster, crop_matrix, transform
 from preprocess.faces import (
     NOSE_TIP,
     NUM_LANDMARKS,
@@ -227,11 +227,11 @@ def test_pasted_real_faces(found: dict[str, tuple[np.ndarray, list[Face]]], find
     for name, (photo, (face, *_)) in found.items():
         crop = face_crop(face, 256)
         original = crop.apply(photo)
-        assert np.array_equal(crop.paste(photo, original), photo)
+        assert np.array_equal(Paster(photo, crop)(original), photo)
         y, x = np.mgrid[:256, :256].astype(np.float32)
         low = np.exp(-(((x - 128) / 60) ** 2 + ((y - 160) / 50) ** 2)).astype(np.float32)
         altered = cv2.remap(original, x, y - 12 * low, cv2.INTER_CUBIC)  # mouth and chin move down
-        pasted = crop.paste(photo, altered)
+        pasted = Paster(photo, crop)(altered)
         assert pasted.shape == photo.shape
         before, after = (finder.landmarks(crop.apply(image)) for image in (photo, pasted))
         in_altered = finder.landmarks(altered)

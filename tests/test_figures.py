@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from fomm.checkpoint import initialize, load_model
+from fomm.checkpoint import Checkpoint, load_model
 from fomm.errors import InputError
 from fomm.manifest import read_manifest
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
@@ -108,6 +108,6 @@ def test_the_tutorials_networks_take_all_learnt_tensors_of_the_embedded_model():
     network = yaml.safe_load((ROOT / "configs" / "figures-64.yaml").read_text())["model"]["network"]
     parts = {"detector": DetectorConfig, "dense_motion": DenseMotionConfig, "generator": GeneratorConfig}
     model = FOMM.from_config(ModelConfig(**network | {name: kind(**network[name]) for name, kind in parts.items()}))
-    report = initialize(model, "puppets")
+    report = Checkpoint.read("puppets").initialize(model)
     assert all(name.endswith(".down.weight") for name in [*report.fresh, *report.unused])  # blur kernels at most
     assert load_model("puppets").model.config.generator == model.config.generator

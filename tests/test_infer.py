@@ -30,6 +30,7 @@ from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.video import SYNTHETIC, SYNTHETIC_COMPOSITE, VideoReader, read_image, write_image
 from infer import Options
+from preprocess.crop import Paster
 from preprocess.faces import FaceFinder
 from preprocess.pairing import pair_faces, track_driving
 from preprocess.synthetic.puppets import Camera, Pose, draw, framing, random_identity, random_motion
@@ -242,7 +243,7 @@ def test_both_sides_are_framed_alike(media: Path, tmp_path: Path, tools: Tools, 
     photo, reader = read_image(media / name), VideoReader(media / "drive_hevc10.mp4")
     driving = track_driving(reader, tools.finder)
     pairing = pair_faces(photo, media / name, reader, driving, tools.finder, size=256)
-    pasted = pairing.source_crop.paste(photo, pairing.view(next(iter(reader)).image))
+    pasted = Paster(photo, pairing.source_crop)(pairing.view(next(iter(reader)).image))
     before, after = tools.finder.find(photo)[0], tools.finder.find(pasted)[0]
     assert np.linalg.norm(after.centre_px - before.centre_px) < 0.06 * before.side_px
     assert after.side_px == pytest.approx(before.side_px, rel=0.06)

@@ -8,11 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
-import two_processes
 from scipy.ndimage import correlate1d
 
 import fomm.evaluation.metrics as metrics
-from fomm.evaluation.metrics import METRICS, SIDE, UNKNOWN, Summary, custom_identity, tally
+from fomm.evaluation.metrics import METRICS, SIDE, UNKNOWN, custom_identity, tally
 
 
 @pytest.fixture
@@ -200,29 +199,3 @@ def test_a_miss_never_pays() -> None:
     assert np.abs(x - y).mean() == pytest.approx(SIDE / 3, rel=0.01)
     x, y = np.random.default_rng(1).uniform(-90, 90, (2, 200_000))
     assert np.abs(x - y).mean() == pytest.approx(METRICS["head_pose"].penalty, rel=0.01)
-
-
-def test_summary_pools_frames_and_averages_clips() -> None:
-    summary = Summary(penalty=10.0)
-    summary.update(np.array([1.0] * 9))
-    summary.update(np.array([3.0, np.nan, UNKNOWN]))
-    summary.update(np.array([np.nan]))
-    summary.update(np.array([UNKNOWN]))
-    result = summary.compute()
-    assert result["pooled"] == pytest.approx(12 / 10), "long clips weigh more"
-    assert result["clip_mean"] == pytest.approx((1 + 3) / 2)
-    assert result["pooled_with_misses"] == pytest.approx((12 + 20) / 12)
-    assert (result["frames"], result["missed"], result["clips"], result["clips_missed"]) == (10, 2, 2, 1)
-    assert math.isnan(Summary().compute()["pooled"])
-
-
-def test_one_process_and_two_agree(tmp_path) -> None:
-    torch.multiprocessing.start_processes(two_processes.main, (2, str(tmp_path)), nprocs=2, start_method="spawn")
-    together = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2)]
-    alone, fid = two_processes.measured(0, 1)
-    for results, fid_together in together:
-        assert fid_together == pytest.approx(fid, rel=1e-9)
-        assert results.keys() == alone.keys() == METRICS.keys()
-        for name in alone:
-            assert results[name] == pytest.approx(alone[name], rel=1e-12)
-    assert alone["l1"]["missed"] > 3

@@ -64,7 +64,7 @@ def test_crop_is_moved_inside_and_centred_where_it_does_not_fit() -> None:
 def test_facts_of_a_track() -> None:
     track = a_track(sample(3, 0, 0, yaw_deg=-10), sample(5, 20, 40, side=120, yaw_deg=5, pitch_deg=7), looks=4)
     assert (len(track), track.found_share, track.face_side_px) == (3, 0.5, 110)
-    assert track.yaw_range_deg == (-10, 5) and track.pitch_range_deg == (0, 7)
+    assert track.yaw_range_deg == (-10, 5)
     assert track.boxes.shape == (3, 4)
     assert track.boxes[1] == pytest.approx((10, 20, 98, 130))
     assert track.at(4).box_xyxy_px == pytest.approx(tuple(track.boxes[1]))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fomm.lazy import lazily
 
 if TYPE_CHECKING:
-    from fomm.animator.animator import Animator, to_pictures
+    from fomm.animator.animator import Animator
     from fomm.animator.device import choose_device, lanes_for
     from fomm.animator.render import Rendered, animated_frames
     from fomm.animator.settings import AnimationSettings, ModelSettings
@@ -18,13 +18,12 @@ __all__ = [
     "animated_frames",
     "choose_device",
     "lanes_for",
-    "to_pictures",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
-        "animator": ("Animator", "to_pictures"),
+        "animator": ("Animator",),
         "device": ("choose_device", "lanes_for"),
         "settings": ("AnimationSettings", "ModelSettings"),
         "render": ("Rendered", "animated_frames"),

@@ -22,6 +22,7 @@ from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.model import FOMM, EncodedSource, Output
 from fomm.model.geometry import Keypoints, movement_scale, transfer_motion
+from fomm.pixels import to_pictures
 
 DEFAULT = AnimationSettings()
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -250,12 +251,6 @@ class Animator:
 
     def _fast(self) -> AbstractContextManager:
         return tf32(self.precision != "fp32") if self.device.type == "cuda" else nullcontext()
-
-
-def to_pictures(prediction: Tensor) -> np.ndarray:
-    """(B, 3, H, W) in [0, 1] on any device -> (B, H, W, 3) uint8."""
-    pictures = prediction.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -7,19 +7,19 @@ from fomm.lazy import lazily
 if TYPE_CHECKING:
     from fomm.checkpoint.formats import TrainingState
     from fomm.checkpoint.load import (
+        Checkpoint,
         CheckpointInfo,
         InitReport,
         LoadedModel,
-        initialize,
         load_model,
         run_checkpoint,
-        training_state,
     )
     from fomm.checkpoint.onnx import export_onnx
     from fomm.checkpoint.save import export_original, save_weights
     from fomm.checkpoint.sizes import infer_config, infer_discriminator_config
 
 __all__ = [
+    "Checkpoint",
     "CheckpointInfo",
     "InitReport",
     "LoadedModel",
@@ -28,11 +28,9 @@ __all__ = [
     "export_original",
     "infer_config",
     "infer_discriminator_config",
-    "initialize",
     "load_model",
     "run_checkpoint",
     "save_weights",
-    "training_state",
 ]
 
 __getattr__ = lazily(
@@ -40,13 +38,12 @@ __getattr__ = lazily(
     {
         "formats": ("TrainingState",),
         "load": (
+            "Checkpoint",
             "CheckpointInfo",
             "InitReport",
             "LoadedModel",
-            "initialize",
             "load_model",
             "run_checkpoint",
-            "training_state",
         ),
         "onnx": ("export_onnx",),
         "save": ("export_original", "save_weights"),

@@ -56,7 +56,7 @@ class Contents(NamedTuple):
     """A checkpoint file, read but not yet judged."""
 
     format: str
-    state: dict[str, Tensor]  # under FOMM's names
+    state: dict[str, Tensor]  # under the model's own names
     metadata: dict[str, Any]
     training: TrainingState
     notes: list[str]

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from fomm import known
-from fomm.checkpoint.formats import TrainingState, not_finite, read_contents, unpickle
-from fomm.checkpoint.sizes import infer_config, infer_discriminator_config, shapes_of
+from fomm.checkpoint.architectures import ARCHITECTURES, FOMM_NAME, Architecture, Config, Model, name_of
+from fomm.checkpoint.formats import Contents, TrainingState, not_finite, read_contents, unpickle
+from fomm.checkpoint.sizes import infer_discriminator_config, shapes_of
 from fomm.download import inspect
 from fomm.errors import InputError
 from fomm.files import hash_file
-from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.known import CATEGORIES, UNKNOWN, KnownCheckpoint, find_known, resolve
+from fomm.model import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class CheckpointInfo:
         format: "original", "training" or "weights".
         name: of the known checkpoint it was asked for by, or whose file name it has.
         category: what it animates, one of `fomm.known.CATEGORIES`.
-        image_size: side of the square frames that it was trained on, pixels.
+        image_size: side of the square frames that it was trained on, pixels (a `FaceModel` takes others as well).
         epoch: last finished epoch, from 0, if the file says.
         provenance: how the weights were made, if the file says.
         notes: what a user should know (assumed settings, unverified file), one sentence each.
@@ -56,16 +57,189 @@ class CheckpointInfo:
 class LoadedModel(NamedTuple):
     """A model in evaluation mode, on the CPU, in float32, and where it came from."""
 
-    model: FOMM
+    model: Model
     info: CheckpointInfo
 
 
 class InitReport(NamedTuple):
-    """What `initialize` did: names of tensors of the model, and of the checkpoint for `unused`."""
+    """What `Checkpoint.initialize` did: names of tensors of the model, and of the checkpoint for `unused`."""
 
     loaded: list[str]
     fresh: list[str]
     unused: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint, read once, for everything that is in it.
+
+    Attributes:
+        path: the file.
+        known: the known checkpoint that it was asked for by, or whose file name it has.
+        architecture: which model it holds, of `fomm.checkpoint.architectures.ARCHITECTURES`.
+        contents: what is in the file, not yet judged.
+        notes: what a user should know about the file, one sentence each.
+    """
+
+    path: Path
+    known: KnownCheckpoint | None
+    architecture: str
+    contents: Contents
+    notes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, source: str | Path, *, progress: bool = True) -> Checkpoint:
+        """Read a file, or a known checkpoint by its name (downloaded if need be).
+
+        Args:
+            source: a path, or a name in `fomm.known.KNOWN`.
+            progress: show a bar while downloading.
+
+        Raises:
+            InputError: no such file or name, something else than a checkpoint, a model that is not known here, a
+                damaged file, a wrong hash.
+            MissingWeightsError: known, but not on this machine and nowhere to be fetched.
+        """
+        path, asked_for = resolve(source, progress=progress)
+        contents = read_contents(path)
+        entry = asked_for or find_known(path)
+        doubts = [] if entry is None else _doubts(path, entry, by_name=asked_for is not None)
+        _check_metadata(contents.metadata, path)
+        # Files that do not say what they hold are FOMMs.
+        architecture = contents.metadata.get("architecture", FOMM_NAME)
+        if architecture not in ARCHITECTURES:
+            raise InputError(
+                f"{path}: holds a model {architecture!r}, known are {', '.join(ARCHITECTURES)}; install a newer fomm"
+            )
+        return cls(path, entry, architecture, contents, (*contents.notes, *doubts))
+
+    def expect(self, architecture: str) -> Checkpoint:
+        """Itself.
+
+        Raises:
+            InputError: it holds another model than this.
+        """
+        if self.architecture != architecture:
+            raise InputError(
+                f"{self.path}: holds a model {self.architecture!r}, but {architecture!r} is wanted; give a checkpoint "
+                "of that model"
+            )
+        return self
+
+    def model(
+        self,
+        *,
+        temperature: float | None = None,
+        align_corners: bool | None = None,
+        category: str | None = None,
+        image_size: int | None = None,
+    ) -> LoadedModel:
+        """The model, which takes the tensors that were read.
+
+        Args:
+            temperature: of a FOMM's keypoint softmax. By default the file's, else the known checkpoint's, else 0.1.
+            align_corners: convention of a FOMM's warps. By default the file's, else the known checkpoint's, else True.
+            category: what it animates, of `fomm.known.CATEGORIES`. By default the file's, else the known checkpoint's.
+            image_size: side of its frames, pixels. By default the file's, else the known checkpoint's, else 256.
+
+        Raises:
+            InputError: missing, unexpected or misshapen tensors (all are named), numbers that are not finite, a
+                setting that the model has not.
+        """
+        _check_category(category)
+        told, notes, defaults = self.contents.metadata, list(self.notes), self.known or UNKNOWN
+        kind, is_fomm = ARCHITECTURES[self.architecture], self.architecture == FOMM_NAME
+        config = _stored_config(kind, told, notes)
+        if config is None:
+            config = kind.infer(shapes_of(self.contents.state))
+            if is_fomm:
+                if self.known is None:
+                    settings = f"temperature {defaults.temperature} and align_corners"
+                    notes.append(f"not a known checkpoint: {settings} assumed")
+                config = _with_settings(config, defaults.temperature, defaults.align_corners)
+        if is_fomm:
+            config = _with_settings(config, temperature, align_corners)
+        elif temperature is not None or align_corners is not None:
+            raise InputError(f"{self.path}: this model has neither temperature nor align_corners; leave them out")
+        model = _build(kind, config, self.contents.state, self.path)
+        if category is None:
+            category = told.get("category") or defaults.category
+        if image_size is None:
+            image_size = told.get("image_size") or -(-defaults.image_size // model.stride) * model.stride
+        if type(image_size) is not int or not 0 < image_size <= 4096 or image_size % model.stride:
+            raise InputError(
+                f"{self.path}: image_size {image_size!r}: give a positive multiple of {model.stride}, 4096 at most"
+            )
+        return LoadedModel(
+            model.eval(),
+            CheckpointInfo(
+                path=self.path,
+                sha256=hash_file(self.path),
+                format=self.contents.format,
+                name=self.known.name if self.known else None,
+                category=category,
+                image_size=image_size,
+                epoch=self.contents.training.epoch,
+                provenance=told.get("provenance") or {},
+                notes=tuple(notes),
+            ),
+        )
+
+    def training_state(self) -> TrainingState:
+        """What it holds for going on with a training.
+
+        The optimisers are those of complete checkpoints of the original; a training run's own checkpoint gives its
+        discriminator and epoch (Lightning resumes the rest from the file itself).
+
+        Raises:
+            InputError: not of a FOMM; as for `model`; or a discriminator or optimiser that does not fit.
+        """
+        self.expect(FOMM_NAME)
+        path, training, state = self.path, self.contents.training, self.contents.state
+        kind = ARCHITECTURES[FOMM_NAME]
+        model = _build(kind, kind.infer(shapes_of(state)), state, path)
+        generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
+        _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
+        _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")
+        if training.discriminator is None:
+            return training
+        config = infer_discriminator_config(shapes_of(training.discriminator), model.config)
+        try:
+            with _Uninitialised():
+                discriminator = config.build(model.config)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{path}: discriminator of an impossible shape ({error}); use an unaltered checkpoint"
+            ) from error
+        _compare(training.discriminator, discriminator.state_dict(), f"{path}: discriminator")
+        _require_finite(training.discriminator, path)
+        parameters = discriminator.parameters()
+        _check_optimizer(training.optimizer_discriminator, parameters, f"{path}: optimizer_discriminator")
+        return replace(training, discriminator_config=config)
+
+    def initialize(self, model: nn.Module) -> InitReport:
+        """Copy into a model, in place, all tensors of equal name and shape; the others start afresh.
+
+        Another number of keypoints, say, changes the detector's heads and the ends of the dense motion network, and
+        leaves the rest. The resolution may differ at will: the networks are convolutional.
+
+        Args:
+            model: a `FOMM` or a `FaceModel` with fresh weights.
+
+        Raises:
+            InputError: it holds another model, not one tensor fits, or a number is not finite.
+        """
+        self.expect(name_of(model))
+        state, own = self.contents.state, model.state_dict()
+        _require_finite(state, self.path)
+        loaded = [name for name in own if name in state and state[name].shape == own[name].shape]
+        if not any(own[name].ndim == 4 and not name.endswith("down.weight") for name in loaded):
+            raise InputError(
+                f"{self.path}: no convolution of it fits this model; give the model sizes like the checkpoint's"
+            )
+        model.load_state_dict({name: state[name] for name in loaded}, strict=False)
+        taken = set(loaded)
+        return InitReport(loaded, [name for name in own if name not in taken], [n for n in state if n not in taken])
 
 
 def load_model(
@@ -77,58 +251,10 @@ def load_model(
     image_size: int | None = None,
     progress: bool = True,
 ) -> LoadedModel:
-    """Load a model from a file, or by the name of a known checkpoint (downloaded if need be).
-
-    Args:
-        source: a path, or a name in `fomm.known.KNOWN`.
-        temperature: of the keypoints' softmax. By default the file's, else the known checkpoint's, else 0.1.
-        align_corners: convention of the warps. By default the file's, else the known checkpoint's, else True.
-        category: what it animates, of `fomm.known.CATEGORIES`. By default the file's, else the known checkpoint's.
-        image_size: side of its frames, pixels. By default the file's, else the known checkpoint's, else 256.
-        progress: show a bar while downloading.
-
-    Raises:
-        InputError: no such file or name, something else than a checkpoint, a damaged file, a wrong hash, missing,
-            unexpected or misshapen tensors (all are named), numbers that are not finite.
-        MissingWeightsError: known, but not on this machine and nowhere to be fetched.
-    """
-    if category is not None and category not in known.CATEGORIES:
-        raise InputError(f"category {category!r}: must be one of {', '.join(known.CATEGORIES)}")
-    path, asked_for = known.resolve(source, progress=progress)
-    contents = read_contents(path)
-    entry = asked_for or known.find_known(path)
-    defaults = entry or known.UNKNOWN
-    told, notes = contents.metadata, list(contents.notes)
-    _check_metadata(told, path)
-    if entry is not None:
-        notes += _doubts(path, entry, by_name=asked_for is not None)
-    config = _stored_config(told, notes)
-    if config is None:
-        if entry is None:
-            notes.append(f"not a known checkpoint: temperature {defaults.temperature} and align_corners assumed")
-        config = infer_config(shapes_of(contents.state))
-        config = _with_settings(config, defaults.temperature, defaults.align_corners)
-    config = _with_settings(config, temperature, align_corners)
-    model = _build(config, contents.state, path)
-    if category is None:
-        category = told.get("category") or defaults.category
-    if image_size is None:
-        image_size = told.get("image_size") or -(-defaults.image_size // model.stride) * model.stride
-    if type(image_size) is not int or not 0 < image_size <= 4096 or image_size % model.stride:
-        raise InputError(f"{path}: image_size {image_size!r}: give a positive multiple of {model.stride}, 4096 at most")
-    return LoadedModel(
-        model.eval(),
-        CheckpointInfo(
-            path=path,
-            sha256=hash_file(path),
-            format=contents.format,
-            name=entry.name if entry else None,
-            category=category,
-            image_size=image_size,
-            epoch=contents.training.epoch,
-            provenance=told.get("provenance") or {},
-            notes=tuple(notes),
-        ),
+    """Load a model from a file, or by the name of a known checkpoint; arguments and errors as for `Checkpoint`."""
+    _check_category(category)  # before anything is downloaded
+    return Checkpoint.read(source, progress=progress).model(
+        temperature=temperature, align_corners=align_corners, category=category, image_size=image_size
     )
 
 
@@ -145,82 +271,27 @@ def run_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def training_state(source: str | Path, *, progress: bool = True) -> TrainingState:
-    """What a checkpoint (a path or a known name) holds for going on with a training.
-
-    The optimisers are those of complete checkpoints of the original; a training run's own checkpoint gives its
-    discriminator and epoch (Lightning resumes the rest from the file itself).
-
-    Raises:
-        InputError: not a checkpoint, as for `load_model`; or a discriminator or optimiser that does not fit.
-        MissingWeightsError: as for `load_model`.
-    """
-    path, _ = known.resolve(source, progress=progress)
-    contents = read_contents(path)
-    training, state = contents.training, contents.state
-    model = _build(infer_config(shapes_of(state)), state, path)
-    generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
-    _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
-    _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")
-    if training.discriminator is None:
-        return training
-    config = infer_discriminator_config(shapes_of(training.discriminator), model.config)
-    try:
-        with _Uninitialised():
-            discriminator = config.build(model.config)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{path}: discriminator of an impossible shape ({error}); use an unaltered checkpoint"
-        ) from error
-    _compare(training.discriminator, discriminator.state_dict(), f"{path}: discriminator")
-    _require_finite(training.discriminator, path)
-    _check_optimizer(training.optimizer_discriminator, discriminator.parameters(), f"{path}: optimizer_discriminator")
-    return replace(training, discriminator_config=config)
-
-
-def initialize(model: nn.Module, source: str | Path, *, progress: bool = True) -> InitReport:
-    """Copy from a checkpoint into a model, in place, all tensors of equal name and shape; the others start afresh.
-
-    Another number of keypoints, say, changes the detector's heads and the ends of the dense motion network, and
-    leaves the rest. The resolution may differ at will: the networks are convolutional.
-
-    Args:
-        model: a `FOMM` with fresh weights.
-        source: a path or a known name.
-        progress: show a bar while downloading.
-
-    Raises:
-        InputError: not a checkpoint, as for `load_model`, or not one tensor fits.
-        MissingWeightsError: as for `load_model`.
-    """
-    path, _ = known.resolve(source, progress=progress)
-    state, own = read_contents(path).state, model.state_dict()
-    _require_finite(state, path)
-    loaded = [name for name in own if name in state and state[name].shape == own[name].shape]
-    if not any(name.endswith("conv.weight") for name in loaded):
-        raise InputError(f"{path}: no convolution of it fits this model; give the model sizes like the checkpoint's")
-    model.load_state_dict({name: state[name] for name in loaded}, strict=False)
-    taken = set(loaded)
-    return InitReport(loaded, [name for name in own if name not in taken], [n for n in state if n not in taken])
+def _check_category(category: str | None) -> None:
+    if category is not None and category not in CATEGORIES:
+        raise InputError(f"category {category!r}: must be one of {', '.join(CATEGORIES)}")
 
 
 def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
     """What is handed on as it is; the rest is checked where it is used."""
     category, provenance = metadata.get("category"), metadata.get("provenance") or {}
-    if category not in (None, *known.CATEGORIES):
-        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(known.CATEGORIES)}; write it anew")
+    if category not in (None, *CATEGORIES):
+        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(CATEGORIES)}; write it anew")
     scale = provenance.get("crop_scale", 1) if isinstance(provenance, dict) else None
     if not isinstance(scale, (int, float)) or not 0.5 <= scale <= 10:
         raise InputError(f"{path}: its provenance is no record with a crop_scale from 0.5 to 10; write it anew")
 
 
-def _stored_config(metadata: Mapping[str, Any], notes: list[str]) -> ModelConfig | None:
+def _stored_config(kind: Architecture, metadata: Mapping[str, Any], notes: list[str]) -> Config | None:
     stored = metadata.get("model")
     if stored is None:
         return None
-    parts = {"detector": DetectorConfig, "dense_motion": DenseMotionConfig, "generator": GeneratorConfig}
     try:
-        return ModelConfig(**{**stored, **{name: cls(**stored[name]) for name, cls in parts.items()}})
+        return kind.stored(stored)
     except (TypeError, KeyError) as error:
         notes.append(f"its stored config cannot be used ({error}); sizes were read from the tensors")
         return None
@@ -244,19 +315,19 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _build(config: ModelConfig, state: dict[str, Tensor], path: Path) -> FOMM:
+def _build(kind: Architecture, config: Config, state: dict[str, Tensor], path: Path) -> Model:
     """The model with these weights, after every check."""
     try:
         with _Uninitialised():  # the file's tensors take the places
-            model = FOMM.from_config(config)
+            model = kind.build(config)
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise InputError(
             f"{path}: its tensors describe no possible model ({error}); it is damaged or of another project"
         ) from error
     expected = model.state_dict()
-    for name, tensor in expected.items():  # counters that some versions of torch leave out, and nothing reads
-        if name.endswith("num_batches_tracked"):
-            state.setdefault(name, torch.zeros(tensor.shape, dtype=tensor.dtype))
+    # counters that some versions of torch leave out, and nothing reads
+    counters = {name: torch.zeros_like(t) for name, t in expected.items() if name.endswith("num_batches_tracked")}
+    state = counters | state
     _compare(state, expected, str(path))
     _require_finite(state, path)
     model.load_state_dict({name: state[name].to(expected[name].dtype) for name in expected}, assign=True)
@@ -300,7 +371,7 @@ def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:
         raise InputError(f"{path}: NaN or infinite numbers in {', '.join(bad)}; use an earlier checkpoint")
 
 
-def _doubts(path: Path, entry: known.KnownCheckpoint, *, by_name: bool) -> list[str]:
+def _doubts(path: Path, entry: KnownCheckpoint, *, by_name: bool) -> list[str]:
     """Notes on a file that passes for a known checkpoint without proof."""
     if entry.embedded or by_name and entry.md5:
         return []

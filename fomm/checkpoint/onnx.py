@@ -1,4 +1,4 @@
-"""A model as three ONNX graphs, for use without PyTorch.
+"""A model as ONNX graphs, for use without PyTorch. A FOMM becomes three:
 
     keypoint_detector.onnx   frame -> points, jacobians
     source_encoder.onnx      source -> small, features, source_points, source_jacobians
@@ -8,6 +8,10 @@ Pictures are (1, C, H, W) float32 RGB in [0, 1] of the one size that was exporte
 (1, K, 2, 2) as in `fomm.model.geometry.Keypoints`. The detector runs for every driving frame, the encoder once per
 source. The animator takes the keypoints over as they are; `fomm.model.geometry.transfer_motion` has the few products
 and sums that make motion relative.
+
+A `FaceModel` becomes one, all of it that has weights; what goes in and comes out, `fomm.model.face` computes:
+
+    generator.onnx           patch, conditions -> prediction, painted, occlusion_map
 """
 
 from __future__ import annotations
@@ -21,9 +25,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fomm.checkpoint.architectures import Model
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.model import FOMM, EncodedSource
+from fomm.model.face import FaceModel
+from fomm.model.face.generator import CHANNELS, PATCH_WH
+from fomm.model.face.generator import Output as Painted
 from fomm.model.geometry import Keypoints
 
 OPSET = 18
@@ -62,12 +70,16 @@ class _Animator(_Detector):
         return self.model.animate(encoded, Keypoints(points, jacobians)).prediction
 
 
-def export_onnx(model: FOMM, folder: Path, *, image_size: int) -> list[Path]:
-    """Write the three graphs into `folder`, which is made if needed.
+Graph = tuple[nn.Module, dict[str, Tensor], list[str]]
+"""A network, examples of its inputs by name, names of its outputs."""
+
+
+def export_onnx(model: Model, folder: Path, *, image_size: int) -> list[Path]:
+    """Write the graphs into `folder`, which is made if needed.
 
     Args:
         model: on the CPU; set to evaluation mode.
-        image_size: side of the pictures, a multiple of the model's `stride`.
+        image_size: side of a FOMM's pictures, a multiple of its `stride`.
 
     Returns: the files, in the order of the module's docstring.
 
@@ -79,22 +91,8 @@ def export_onnx(model: FOMM, folder: Path, *, image_size: int) -> list[Path]:
         import onnxscript  # noqa: F401 - PyTorch's exporter writes through it
     except ImportError as error:
         raise InputError(f"export needs the package {error.name}; install it with pip install '.[export]'") from error
-    if image_size % model.stride or image_size < 1:
-        raise InputError(f"--size {image_size}: must be a multiple of {model.stride}; give {model.stride} or more")
     model = model.eval().float()
-    picture = torch.zeros(1, model.config.image_channels, image_size, image_size)
-    with torch.no_grad():
-        encoded = _Encoder(model)(picture)
-        driving = tuple(tensor.clone() for tensor in encoded[2:])  # the same tensor twice would become one input
-    graphs = {
-        "keypoint_detector": (_Detector(model), {"frame": picture}, KEYPOINTS),
-        "source_encoder": (_Encoder(model), {"source": picture}, ENCODED),
-        "animator": (
-            _Animator(model),
-            {"source": picture, **dict(zip(ENCODED + KEYPOINTS, encoded + driving, strict=True))},
-            ["prediction"],
-        ),
-    }
+    graphs = _graphs(model, image_size) if isinstance(model, FOMM) else _face_graphs(model)
     files = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +105,30 @@ def export_onnx(model: FOMM, folder: Path, *, image_size: int) -> list[Path]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from error
     return files
+
+
+def _graphs(model: FOMM, image_size: int) -> dict[str, Graph]:
+    if image_size % model.stride or image_size < 1:
+        raise InputError(f"--size {image_size}: must be a multiple of {model.stride}; give {model.stride} or more")
+    picture = torch.zeros(1, model.config.image_channels, image_size, image_size)
+    with torch.no_grad():
+        encoded = _Encoder(model)(picture)
+        driving = tuple(tensor.clone() for tensor in encoded[2:])  # the same tensor twice would become one input
+    return {
+        "keypoint_detector": (_Detector(model), {"frame": picture}, KEYPOINTS),
+        "source_encoder": (_Encoder(model), {"source": picture}, ENCODED),
+        "animator": (
+            _Animator(model),
+            {"source": picture, **dict(zip(ENCODED + KEYPOINTS, encoded + driving, strict=True))},
+            ["prediction"],
+        ),
+    }
+
+
+def _face_graphs(model: FaceModel) -> dict[str, Graph]:
+    width, height = PATCH_WH
+    inputs = {"patch": torch.zeros(1, 3, height, width), "conditions": torch.zeros(1, CHANNELS - 3, height, width)}
+    return {"generator": (model.generator, inputs, list(Painted._fields))}
 
 
 def _export(network: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fomm import known
+from fomm.checkpoint.architectures import Model, name_of
 from fomm.checkpoint.formats import DENSE_MOTION, FORMAT_VERSION, TrainingState, not_finite
 from fomm.errors import InputError
 from fomm.files import atomic_output
@@ -24,7 +25,7 @@ from fomm.version import __version__
 
 def save_weights(
     path: str | Path,
-    model: FOMM,
+    model: Model,
     *,
     category: str = "unknown",
     image_size: int = 256,
@@ -58,6 +59,7 @@ def save_weights(
     metadata = {
         "format_version": FORMAT_VERSION,
         "fomm_version": __version__,
+        "architecture": name_of(model),
         "model": asdict(model.config),
         "category": category,
         "image_size": image_size,
@@ -70,7 +72,7 @@ def save_weights(
         part.write_bytes(blob)
 
 
-def export_original(path: str | Path, model: FOMM, *, training: TrainingState | None = None, epoch: int = 0) -> None:
+def export_original(path: str | Path, model: Model, *, training: TrainingState | None = None, epoch: int = 0) -> None:
     """Write the model in the original's format, so that the original code loads it: names, order, legacy pickle.
 
     Args:
@@ -82,6 +84,8 @@ def export_original(path: str | Path, model: FOMM, *, training: TrainingState | 
     Raises:
         InputError: the file cannot be written, or the original has no such model.
     """
+    if not isinstance(model, FOMM):
+        raise InputError(f"{path}: the original has no model {name_of(model)!r}; write a .safetensors file")
     if model.config.generator.blend_source:
         raise InputError(
             f"{path}: the original's generator cannot blend the source in; only models without can go there"

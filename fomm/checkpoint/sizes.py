@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fomm.model import DenseMotionConfig, DetectorConfig, DiscriminatorConfig, GeneratorConfig, ModelConfig
+from fomm.model.face import FaceConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -53,6 +54,11 @@ def infer_config(shapes: Shapes) -> ModelConfig:
             blend_source=_size(shapes, "generator.final.weight", 0, channels) == channels + 1,
         ),
     )
+
+
+def infer_face_config(shapes: Shapes) -> FaceConfig:
+    """Read the sizes of a model `face` from the names and shapes of its tensors."""
+    return FaceConfig(width=_size(shapes, "generator.first.0.weight", 0, FaceConfig.width))
 
 
 def infer_discriminator_config(shapes: Shapes, model: ModelConfig) -> DiscriminatorConfig:

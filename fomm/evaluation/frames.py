@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fomm.evaluation.metrics import SIDE
+from fomm.pixels import to_pictures
 
 T = TypeVar("T")
 Values = dict[str, np.ndarray]
@@ -154,8 +155,7 @@ def bytes_256(pictures: Tensor) -> np.ndarray:
     """Pictures as files would hold them: (T, 3, H, W) in [0, 1] -> (T, 256, 256, 3) uint8, resized if need be."""
     if pictures.shape[-2:] != (SIDE, SIDE):
         pictures = F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
-    rounded = (pictures.clamp(0, 1) * 255).round().byte()
-    return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return to_pictures(pictures)
 
 
 def rescaled(points_px: np.ndarray, from_wh: tuple[int, int], to_wh: tuple[int, int]) -> np.ndarray:

@@ -13,6 +13,7 @@ from fomm.animator.provenance import synthetic_tags
 from fomm.evaluation.metrics import MetricInfo
 from fomm.evaluation.performance import Performance
 from fomm.evaluation.tasks import Contender, Task
+from fomm.pixels import to_pictures
 from fomm.video import VideoWriter
 
 SHOWN_FRAMES, SHOWN_SIDE_PX = 250, 160
@@ -54,10 +55,7 @@ def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size:
     side = min(size, SHOWN_SIDE_PX)
     with VideoWriter(output, fps=task.driving.fps, metadata=synthetic_tags(pasted=False)) as writer:
         for shot in performance:
-            shown = {
-                name: (prediction.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-                for name, prediction in shot.predictions.items()
-            }
+            shown = {name: to_pictures(prediction) for name, prediction in shot.predictions.items()}
             nothing = np.zeros((size, size, 3), np.uint8)
             for t, driving in enumerate(shot.driving):
                 pictures = [performance.source, driving, *([shot.truth[t]] if own_truth else [])]

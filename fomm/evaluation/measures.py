@@ -15,18 +15,17 @@ A measure keeps little and only between `start` and `finish`; `copy.copy(measure
 the networks (each model that is compared needs its own).
 
 Values are float64, one per frame: NaN is a miss of the prediction, +inf (`metrics.UNKNOWN`) a frame whose truth has
-nothing to compare with; average them with `metrics.tally` or `metrics.Summary`, not with `numpy.nanmean`.
+nothing to compare with; average them with `metrics.tally`, not with `numpy.nanmean`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torchmetrics.image import FrechetInceptionDistance
+from torch import Tensor
 
 from fomm.evaluation import metrics
 from fomm.evaluation.frames import ClipReference, Detector, Frames, Values, Which, rescaled
@@ -146,55 +145,6 @@ class Lpips(_PerFrame):
         if frames.truth is None:
             return {}
         return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), frames.truth))}
-
-
-class Fid:
-    """fid of everything that one model made: a number for a set of clips, not for frames.
-
-    Feed it every run of frames; `state` goes to a file and comes back with `add` (a run that was killed goes on, two
-    processes are put together: sums over frames, so nothing depends on the order).
-
-    Args:
-        features: (T, 3, H, W) uint8 -> (T, D) float; see `load_inception`.
-        num_features: D.
-    """
-
-    names = ("fid",)
-
-    def __init__(self, features: Callable[[Tensor], Tensor], num_features: int = 2048) -> None:
-        self.features = features
-        as_they_are = nn.Identity()
-        as_they_are.num_features = num_features
-        self.metric = FrechetInceptionDistance(as_they_are)  # of float64 features: it rounds its result to their type
-        self.metric.orig_dtype = torch.float64
-
-    @torch.no_grad()
-    def update(self, frames: Frames) -> None:
-        for which, real in ((frames.wanted, True), ("prediction", False)):
-            self.metric.update(frames.remember(which, ("fid", self.features), self._features), real=real)
-
-    def _features(self, pictures: Tensor) -> Tensor:
-        return self.features((pictures.clamp(0, 1) * 255).round().byte()).cpu().double()
-
-    def state(self) -> dict[str, Tensor]:
-        """Sums over the frames so far; `torch.save` takes it."""
-        return {name: value.clone() for name, value in self.metric.metric_state.items()}
-
-    def add(self, state: Mapping[str, Tensor]) -> None:
-        """Count also what another one has seen (its `state`)."""
-        for name, value in state.items():
-            setattr(self.metric, name, getattr(self.metric, name) + value)
-        nothing = torch.zeros(0, self.metric.inception.num_features, dtype=torch.float64)
-        self.metric.update(nothing, real=True)  # so that it forgets what it has computed
-
-    def compute(self) -> float:
-        """The distance; NaN with fewer than two frames. Call on all processes or none: it synchronises."""
-        try:
-            return float(self.metric.compute())
-        except RuntimeError as error:
-            if "More than one sample" not in str(error):
-                raise
-            return float("nan")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

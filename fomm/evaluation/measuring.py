@@ -24,9 +24,10 @@ from torch import Tensor
 from fomm.errors import InputError
 from fomm.evaluation.frames import ClipReference, Frames, Reference
 from fomm.evaluation.measures import Measure
-from fomm.evaluation.performance import Performance, resized, to_tensor
+from fomm.evaluation.performance import Performance, resized
 from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
 from fomm.files import atomic_output
+from fomm.pixels import to_bytes, to_tensor
 from fomm.progress import Progress, silent
 
 
@@ -168,7 +169,7 @@ class _Collector:
         return {name: np.concatenate(parts) for name, parts in self._values.items()}
 
     def _extract(self, pictures: Tensor) -> np.ndarray:
-        return self._network((pictures.clamp(0, 1) * 255).round().byte()).float().cpu().numpy()
+        return self._network(to_bytes(pictures)).float().cpu().numpy()
 
     def _add(self, values: Mapping[str, np.ndarray]) -> None:
         for name, array in values.items():

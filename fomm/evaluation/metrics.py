@@ -15,9 +15,7 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 SIDE = 256
@@ -290,49 +288,3 @@ def tally(values: np.ndarray) -> Tally:
     values = np.asarray(values, np.float64)
     there = values[np.isfinite(values)]
     return Tally(math.fsum(there), len(there), int(np.isnan(values).sum()))
-
-
-class Summary(Metric):
-    """Averages of one metric over clips; the same however the clips are spread over processes.
-
-    `update` takes the values of all frames of one clip; `compute` returns a dictionary:
-        pooled              mean over the frames of all clips together (long clips weigh more), misses left out
-        clip_mean           mean over clips of each clip's mean, misses left out
-        pooled_with_misses  as `pooled`, every miss counts as `penalty`; NaN where there are misses but no penalty
-        frames, missed      counts of frames: with a value, and missed
-        clips, clips_missed counts of clips: with at least one value, and with misses only
-    """
-
-    full_state_update = False
-
-    def __init__(self, penalty: float | None = None) -> None:
-        super().__init__()
-        self.penalty = penalty
-        for name in ("total", "clip_means"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("frames", "missed", "clips", "clips_missed"):
-            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, values: np.ndarray) -> None:
-        clip = tally(values)
-        self.total += clip.total
-        self.frames += clip.frames
-        self.missed += clip.missed
-        if clip.frames:
-            self.clip_means += clip.mean
-            self.clips += 1
-        elif clip.missed:
-            self.clips_missed += 1
-
-    def compute(self) -> dict[str, float]:
-        pooled = Tally(float(self.total), int(self.frames), int(self.missed))
-        clips = int(self.clips)
-        return {
-            "pooled": pooled.mean,
-            "clip_mean": float(self.clip_means) / clips if clips else math.nan,
-            "pooled_with_misses": pooled.mean_with_misses(self.penalty),
-            "frames": pooled.frames,
-            "missed": pooled.missed,
-            "clips": clips,
-            "clips_missed": int(self.clips_missed),
-        }

@@ -16,6 +16,7 @@ from fomm.animator import AnimationSettings
 from fomm.errors import InputError
 from fomm.evaluation.tasks import Contender, Task
 from fomm.manifest import Clip
+from fomm.pixels import to_tensor
 from fomm.video import VideoReader
 from fomm.video.pictures import fit_square
 
@@ -109,7 +110,7 @@ class Performance:
         """What makes (T, 3, S, S) predictions of driving frames as they are in the files."""
         animator, size = contender.animator, self._size
         if animator is None:
-            still = to_tensor(self.source[None], torch.device("cpu"))
+            still = to_tensor(self.source[None])
             return lambda driving: still.expand(len(driving), -1, -1, -1)
         own = contender.image_size
         encoded = None
@@ -136,11 +137,6 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch
-
-
-def to_tensor(pictures: np.ndarray, device: torch.device) -> Tensor:
-    """(T, H, W, 3) uint8 -> (T, 3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def resized(pictures: Tensor, size: int) -> Tensor:

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torchmetrics.image import FrechetInceptionDistance
 
 from fomm.errors import InputError
 from fomm.evaluation import metrics, statistics
-from fomm.evaluation.measures import Fid
 from fomm.evaluation.measuring import Record, record_path
 from fomm.evaluation.metrics import MetricInfo
-from fomm.evaluation.tasks import PROTOCOLS, Task
+from fomm.evaluation.tasks import Task
+from fomm.report.schema import PROTOCOLS
 
 
 class Results(NamedTuple):
@@ -96,9 +97,7 @@ class _ProtocolSums:
                     "mean": _number(tally.mean), "frames": tally.frames, "missed": tally.missed
                 }  # fmt: skip
         for model, (wanted, made) in record.features.items():
-            fid = self.fids.setdefault(model, Fid(torch.nn.Identity(), wanted.shape[-1]))
-            for features, real in ((wanted, True), (made, False)):
-                fid.metric.update(torch.from_numpy(features).double(), real=real)
+            self.fids.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
         self.clips.append(
             {
                 "clip": task.name,
@@ -151,8 +150,7 @@ class _ProtocolSums:
     def _fid(self, model: str) -> dict[str, Any]:
         """One number for all clips: neither a mean nor an interval."""
         fid = self.fids[model]
-        frames = int(fid.metric.fake_features_num_samples)
-        value = {"pooled": _number(fid.compute()), "frames": frames, "missed": 0}
+        value = {"pooled": _number(fid.compute()), "frames": fid.frames, "missed": 0}
         return value | dict.fromkeys(("clip_mean", "interval", "pooled_with_misses"))
 
     def _differences(self, by_metric: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -191,6 +189,40 @@ class _ProtocolSums:
             frames = sum(self.clips[i]["frames"] for i in mine)
             identities[name] = {"clips": len(mine), "frames": frames, "values": values}
         return identities
+
+
+class Fid:
+    """The Fréchet distance of all that one model made: a number for a set of clips, not for frames.
+
+    Sums over frames, so nothing depends on their order.
+
+    Args:
+        num_features: D.
+    """
+
+    def __init__(self, num_features: int = 2048) -> None:
+        as_they_are = torch.nn.Identity()
+        as_they_are.num_features = num_features
+        self._metric = FrechetInceptionDistance(as_they_are)  # of float64 features: it rounds its result to their type
+        self._metric.orig_dtype = torch.float64
+
+    @property
+    def frames(self) -> int:
+        return int(self._metric.fake_features_num_samples)
+
+    def add(self, wanted: np.ndarray, made: np.ndarray) -> None:
+        """Features (T, D) of what the frames should equal, and of what was made."""
+        for features, real in ((wanted, True), (made, False)):
+            self._metric.update(torch.from_numpy(features).double(), real=real)
+
+    def compute(self) -> float:
+        """The distance; NaN with fewer than two frames."""
+        try:
+            return float(self._metric.compute())
+        except RuntimeError as error:
+            if "More than one sample" not in str(error):
+                raise
+            return float("nan")
 
 
 def _number(value: float | None) -> float | None:

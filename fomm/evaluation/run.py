@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
@@ -27,7 +26,7 @@ from fomm.evaluation.measuring import Record, check_records, measure_task, run_t
 from fomm.evaluation.metrics import MetricInfo
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
-from fomm.files import hash_file
+from fomm.files import hash_file, remove_parts
 from fomm.progress import Progress, silent
 from fomm.report import SCHEMA
 
@@ -145,7 +144,7 @@ def evaluate(
         torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
     if not fabric.is_global_zero:
         return None
-    remove_leftovers((records, output, output / "media"), before=started)
+    remove_parts(records, output, output / "media", before=started)
 
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
     computed = [m for m in instruments.infos if any(m in p["summary"] for p in results.protocols.values())]
@@ -177,15 +176,6 @@ def evaluate(
         "protocols": results.protocols,
         "failures": results.failures,
     }
-
-
-def remove_leftovers(folders: Iterable[Path], before: float) -> None:
-    """Remove unfinished files of processes that were killed; newer ones belong to somebody who is still writing."""
-    for folder in folders:
-        for part in folder.glob(".????????.part*"):
-            with suppress(OSError):
-                if part.stat().st_mtime < before:
-                    part.unlink()
 
 
 def hardware(fabric: Fabric) -> dict[str, Any]:

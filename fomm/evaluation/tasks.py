@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 SOURCE = "source"
 """The contender that repeats the source picture: what a model has to beat."""
 
-PROTOCOLS = ("reconstruction", "cross_identity", "cross_identity_truth")
 COMMON_SIZE = 256
 """Side at which models of different sizes are compared."""
 

@@ -30,6 +30,7 @@ from torch import Tensor
 from fomm.download import cache_folder, fetch
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
+from fomm.pixels import to_pictures
 from fomm.pretrained.openface import OPENFACE, load_openface
 
 ARCFACE_FILE = "w600k_r50.onnx"
@@ -175,7 +176,7 @@ def align(pictures: Tensor, points_px: np.ndarray, size: int = 112) -> Tensor:
     On 8-bit pictures, as insightface does it.
     """
     target = TEMPLATE_112 * (size / 112)
-    images = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    images = to_pictures(pictures)
     faces = [
         cv2.warpAffine(np.ascontiguousarray(image), similarity(np.asarray(points, float), target), (size, size))
         for image, points in zip(images, points_px, strict=True)

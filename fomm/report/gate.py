@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fomm.errors import InputError
+from fomm.report.schema import PROTOCOLS
 
-PROTOCOLS = ("reconstruction", "cross_identity", "cross_identity_truth")
 NUMBERS = ("pooled", "clip_mean", "pooled_with_misses", "frames", "missed")
 _ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 _COMPARISONS = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}

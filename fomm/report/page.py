@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fomm.report import charts, sentences, tables
 from fomm.report.charts import Series
+from fomm.report.schema import PROTOCOLS
 
 HERE = Path(__file__).resolve().parent
 MEDIA_TYPES = {
@@ -75,7 +76,7 @@ def _protocol(report: dict[str, Any], name: str, folder: Path, styles: dict[str,
     return {
         "id": f"protocol-{list(report['protocols']).index(name)}",
         "title": tables.protocol_title(name),
-        "about": tables.PROTOCOLS.get(name, ("", ""))[1],
+        "about": PROTOCOLS.get(name, ("", ""))[1],
         "clips": len(protocol["clips"]),
         "summary": tables.summary_table(report, name),
         "differences": tables.difference_tables(report, name),

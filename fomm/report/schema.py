@@ -9,6 +9,25 @@ from typing import Any
 from fomm.errors import InputError
 
 SCHEMA = "fomm-report/1"
+PROTOCOLS = {
+    "reconstruction": (
+        "Reconstruction",
+        "The first frame of each clip, driven by every frame of the same clip with absolute keypoints: the driving "
+        "frames are the truth.",
+    ),
+    "cross_identity": (
+        "Cross-identity",
+        "The picture of one identity, driven by a clip of another with relative keypoints. There is no truth to "
+        "compare pixels with.",
+    ),
+    "cross_identity_truth": (
+        "Cross-identity with ground truth",
+        "The picture of one identity, driven by a clip of another with relative keypoints, compared with the drawn "
+        "truth: that very identity making that very motion.",
+    ),
+}
+"""Protocol -> its title, and what is done in it."""
+
 NUMBER, COUNT, TEXT, FLAG, ANY = "a number", "a whole number", "text", "true or false", "anything"
 NUMBER_OR_NULL = "a number or null"
 INTERVAL = "[low, high] or null"

@@ -12,25 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fomm.report.published import PUBLISHED, REPRODUCED_WITHIN, SETTING
+from fomm.report.schema import PROTOCOLS
 
 ARROWS = {"lower": "↓", "higher": "↑"}
-PROTOCOLS = {
-    "reconstruction": (
-        "Reconstruction",
-        "The first frame of each clip, driven by every frame of the same clip with absolute keypoints: the driving "
-        "frames are the truth.",
-    ),
-    "cross_identity": (
-        "Cross-identity",
-        "The picture of one identity, driven by a clip of another with relative keypoints. There is no truth to "
-        "compare pixels with.",
-    ),
-    "cross_identity_truth": (
-        "Cross-identity with ground truth",
-        "The picture of one identity, driven by a clip of another with relative keypoints, compared with the drawn "
-        "truth: that very identity making that very motion.",
-    ),
-}
 MAX_IDENTITIES_SHOWN = 100
 MAX_FAILURES_SHOWN = 100
 

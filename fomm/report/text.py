@@ -8,6 +8,7 @@ import unicodedata
 from typing import Any
 
 from fomm.report import sentences, tables
+from fomm.report.schema import PROTOCOLS
 from fomm.report.tables import Cell, Table
 
 MAX_FAILURES_PRINTED = 20
@@ -64,8 +65,8 @@ def render_markdown(report: dict[str, Any]) -> str:
     parts.append(markdown_table(tables.models_table(report)))
     for name, protocol in report["protocols"].items():
         parts.append(f"## {escape_markdown(tables.protocol_title(name))}\n")
-        if name in tables.PROTOCOLS:
-            parts.append(escape_markdown(tables.PROTOCOLS[name][1]) + "\n")
+        if name in PROTOCOLS:
+            parts.append(escape_markdown(PROTOCOLS[name][1]) + "\n")
         parts.append(markdown_table(tables.summary_table(report, name)))
         parts += [markdown_table(table) for table in tables.difference_tables(report, name)]
         clips = [f"- {clip['kind']}: [{escape_markdown(clip['clip'])}](<{_link(clip['media'])}>) "

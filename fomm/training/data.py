@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -24,7 +23,6 @@ from fomm.video import read_frames
 from fomm.video.pictures import fit_square
 from fomm.video_folder import manifest_of_folder
 
-FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -137,31 +135,10 @@ class FrameStore:
 
     def _decode(self, clip: Clip, indices: Sequence[int]) -> np.ndarray:
         path = self.root / clip.path
-        if path.is_dir():
-            frames = _read_pictures(path, indices)
-        elif path.is_file():
-            frames = read_frames(path, indices)
-        else:
+        if not path.exists():
             raise InputError(f"{path}: no such clip; correct or remove its row in the manifest")
+        frames = read_frames(path, indices)
         return np.stack([fit_square(frame, self.size) for frame in frames])
-
-
-def _read_pictures(folder: Path, indices: Sequence[int]) -> list[np.ndarray]:
-    names = _picture_names(str(folder))
-    frames = []
-    for index in indices:
-        if index >= len(names):
-            raise InputError(f"{folder}: {len(names)} frame(s), the manifest says at least {index + 1}; make it again")
-        frame = cv2.imread(str(folder / names[index]), cv2.IMREAD_COLOR)
-        if frame is None:
-            raise InputError(f"{folder / names[index]}: not a readable picture; make the clip again")
-        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-    return frames
-
-
-@lru_cache(maxsize=100_000)
-def _picture_names(folder: str) -> tuple[str, ...]:
-    return tuple(sorted(p.name for p in Path(folder).iterdir() if p.suffix.lower() in FRAME_SUFFIXES))
 
 
 class TrainPairs(Dataset):

@@ -18,7 +18,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from fomm.checkpoint import initialize, load_model, training_state
+from fomm.checkpoint import Checkpoint
 from fomm.errors import InputError, require
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
 from fomm.model.geometry import Keypoints
@@ -147,8 +147,9 @@ class Training(L.LightningModule):
         for name, value in {"clip_gradient_norm": clip_gradient_norm, "average_decay": average_decay}.items():
             require(value is None or value > 0, f"model.{name} {value}: must be above 0, or null to do without")
         require(average_decay is None or average_decay < 1, f"model.average_decay {average_decay}: must be below 1")
+        start = None if init is None else Checkpoint.read(init)
         if network is None:
-            network = ModelConfig() if init is None else load_model(init).model.config
+            network = ModelConfig() if start is None else start.model().model.config
         if num_keypoints is not None:
             network = replace(network, num_keypoints=num_keypoints)
         require(network.num_keypoints >= 1, f"num_keypoints {network.num_keypoints}: must be at least 1")
@@ -159,8 +160,8 @@ class Training(L.LightningModule):
                 self.discriminator = discriminator.build(network) if weights.generator_gan else None
             except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
                 raise InputError(f"model.network or model.discriminator: impossible sizes ({error})") from error
-        if init is not None:
-            self._start_from(init)
+        if start is not None:
+            self._start_from(start, f"init {init}")
         self.perceptual = make_perceptual(perceptual, scales=scales, weights=weights.perceptual, vgg19_file=vgg19_file)
         if self.discriminator is not None and len(weights.feature_matching) != discriminator.num_blocks:
             raise InputError(
@@ -188,24 +189,24 @@ class Training(L.LightningModule):
                 self.discriminator.compile()
         self.train()
 
-    def _start_from(self, init: str) -> None:
-        report = initialize(self.model, init)
-        rank_zero_info(f"init {init}: {len(report.loaded)} tensors taken over")
+    def _start_from(self, start: Checkpoint, what: str) -> None:
+        report = start.initialize(self.model)
+        rank_zero_info(f"{what}: {len(report.loaded)} tensors loaded")
         if report.fresh:
-            rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
+            rank_zero_info(f"{what}: these start afresh: {', '.join(report.fresh)}")
         if unused := sorted(set(report.unused) - set(report.fresh)):
-            rank_zero_info(f"init {init}: these are not used: {', '.join(unused)}")
+            rank_zero_info(f"{what}: these are not used: {', '.join(unused)}")
         if self.discriminator is None:
             return
-        theirs = training_state(init).discriminator
+        theirs = start.training_state().discriminator
         own = self.discriminator.state_dict()
         if theirs is None:
-            rank_zero_info(f"init {init}: it has no discriminator; discriminator and optimisers start afresh")
+            rank_zero_info(f"{what}: it has no discriminator; discriminator and optimisers start afresh")
         elif {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in own.items()}:
             self.discriminator.load_state_dict(theirs)
-            rank_zero_info(f"init {init}: its discriminator goes on; optimisers start afresh")
+            rank_zero_info(f"{what}: its discriminator goes on; optimisers start afresh")
         else:
-            rank_zero_info(f"init {init}: its discriminator is of another kind; a fresh one and fresh optimisers start")
+            rank_zero_info(f"{what}: its discriminator is of another kind; a fresh one and fresh optimisers start")
 
     def setup(self, stage: str) -> None:
         if self.trainer.datamodule is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fomm.model import FOMM
 from fomm.model.generator import resize
+from fomm.pixels import to_pictures
 
 COLUMNS = ("source", "driving", "deformed", "occlusion", "prediction", "masks")
 
@@ -66,8 +67,8 @@ def animation(model: FOMM, source: Tensor, driving: Tensor) -> list[np.ndarray]:
 
 
 def to_picture(image: Tensor) -> np.ndarray:
-    """(3, H, W) in [0, 1] -> (H, W, 3) uint8, a copy."""
-    return (image.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy().copy()
+    """(3, H, W) in [0, 1] -> (H, W, 3) uint8."""
+    return to_pictures(image[None])[0]
 
 
 def keypoint_colours(count: int) -> np.ndarray:

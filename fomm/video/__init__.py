@@ -19,13 +19,14 @@ from fomm.video.pictures import (
     write_image,
 )
 from fomm.video.prefetch import prefetch
-from fomm.video.reader import Frame, LazyFrame, VideoReader, read_frames
+from fomm.video.reader import VIDEO_SUFFIXES, Frame, LazyFrame, VideoReader, read_frames
 from fomm.video.writer import VideoWriter
 
 __all__ = [
     "DIGITAL_SOURCE_TYPE",
     "SYNTHETIC",
     "SYNTHETIC_COMPOSITE",
+    "VIDEO_SUFFIXES",
     "Frame",
     "LazyFrame",
     "VideoReader",

@@ -28,6 +28,9 @@ from fomm.video.pictures import (
     read_image,
 )
 
+VIDEO_SUFFIXES = tuple(".mp4 .mov .m4v .webm .mkv .avi .mpg .mpeg .ts .wmv .flv .3gp .gif".split())
+"""By which videos are known in folders; whatever FFmpeg reads can be named itself."""
+
 _ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a second picture in the others is a page or a preview
 
 
@@ -309,7 +312,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     if wanted[0] < 0:
         raise InputError(f"{path}: frame {wanted[0]} asked for; frame numbers start at 0")
     if os.path.isdir(path):
-        files = frame_files(path)
+        files = _folder_files(path, path.stat().st_mtime_ns)
         _check_index(path, wanted[-1], len(files))
         images = {index: read_image(files[index]) for index in wanted}
     elif is_picture(local_file(path)):
@@ -322,6 +325,11 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
 def _check_index(path: Path, index: int, count: int) -> None:
     if index >= count:
         raise InputError(f"{path}: frame {index} asked for, but it has {count} frames; correct the frame numbers")
+
+
+@lru_cache(maxsize=100_000)
+def _folder_files(path: Path, mtime_ns: int) -> list[Path]:
+    return frame_files(path)
 
 
 @lru_cache(maxsize=4096)

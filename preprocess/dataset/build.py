@@ -15,7 +15,6 @@ import io
 import json
 import os
 import re
-import shutil
 import sys
 import threading
 import time
@@ -33,8 +32,9 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from fomm.errors import InputError, require
-from fomm.files import atomic_output, hash_file
+from fomm.files import atomic_output, hash_file, remove_parts
 from fomm.manifest import SPLITS, Clip, write_manifest
+from fomm.video import VIDEO_SUFFIXES
 from preprocess.dataset import schedule
 from preprocess.dataset.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
 from preprocess.dataset.metadata import MAX_NAME, ask, read_metadata
@@ -42,7 +42,6 @@ from preprocess.dataset.prepare import prepare_video
 from preprocess.dataset.records import RECORDS, Records
 from preprocess.faces import FaceFinder
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif")
 SETTINGS, MANIFEST, REJECTS, LOCK = "settings.json", "manifest.csv", "rejects.csv", ".lock"
 _TRIES = 2  # deaths of a worker at a video after which the video is given up
 _SAY_EVERY_S = 60  # where no one sees a bar
@@ -152,7 +151,7 @@ def write_dataset(
                     watch.tell(task, records.read(task))
             finally:
                 watch.close()
-                _remove_parts(output)
+                remove_parts(output, output / CLIPS, output / RECORDS)
         outcomes = [records.read(task) or _without_result(task) for task in tasks]
         clips = sorted((clip for outcome in outcomes for clip in outcome.clips), key=lambda clip: clip.clip_id)
         clips, twins = _without_twins(clips)
@@ -393,7 +392,7 @@ def _begun(output: Path, settings: dict[str, Any]) -> Iterator[str]:
             (output / LOCK).write_text(run_id)
             for name in (CLIPS, RECORDS):
                 (output / name).mkdir(exist_ok=True)
-            _remove_parts(output)
+            remove_parts(output, output / CLIPS, output / RECORDS)
             yield run_id
     except Timeout as error:
         raise InputError(f"{output}: another run is writing there; wait for it, or give another folder") from error
@@ -403,13 +402,6 @@ def _begun(output: Path, settings: dict[str, Any]) -> Iterator[str]:
                 f"{error.filename}: cannot be written ({error.strerror}); choose another folder"
             ) from error
         raise
-
-
-def _remove_parts(output: Path) -> None:
-    """Remove what killed workers were writing."""
-    for folder in (output, output / CLIPS, output / RECORDS):
-        for part in folder.glob(".????????.part*"):
-            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def _order(reject: Reject) -> tuple:

@@ -1,0 +1,46 @@
+"""The models that a checkpoint may hold; its metadata says by these names which one it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from torch import nn
+
+from fomm.checkpoint.sizes import Shapes, infer_config, infer_face_config
+from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.model.face import FaceConfig, FaceModel
+
+Model: TypeAlias = FOMM | FaceModel
+Config: TypeAlias = ModelConfig | FaceConfig
+
+
+class Architecture(NamedTuple):
+    """Attributes:
+    kind: the model's class.
+    build: the model of a config, with fresh weights.
+    stored: what a file's metadata has -> the config; raises TypeError or KeyError where it is none.
+    infer: the config from names and shapes of tensors.
+    """
+
+    kind: type[nn.Module]
+    build: Callable[[Any], Model]
+    stored: Callable[[Mapping[str, Any]], Config]
+    infer: Callable[[Shapes], Config]
+
+
+def _stored_fomm(stored: Mapping[str, Any]) -> ModelConfig:
+    parts = {"detector": DetectorConfig, "dense_motion": DenseMotionConfig, "generator": GeneratorConfig}
+    return ModelConfig(**{**stored, **{name: cls(**stored[name]) for name, cls in parts.items()}})
+
+
+FOMM_NAME = "fomm"
+ARCHITECTURES = {
+    FOMM_NAME: Architecture(FOMM, FOMM.from_config, _stored_fomm, infer_config),
+    "face": Architecture(FaceModel, FaceModel, lambda stored: FaceConfig(**stored), infer_face_config),
+}
+
+
+def name_of(model: nn.Module) -> str:
+    """By which name its files know a model."""
+    return next(name for name, architecture in ARCHITECTURES.items() if isinstance(model, architecture.kind))
