@@ -42,7 +42,7 @@ class Options:
         baseline: the checkpoint that the others are compared with, clip by clip; `source` is possible too.
         pairs: CSV file with the columns source, driving, truth (clip ids; truth may be empty): who animates whom.
         split: the clips to measure on.
-        face_networks: identity networks of your own, TorchScript or ONNX files.
+        face_networks: identity networks of your own, ONNX files.
         device: auto, cpu, cuda, cuda:1 or mps; always float32 without TF32.
         devices: processes on this machine, each with its own GPU where there are any. Default: 1, or what torchrun
             says.

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from report_example import example_report, typed
+from small_onnx import write_onnx
 from test_evaluation import disc_clip, small_model
 
 import evaluate
@@ -299,10 +300,9 @@ def test_damaged_weights_are_not_computed_and_stop_nothing(tmp_path: Path, monke
 
 
 def face_network(path: Path, *, aligned: bool) -> str:
-    """A network of the user's for faces of 32 x 32, as TorchScript."""
+    """A network of the user's for faces of 32 x 32."""
     path.parent.mkdir(exist_ok=True)
-    says = {"fomm.json": json.dumps({"size": 32, "aligned": aligned})}
-    torch.jit.save(torch.jit.script(torch.nn.Flatten()), path, _extra_files=says)
+    write_onnx(path, size=32, metadata=json.dumps({"aligned": aligned}))
     return str(path)
 
 
@@ -310,7 +310,10 @@ def test_networks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Whole pictures of anything can be compared; an aligned face needs a face; two metrics never share a name."""
     for name in ("TORCH_HOME", "FOMM_CACHE"):
         monkeypatch.setenv(name, str(tmp_path))
-    whole, aligned = face_network(tmp_path / "whole.pt", aligned=False), face_network(tmp_path / "al.pt", aligned=True)
+    whole, aligned = (
+        face_network(tmp_path / "whole.onnx", aligned=False),
+        face_network(tmp_path / "al.onnx", aligned=True),
+    )
 
     def load(*networks: str) -> Instruments:
         return load_instruments(torch.device("cpu"), face_networks=networks)
@@ -323,8 +326,8 @@ def test_networks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert reasons[name] == "no face was looked for"
     info = instruments.infos["identity_whole"]
     assert "32 x 32" in info.definition and hash_file(whole) in info.source
-    for again in (whole, face_network(tmp_path / "sub" / "whole.pt", aligned=False),
-                  face_network(tmp_path / "truth.pt", aligned=False)):  # fmt: skip
+    for again in (whole, face_network(tmp_path / "sub" / "whole.onnx", aligned=False),
+                  face_network(tmp_path / "truth.onnx", aligned=False)):  # fmt: skip
         with pytest.raises(InputError, match="there is another metric identity_(whole|truth); give the file another"):
             load(whole, again)
 
