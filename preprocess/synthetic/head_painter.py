@@ -1,0 +1,476 @@
+"""Draw a head: `Head`, `Pose` and `Expression` to pixels, with the exact landmarks.
+
+Painter's order: what a puppet has behind its face (`puppet_painter`), the skull's shape, the eyeballs and the inside of
+the mouth where the skin has holes, the skin (triangles with depth, one texture look-up and one light per pixel), then
+lashes, spectacles and the hair before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from preprocess.synthetic.canvas import Box, ribbon
+from preprocess.synthetic.face_mesh import (
+    CHART,
+    LOWER_LID,
+    LOWER_LIP,
+    SUBDIVISION,
+    TRIANGLES,
+    UPPER_LID,
+    UPPER_LIP,
+    normals_of,
+    with_skull,
+)
+from preprocess.synthetic.head_textures import (
+    ARC,
+    CROWN_HEIGHT,
+    GUM,
+    IRIS_RINGS,
+    IRIS_TURNS,
+    TOOTH_COLUMNS,
+    TOOTH_ROWS,
+    paint_face,
+    paint_iris,
+    paint_teeth,
+    wrinkles,
+)
+from preprocess.synthetic.heads import Expression, Head, Surface, surface_of
+from preprocess.synthetic.puppet_model import Camera, Pose
+from preprocess.synthetic.puppet_painter import Painter
+from preprocess.synthetic.puppet_textures import smooth_step
+
+_FINE, _SHIFT = 2, 4  # edges are found at twice the resolution, vertices at 1/16 of a pixel of that
+
+
+class HeadDrawing(NamedTuple):
+    """One drawn frame and the truth about it."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    landmarks_px: np.ndarray  # (478, 3) float32: x, y and depth (positive away from the viewer) in pixels
+
+
+class _Seen(NamedTuple):
+    """What a mesh shows in the pixels of a box."""
+
+    cover: np.ndarray  # (h, w) float32, 0..1
+    rows: np.ndarray  # (N,) pixels with any cover
+    columns: np.ndarray
+    values: np.ndarray  # (N, K) the vertices' values there
+
+
+def _rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, values: np.ndarray, box: Box, both_sides: bool = False) -> _Seen:
+    """Triangles over points (M, 2) in pixels, nearest (greatest `depth`) last; values (M, K) are interpolated."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    corners = points[triangles]  # (T, 3, 2)
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    kept = np.flatnonzero(np.abs(area) > 1e-4 if both_sides else area > 1e-4)
+    kept = kept[np.argsort(depth[triangles[kept]].mean(1), kind="stable")]
+    a, b, c, area = a[kept], b[kept], c[kept], area[kept]
+    number = np.full((height * _FINE, width * _FINE), -1, np.float32)
+    fixed = np.rint(((corners[kept] - (left, top) + 0.5) * _FINE - 0.5) * (1 << _SHIFT)).astype(np.int32)
+    for k, corner in enumerate(fixed):
+        cv2.fillConvexPoly(number, corner, float(k), cv2.LINE_8, _SHIFT)
+    number = number.reshape(height, _FINE, width, _FINE)
+    cover = (number >= 0).mean((1, 3), dtype=np.float32)
+    nearest = number.max((1, 3)).astype(np.int32)
+    rows, columns = np.nonzero(nearest >= 0)
+    which = nearest[rows, columns]
+    x, y = (columns + left).astype(np.float32), (rows + top).astype(np.float32)
+    # barycentric coordinates, kept inside: a pixel of the edge may have its centre beside its triangle
+    inverse = (1 / area).astype(np.float32)
+    planes = np.stack([(b[:, 1] - c[:, 1]) * inverse, (c[:, 0] - b[:, 0]) * inverse, (b[:, 0] * c[:, 1] - c[:, 0] * b[:, 1]) * inverse,
+                       (c[:, 1] - a[:, 1]) * inverse, (a[:, 0] - c[:, 0]) * inverse, (c[:, 0] * a[:, 1] - a[:, 0] * c[:, 1]) * inverse], 1).astype(np.float32)  # fmt: skip
+    p = planes[which]
+    u = np.clip(p[:, 0] * x + p[:, 1] * y + p[:, 2], 0, 1)
+    v = np.clip(p[:, 3] * x + p[:, 4] * y + p[:, 5], 0, 1)
+    w = np.maximum(1 - u - v, 0)
+    total = 1 / (u + v + w)
+    vertex = triangles[kept][which]
+    values = values.astype(np.float32)
+    found = (u * total)[:, None] * values[vertex[:, 0]] + (v * total)[:, None] * values[vertex[:, 1]] + (w * total)[:, None] * values[vertex[:, 2]]
+    return _Seen(cover, rows, columns, found)
+
+
+def _look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A texture's values (N, ...) at texels (N,)."""
+    count, row = len(u), 4096  # remap takes no line longer than 32767
+    padded = [np.resize(x.astype(np.float32), (-(-count // row), row)) for x in (u, v)]
+    found = cv2.remap(texture, *padded, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found.reshape(-1, *texture.shape[2:])[:count]
+
+
+class _HeadPainter(Painter):
+    """A puppet's painter with another face."""
+
+    def __init__(self, head: Head, pose: Pose, expression: Expression, width: int, height: int, camera: Camera) -> None:
+        self.head_ = head
+        self.expression = expression
+        self.surface: Surface = surface_of(head, expression)
+        self.fine = SUBDIVISION @ with_skull(self.surface.points[:468], head.puppet.width)
+        self.normals = normals_of(self.fine)
+        super().__init__(replace(head.puppet, light=head.light.direction), replace(pose, mouth=expression.jaw), width, height, camera, None)
+        self.fine_px = self.px(self.fine)
+        self.depth = (self.fine - (0, 0.95, -0.35)) @ self.rotation[2]
+
+    def outline_of_head(self) -> np.ndarray:
+        return cv2.convexHull(self.px(self.fine).astype(np.float32))[:, 0].astype(np.float64)
+
+    def light(self, normal: np.ndarray, gloss, sharpness: float = 18.0) -> tuple[np.ndarray, np.ndarray]:
+        """Light (..., 3) that a matt surface of these normals (..., 3), view axes, sends back, and its gloss (..., 3)."""
+        light = self.head_.light
+        toward = normal @ np.asarray(light.direction, np.float32)
+        wrapped = np.clip((toward + 0.22) / 1.22, 0, 1)
+        up = np.clip(0.5 - 0.5 * normal[..., 1], 0, 1)[..., None]
+        sky, ground, key = (np.asarray(c, np.float32) for c in (light.sky, light.ground, light.key))
+        matt = ground + (sky - ground) * up + wrapped[..., None] * key
+        # light that has gone through skin is red
+        matt = matt + (np.array([0.10, 0.015, 0.0], np.float32) * key) * np.clip(1 - np.abs(toward + 0.05) / 0.35, 0, 1)[..., None]
+        matt *= (0.72 + 0.28 * np.clip(normal[..., 2] * 1.6, 0, 1))[..., None]
+        half = np.asarray(light.direction, np.float32) + (0, 0, 1)
+        half = half / np.linalg.norm(half)
+        shine = np.clip(normal @ half.astype(np.float32), 0, 1) ** sharpness * gloss * light.shine * 0.55
+        edge = np.clip(normal @ np.asarray(light.rim, np.float32), 0, 1) ** 1.5 * (1 - np.clip(normal[..., 2], 0, 1)) ** 2
+        matt += (1.6 * light.rim_strength * edge)[..., None] * key
+        return matt, shine[..., None] * key
+
+    def lit(self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0) -> np.ndarray:
+        """Colours 0..255 of albedo 0..255 in the light; light adds up in linear values (of gamma 2)."""
+        matt, shine = self.light(normal, gloss, sharpness)
+        linear = (albedo * np.float32(1 / 255)) ** 2 * matt + shine
+        if not np.isscalar(dim):
+            linear *= dim[..., None] if dim.ndim == normal.ndim - 1 else dim
+        linear = linear / (1 + 0.22 * np.maximum(linear - 0.55, 0) ** 1.0)
+        return 255 * np.sqrt(np.clip(linear, 0, 1))
+
+    # -------------------------------------------------------------------------------------------------------- holes
+
+    def _zoomed(self, points_px: np.ndarray, pad: float) -> tuple[Box, np.ndarray, np.ndarray]:
+        """A box of pixels around the points and the pixels' x, y at twice the resolution."""
+        box = self.canvas.box(points_px, pad)
+        x = (np.arange((box[2] - box[0]) * _FINE) + 0.5) / _FINE - 0.5 + box[0]
+        y = (np.arange((box[3] - box[1]) * _FINE) + 0.5) / _FINE - 0.5 + box[1]
+        return box, *np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+
+    def _opening(self, outline_px: np.ndarray, box: Box, soft: float, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+        """Cover 0..1 of an outline at twice the resolution of the box, blurred by `soft` pixels."""
+        mask = np.zeros(((box[3] - box[1]) * _FINE, (box[2] - box[0]) * _FINE), np.uint8)
+        corners = ((outline_px + shift - box[:2] + 0.5) * _FINE - 0.5) * (1 << _SHIFT)
+        cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT)
+        return cv2.GaussianBlur(mask, (0, 0), max(soft * _FINE, 0.3)).astype(np.float32) / 255
+
+    def _lay(self, box: Box, picture: np.ndarray) -> None:
+        left, top, right, bottom = box
+        self.canvas.image[top:bottom, left:right] = cv2.resize(picture, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+
+    def eyeball(self, side: int) -> None:
+        head, u = self.head_, self.unit
+        eye = self.surface.eyes[side]
+        outline = self.fine_px[np.array(UPPER_LID[side] + LOWER_LID[side][::-1][1:-1])]
+        box, x, y = self._zoomed(outline, 3)
+        if box[2] <= box[0] or box[3] <= box[1]:
+            return
+        centre = self.px(eye.centre[None])[0]
+        nx, ny = (x - centre[0]) / (u * eye.radius), (y - centre[1]) / (u * eye.radius)
+        square = nx * nx + ny * ny
+        flat = np.sqrt(np.maximum(square, 1.0))
+        nx, ny = nx / flat, ny / flat
+        nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
+        normal = np.stack([nx, ny, nz], -1).astype(np.float32)
+        gaze = (self.rotation @ eye.gaze).astype(np.float32)
+        across = np.cross(self.rotation[:, 1], gaze)
+        across /= np.linalg.norm(across)
+        down = np.cross(gaze, across)
+        facing = normal @ gaze
+        reach = np.sqrt(np.maximum(2 - 2 * facing, 0))
+        limbus = 2 * np.sin(0.5 * np.arcsin(head.iris_size / eye.radius))
+        rho = reach / limbus
+        turn = np.arctan2(normal @ down.astype(np.float32), normal @ across.astype(np.float32))
+        iris = cv2.remap(
+            paint_iris(head), ((turn / (2 * np.pi) + 0.5) * (IRIS_TURNS - 1)).astype(np.float32),
+            (np.clip(rho, 0, 1) * (IRIS_RINGS - 1)).astype(np.float32), cv2.INTER_LINEAR,
+        )  # fmt: skip
+        white = np.asarray(head.sclera, np.float32)
+        veins = cv2.resize(np.random.default_rng([head.seed, 0x7E, side + 1]).normal(0, 1, (9, 14)).astype(np.float32), (x.shape[1], x.shape[0]), interpolation=cv2.INTER_CUBIC)
+        red = np.clip(0.10 + 0.9 * np.clip(np.abs(reach) - 0.55, 0, 1) ** 1.2 + 0.10 * veins * np.abs(veins), 0, 0.7)
+        if head.finish == "statue":
+            red = red * 0
+        sclera = white + (np.array([205, 120, 110], np.float32) - white) * (0.55 * red)[..., None]
+        sharp = eye.radius * u * limbus * _FINE
+        inside = np.clip((1 - rho) * sharp * 0.5 + 0.5, 0, 1)[..., None]
+        colour = sclera + (iris - sclera) * inside
+        # the ball lies deep between the lids and their lashes shade it from above
+        size = max(float(np.ptp(outline[:, 1])), 2.0)
+        open_ = self._opening(outline, box, 0.020 * u, (0, 0.012 * u))
+        shade = np.clip(0.26 + 0.92 * open_, 0, 1) if size > 0.03 * u else np.full(x.shape, 0.4, np.float32)
+        round_ = np.stack([0.55 * nx, 0.55 * ny, np.sqrt(np.maximum(1 - 0.3 * (nx * nx + ny * ny), 0))], -1).astype(np.float32)
+        picture = self.lit(colour, round_, 0.0, dim=shade)
+        caruncle = self.fine_px[UPPER_LID[side][-1]] + np.array([side * 0.012, 0.002]) * u
+        near = np.exp(-0.5 * (((x - caruncle[0]) / (0.014 * u)) ** 2 + ((y - caruncle[1]) / (0.011 * u)) ** 2))
+        if head.finish != "statue":
+            pink = self.lit(np.broadcast_to(np.array([206, 128, 120], np.float32), colour.shape), round_, 0.2, dim=shade)
+            picture += (pink - picture) * (0.85 * near)[..., None]
+            self._glints(picture, x, y, eye, gaze, centre, open_)
+        self._lay(box, picture)
+
+    def _glints(self, picture: np.ndarray, x, y, eye, gaze, centre, open_) -> None:
+        """The mirror images of the lights on the cornea."""
+        head, u = self.head_, self.unit
+        half = np.asarray(head.light.direction) + (0, 0, 1)
+        half = half / np.linalg.norm(half)
+        rng = np.random.default_rng([head.seed, 0x611])
+        bright = 0.45 + 0.55 * rng.random()
+        window = rng.random() < 0.4
+        spots = [(half, 0.011 + 0.006 * rng.random(), bright)]
+        if rng.random() < 0.4:
+            spots.append((half * (-0.6, 0.8, 1) + (0, 0.2, 0), 0.008, 0.35 * bright))
+        for direction, radius, strength in spots:
+            # a ball of the cornea's smaller radius sits on the eyeball
+            at = centre + u * eye.radius * (0.50 * gaze[:2] + 0.45 * np.asarray(direction)[:2])
+            dx, dy = (x - at[0]) / (u * radius), (y - at[1]) / (u * radius)
+            away = np.maximum(np.abs(dx) * 1.2, np.abs(dy) * 0.9) if window else np.sqrt(dx * dx + dy * dy)
+            weight = np.clip((1.15 - away) * 2, 0, 1) * strength * np.clip(open_ * 1.8 - 0.3, 0, 1)
+            picture += (np.array([255, 253, 248], np.float32) - picture) * weight[..., None]
+        # light from the sky along the upper half of the cornea
+        sheen = np.exp(-0.5 * (((x - centre[0] - u * eye.radius * 0.8 * gaze[0]) / (0.04 * u)) ** 2 + ((y - centre[1] - u * eye.radius * (0.8 * gaze[1] - 0.28)) / (0.018 * u)) ** 2))
+        picture += (np.array([226, 232, 240], np.float32) - picture) * (0.12 * sheen * open_)[..., None]
+
+    def mouth(self) -> None:
+        head, u, e = self.head_, self.unit, self.expression
+        outline = self.fine_px[np.array(UPPER_LIP[0] + LOWER_LIP[0][::-1][1:-1])]
+        box, x, y = self._zoomed(outline, 3)
+        if box[2] <= box[0] or box[3] <= box[1]:
+            return
+        half = np.ptp(outline[:, 0]) / 2
+        tall = float(np.ptp(outline[:, 1]))
+        middle = outline.mean(0)
+        statue = head.finish == "statue"
+        skin = np.asarray(head.skin, np.float32)
+        # the cavity: dark red, darkest in the depth under the palate
+        flesh = np.array([120, 50, 48], np.float32) if not statue else skin * 0.6
+        depth = np.clip(1 - ((x - middle[0]) / (half + 1)) ** 2, 0, 1)
+        picture = np.broadcast_to(flesh, (*x.shape, 3)) * np.float32(0.30) * (0.6 + 0.4 * depth)[..., None]
+        if tall > 0.02 * u:
+            self._tongue(picture, x, y, flesh)
+            self._teeth(picture, box, upper=False)
+            self._teeth(picture, box, upper=True)
+        # lips shade what lies behind them, the upper one most
+        shadow = self._opening(outline, box, min(0.035 * u, 0.3 * tall + 0.5), (0, 0.012 * u))
+        picture *= np.clip(0.25 + 0.85 * shadow, 0, 1)[..., None]
+        self._lay(box, picture)
+
+    def _tongue(self, picture: np.ndarray, x: np.ndarray, y: np.ndarray, flesh: np.ndarray) -> None:
+        head, u, e = self.head_, self.unit, self.expression
+        lift = e.tongue
+        z = self.surface.lip_z
+        tip = np.array([[0.02 * e.jaw_side, 0.655 - 0.07 * lift, z - 0.15 + 0.05 * lift]])
+        at = self.px(self.surface.with_jaw(tip))[0]
+        wide, high = 0.19 * u, (0.085 + 0.03 * lift) * u
+        at = at + (0, 0.55 * high)
+        dx, dy = (x - at[0]) / wide, (y - at[1]) / high
+        r = dx * dx + np.where(dy < 0, dy * dy, 0.2 * dy * dy)
+        cover = np.clip((1 - r) * 6, 0, 1)
+        colour = np.array([190, 104, 104], np.float32) if head.finish != "statue" else np.asarray(head.skin, np.float32)
+        groove = 1 - 0.18 * np.exp(-((dx / 0.12) ** 2))
+        normal = np.stack([0.6 * dx, np.clip(0.9 * dy, -0.9, 0.5) - 0.15, np.ones_like(dx)], -1).astype(np.float32)
+        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        rough = np.random.default_rng([head.seed, 0x70]).normal(0, 1, (24, 24)).astype(np.float32)
+        rough = cv2.resize(rough, (x.shape[1], x.shape[0]), interpolation=cv2.INTER_LINEAR)
+        lit = self.lit(np.broadcast_to(colour, picture.shape) * (groove * (1 + 0.05 * rough))[..., None], normal, 0.5 + 0.3 * rough, 12.0, np.clip(0.38 + 0.30 * dy + 0.12 * lift, 0.12, 0.75).astype(np.float32))
+        picture += (lit - picture) * cover[..., None]
+
+    def _teeth(self, picture: np.ndarray, box: Box, *, upper: bool) -> None:
+        """A row of teeth as a bent strip, in the picture of a box at twice the resolution."""
+        head = self.head_
+        arc = np.linspace(-1, 1, 33) * ARC[upper]
+        bend = 2.9 if upper else 3.2
+        # x along a parabola z = -bend x^2 of this arc length
+        xs = np.linspace(0, 0.4, 400)
+        lengths = np.concatenate([[0], np.cumsum(np.hypot(np.diff(xs), np.diff(bend * xs**2)))])
+        x = np.sign(arc) * np.interp(np.abs(arc), lengths, xs)
+        size = head.teeth_size
+        z = self.surface.lip_z - (0.035 if upper else 0.055) - bend * x * x
+        edge = 0.632 if upper else 0.618
+        down = 1 if upper else -1
+        total = GUM + 1.12 * CROWN_HEIGHT
+        levels = np.linspace(0, 1, 4)
+        neck = edge - down * CROWN_HEIGHT * size
+        grid = []
+        for level in levels:
+            along = level * total - GUM  # 0 at the necks
+            grid.append(np.stack([x, neck + down * along + 0.0 * x - down * 0.10 * x * x, z - 0.02 * level + 0.01], 1))
+        points = np.concatenate(grid)
+        normal = np.stack([2 * bend * x, 0.0 * x - 0.1 * down, np.ones_like(x)], 1)
+        normal = np.tile(normal / np.linalg.norm(normal, axis=1, keepdims=True), (len(levels), 1))
+        if not upper:
+            points = self.surface.with_jaw(points)
+            normal = normal @ self.surface.jaw.T
+        texel = np.stack(np.meshgrid(np.linspace(0, TOOTH_COLUMNS - 1, len(x)), levels * (TOOTH_ROWS - 1)), -1).reshape(-1, 2)
+        n, quads = len(x), []
+        for row in range(len(levels) - 1):
+            for k in range(n - 1):
+                p = row * n + k
+                quads += [(p, p + 1, p + n), (p + 1, p + n + 1, p + n)]
+        place = (self.px(points) - box[:2] + 0.5) * _FINE - 0.5
+        values = np.concatenate([texel, normal @ self.rotation.T], 1)
+        height, width = picture.shape[:2]
+        depth = (points - (0, 0.95, -0.35)) @ self.rotation[2]
+        seen = _rasterise(place, depth, np.array(quads), values, (0, 0, width, height), both_sides=True)
+        if len(seen.rows) == 0:
+            return
+        sampled = _look_up(paint_teeth(head, upper), seen.values[:, 0], seen.values[:, 1])
+        normal = seen.values[:, 2:]
+        normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
+        # cheeks shade the back teeth, which turn away
+        turned = np.abs(seen.values[:, 0] / (TOOTH_COLUMNS - 1) * 2 - 1)
+        dim = (1 - 0.72 * smooth_step(turned, 0.22, 0.85)) * (0.82 if upper else 0.62)
+        colour = self.lit(sampled[:, :3], normal, 0.5, 30.0, dim.astype(np.float32))
+        cover = (sampled[:, 3] * seen.cover[seen.rows, seen.columns])[:, None]
+        under = picture[seen.rows, seen.columns]
+        picture[seen.rows, seen.columns] = under + (colour - under) * cover
+
+    # --------------------------------------------------------------------------------------------------------- skin
+
+    def skin_(self) -> None:
+        head = self.head_
+        box = self.canvas.box(self.fine_px)
+        if box[2] <= box[0] or box[3] <= box[1]:
+            return
+        values = np.concatenate([CHART, self.normals @ self.rotation.T], 1)
+        seen = _rasterise(self.fine_px, self.depth, TRIANGLES, values, box)
+        painted = paint_face(head)
+        albedo = painted.albedo * self._folded()[..., None]
+        u, v = seen.values[:, 0], seen.values[:, 1]
+        albedo, gloss = _look_up(albedo, u, v), _look_up(painted.gloss, u, v)
+        normal = seen.values[:, 2:]
+        normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
+        colour = self.lit(albedo, normal, gloss)
+        cover = seen.cover[seen.rows, seen.columns][:, None]
+        area = self.canvas.image[box[1] : box[3], box[0] : box[2]]
+        under = area[seen.rows, seen.columns]
+        area[seen.rows, seen.columns] = under + (colour - under) * cover
+
+    def _folded(self) -> np.ndarray:
+        """Factor (512, 640) on the skin: the wrinkles of age and those of this expression."""
+        e, age = self.expression, self.head_.age
+        smile = 0.5 * (max(e.smile_left, 0) + max(e.smile_right, 0))
+        raised = max(0.5 * (e.brow_left + e.brow_right) + 0.4 * e.brow_inner, 0)
+        squeeze = max(-e.brow_inner, 0) + 0.5 * max(-0.5 * (e.brow_left + e.brow_right), 0)
+        depth = (
+            0.30 * age + 0.55 * smile + 0.3 * max(e.bare_upper_left, e.bare_upper_right) + 0.3 * e.sneer,
+            0.35 * max(age - 0.4, 0) + (0.15 + 0.45 * age) * raised,
+            0.30 * max(age - 0.3, 0) + (0.2 + 0.4 * age) * squeeze,
+            0.35 * max(age - 0.3, 0) + (0.12 + 0.35 * age) * (smile + e.squint),
+            0.30 * max(age - 0.35, 0) + 0.3 * max(-e.smile_left, -e.smile_right, 0),
+            0.25 * age + 0.15 * smile,
+        )
+        return 1 - np.clip(np.tensordot(np.asarray(depth, np.float32) * 0.5, wrinkles(), 1), -0.2, 0.6)
+
+    # ---------------------------------------------------------------------------------------------------- before it
+
+    def lashes(self) -> None:
+        head, u, e = self.head_, self.unit, self.expression
+        if head.finish == "statue":
+            return
+        rng = np.random.default_rng([head.seed, 0x1A5])
+        dark = np.asarray(head.brows, np.float32) * 0.35
+        for side in (-1, 1):
+            blink = e.blink_left if side < 0 else e.blink_right
+            if side * self.rotation[2, 0] < -0.75:
+                continue
+            for lid, count, length, strength in ((UPPER_LID[side], 26, 0.062, 0.95), (LOWER_LID[side], 18, 0.026, 0.5)):
+                line = self.fine_px[np.array(lid)]
+                t = np.linspace(0.4, 7.6, count) + rng.uniform(-0.15, 0.15, count)
+                root = np.stack([np.interp(t, np.arange(9), line[:, k]) for k in (0, 1)], 1)
+                out = (4.2 - t) / 4.2  # 1 at the outer corner
+                size = length * (0.45 + 0.7 * head.lashes) * (0.75 + 0.35 * out) * rng.uniform(0.75, 1.15, count) * u
+                up = -1 if lid is UPPER_LID[side] else 1
+                rise = up * (0.75 - 1.35 * blink) if up < 0 else 0.8
+                way = np.stack([side * (0.75 * out + 0.1), np.full(count, rise)], 1)
+                way /= np.linalg.norm(way, axis=1, keepdims=True)
+                roll = self.pose.roll
+                turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+                bend = np.array([0, -0.25 if up < 0 else 0.1]) * size[:, None]
+                tips = root + (way * size[:, None]) @ turn
+                hairs = np.stack([root, (root + tips) / 2 - 0.5 * bend * (1 if up < 0 else -1), tips + bend], 1)
+                box = self.canvas.box(hairs.reshape(-1, 2), 2)
+                if box[2] <= box[0] or box[3] <= box[1]:
+                    continue
+                zoom = 3
+                mask = np.zeros(((box[3] - box[1]) * zoom, (box[2] - box[0]) * zoom), np.uint8)
+                fixed = np.rint(((hairs - box[:2] + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
+                cv2.polylines(mask, list(fixed), False, 255, max(int(round(zoom * u / 160)), 1), cv2.LINE_AA, _SHIFT)
+                cover = cv2.resize(mask, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+                if up < 0:  # roots and lid's edge make one dark line
+                    edge = self.canvas.mask(ribbon(line, (0.004 + 0.006 * head.lashes + 0.006 * head.liner) * u), box, 0.35)
+                    cover = np.maximum(cover * np.float32(0.4 + 0.6 * head.lashes), edge * np.float32(0.85))
+                self.canvas.blend(box, cover * np.float32(strength), dark, lit=False)
+
+    def spectacles(self) -> None:
+        head, canvas, u = self.head_, self.canvas, self.unit
+        if not head.glasses:
+            return
+        rng = np.random.default_rng([head.seed, 0x61A])
+        angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+        power = 1.0 if head.glasses == "round" else 0.5
+        ring = np.sign(circle) * np.abs(circle) ** power * (rng.uniform(0.21, 0.25), rng.uniform(0.15, 0.21) if head.glasses == "round" else rng.uniform(0.13, 0.17))
+        z = float(self.surface.points[[6, 197], 2].mean()) - 0.02
+        thick = {"round": 0.008, "square": 0.016, "rimless": 0.004}[head.glasses] * rng.uniform(0.8, 1.4) * u
+        colour = np.asarray(head.glasses_colour, np.float32)
+        tone = self.light(np.array([0, -0.3, 0.95], np.float32), 0.0)[0]
+        colour = colour * np.sqrt(np.clip(tone, 0.02, 1.2))
+        sheen = rng.uniform(0, 0.3)
+        for side in (-1, 1):
+            flat = ring + (side * head.eye_x * 1.02, -0.01)
+            curve = np.concatenate([flat, z - 0.25 * np.maximum(np.abs(flat[:, :1]) - 0.1, 0) ** 1.5], 1)
+            lens = self.px(curve)
+            canvas.fill(lens, (214, 226, 234), alpha=0.05 + 0.1 * sheen, lit=False)
+            middle, away = lens.mean(0), lens - lens.mean(0)
+            canvas.fill(middle + np.array([-0.3, -0.45]) * np.abs(away).max(0) + 0.3 * away, (255, 255, 255), alpha=sheen, soft=0.03 * u, lit=False)
+            canvas.fill(ribbon(lens, thick, closed=True), colour, lit=False)
+            hinge = curve[np.argmax(side * flat[:, 0])]
+            if side * self.rotation[2, 0] > -0.12:
+                arm = self.px(np.stack([hinge, [side * head.puppet.width * 1.0, -0.02, 0.0]]))
+                canvas.fill(ribbon(arm, 0.9 * thick), colour * 0.9, lit=False)
+        gap = head.eye_x * 1.02 - float(ring[:, 0].max())
+        t = np.linspace(-1, 1, 7)
+        bridge = np.stack([gap * t, -0.03 - 0.03 * (1 - t * t), np.full(7, z + 0.02)], 1)
+        canvas.fill(ribbon(self.px(bridge), 0.9 * thick), colour, lit=False)
+
+
+def draw_head(head: Head, pose: Pose, expression: Expression, size: int | tuple[int, int] = 256, camera: Camera | None = None) -> HeadDrawing:
+    """Draw one head.
+
+    Args:
+        head: who.
+        pose: how the head is held; its mouth, blink, smile, brows and gaze are not used.
+        expression: what the face does.
+        size: pixels of the square picture, or (width, height).
+        camera: what of the scene is seen; see `frame_head`.
+    """
+    width, height = (size, size) if isinstance(size, int) else size
+    painter = _HeadPainter(head, pose, expression, width, height, camera or Camera())
+    covered = head.puppet.hair_style in ("bob", "long")
+    painter.hair_behind()
+    painter.neck_and_body()
+    for side in (-1, 1):
+        painter.ear(side, 1.0, covered)
+    for side in (-1, 1):
+        painter.eyeball(side)
+    painter.mouth()
+    painter.skin_()
+    for side in (-1, 1):
+        painter.ear(side, float(smooth_step(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
+    painter.lashes()
+    painter.spectacles()
+    painter.hair_front()
+    image = np.clip(painter.canvas.image + 0.5, 0, 255).astype(np.uint8)
+    points = np.concatenate([painter.fine[:468], painter.surface.points[468:]])
+    away = -((points - (0, 0.95, -0.35)) @ painter.rotation[2]) * painter.unit
+    return HeadDrawing(image, np.concatenate([painter.px(points), away[:, None]], 1).astype(np.float32))
