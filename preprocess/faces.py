@@ -29,6 +29,7 @@ from preprocess.crop import crop_matrix, invert, resized_pixels, transform, warp
 
 MODELS = ("both", "short", "full")
 NUM_LANDMARKS = 468
+NUM_REFINED = 478  # with finer lips and lids, and five points on each iris
 
 # Mesh landmark numbers; "left" and "right" are those of the screen when the face is upright.
 LEFT_EYE = (33, 133)  # outer and inner corner: they stay where they are when the eye blinks
@@ -177,6 +178,8 @@ class FaceFinder:
             self._mesher = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
             for solution in (*self._detectors, self._mesher):  # its threads still write until the first result
                 solution.process(np.zeros((64, 64, 3), np.uint8))
+        self._refined: Any = None
+        self._segmenter: Any = None
 
     def __enter__(self) -> FaceFinder:
         return self
@@ -186,7 +189,7 @@ class FaceFinder:
 
     def close(self) -> None:
         """Free the models; the finder cannot be used afterwards. A second call does nothing."""
-        for solution in (*self._detectors, self._mesher):
+        for solution in filter(None, (*self._detectors, self._mesher, self._refined, self._segmenter)):
             if solution._graph is not None:  # mediapipe fails on a second close
                 solution.close()
 
@@ -223,6 +226,47 @@ class FaceFinder:
         """Landmarks (468, 2) of the largest face in a picture, or None where there is no face. Raises as `find`."""
         faces = self.find(image, thorough=False)
         return faces[0].landmarks_px if faces else None
+
+    def mesh(self, image: np.ndarray) -> np.ndarray | None:
+        """Refined mesh (478, 3) float32 of a face in a picture (H, W, 3) uint8 RGB, or None where there is no face.
+
+        Pixels of the picture: x right, y down, integers at pixel centres, z in the same unit and smaller = nearer. The
+        last ten points are the irises, each its centre first. Each picture by itself, nothing is smoothed in time.
+        For pictures that a face fills well; where none is seen at once, the largest face that `find` finds is used.
+        """
+        if self._refined is None:
+            solutions = _solutions()
+            with _quiet():
+                self._refined = solutions.face_mesh.FaceMesh(
+                    static_image_mode=True, max_num_faces=1, refine_landmarks=True
+                )
+        points = self._refined_mesh(image)
+        if points is not None:
+            return points
+        for face in self.find(image, thorough=False)[:1]:
+            matrix = crop_matrix(face.centre_px, _MESH_CONTEXT[1] * face.side_px, face.roll_deg, _MESH_INPUT)
+            points = self._refined_mesh(warp(image, matrix, (_MESH_INPUT, _MESH_INPUT)))
+            if points is not None:
+                points[:, :2] = transform(invert(matrix), points[:, :2])
+                points[:, 2] /= np.hypot(matrix[0, 0], matrix[0, 1])
+                return points
+        return None
+
+    def _refined_mesh(self, image: np.ndarray) -> np.ndarray | None:
+        found = self._process(self._refined, image).multi_face_landmarks
+        if not found:
+            return None
+        height, width = image.shape[:2]
+        points = [(p.x * width - 0.5, p.y * height - 0.5, p.z * width) for p in found[0].landmark]
+        return np.array(points, np.float32)
+
+    def person(self, image: np.ndarray) -> np.ndarray:
+        """How surely each pixel of a picture (H, W, 3) uint8 RGB shows a person: (H, W) float32 in [0, 1]."""
+        if self._segmenter is None:
+            solutions = _solutions()
+            with _quiet():
+                self._segmenter = solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
+        return np.asarray(self._process(self._segmenter, image).segmentation_mask, np.float32)
 
     def _detect(self, view: np.ndarray, to_image: np.ndarray) -> Iterator[_Spot]:
         """Candidates that the detectors see in `view`, in the picture's pixels; `to_image` (2, 3) leads there."""
@@ -299,7 +343,8 @@ class FaceFinder:
             return solution.process(image)
         with _quiet():
             result = solution.process(image)
-        if getattr(result, "multi_face_landmarks", None) or getattr(result, "detections", None):
+        seen = (getattr(result, name, None) for name in ("multi_face_landmarks", "detections", "segmentation_mask"))
+        if any(one is not None and len(one) for one in seen):
             self._heard.add(id(solution))
         return result
 

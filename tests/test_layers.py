@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module of fomm imports modules of lower layers, or of its own where its line says so.
 LAYERS = [
     {"errors"},
-    {"files", "command_line", "lanes", "cuda_graphs"},
+    {"files", "command_line", "lanes", "cuda_graphs", "expression"},
     {"video", "manifest", "known", "geometry", "progress", "original_config"}
     | {"metrics", "statistics", "published", "gate"},
     {"blocks", "equivariance", "video_folder", "sync_batch_norm", "detectors", "provenance", "openface"},

@@ -1,0 +1,611 @@
+"""How well faces are animated: contenders side by side on any folder of clips and photos. Prints one table.
+
+    python benchmarks/face.py --media my_media                                  # still, puppets, face
+    python benchmarks/face.py --media my_media --contenders "[still, face]" --parts "[reconstruction]"
+    python benchmarks/face.py --media my_media --sheet sheets --parts "[cross]"  # and pictures to look at
+    python benchmarks/face.py --media my_media --dlib MODELS_FOLDER             # a second detector, identity
+
+Every clip and photo with a face takes part (`--clips`, `--photos` choose by name); each is seen through one fixed square
+crop, 1.6 sides of its (first) face, not turned. The parts:
+
+- reconstruction: source = frame 0 of a clip, driven by the clip; every 10th frame after it, mean of clips. L1 over the
+  crop and over the hull of the driving frame's mesh, pixels in [0, 1]; AKD: mean of |dx|, |dy| in pixels at 256.
+- cross: every photo x clip, every 3rd frame. Correlation with the driver of what the face does, over pairs whose driver
+  does it at all (`VARIES`); blinks followed; error of the change of the head's pose since frame 0, mean of yaw, pitch and
+  roll, where the driver's is within 25 degrees; distance to the photo's identity; folds and holes that the contender
+  counts; background: pixels well outside the person, in photo and result, that differ by more than one level.
+- calm: a still driver with sensor noise (sigma 2 of 255), 100 frames. Trembling is measured on the result's pixels, by
+  optical flow from the mean result at its landmarks: a detector trembles more by itself. A step: from one frame to
+  another, share of the way gone in the second frame after it.
+- sharp: a photo whose face is 1500 px (enlarged, with fine grain): variance of the Laplacian inside the face against the
+  photo's, under small motion.
+- speed: decoding, cropping, animating, pasting, H.264; a process of its own. memory: the same, 200 and 2000 frames.
+
+A contender is a name (`still`, `puppets` or another checkpoint, `face`) or `FILE.py:CLASS`, see `Contender`. Meshes and
+dlib's results are kept in `--cache`, by the pictures' content. `--dlib` names the folder with dlib's model files
+(`shape_predictor_68_face_landmarks.dat`, whose licence excludes commercial use, and
+`dlib_face_recognition_resnet_model_v1.dat`); the project itself does not use dlib.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib
+import importlib.util
+import math
+import multiprocessing
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain, cycle, islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from jsonargparse import auto_cli
+
+from fomm import expression
+from fomm.errors import InputError, require, run
+from fomm.known import cache_folder
+from fomm.metrics import akd, hull_mask
+from fomm.video import VideoReader, VideoWriter, read_image, write_image
+from preprocess.crop import Crop, Paster, face_crop
+from preprocess.faces import FaceFinder
+
+SCALE = 1.6  # crop side in face sides
+SIZE = 256  # pixels at which results are compared
+VARIES = {"mouth": 0.03, "eyes": 0.02, "gaze": 0.03, "brows": 0.015}  # least deviation of a driver that says something
+SHUT = (0.12, 0.15)  # eye opening below which the driver's eyes are shut, and the result's
+POSE_LIMIT_DEG = 25.0
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+VIDEOS = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif")
+
+Part = Literal["reconstruction", "cross", "calm", "sharp", "speed", "memory"]
+
+GOALS = {
+    "reconstruction: L1": "<= 0.031",
+    "reconstruction: L1, face": "<= 0.026",
+    "reconstruction: AKD mesh, px": "<= 0.55",
+    "reconstruction: AKD dlib, px": "<= 1.05",
+    "reconstruction: identity dlib": "<= 0.27",
+    "cross: mouth, correlation": ">= 0.95",
+    "cross: eyes, correlation": ">= 0.90",
+    "cross: gaze, correlation": ">= 0.85",
+    "cross: shut eyes followed, %": ">= 95",
+    "cross: pose error, degrees": "<= 2.5",
+    "cross: identity dlib": "<= 0.35",
+    "cross: folds and holes, pixels a frame": "0",
+    "cross: background changed, %": "<= 0.5",
+    "calm: trembling, px RMS": "<= 0.1",
+    "calm: step followed in 2 frames, %": ">= 90",
+    "sharp: Laplacian, ratio": ">= 0.85",
+    "speed: frames/s, 256 px": ">= 25",
+    "speed: frames/s, 512 px": ">= 15",
+    "speed: frames/s, 1080p": ">= 10",
+    "speed: s to the first, 1080p": "<= 3",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure.
+
+    Args:
+        media: folder of clips and photos.
+        contenders: names, or FILE.py:CLASS.
+        parts: what to measure; by default all but speed and memory.
+        clips: names of the clips to use, without suffix; by default all with a face.
+        photos: the same for photos.
+        unseen: photo name -> what cannot be seen in it (mouth, eyes, gaze, brows), left out of the correlations.
+        every: in `cross`, measure every so many frames.
+        dlib: folder with dlib's model files.
+        sheet: folder for contact sheets of `cross`.
+        sheet_size: side of a picture on them.
+        details: write all values of all pairs to this CSV file.
+        cache: folder for meshes and the like.
+        threads: for networks and OpenCV; by default what they take.
+        frames: of the clip in `speed`.
+    """
+
+    media: Path
+    contenders: list[str] = field(default_factory=lambda: ["still", "puppets", "face"])
+    parts: list[Part] = field(default_factory=lambda: ["reconstruction", "cross", "calm", "sharp"])
+    clips: list[str] | None = None
+    photos: list[str] | None = None
+    unseen: dict[str, list[str]] = field(default_factory=dict)
+    every: int = 3
+    dlib: Path | None = None
+    sheet: Path | None = None
+    sheet_size: int = 320
+    details: Path | None = None
+    cache: Path | None = None
+    threads: int | None = None
+    frames: int = 150
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Contenders
+
+
+class Contender(Protocol):
+    """Animates a picture.
+
+    It may also have (all optional):
+        temporal: bool, True where it has to see every frame in its order (it filters in time); otherwise it is shown
+            only those that are measured.
+        faults: list of int, folds and holes (pixels of the result) inside the head, one for each frame yielded so far.
+        landmarks: list of (478, 2), where it put the landmarks in each result so far, in the result's pixels.
+        stage_ms: dict of str to float, mean milliseconds by stage.
+    """
+
+    name: str
+
+    def animate(self, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The source (H, W, 3) uint8 in the pose of each frame (h, w, 3) uint8; the first is the initial one."""
+        ...
+
+
+class Still:
+    name = "still"
+
+    def animate(self, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for _ in driving:
+            yield source
+
+
+class Checkpoint:
+    """A model with learnt keypoints; it sees square pictures of its own size."""
+
+    def __init__(self, name: str) -> None:
+        from fomm.animator import Animator
+        from fomm.checkpoint import load_model
+
+        self.name = name
+        model, info = load_model(name)
+        self._animator, self._size = Animator(model), info.image_size
+
+    def animate(self, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        frames = (resized(frame, self._size) for frame in driving)
+        for result in self._animator.animate(resized(source, self._size), frames):
+            yield resized(result, source.shape[0])
+
+
+def load(name: str) -> Contender:
+    """A contender by its name, or from FILE.py:CLASS."""
+    if name == "still":
+        return Still()
+    if name == "face":
+        return importlib.import_module("fomm.animator.face").FaceAnimator()
+    if ".py:" not in name:
+        return Checkpoint(name)
+    file, _, kind = name.rpartition(":")
+    require(Path(file).is_file(), f"{file}: there is no such file; a contender is a name or FILE.py:CLASS")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, kind)()
+
+
+def resized(picture: np.ndarray, size: int) -> np.ndarray:
+    """Square picture at another size."""
+    if picture.shape[0] == size:
+        return picture
+    smaller = size < picture.shape[0]
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+class Take(NamedTuple):
+    """One measured frame of an animation."""
+
+    index: int  # among the measured ones
+    driving: np.ndarray
+    result: np.ndarray
+    faults: int | None
+
+
+def perform(contender: Contender, source: np.ndarray, frames: Sequence[np.ndarray], every: int) -> Iterator[Take]:
+    """Animate, and yield every so-manieth frame, the first included."""
+    shown = frames if getattr(contender, "temporal", False) else frames[::every]
+    step = len(shown) == len(frames) and every or 1
+    for number, result in enumerate(contender.animate(source, iter(shown))):
+        if number % step == 0:
+            faults = getattr(contender, "faults", None)
+            yield Take(number // step, shown[number], result, faults[number] if faults is not None else None)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is seen in pictures, kept by their content
+
+
+class Store:
+    """Arrays by name and content of a picture, in one file."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = sqlite3.connect(folder / "seen.sqlite", timeout=60)
+        self._file.execute("CREATE TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY, value BLOB)")
+
+    def __call__(self, kind: str, picture: np.ndarray, compute: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+        """What `compute` returns, a float array of two axes or None."""
+        digest = hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()
+        key = f"{kind} {picture.shape} {digest}"
+        row = self._file.execute("SELECT value FROM seen WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            value = compute()
+            blob = b"" if value is None else np.int32(value.shape[1]).tobytes() + np.float32(value).tobytes()
+            self._file.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (key, blob))
+            self._file.commit()
+            row = (blob,)
+        if not row[0]:
+            return None
+        return np.frombuffer(row[0], np.float32, offset=4).reshape(-1, np.frombuffer(row[0], np.int32, 1)[0])
+
+
+class Eyes:
+    """All detectors, through the store."""
+
+    def __init__(self, store: Store, finder: FaceFinder, dlib_models: Path | None) -> None:
+        self._store, self.finder = store, finder
+        self._dlib = Dlib(dlib_models) if dlib_models else None
+
+    @property
+    def has_dlib(self) -> bool:
+        return self._dlib is not None
+
+    def mesh(self, picture: np.ndarray) -> np.ndarray | None:
+        """(478, 3) in the picture's pixels."""
+        return self._store("mesh", picture, lambda: self.finder.mesh(picture))
+
+    def person(self, picture: np.ndarray) -> np.ndarray:
+        """(H, W) bool, generous: where the segmentation sees a person or a head's room around the mesh."""
+        size = picture.shape[0]
+        mask = self.finder.person(picture) > 0.05
+        mesh = self.mesh(picture)
+        if mesh is not None:
+            points = mesh[:, :2]
+            mask |= hull_mask(points.mean(0) + 1.5 * (points - points.mean(0)), size, size)
+        reach = 2 * (size // 16) + 1
+        return cv2.dilate(mask.astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
+
+    def face_68(self, picture: np.ndarray) -> np.ndarray | None:
+        """dlib's landmarks (68, 2)."""
+        return self._store("dlib68", picture, lambda: self._dlib.landmarks(picture, self.mesh(picture)))
+
+    def identity(self, picture: np.ndarray) -> np.ndarray | None:
+        """dlib's (1, 128) embedding; the same person is below 0.6."""
+        return self._store("dlib128", picture, lambda: self._dlib.embedding(picture, self.face_68(picture)))
+
+
+class Dlib:
+    """dlib's landmarks and identity network."""
+
+    def __init__(self, models: Path) -> None:
+        try:
+            self._dlib = importlib.import_module("dlib")
+        except ImportError as error:
+            raise InputError(f"dlib cannot be loaded ({error}); put it on PYTHONPATH, or leave out --dlib") from error
+        files = [models / f"{name}.dat" for name in ("shape_predictor_68_face_landmarks",)]
+        files += [models / "dlib_face_recognition_resnet_model_v1.dat"]
+        for file in files:
+            require(file.is_file(), f"{file}: there is no such file; --dlib names the folder with dlib's model files")
+        self._detect = self._dlib.get_frontal_face_detector()
+        self._shape = self._dlib.shape_predictor(str(files[0]))
+        self._embed = self._dlib.face_recognition_model_v1(str(files[1]))
+
+    def landmarks(self, picture: np.ndarray, mesh: np.ndarray | None) -> np.ndarray | None:
+        """(68, 2) of the largest face; where dlib's detector sees none, in the box of the mesh."""
+        boxes = self._detect(picture, 1)
+        if boxes:
+            box = max(boxes, key=lambda box: box.area())
+        elif mesh is not None:
+            (left, _), (right, bottom) = mesh[:, :2].min(0), mesh[:, :2].max(0)
+            box = self._dlib.rectangle(int(left), int(bottom - (right - left)), int(right), int(bottom))
+        else:
+            return None
+        return np.array([(point.x, point.y) for point in self._shape(picture, box).parts()], np.float32)
+
+    def embedding(self, picture: np.ndarray, points: np.ndarray | None) -> np.ndarray | None:
+        if points is None:
+            return None
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        box = self._dlib.rectangle(int(left), int(top), int(right), int(bottom))
+        shape = self._dlib.full_object_detection(box, [self._dlib.point(int(x), int(y)) for x, y in points])
+        return np.array(self._embed.compute_face_descriptor(picture, shape), np.float32)[None]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Clips and photos
+
+
+@dataclass(eq=False)
+class Clip:
+    """A clip with a face in its first frame, seen through one fixed crop of SIZE pixels."""
+
+    name: str
+    path: Path
+    crop: Crop
+    frames: list[np.ndarray]  # of SIZE x SIZE
+
+
+@dataclass(eq=False)
+class Photo:
+    """A photo with a face; `crop` has SIZE pixels."""
+
+    name: str
+    picture: np.ndarray
+    crop: Crop
+
+    @property
+    def source(self) -> np.ndarray:
+        return self.crop.apply(self.picture)
+
+
+def files_of(folder: Path, suffixes: Sequence[str], names: list[str] | None) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if names is None:
+        return files
+    missing = set(names) - {path.stem for path in files}
+    require(not missing, f"{folder}: has no {', '.join(sorted(missing))}; choose from {[f.stem for f in files]}")
+    return [path for path in files if path.stem in names]
+
+
+def read_clips(options: Options, eyes: Eyes) -> list[Clip]:
+    clips = []
+    for path in files_of(options.media, VIDEOS, options.clips):
+        reader = VideoReader(path, threads=options.threads or 0)
+        faces = eyes.finder.find(next(iter(reader)).image)
+        if faces:
+            crop = face_crop(faces[0], SIZE, scale=SCALE, derotate=False)
+            clips.append(Clip(path.stem, path, crop, [crop.apply(frame.image) for frame in reader]))
+        else:
+            print(f"{path.name}: no face in its first frame, left out")
+    return clips
+
+
+def read_photos(options: Options, eyes: Eyes) -> list[Photo]:
+    photos = []
+    for path in files_of(options.media, PICTURES, options.photos):
+        picture = read_image(path)
+        faces = eyes.finder.find(picture)
+        if faces:
+            photos.append(Photo(path.stem, picture, face_crop(faces[0], SIZE, scale=SCALE, derotate=False)))
+        else:
+            print(f"{path.name}: no face, left out")
+    return photos
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Measures of pictures and series
+
+
+def l1(one: np.ndarray, other: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean |difference| of pictures (H, W, 3) uint8, of 1; inside `mask` (H, W) bool where given.
+
+    >>> l1(np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 51, np.uint8))
+    0.2
+    """
+    difference = cv2.absdiff(one, other)
+    return float((difference if mask is None else difference[mask]).mean(dtype=np.float64) / 255)
+
+
+def changed_share(photo: np.ndarray, result: np.ndarray, still: np.ndarray) -> float:
+    """Share of the pixels in `still` (H, W) bool that differ by more than one level in any channel; NaN for none."""
+    changed = cv2.absdiff(photo, result).max(-1) > 1
+    return float(changed[still].mean()) if still.any() else math.nan
+
+
+def laplacian_variance(picture: np.ndarray, mask: np.ndarray) -> float:
+    """Variance of the Laplacian of a picture's grey values inside `mask` (H, W) bool."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float(cv2.Laplacian(grey, cv2.CV_32F)[mask].var())
+
+
+def trembling(results: Sequence[np.ndarray], points: np.ndarray) -> float:
+    """RMS in pixels by which points (N, 2) of pictures that should all be the same move about their mean place.
+
+    By optical flow (Lucas-Kanade) from the mean picture to each; points without texture are left out.
+    """
+    greys = [cv2.cvtColor(result, cv2.COLOR_RGB2GRAY) for result in results]
+    mean = np.round(np.mean(greys, 0)).astype(np.uint8)
+    start = np.ascontiguousarray(points[:, None], np.float32)
+    options = {"winSize": (15, 15), "maxLevel": 1, "criteria": (3, 50, 1e-3), "minEigThreshold": 1e-3}
+    moves, found = [], np.ones(len(points), bool)
+    for grey in greys:
+        place, status, _ = cv2.calcOpticalFlowPyrLK(mean, grey, start, None, **options)
+        moves.append((place - start)[:, 0])
+        found &= status[:, 0] == 1
+    moves = np.array(moves)[:, found]
+    return float(np.sqrt(np.square(moves - moves.mean(0)).sum(-1).mean()))
+
+
+def step_share(before: np.ndarray, then: np.ndarray, after: np.ndarray) -> float:
+    """Share of the way from landmarks `before` (N, 2) to `after` that `then` has gone; 1 = arrived.
+
+    >>> step_share(np.zeros((1, 2)), np.array([[3.0, 0.0]]), np.array([[4.0, 0.0]]))
+    0.75
+    """
+    way = after - before
+    return float(((then - before) * way).sum() / np.square(way).sum())
+
+
+def slope(driver: np.ndarray, result: np.ndarray) -> float:
+    """Regression slope of the result's series (T,) on the driver's; 1 = as much."""
+    driver = driver - driver.mean()
+    return float((driver * (result - result.mean())).sum() / np.square(driver).sum())
+
+
+def mean(values: Iterable[float | None]) -> float:
+    there = [value for value in values if value is not None and math.isfinite(value)]
+    return float(np.mean(there)) if there else math.nan
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The parts: each yields values of one contender
+
+
+class Value(NamedTuple):
+    """One number: what was measured, and on what."""
+
+    measure: str
+    case: str
+    value: float
+
+
+def reconstruction(contender: Contender, clips: Sequence[Clip], eyes: Eyes) -> Iterator[Value]:
+    for clip in clips:
+        rows: dict[str, list[float]] = {}
+        for take in perform(contender, clip.frames[0], clip.frames, 10):
+            if take.index == 0:
+                continue  # it is the source
+            truth, result = take.driving, take.result
+            wanted, shown = eyes.mesh(truth), eyes.mesh(result)
+            if wanted is None:
+                continue
+            row = {
+                "L1": l1(result, truth),
+                "L1, face": l1(result, truth, hull_mask(wanted[:, :2], SIZE, SIZE)),
+                "AKD mesh, px": math.nan if shown is None else float(akd(shown[:, :2], wanted[:, :2])),
+            }
+            if eyes.has_dlib:
+                pairs = [(eyes.face_68(picture), eyes.identity(picture)) for picture in (result, truth)]
+                (points, who), (true_points, true_who) = pairs
+                both = points is not None and true_points is not None
+                row["AKD dlib, px"] = float(akd(points, true_points)) if both else math.nan
+                row["identity dlib"] = float(np.linalg.norm(who - true_who)) if both else math.nan
+            for name, value in row.items():
+                rows.setdefault(name, []).append(value)
+        for name, values in rows.items():
+            yield Value(f"reconstruction: {name}", clip.name, mean(values))
+
+
+def cross(
+    contender: Contender, photos: Sequence[Photo], clips: Sequence[Clip], eyes: Eyes, options: Options
+) -> Iterator[Value]:
+    for photo in photos:
+        source = photo.source
+        person = eyes.person(source)
+        own = eyes.identity(source) if eyes.has_dlib else None
+        unseen = options.unseen.get(photo.name, [])
+        for clip in clips:
+            case = f"{photo.name} x {clip.name}"
+            takes = list(perform(contender, source, clip.frames, options.every))
+            driver, shown = ([eyes.mesh(picture) for picture in side] for side in zip(*[t[1:3] for t in takes]))
+            there = [a is not None and b is not None for a, b in zip(driver, shown, strict=True)]
+            yield Value("cross: frames without a face, %", case, 100 * (1 - float(np.mean(there))))
+            if driver[0] is not None and shown[0] is not None:
+                kept = [np.array([m for m, ok in zip(side, there, strict=True) if ok]) for side in (driver, shown)]
+                for name, value in follow(*kept, unseen).items():
+                    yield Value(f"cross: {name}", case, value)
+            if own is not None:
+                faces = [eyes.identity(take.result) for take in takes[::4]]
+                distances = [np.linalg.norm(face - own) for face in faces if face is not None]
+                yield Value("cross: identity dlib", case, mean(distances))
+            if takes[0].faults is not None:
+                yield Value("cross: folds and holes, pixels a frame", case, mean(take.faults for take in takes))
+            still = (changed_share(source, take.result, ~(person | eyes.person(take.result))) for take in takes[::4])
+            yield Value("cross: background changed, %", case, 100 * mean(still))
+
+
+def follow(driver: np.ndarray, shown: np.ndarray, unseen: Sequence[str]) -> dict[str, float]:
+    """How a result's meshes (T, 478, 3) follow the driver's; the first is the initial one.
+
+    What the driver does not do (`VARIES`), or what is `unseen` in the photo, is left out.
+    """
+    values: dict[str, float] = {}
+    open_eyes = expression.eye_opening(driver) > 0.18  # behind lids, the mesh only guesses the irises
+    seen: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "mouth": (expression.mouth_opening(driver), expression.mouth_opening(shown)),
+        "eyes": (expression.eye_opening(driver), expression.eye_opening(shown)),
+        "gaze": (expression.gaze(driver)[open_eyes], expression.gaze(shown)[open_eyes]),
+        "brows": (expression.brow_height(driver), expression.brow_height(shown)),
+    }
+    for name, (wanted, got) in seen.items():
+        if name in unseen or not len(wanted) or np.sqrt(wanted.var(0).sum()) < VARIES[name]:
+            continue
+        values[f"{name}, correlation"] = expression.correlation(wanted, got)
+        if name in ("mouth", "eyes"):
+            values[f"{name}, slope"] = slope(wanted, got)
+    shut = seen["eyes"][0] < SHUT[0]
+    if "eyes" not in unseen and shut.any():
+        values["shut eyes followed, %"] = 100 * expression.share_followed(shut, seen["eyes"][1] < SHUT[1])
+    wanted, got = (expression.pose_angles(expression.head_rotation(side, side[0])) for side in (driver, shown))
+    near = (np.abs(wanted) <= POSE_LIMIT_DEG).all(-1)
+    errors = np.abs(got - wanted)[near].mean(0)
+    values["pose error, degrees"] = float(errors.mean())
+    values |= {f"{name} error, degrees": float(e) for name, e in zip(("yaw", "pitch", "roll"), errors, strict=True)}
+    return values
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table
+
+
+def table(values: dict[str, list[Value]]) -> None:
+    """Means over cases, one column for each contender."""
+    names = list(dict.fromkeys(value.measure for column in values.values() for value in column))
+    head = ["mean over cases", *values, "goal", "cases"]
+    rows = [head]
+    for name in names:
+        cells = [[v.value for v in column if v.measure == name] for column in values.values()]
+        counts = max(sum(math.isfinite(v) for v in cell) for cell in cells)
+        rows.append([name, *(shown(mean(cell)) for cell in cells), GOALS.get(name, ""), str(counts)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    for row in rows[:1] + [["-" * width for width in widths]] + rows[1:]:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+
+
+def shown(value: float) -> str:
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def main(options: Options) -> None:
+    require(options.media.is_dir(), f"{options.media}: is not a folder; --media names one with clips and photos")
+    set_threads(options.threads)
+    store = Store(options.cache or cache_folder() / "benchmarks")
+    values: dict[str, list[Value]] = {}
+    with FaceFinder() as finder:
+        eyes = Eyes(store, finder, options.dlib)
+        clips = read_clips(options, eyes)
+        photos = read_photos(options, eyes)
+        print(f"clips: {', '.join(clip.name for clip in clips)}; photos: {', '.join(photo.name for photo in photos)}")
+        for name in options.contenders:
+            contender = load(name)
+            column = values.setdefault(contender.name, [])
+            parts: dict[str, Callable[[], Iterable[Value]]] = {
+                "reconstruction": lambda: reconstruction(contender, clips, eyes),  # noqa: B023 - used at once
+                "cross": lambda: cross(contender, photos, clips, eyes, options),  # noqa: B023
+            }
+            for part in options.parts:
+                if part in parts:
+                    begun = time.monotonic()
+                    column += parts[part]()
+                    print(f"{contender.name}: {part} took {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    print()
+    table(values)
+    if options.details:
+        with open(options.details, "w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["contender", "measure", "case", "value"])
+            writer.writerows((name, *value) for name, column in values.items() for value in column)
+
+
+def set_threads(count: int | None) -> None:
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
+
+
+if __name__ == "__main__":
+    run(lambda: main(auto_cli(Options, as_positional=False)))

@@ -1,0 +1,190 @@
+"""What a face does, as numbers that do not depend on whose face it is. Pure numpy, from MediaPipe's refined mesh.
+
+A mesh is (..., 478, 3) in any unit: x right, y down, z in the same unit and smaller = nearer; landmarks 468 to 477 are
+the irises. All functions take any number of leading axes. Distances are taken in three dimensions and divided by a
+length that no expression changes, so size, place and turn of the head make no difference. "Left" and "right" are those
+of the screen when the face is upright (the left eye is the subject's right one).
+
+Angles are in degrees, signs as in `preprocess.faces`: yaw positive = turned to the screen's right, pitch positive =
+looking up, roll positive = clockwise on the screen.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+LANDMARKS = 478
+
+# Landmarks that expressions hardly move: corners of the eyes, bridge and tip of the nose, forehead, temples, cheeks.
+RIGID = (33, 133, 263, 362, 168, 6, 197, 195, 5, 4, 1, 10, 151, 9, 8, 67, 297, 103, 332, 54, 284, 127, 356)
+RIGID += (234, 454, 93, 323, 132, 361)
+
+EYE_CORNERS = ((33, 133), (362, 263))  # of the left and the right eye, each from left to right
+UPPER_LIDS = ((160, 159, 158), (385, 386, 387))
+LOWER_LIDS = ((144, 145, 153), (380, 374, 373))
+IRISES = (468, 473)  # centres
+BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
+UPPER_LIP = (82, 13, 312)  # inner edge
+LOWER_LIP = (87, 14, 317)
+FOREHEAD, CHIN = 10, 152
+
+
+def mouth_opening(mesh: np.ndarray) -> np.ndarray:
+    """Gap between the lips' inner edges, mean of three places, in distances of the outer eye corners: (...); shut = 0.
+
+    About 0.3 in speech, 0.6 in a yawn.
+    """
+    mesh = np.asarray(mesh, np.float64)
+    return _between(mesh, UPPER_LIP, LOWER_LIP).mean(-1) / _eye_distance(mesh)
+
+
+def eye_openings(mesh: np.ndarray) -> np.ndarray:
+    """Gap between the lids, mean of three places, in widths of that eye: (..., 2), left and right; shut = 0.
+
+    About 0.3 when open.
+    """
+    mesh = np.asarray(mesh, np.float64)
+    gaps = [_between(mesh, *lids).mean(-1) for lids in zip(UPPER_LIDS, LOWER_LIDS, strict=True)]
+    return np.stack(gaps, -1) / _eye_widths(mesh)
+
+
+def eye_opening(mesh: np.ndarray) -> np.ndarray:
+    """Mean of both eyes' `eye_openings`: (...)."""
+    return eye_openings(mesh).mean(-1)
+
+
+def gaze(mesh: np.ndarray) -> np.ndarray:
+    """Where the irises stand between their eyes' corners, mean of both eyes, in eye widths: (..., 2).
+
+    x positive = to the screen's right, y positive = down, along the face's own axes; (0, 0) is half-way between the
+    corners. Without meaning while the eyes are shut.
+    """
+    mesh = np.asarray(mesh, np.float64)
+    seen = []
+    for iris, corners in zip(IRISES, EYE_CORNERS, strict=True):
+        first, second = mesh[..., corners[0], :], mesh[..., corners[1], :]
+        across, down = _axes(mesh, second - first)
+        offset = mesh[..., iris, :] - (first + second) / 2
+        seen.append(np.stack([_dot(offset, across), _dot(offset, down)], -1))
+    return np.mean(np.stack(seen, -2) / _eye_widths(mesh)[..., None], -2)
+
+
+def brow_height(mesh: np.ndarray) -> np.ndarray:
+    """Height of the brows above the middle of their eyes' corners, along the face, in distances of the outer eye corners.
+
+    (...); mean of both; about 0.2, more when raised.
+    """
+    mesh = np.asarray(mesh, np.float64)
+    heights = []
+    for brow, corners in zip(BROWS, EYE_CORNERS, strict=True):
+        first, second = mesh[..., corners[0], :], mesh[..., corners[1], :]
+        _, down = _axes(mesh, second - first)
+        heights.append(_dot((first + second) / 2 - mesh[..., list(brow), :].mean(-2), down))
+    return np.mean(heights, 0) / _eye_distance(mesh)
+
+
+class Similarity(NamedTuple):
+    """target = scale * rotation @ point + shift."""
+
+    scale: np.ndarray  # (...)
+    rotation: np.ndarray  # (..., 3, 3)
+    shift: np.ndarray  # (..., 3)
+
+
+def fit_similarity(points: np.ndarray, target: np.ndarray) -> Similarity:
+    """The similarity that brings points (..., N, 3) closest to `target` (..., N, 3), least squares (Procrustes)."""
+    points, target = np.asarray(points, np.float64), np.asarray(target, np.float64)
+    centre, goal = points.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    spread = points - centre
+    u, singular, vt = np.linalg.svd(np.swapaxes(target - goal, -1, -2) @ spread)
+    signs = np.ones_like(singular)
+    signs[..., 2] = np.sign(np.linalg.det(u @ vt))
+    rotation = (u * signs[..., None, :]) @ vt
+    scale = (singular * signs).sum(-1) / np.square(spread).sum((-1, -2))
+    shift = goal[..., 0, :] - scale[..., None] * (rotation @ centre[..., 0, :, None])[..., 0]
+    return Similarity(scale, rotation, shift)
+
+
+def head_rotation(mesh: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(..., 3, 3): how the head is turned against `reference`, another mesh, whatever either face expresses.
+
+    With the same person's first mesh as reference it is the change of pose, in the camera's axes.
+    """
+    rigid = list(RIGID)
+    return fit_similarity(np.asarray(reference)[..., rigid, :], np.asarray(mesh)[..., rigid, :]).rotation
+
+
+def pose_angles(rotation: np.ndarray) -> np.ndarray:
+    """Yaw, pitch and roll in degrees of rotations (..., 3, 3): (..., 3). Pitch is done first, then yaw, roll last.
+
+    >>> pose_angles(np.eye(3))
+    array([0., 0., 0.])
+    """
+    rotation = np.asarray(rotation, np.float64)
+    yaw = np.arcsin(np.clip(rotation[..., 2, 0], -1, 1))
+    pitch = np.arctan2(-rotation[..., 2, 1], rotation[..., 2, 2])
+    roll = np.arctan2(rotation[..., 1, 0], rotation[..., 0, 0])
+    return np.degrees(np.stack([yaw, pitch, roll], -1)) + 0.0  # no -0
+
+
+def rotation_of(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
+    """(3, 3), the inverse of `pose_angles`.
+
+    >>> pose_angles(rotation_of(10, -20, 30)).round(6)
+    array([ 10., -20.,  30.])
+    """
+    a, b, c = np.radians([-yaw_deg, -pitch_deg, roll_deg])
+    about_x = [[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]]
+    about_y = [[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]]
+    about_z = [[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]]
+    return np.array(about_z) @ about_y @ about_x
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson correlation of two series (T,), or of series of vectors (T, D), each column about its own mean.
+
+    The columns of a vector weigh as much as they vary. NaN where either does not vary.
+
+    >>> correlation(np.array([0.0, 1.0, 2.0]), np.array([5.0, 7.0, 9.0]))
+    1.0
+    """
+    one, other = (np.asarray(series, np.float64) for series in (one, other))
+    one, other = one - one.mean(0), other - other.mean(0)
+    scale = np.sqrt(np.square(one).sum() * np.square(other).sum())
+    return float((one * other).sum() / scale) if scale > 0 else float("nan")
+
+
+def share_followed(wanted: np.ndarray, shown: np.ndarray) -> float:
+    """Share of the frames in which `wanted` (T,) bool holds that also have `shown`; NaN where it never holds.
+
+    >>> share_followed(np.array([True, True, False]), np.array([True, False, True]))
+    0.5
+    """
+    wanted, shown = np.asarray(wanted, bool), np.asarray(shown, bool)
+    return float(shown[wanted].mean()) if wanted.any() else float("nan")
+
+
+def _between(mesh: np.ndarray, one: tuple[int, ...], other: tuple[int, ...]) -> np.ndarray:
+    return np.linalg.norm(mesh[..., list(one), :] - mesh[..., list(other), :], axis=-1)
+
+
+def _eye_distance(mesh: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(mesh[..., EYE_CORNERS[0][0], :] - mesh[..., EYE_CORNERS[1][1], :], axis=-1)
+
+
+def _eye_widths(mesh: np.ndarray) -> np.ndarray:
+    return np.stack([np.linalg.norm(mesh[..., a, :] - mesh[..., b, :], axis=-1) for a, b in EYE_CORNERS], -1)
+
+
+def _axes(mesh: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (..., 3) along `across` and, square to it, from forehead to chin."""
+    across = across / np.linalg.norm(across, axis=-1, keepdims=True)
+    down = mesh[..., CHIN, :] - mesh[..., FOREHEAD, :]
+    down = down - _dot(down, across)[..., None] * across
+    return across, down / np.linalg.norm(down, axis=-1, keepdims=True)
+
+
+def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (one * other).sum(-1)
