@@ -42,6 +42,10 @@ LOWER_LIP = [
 BROW = {-1: ([46, 53, 52, 65, 55], [70, 63, 105, 66, 107]), 1: ([285, 295, 282, 283, 276], [336, 296, 334, 293, 300])}
 OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
         152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]  # fmt: skip
+# where along a lid (outer corner -1, inner 1) and along a lip's outer and inner edge MediaPipe puts these points
+UPPER_LID_ALONG = np.array([-1, -0.91, -0.76, -0.51, -0.14, 0.25, 0.59, 0.83, 1])
+LOWER_LID_ALONG = np.array([-1, -0.85, -0.67, -0.41, -0.05, 0.31, 0.63, 0.85, 1])
+_LIP_ALONG = np.array([[0, 0.27, 0.5, 0.69, 0.85, 1], [0, 0.315, 0.575, 0.74, 0.867, 1]])
 CORNERS = [33, 133, 263, 362, 78, 308]  # where a border of the mesh is pointed
 
 
@@ -50,7 +54,8 @@ def _lips() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rows = {}
     for half, rings in ((-1, UPPER_LIP), (1, LOWER_LIP)):
         for ring, points in enumerate(rings):
-            for along, point in zip(np.linspace(-1, 1, 11), points, strict=True):
+            half_way = _LIP_ALONG[0] + (_LIP_ALONG[1] - _LIP_ALONG[0]) * ring / 3
+            for along, point in zip([*-half_way[:0:-1], *half_way], points, strict=True):
                 rows[point] = (point, along, ring / 3, half)
     table = np.array(list(rows.values()))
     return table[:, 0].astype(int), table[:, 1], table[:, 2], table[:, 3]

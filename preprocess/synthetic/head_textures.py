@@ -337,7 +337,10 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
             long = CROWN_HEIGHT * (1.0, 0.88, 1.0, 0.84, 0.8, 0.72, 0.7)[k] * head.teeth_size * (1 + 0.09 * uneven * rng.normal())
             long *= 1.0 if upper else 0.86
             lean = 0.05 * uneven * rng.normal()
-            s = (x - middle - lean * y) / half
+            own = np.flatnonzero(np.abs(x[0] - middle) < half + 0.02)
+            own = slice(int(own[0]), int(own[-1]) + 1)
+            area = picture[:, own]
+            s = (x[:, own] - middle - lean * y) / half
             neck = 0.016 * (s * s - 0.6) * (1 if k < 3 else 0.6)
             round_ = (0.008 if k not in (2,) else 0.022) * (0.6 + 0.8 * rng.random())
             tip = long - round_ * np.abs(s) ** (3.0 if k != 2 else 1.6) - 0.004 * uneven * rng.normal() * s
@@ -349,10 +352,10 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
             edge = np.clip((along - 0.72) / 0.28, 0, 1) * 0.16  # the edge lets the dark behind shine through
             mine = (np.abs(s) < 1) & (y > neck - 0.004)
             between = (tooth_colour * (0.40, 0.30, 0.27)) if not statue else tooth_colour * 0.6
-            picture[..., :3] = np.where((mine & (y < long * 0.92) & (y > neck))[..., None], between, picture[..., :3])
-            picture[..., 3] = np.where(mine & (y < long * (0.90 if k < 5 else 0.95)) & (y > 0), 1.0, picture[..., 3])
+            area[..., :3] = np.where((mine & (y < long * 0.92) & (y > neck))[..., None], between, area[..., :3])
+            area[..., 3] = np.where(mine & (y < long * (0.90 if k < 5 else 0.95)) & (y > 0), 1.0, area[..., 3])
             body = colour * (shade * (1 - edge))[..., None] + np.array([-6, 0, 6], np.float32) * edge[..., None] * 3
-            picture[..., :3] += (body - picture[..., :3]) * inside[..., None]
-            picture[..., 3] = np.maximum(picture[..., 3], inside)
+            area[..., :3] += (body - area[..., :3]) * inside[..., None]
+            area[..., 3] = np.maximum(area[..., 3], inside)
     picture[..., :3] = np.clip(picture[..., :3], 0, 255)
     return cv2.GaussianBlur(picture, (0, 0), 0.7)

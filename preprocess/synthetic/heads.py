@@ -17,16 +17,17 @@ from typing import NamedTuple
 import numpy as np
 
 from preprocess.synthetic.face_mesh import (
-    DISTANCE,
     LIP_ALONG,
     LIP_HALF,
     LIP_POINTS,
     LIP_RING,
     LOWER_LID,
+    LOWER_LID_ALONG,
     LOWER_LIP,
     MEAN,
     MIRROR,
     UPPER_LID,
+    UPPER_LID_ALONG,
     UPPER_LIP,
     follow,
     near,
@@ -222,26 +223,28 @@ class Surface(NamedTuple):
 
 def _lids(head: Head, e: Expression, side: int, face: np.ndarray, eye: Eye) -> tuple[np.ndarray, np.ndarray]:
     """The upper and the lower lid's edge (9, 3), outer to inner corner."""
-    s = np.linspace(-1, 1, 9)
     blink = e.blink_left if side < 0 else e.blink_right
     smile = max(e.smile_left if side < 0 else e.smile_right, 0)
     raised = e.brow_left if side < 0 else e.brow_right
-    x = side * (head.eye_x - head.eye_width * s)
-    line = _EYE_Y + head.eye_tilt * s + 0.006 * (s > 0.8)
-    arch = np.maximum(1 - np.abs(s - 0.12 * (1 - s * s)) ** 2.2, 0)
-    bowl = np.maximum(1 - np.abs(s + 0.12 * (1 - s * s)) ** 2.2, 0)
     squint = np.clip(e.squint + 0.45 * smile, 0, 1)
-    up = head.eye_upper * (1 + 0.42 * e.wide + 0.08 * raised - 0.32 * squint - 0.40 * max(e.gaze_y, 0) - 0.14 * min(e.gaze_y, 0))
-    low = head.eye_lower * (1 - 0.55 * squint + 0.15 * e.wide + 0.22 * e.gaze_y)
-    lower = line + low * bowl * (1 - 0.1 * blink)
-    opened = line - up * arch
-    upper = opened + blink * (lower + 0.003 * arch - opened)
+    up = head.eye_upper * (
+        1 + 0.42 * e.wide + 0.08 * raised - 0.32 * squint - 0.40 * max(e.gaze_y, 0) - 0.14 * min(e.gaze_y, 0)
+    )
+    low = head.eye_lower * (1 - 0.55 * squint + 0.15 * e.wide + 0.22 * e.gaze_y) * (1 - 0.1 * blink)
+    corners = face[[UPPER_LID[side][0], UPPER_LID[side][-1]], 2]
     edges = []
-    corner = np.interp(s, [-1, 1], face[[UPPER_LID[side][0], UPPER_LID[side][-1]], 2])
-    for y, thick in ((upper, 0.016), (lower, 0.012)):
+    for s, upper in ((UPPER_LID_ALONG, True), (LOWER_LID_ALONG, False)):
+        line = _EYE_Y + head.eye_tilt * s + 0.006 * (s > 0.8)
+        arch = np.maximum(1 - np.abs(s - 0.12 * (1 - s * s)) ** 2.2, 0)
+        bowl = np.maximum(1 - np.abs(s + 0.12 * (1 - s * s)) ** 2.2, 0)
+        y = line + low * bowl
+        if upper:
+            opened = line - up * arch
+            y = opened + blink * (y + 0.003 * arch - opened)
+        x = side * (head.eye_x - head.eye_width * s)
         away = (x - eye.centre[0]) ** 2 + (y - eye.centre[1]) ** 2
-        ball = eye.centre[2] + np.sqrt(np.maximum((eye.radius + thick) ** 2 - away, 0))
-        edges.append(np.stack([x, y, np.maximum(ball, corner)], 1))
+        ball = eye.centre[2] + np.sqrt(np.maximum((eye.radius + (0.016 if upper else 0.012)) ** 2 - away, 0))
+        edges.append(np.stack([x, y, np.maximum(ball, np.interp(s, [-1, 1], corners))], 1))
     return edges[0], edges[1]
 
 
@@ -260,7 +263,6 @@ def _lips(head: Head, e: Expression, front: float, drop: np.ndarray) -> np.ndarr
     smile = e.smile_left + (e.smile_right - e.smile_left) * right
     up, down = np.maximum(smile, 0), np.maximum(-smile, 0)
     bared = e.bare_upper_left + (e.bare_upper_right - e.bare_upper_left) * right
-    closed = 1 - 0.6 * e.funnel * np.abs(t)
     half = head.mouth_width * (
         1 + 0.27 * up + 0.04 * down + 0.16 * e.stretch - 0.44 * e.pucker - 0.26 * e.funnel - 0.15 * e.jaw * (1 - up)
     )
@@ -277,7 +279,7 @@ def _lips(head: Head, e: Expression, front: float, drop: np.ndarray) -> np.ndarr
     bow = np.maximum(1 - np.abs(t) ** 2.4, 0) * (1 - 0.24 * np.exp(-((t / 0.13) ** 2)))
     thick = np.where(lower, head.lip_lower * np.maximum(1 - t * t, 0) ** 0.8, head.lip_upper * bow) * swell
     y = inner + np.where(lower, 1, -1) * ring * thick
-    x = t * half * (0.95 + 0.05 * ring) * closed**0.0 + drop[0] * np.where(lower, 0.35 + 0.65 * full, 0.3 * edge)
+    x = t * half * (0.885 + 0.115 * ring) + drop[0] * np.where(lower, 0.35 + 0.65 * full, 0.3 * edge)
     profile = np.interp(ring, [0, 1 / 3, 2 / 3, 1], [0.0, 0.85, 1.0, 0.25])
     z = front - 2.0 * (t * head.mouth_width) ** 2 + profile * (0.012 + 0.55 * thick) * full
     z = z + (0.085 * e.pucker + 0.05 * e.funnel - 0.03 * e.press) * full - 0.05 * up * edge
