@@ -230,7 +230,8 @@ def normals_of(points: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------------------
 # The chart on which skin is painted: around the head's upright axis, then down
 
-CHART_WIDTH, CHART_HEIGHT = 640, 512  # texels, about 230 per head unit on the face
+CHART_WIDTH, CHART_HEIGHT = 640, 512
+TEXELS_PER_UNIT = 238  # of the face
 _CHART_AXIS_Z, _CHART_TOP, _CHART_DOWN = -0.14, -0.98, 2.15
 
 
@@ -243,3 +244,19 @@ def chart(points: np.ndarray) -> np.ndarray:
 
 
 CHART = chart(FINE)  # (M, 2): the first 468 are the landmarks
+
+
+def _chart_areas() -> np.ndarray:
+    """Texels (T,) of each triangle, in squares of `TEXELS_PER_UNIT`: about its area in square head units."""
+    a, b, c = (CHART[TRIANGLES[:, k]] for k in range(3))
+    across = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    return np.abs(across) / TEXELS_PER_UNIT**2
+
+
+CHART_AREAS = _chart_areas()
+_COUNT = np.maximum(_AROUND @ np.ones(len(TRIANGLES)), 1)
+
+
+def around(values: np.ndarray) -> np.ndarray:
+    """Mean over the triangles around each refined point (M,) of values (T,) of triangles."""
+    return (_AROUND @ values) / _COUNT

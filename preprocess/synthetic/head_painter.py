@@ -16,12 +16,15 @@ import numpy as np
 from preprocess.synthetic.canvas import Box, ribbon
 from preprocess.synthetic.face_mesh import (
     CHART,
+    CHART_AREAS,
     LOWER_LID,
     LOWER_LIP,
     SUBDIVISION,
+    TEXELS_PER_UNIT,
     TRIANGLES,
     UPPER_LID,
     UPPER_LIP,
+    around,
     normals_of,
     with_skull,
 )
@@ -31,6 +34,7 @@ from preprocess.synthetic.head_textures import (
     GUM,
     IRIS_RINGS,
     IRIS_TURNS,
+    LEVELS,
     TOOTH_COLUMNS,
     TOOTH_ROWS,
     paint_face,
@@ -97,10 +101,11 @@ def _rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, val
     return _Seen(cover, rows, columns, found)
 
 
-def _look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A texture's values (N, ...) at texels (N,)."""
+def _look_up(texture: np.ndarray, u: np.ndarray, v: np.ndarray, level: int = 0) -> np.ndarray:
+    """The values (N, ...) of a texture that was halved `level` times, at texels (N,) of the whole one."""
     count, row = len(u), 4096  # remap takes no line longer than 32767
-    padded = [np.resize(x.astype(np.float32), (-(-count // row), row)) for x in (u, v)]
+    part = np.float32(0.5**level)
+    padded = [np.resize((x.astype(np.float32) + 0.5) * part - 0.5, (-(-count // row), row)) for x in (u, v)]
     found = cv2.remap(texture, *padded, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return found.reshape(-1, *texture.shape[2:])[:count]
 
@@ -114,38 +119,20 @@ class _HeadPainter(Painter):
         self.surface: Surface = surface_of(head, expression)
         self.fine = SUBDIVISION @ with_skull(self.surface.points[:468], head.puppet.width)
         self.normals = normals_of(self.fine)
-        super().__init__(replace(head.puppet, light=head.light.direction), replace(pose, mouth=expression.jaw), width, height, camera, None)
+        super().__init__(head.puppet, replace(pose, mouth=expression.jaw), width, height, camera, None)
         self.fine_px = self.px(self.fine)
         self.depth = (self.fine - (0, 0.95, -0.35)) @ self.rotation[2]
 
     def outline_of_head(self) -> np.ndarray:
         return cv2.convexHull(self.px(self.fine).astype(np.float32))[:, 0].astype(np.float64)
 
-    def light(self, normal: np.ndarray, gloss, sharpness: float = 18.0) -> tuple[np.ndarray, np.ndarray]:
-        """Light (..., 3) that a matt surface of these normals (..., 3), view axes, sends back, and its gloss (..., 3)."""
-        light = self.head_.light
-        toward = normal @ np.asarray(light.direction, np.float32)
-        wrapped = np.clip((toward + 0.22) / 1.22, 0, 1)
-        up = np.clip(0.5 - 0.5 * normal[..., 1], 0, 1)[..., None]
-        sky, ground, key = (np.asarray(c, np.float32) for c in (light.sky, light.ground, light.key))
-        matt = ground + (sky - ground) * up + wrapped[..., None] * key
-        # light that has gone through skin is red
-        matt = matt + (np.array([0.10, 0.015, 0.0], np.float32) * key) * np.clip(1 - np.abs(toward + 0.05) / 0.35, 0, 1)[..., None]
-        matt *= (0.72 + 0.28 * np.clip(normal[..., 2] * 1.6, 0, 1))[..., None]
-        half = np.asarray(light.direction, np.float32) + (0, 0, 1)
-        half = half / np.linalg.norm(half)
-        shine = np.clip(normal @ half.astype(np.float32), 0, 1) ** sharpness * gloss * light.shine * 0.55
-        edge = np.clip(normal @ np.asarray(light.rim, np.float32), 0, 1) ** 1.5 * (1 - np.clip(normal[..., 2], 0, 1)) ** 2
-        matt += (1.6 * light.rim_strength * edge)[..., None] * key
-        return matt, shine[..., None] * key
-
     def lit(self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0) -> np.ndarray:
         """Colours 0..255 of albedo 0..255 in the light; light adds up in linear values (of gamma 2)."""
-        matt, shine = self.light(normal, gloss, sharpness)
-        linear = (albedo * np.float32(1 / 255)) ** 2 * matt + shine
-        if not np.isscalar(dim):
-            linear *= dim[..., None] if dim.ndim == normal.ndim - 1 else dim
-        linear = linear / (1 + 0.22 * np.maximum(linear - 0.55, 0) ** 1.0)
+        light = self.head_.light
+        linear = (albedo * np.float32(1 / 255)) ** 2 * light.on(normal)
+        linear += (light.mirrored(normal, sharpness) * gloss)[..., None] * np.asarray(light.key, np.float32)
+        linear *= np.asarray(dim, np.float32)[..., None]
+        linear = linear / (1 + 0.22 * np.maximum(linear - 0.55, 0))  # film, too, bends before it burns out
         return 255 * np.sqrt(np.clip(linear, 0, 1))
 
     # -------------------------------------------------------------------------------------------------------- holes
@@ -164,9 +151,11 @@ class _HeadPainter(Painter):
         cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT)
         return cv2.GaussianBlur(mask, (0, 0), max(soft * _FINE, 0.3)).astype(np.float32) / 255
 
-    def _lay(self, box: Box, picture: np.ndarray) -> None:
-        left, top, right, bottom = box
-        self.canvas.image[top:bottom, left:right] = cv2.resize(picture, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+    def _lay(self, box: Box, outline_px: np.ndarray, picture: np.ndarray) -> None:
+        """A picture at twice the resolution on the box, where the outline is, and as far as edges reach."""
+        size = (box[2] - box[0], box[3] - box[1])
+        cover = cv2.resize(np.clip(5 * self._opening(outline_px, box, 0.8), 0, 1), size, interpolation=cv2.INTER_AREA)
+        self.canvas.blend(box, cover, cv2.resize(picture, size, interpolation=cv2.INTER_AREA), lit=False)
 
     def eyeball(self, side: int) -> None:
         head, u = self.head_, self.unit
@@ -207,7 +196,7 @@ class _HeadPainter(Painter):
         # the ball lies deep between the lids and their lashes shade it from above
         size = max(float(np.ptp(outline[:, 1])), 2.0)
         open_ = self._opening(outline, box, 0.020 * u, (0, 0.012 * u))
-        shade = np.clip(0.26 + 0.92 * open_, 0, 1) if size > 0.03 * u else np.full(x.shape, 0.4, np.float32)
+        shade = np.clip(0.20 + 0.90 * open_, 0, 1) if size > 0.03 * u else np.full(x.shape, 0.3, np.float32)
         round_ = np.stack([0.55 * nx, 0.55 * ny, np.sqrt(np.maximum(1 - 0.3 * (nx * nx + ny * ny), 0))], -1).astype(np.float32)
         picture = self.lit(colour, round_, 0.0, dim=shade)
         caruncle = self.fine_px[UPPER_LID[side][-1]] + np.array([side * 0.012, 0.002]) * u
@@ -216,7 +205,7 @@ class _HeadPainter(Painter):
             pink = self.lit(np.broadcast_to(np.array([206, 128, 120], np.float32), colour.shape), round_, 0.2, dim=shade)
             picture += (pink - picture) * (0.85 * near)[..., None]
             self._glints(picture, x, y, eye, gaze, centre, open_)
-        self._lay(box, picture)
+        self._lay(box, outline, picture)
 
     def _glints(self, picture: np.ndarray, x, y, eye, gaze, centre, open_) -> None:
         """The mirror images of the lights on the cornea."""
@@ -250,11 +239,12 @@ class _HeadPainter(Painter):
         tall = float(np.ptp(outline[:, 1]))
         middle = outline.mean(0)
         statue = head.finish == "statue"
+        dark = float(np.random.default_rng([head.seed, 0xDA]).uniform(0.2, 0.6))
         skin = np.asarray(head.skin, np.float32)
         # the cavity: dark red, darkest in the depth under the palate
         flesh = np.array([120, 50, 48], np.float32) if not statue else skin * 0.6
         depth = np.clip(1 - ((x - middle[0]) / (half + 1)) ** 2, 0, 1)
-        picture = np.broadcast_to(flesh, (*x.shape, 3)) * np.float32(0.30) * (0.6 + 0.4 * depth)[..., None]
+        picture = np.broadcast_to(flesh, (*x.shape, 3)) * np.float32(dark) * (0.6 + 0.4 * depth)[..., None]
         if tall > 0.02 * u:
             self._tongue(picture, x, y, flesh)
             self._teeth(picture, box, upper=False)
@@ -262,13 +252,13 @@ class _HeadPainter(Painter):
         # lips shade what lies behind them, the upper one most
         shadow = self._opening(outline, box, min(0.035 * u, 0.3 * tall + 0.5), (0, 0.012 * u))
         picture *= np.clip(0.25 + 0.85 * shadow, 0, 1)[..., None]
-        self._lay(box, picture)
+        self._lay(box, outline, picture)
 
     def _tongue(self, picture: np.ndarray, x: np.ndarray, y: np.ndarray, flesh: np.ndarray) -> None:
         head, u, e = self.head_, self.unit, self.expression
         lift = e.tongue
         z = self.surface.lip_z
-        tip = np.array([[0.02 * e.jaw_side, 0.655 - 0.07 * lift, z - 0.15 + 0.05 * lift]])
+        tip = np.array([[0.02 * e.jaw_side, 0.645 - 0.09 * lift, z - 0.15 + 0.05 * lift]])
         at = self.px(self.surface.with_jaw(tip))[0]
         wide, high = 0.19 * u, (0.085 + 0.03 * lift) * u
         at = at + (0, 0.55 * high)
@@ -281,7 +271,7 @@ class _HeadPainter(Painter):
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         rough = np.random.default_rng([head.seed, 0x70]).normal(0, 1, (24, 24)).astype(np.float32)
         rough = cv2.resize(rough, (x.shape[1], x.shape[0]), interpolation=cv2.INTER_LINEAR)
-        lit = self.lit(np.broadcast_to(colour, picture.shape) * (groove * (1 + 0.05 * rough))[..., None], normal, 0.5 + 0.3 * rough, 12.0, np.clip(0.38 + 0.30 * dy + 0.12 * lift, 0.12, 0.75).astype(np.float32))
+        lit = self.lit(np.broadcast_to(colour, picture.shape) * (groove * (1 + 0.05 * rough))[..., None], normal, 0.5 + 0.3 * rough, 12.0, np.clip(0.44 + 0.32 * dy + 0.16 * lift, 0.14, 0.8).astype(np.float32))
         picture += (lit - picture) * cover[..., None]
 
     def _teeth(self, picture: np.ndarray, box: Box, *, upper: bool) -> None:
@@ -341,13 +331,16 @@ class _HeadPainter(Painter):
         box = self.canvas.box(self.fine_px)
         if box[2] <= box[0] or box[3] <= box[1]:
             return
-        values = np.concatenate([CHART, self.normals @ self.rotation.T], 1)
+        values = np.concatenate([CHART, self.normals @ self.rotation.T, self._crowding()[:, None]], 1)
         seen = _rasterise(self.fine_px, self.depth, TRIANGLES, values, box)
         painted = paint_face(head)
-        albedo = painted.albedo * self._folded()[..., None]
-        u, v = seen.values[:, 0], seen.values[:, 1]
-        albedo, gloss = _look_up(albedo, u, v), _look_up(painted.gloss, u, v)
-        normal = seen.values[:, 2:]
+        level = int(np.clip(np.log2(TEXELS_PER_UNIT / self.unit), 0, LEVELS - 2))
+        u, v, crowded = seen.values[:, 0], seen.values[:, 1], smooth_step(seen.values[:, 5], 1.5, 4.0)[:, None]
+        coarse = LEVELS - 1
+        albedo = _look_up(painted.albedo[level] * self._folded(level)[..., None], u, v, level)
+        albedo += (_look_up(painted.albedo[coarse], u, v, coarse) - albedo) * crowded
+        gloss = _look_up(painted.gloss[level], u, v, level) * (1 - 0.8 * crowded[:, 0])
+        normal = seen.values[:, 2:5]
         normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
         colour = self.lit(albedo, normal, gloss)
         cover = seen.cover[seen.rows, seen.columns][:, None]
@@ -355,8 +348,15 @@ class _HeadPainter(Painter):
         under = area[seen.rows, seen.columns]
         area[seen.rows, seen.columns] = under + (colour - under) * cover
 
-    def _folded(self) -> np.ndarray:
-        """Factor (512, 640) on the skin: the wrinkles of age and those of this expression."""
+    def _crowding(self) -> np.ndarray:
+        """For each vertex (M,), how many times too fine the chart is there for the pixels: skin seen edge on."""
+        corners = self.fine_px[TRIANGLES]
+        a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        pixels = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / self.unit**2
+        return around(np.sqrt(CHART_AREAS / np.maximum(pixels, 1e-7)))
+
+    def _folded(self, level: int) -> np.ndarray:
+        """Factor (512, 640), halved `level` times, on the skin: the wrinkles of age and those of this expression."""
         e, age = self.expression, self.head_.age
         smile = 0.5 * (max(e.smile_left, 0) + max(e.smile_right, 0))
         raised = max(0.5 * (e.brow_left + e.brow_right) + 0.4 * e.brow_inner, 0)
@@ -369,7 +369,7 @@ class _HeadPainter(Painter):
             0.30 * max(age - 0.35, 0) + 0.3 * max(-e.smile_left, -e.smile_right, 0),
             0.25 * age + 0.15 * smile,
         )
-        return 1 - np.clip(np.tensordot(np.asarray(depth, np.float32) * 0.5, wrinkles(), 1), -0.2, 0.6)
+        return 1 - np.clip(np.tensordot(np.asarray(depth, np.float32) * 0.5, wrinkles(level), 1), -0.2, 0.6)
 
     # ---------------------------------------------------------------------------------------------------- before it
 
@@ -385,10 +385,10 @@ class _HeadPainter(Painter):
                 continue
             for lid, count, length, strength in ((UPPER_LID[side], 26, 0.062, 0.95), (LOWER_LID[side], 18, 0.026, 0.5)):
                 line = self.fine_px[np.array(lid)]
-                t = np.linspace(0.4, 7.6, count) + rng.uniform(-0.15, 0.15, count)
+                t = np.linspace(0.4, 7.6, count) + rng.uniform(-0.3, 0.3, count)
                 root = np.stack([np.interp(t, np.arange(9), line[:, k]) for k in (0, 1)], 1)
                 out = (4.2 - t) / 4.2  # 1 at the outer corner
-                size = length * (0.45 + 0.7 * head.lashes) * (0.75 + 0.35 * out) * rng.uniform(0.75, 1.15, count) * u
+                size = length * (0.45 + 0.7 * head.lashes) * (0.75 + 0.35 * out) * rng.uniform(0.6, 1.2, count) * u
                 up = -1 if lid is UPPER_LID[side] else 1
                 rise = up * (0.75 - 1.35 * blink) if up < 0 else 0.8
                 way = np.stack([side * (0.75 * out + 0.1), np.full(count, rise)], 1)
@@ -404,11 +404,12 @@ class _HeadPainter(Painter):
                 zoom = 3
                 mask = np.zeros(((box[3] - box[1]) * zoom, (box[2] - box[0]) * zoom), np.uint8)
                 fixed = np.rint(((hairs - box[:2] + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
-                cv2.polylines(mask, list(fixed), False, 255, max(int(round(zoom * u / 160)), 1), cv2.LINE_AA, _SHIFT)
+                for hair, level in zip(fixed, rng.integers(90, 255, count), strict=True):
+                    cv2.polylines(mask, [hair], False, int(level), max(int(round(zoom * u / 260)), 1), cv2.LINE_AA, _SHIFT)
                 cover = cv2.resize(mask, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
                 if up < 0:  # roots and lid's edge make one dark line
-                    edge = self.canvas.mask(ribbon(line, (0.004 + 0.006 * head.lashes + 0.006 * head.liner) * u), box, 0.35)
-                    cover = np.maximum(cover * np.float32(0.4 + 0.6 * head.lashes), edge * np.float32(0.85))
+                    edge = self.canvas.mask(ribbon(line, (0.003 + 0.005 * head.lashes + 0.007 * head.liner) * u), box, 0.4)
+                    cover = np.maximum(cover * np.float32(0.3 + 0.7 * head.lashes), edge * np.float32(0.75))
                 self.canvas.blend(box, cover * np.float32(strength), dark, lit=False)
 
     def spectacles(self) -> None:
@@ -423,8 +424,7 @@ class _HeadPainter(Painter):
         z = float(self.surface.points[[6, 197], 2].mean()) - 0.02
         thick = {"round": 0.008, "square": 0.016, "rimless": 0.004}[head.glasses] * rng.uniform(0.8, 1.4) * u
         colour = np.asarray(head.glasses_colour, np.float32)
-        tone = self.light(np.array([0, -0.3, 0.95], np.float32), 0.0)[0]
-        colour = colour * np.sqrt(np.clip(tone, 0.02, 1.2))
+        colour = colour * np.sqrt(np.clip(head.light.on(np.array([0, -0.3, 0.95], np.float32)), 0.02, 1.2))
         sheen = rng.uniform(0, 0.3)
         for side in (-1, 1):
             flat = ring + (side * head.eye_x * 1.02, -0.01)
@@ -470,7 +470,10 @@ def draw_head(head: Head, pose: Pose, expression: Expression, size: int | tuple[
     painter.lashes()
     painter.spectacles()
     painter.hair_front()
-    image = np.clip(painter.canvas.image + 0.5, 0, 255).astype(np.uint8)
+    image = cv2.GaussianBlur(painter.canvas.image, (0, 0), 0.45)  # no lens is sharper than its pixels
+    if head.finish == "paint":
+        image = cv2.bilateralFilter(image, 7, 30, 2.5)
+    image = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     points = np.concatenate([painter.fine[:468], painter.surface.points[468:]])
     away = -((points - (0, 0.95, -0.35)) @ painter.rotation[2]) * painter.unit
     return HeadDrawing(image, np.concatenate([painter.px(points), away[:, None]], 1).astype(np.float32))

@@ -102,15 +102,15 @@ def _places() -> _Places:
     upper, lower = _at(*UPPER_LIP[3]), _at(*LOWER_LIP[3])
     inner_upper, inner_lower = _at(*UPPER_LIP[0]), _at(*LOWER_LIP[0])
     seam = (inner_upper + inner_lower) / 2
-    lip_upper = _area(np.concatenate([upper, seam[::-1]]), 0.9)
-    lips = np.maximum(_area(np.concatenate([upper, lower[::-1]]), 0.9), lip_upper)
+    lip_upper = _area(np.concatenate([upper, seam[::-1]]), 1.4)
+    lips = np.maximum(_area(np.concatenate([upper, lower[::-1]]), 1.4), lip_upper)
     rim = np.maximum(_line(upper, 1, 1.0, False), _line(lower, 1, 1.0, False))
     down = lower[2:-2] + (0, 9)
     philtrum = np.stack([_at(0)[0] + (0, -3), (_at(0)[0] + _at(2)[0]) / 2, _at(2)[0] + (0, 3)])
     shadow = np.maximum(_line(down, 5, 4.0), 0.35 * _line(philtrum, 3, 2.5))
     corners = sum(_spot(_at(k)[0], 5, 4) for k in (61, 291))
     ring = {-1: [130, 247, 30, 29, 27, 28, 56, 190, 243], 1: [359, 467, 260, 259, 257, 258, 286, 414, 463]}
-    lids = np.maximum(*(_area(np.concatenate([_at(*UPPER_LID[s]), _at(*ring[s])[::-1]]), 1.5) for s in (-1, 1)))
+    lids = np.maximum(*(_area(np.concatenate([_at(*UPPER_LID[s]), _at(*ring[s])[::-1]]), 3.5) for s in (-1, 1)))
     liner = np.maximum(*(_line(_at(*UPPER_LID[s][:-1]), 2, 0.9, False) for s in (-1, 1)))
     water = np.maximum(*(_line(_at(*LOWER_LID[s][1:-1]), 1, 0.9, False) for s in (-1, 1)))
     water = np.maximum(water, sum(_spot(_at(k)[0], 3, 2.5) for k in (133, 362)))
@@ -132,16 +132,16 @@ def _places() -> _Places:
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
     goatee = np.maximum(moustache, _area(_at(57, 43, 106, 182, 83, 18, 313, 406, 335, 273, 287, 432, 422, 424, 431, 262, 428, 199, 208, 32, 211, 204, 202, 212), 5))
     skin_only = np.clip(1 - 1.3 * lips, 0, 1)
-    nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 2, 2.0)
-    forehead = sum(_line(_at(*ids) + (0, dy), 2, 1.8) for ids, dy in
+    nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
+    forehead = sum(_line(_at(*ids) + (0, dy), 2, 2.6) for ids, dy in
                    (((104, 69, 108, 151, 337, 299, 333), 6), ((105, 66, 107, 9, 336, 296, 334), -14), ((103, 67, 109, 10, 338, 297, 332), 12)))
-    frown = sum(_line(np.stack([_at(9)[0] + (s * 9, 4), _at(8)[0] + (s * 7, 8)]), 2, 1.5) for s in (-1, 1))
+    frown = sum(_line(np.stack([_at(9)[0] + (s * 9, 4), _at(8)[0] + (s * 7, 8)]), 3, 3.5) for s in (-1, 1))
     crow = np.zeros_like(lips)
     for s, corner in ((-1, 33), (1, 263)):
         for angle in (-0.5, -0.1, 0.3):
             start = _at(corner)[0] + np.array([s * 10, 26 * np.sin(angle) * 0.4])
-            crow = np.maximum(crow, _line(np.stack([start, start + 22 * np.array([s * np.cos(angle), np.sin(angle)])]), 1, 1.3))
-    chin_crease = _both([57, 202, 210], [287, 422, 430], 2, 2.2)
+            crow = np.maximum(crow, _line(np.stack([start, start + 22 * np.array([s * np.cos(angle), np.sin(angle)])]), 2, 2.2))
+    chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
     return _Places(
         lips, lip_upper, rim, shadow, corners, lids, liner, water, crease, sockets, bags, blush, nose_red, nostrils,
         nose_edge, np.minimum(brows, 1), beard * skin_only, moustache * skin_only, goatee * skin_only, nasolabial,
@@ -152,15 +152,25 @@ def _places() -> _Places:
 WRINKLES = ("nasolabial", "forehead", "frown", "crow", "chin_crease", "bags")
 
 
-@lru_cache(maxsize=1)
-def wrinkles() -> np.ndarray:
-    """(6, 512, 640) float32: how much each of `WRINKLES`, as deep as it gets, darkens the skin, -1..1 (lit beside it)."""
+@lru_cache(maxsize=4)
+def wrinkles(level: int = 0) -> np.ndarray:
+    """(6, 512, 640) float32: how much each of `WRINKLES`, as deep as it gets, darkens the skin, -1..1 (lit beside it).
+
+    Halved `level` times.
+    """
+    if level:
+        return np.stack([halved(mark) for mark in wrinkles(level - 1)])
     places = _places()
     deep = []
     for name in WRINKLES:
         mark = getattr(places, name)
-        deep.append(mark - 0.45 * np.roll(mark, 4, axis=0))
+        deep.append(mark - 0.4 * np.roll(mark, 6, axis=0))
     return np.stack(deep).astype(np.float32)
+
+
+def halved(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, ...) at half the resolution."""
+    return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
 def _hairs(rng: np.random.Generator, where: np.ndarray, count: int, length: float, angle, thick: int = 1) -> np.ndarray:
@@ -182,11 +192,14 @@ def _hairs(rng: np.random.Generator, where: np.ndarray, count: int, length: floa
     return mask.astype(np.float32) / 255
 
 
-class Skin(NamedTuple):
-    """Painted skin on the chart."""
+LEVELS = 4  # of the chart, each half as fine as the one before
 
-    albedo: np.ndarray  # (512, 640, 3) float32
-    gloss: np.ndarray  # (512, 640) float32, 0..1
+
+class Skin(NamedTuple):
+    """Painted skin on the chart, in `LEVELS` resolutions."""
+
+    albedo: list[np.ndarray]  # (512, 640, 3) float32 and smaller
+    gloss: list[np.ndarray]  # (512, 640) float32, 0..1.4, and smaller
 
 
 @lru_cache(maxsize=4)
@@ -201,7 +214,7 @@ def paint_face(head: Head) -> Skin:
     mottle = 0.6 * _noise(rng, 22) + 0.4 * _noise(rng, 70)
     fine = rng.normal(0, 1, (CHART_HEIGHT, CHART_WIDTH)).astype(np.float32)
     fine = fine - cv2.GaussianBlur(fine, (0, 0), 1.6)
-    tone = 1 + (0.02 + 0.02 * head.blemish) * mottle + (0.012 + 0.03 * head.blemish) * fine
+    tone = 1 + (0.02 + 0.02 * head.blemish) * mottle + (0.008 + 0.016 * head.blemish) * fine
     albedo *= tone[..., None]
 
     def tint(colour, amount: np.ndarray) -> None:
@@ -223,7 +236,7 @@ def paint_face(head: Head) -> Skin:
             where = _fixed(rng.uniform((120, 140), (520, 440)))
             cv2.circle(spots, where, int(16 * rng.uniform(0.5, 1.8)), int(rng.uniform(40, 160)), -1, cv2.LINE_AA, _SHIFT)
         colour = skin * ((0.72, 0.56, 0.5) if rng.random() < 0.5 else (0.95, 0.62, 0.6))
-        tint(colour, cv2.GaussianBlur(spots, (0, 0), 0.9).astype(np.float32) / 255 * 0.8)
+        tint(colour, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32) / 255 * 0.8)
     soft = (0.80, 0.70, 0.70) if not statue else (0.82, 0.82, 0.82)
     hard = (0.42, 0.30, 0.28) if not statue else (0.5, 0.5, 0.5)
     darken(soft, (0.35 + 0.5 * rng.random()) * at.sockets + 0.5 * (0.3 + head.age) * at.bags)
@@ -234,7 +247,7 @@ def paint_face(head: Head) -> Skin:
     # lips: fine upright lines, darker towards the opening and at the corners
     lips = np.asarray(head.lips, np.float32)
     lines = np.abs(cv2.resize(rng.normal(0, 1, (6, 200)).astype(np.float32), (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR))
-    shade = 1 - 0.10 * np.minimum(lines, 2.5) + 0.05 * mottle
+    shade = 1 - 0.07 * np.minimum(lines, 2.5) + 0.05 * mottle
     border = float(rng.uniform(0.75, 1.0))  # how clearly the lips stand out from the skin
     weight = at.lips * border
     for k in range(3):
@@ -254,8 +267,8 @@ def paint_face(head: Head) -> Skin:
         darken((0.8,) * 3, 0.5 * at.brows)
     else:
         density = head.brow_weight
-        tint(head.brows, 0.38 * density * at.brows)
-        tint(head.brows, 0.95 * np.clip(_hairs(rng, brow_rows, int(520 * density), 9, along), 0, 1))
+        tint(head.brows, np.clip(0.75 * density * brow_rows * (1 + 0.3 * fine), 0, 0.9))
+        tint(np.asarray(head.brows) * 0.8, 0.75 * cv2.GaussianBlur(_hairs(rng, brow_rows, int(420 * density), 9, along), (0, 0), 0.7))
     if head.beard_growth > 0:
         area = {"full": at.beard, "goatee": at.goatee, "moustache": at.moustache}[head.beard_style]
         growth = head.beard_growth
@@ -271,7 +284,11 @@ def paint_face(head: Head) -> Skin:
     gloss = np.clip(gloss * (1 + 0.35 * fine), 0, 1.4)
     if head.beard_growth > 0.4:
         gloss = gloss * (1 - 0.7 * area)
-    return Skin(np.clip(albedo, 2, 255), gloss.astype(np.float32))
+    levels = Skin([np.clip(albedo, 2, 255)], [gloss.astype(np.float32)])
+    for _ in range(LEVELS - 1):
+        levels.albedo.append(halved(levels.albedo[-1]))
+        levels.gloss.append(halved(levels.gloss[-1]))
+    return levels
 
 
 def mix_pink(skin: np.ndarray) -> np.ndarray:
@@ -334,7 +351,7 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
         for k, width in enumerate(widths):
             middle, half = side * (start + width / 2), width / 2
             start += width
-            long = CROWN_HEIGHT * (1.0, 0.88, 1.0, 0.84, 0.8, 0.72, 0.7)[k] * head.teeth_size * (1 + 0.09 * uneven * rng.normal())
+            long = CROWN_HEIGHT * (1.0, 0.88, 1.0, 0.84, 0.8, 0.72, 0.7)[k] * head.teeth_size * (1 + 0.06 * uneven * rng.normal())
             long *= 1.0 if upper else 0.86
             lean = 0.05 * uneven * rng.normal()
             own = np.flatnonzero(np.abs(x[0] - middle) < half + 0.02)
@@ -354,7 +371,7 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
             between = (tooth_colour * (0.40, 0.30, 0.27)) if not statue else tooth_colour * 0.6
             area[..., :3] = np.where((mine & (y < long * 0.92) & (y > neck))[..., None], between, area[..., :3])
             area[..., 3] = np.where(mine & (y < long * (0.90 if k < 5 else 0.95)) & (y > 0), 1.0, area[..., 3])
-            body = colour * (shade * (1 - edge))[..., None] + np.array([-6, 0, 6], np.float32) * edge[..., None] * 3
+            body = colour * (shade * (1 - edge))[..., None]
             area[..., :3] += (body - area[..., :3]) * inside[..., None]
             area[..., 3] = np.maximum(area[..., 3], inside)
     picture[..., :3] = np.clip(picture[..., :3], 0, 255)

@@ -88,6 +88,25 @@ class Light:
     rim_strength: float  # 0 ... 1
     shine: float  # strength of the skin's gloss
 
+    def on(self, normal: np.ndarray) -> np.ndarray:
+        """Linear light (..., 3) that matt skin of these unit normals (..., 3) sends back."""
+        toward = normal @ np.asarray(self.direction, np.float32)
+        sky, ground, key = (np.asarray(c, np.float32) for c in (self.sky, self.ground, self.key))
+        up = np.clip(0.5 - 0.5 * normal[..., 1], 0, 1)[..., None]
+        matt = ground + (sky - ground) * up + np.clip((toward + 0.22) / 1.22, 0, 1)[..., None] * key
+        # light that has gone through skin is red
+        through = np.clip(1 - np.abs(toward + 0.05) / 0.35, 0, 1)[..., None]
+        matt = matt + through * (key * np.array([0.10, 0.015, 0.0], np.float32))
+        matt *= (0.72 + 0.28 * np.clip(normal[..., 2] * 1.6, 0, 1))[..., None]
+        edge = np.clip(normal @ np.asarray(self.rim, np.float32), 0, 1) ** 1.5
+        edge = edge * (1 - np.clip(normal[..., 2], 0, 1)) ** 2
+        return matt + (1.6 * self.rim_strength * edge)[..., None] * key
+
+    def mirrored(self, normal: np.ndarray, sharpness: float) -> np.ndarray:
+        """Linear light (...,) that a gloss of 1 mirrors to the viewer."""
+        half = np.asarray(self.direction, np.float32) + np.array([0, 0, 1], np.float32)
+        return np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** sharpness * np.float32(0.55 * self.shine)
+
 
 @dataclass(frozen=True)
 class Head:
@@ -266,7 +285,7 @@ def _lips(head: Head, e: Expression, front: float, drop: np.ndarray) -> np.ndarr
     half = head.mouth_width * (
         1 + 0.27 * up + 0.04 * down + 0.16 * e.stretch - 0.44 * e.pucker - 0.26 * e.funnel - 0.15 * e.jaw * (1 - up)
     )
-    power = 2.0 + 0.5 * e.jaw - 0.3 * e.pucker
+    power = 2.0 + 0.9 * e.jaw + 0.5 * e.funnel - 0.3 * e.pucker
     full = np.maximum(1 - np.abs(t) ** power, 0)
     edge = np.abs(t) ** 1.7
     # the corners, and the line between the lips when nothing parts them
@@ -336,8 +355,8 @@ def _iris(head: Head, eye: Eye) -> np.ndarray:
 # Chance
 
 
-_SKINS = ((255, 226, 205), (246, 211, 188), (236, 194, 165), (222, 175, 140), (205, 154, 116), (180, 128, 92),
-          (150, 101, 70), (120, 78, 54), (92, 59, 42), (66, 42, 32))  # fmt: skip
+_SKINS = ((250, 222, 208), (242, 208, 190), (230, 190, 168), (218, 172, 146), (202, 152, 124), (178, 128, 100),
+          (148, 102, 78), (120, 80, 62), (94, 63, 50), (68, 46, 38))  # fmt: skip
 _IRISES = ((72, 46, 28), (96, 62, 36), (52, 36, 26), (118, 88, 48), (110, 112, 70), (98, 124, 110), (104, 138, 160),
            (88, 118, 150), (126, 140, 148), (64, 50, 40))  # fmt: skip
 
@@ -395,19 +414,22 @@ def random_head(seed: int) -> Head:
     age = float(rng.beta(1.2, 1.8))
     if age > 0.7 and finish != "statue" and rng.random() < 0.6:
         hair = mix(hair, (190, 188, 186), u(0.3, 1))
+    light = random_light(rng)
+    tone = np.sqrt(light.on(np.array([0.0, -0.2, 0.98], np.float32)))  # on what a puppet's own light falls otherwise
     puppet = replace(
-        puppet, skin=_colour(skin), lips=_colour(lips), hair=_colour(hair), beard="", glasses="", freckles=0.0,
-        hairline=u(-0.74, -0.5),
+        puppet, width=u(0.64, 0.79), skin=_colour(skin * tone), hair=_colour(hair * tone), beard="", glasses="", freckles=0.0,
+        top_colour=_colour(np.asarray(puppet.top_colour) * tone), top_accent=_colour(np.asarray(puppet.top_accent) * tone),
+        hairline=u(-0.74, -0.5), light=light.direction,
     )  # fmt: skip
     return Head(
-        seed=seed, puppet=puppet, light=random_light(rng), finish=finish, shape=u(0.4, 1.1),
-        eye_x=u(0.295, 0.335), eye_width=u(0.130, 0.158), eye_upper=u(0.034, 0.066), eye_lower=u(0.024, 0.042),
+        seed=seed, puppet=puppet, light=light, finish=finish, shape=u(0.4, 1.1),
+        eye_x=u(0.295, 0.335), eye_width=u(0.130, 0.158), eye_upper=u(0.042, 0.074), eye_lower=u(0.028, 0.046),
         eye_tilt=u(-0.012, 0.026), lid_fold=u(0.0, 1.0) if rng.random() < 0.8 else 0.0,
-        lashes=u(0.5, 1.0) if woman else u(0.1, 0.5), iris=_colour(iris), iris_size=u(0.056, 0.064), pupil=u(0.26, 0.62),
-        sclera=_colour(skin * 0.98 if finish == "statue" else mix((236, 230, 226), (226, 206, 190), u(0, 1))),
+        lashes=u(0.3, 1.0) if woman else u(0.0, 0.4), iris=_colour(iris), iris_size=u(0.056, 0.064), pupil=u(0.26, 0.62),
+        sclera=_colour(skin * 0.98 if finish == "statue" else mix((228, 222, 218), (212, 192, 178), u(0, 1))),
         mouth_width=u(0.205, 0.265), lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark), lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
         skin=_colour(skin), lips=_colour(lips),
-        teeth=_colour(skin if finish == "statue" else mix((240, 234, 222), (214, 192, 148), rng.beta(1.5, 2.5))),
+        teeth=_colour(skin if finish == "statue" else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
         teeth_size=u(0.88, 1.12), teeth_uneven=float(rng.beta(1.2, 3)),
         brows=_colour(skin * 0.92 if finish == "statue" else mix(hair, (34, 26, 24), u(0.2, 0.6) if hair.mean() > 90 else 0.15)),
         brow_weight=u(0.35, 0.9) if woman else u(0.5, 1.15),
