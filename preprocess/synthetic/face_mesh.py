@@ -257,6 +257,11 @@ CHART_AREAS = _chart_areas()
 _COUNT = np.maximum(_AROUND @ np.ones(len(TRIANGLES)), 1)
 
 
+def around_triangles(values: np.ndarray) -> np.ndarray:
+    """Mean of values (M,) of refined points over the corners of each triangle (T,)."""
+    return values[TRIANGLES].mean(1)
+
+
 def around(values: np.ndarray) -> np.ndarray:
     """Mean over the triangles around each refined point (M,) of values (T,) of triangles."""
     return (_AROUND @ values) / _COUNT

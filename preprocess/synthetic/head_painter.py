@@ -25,6 +25,7 @@ from preprocess.synthetic.face_mesh import (
     UPPER_LID,
     UPPER_LIP,
     around,
+    around_triangles,
     normals_of,
     with_skull,
 )
@@ -126,11 +127,11 @@ class _HeadPainter(Painter):
     def outline_of_head(self) -> np.ndarray:
         return cv2.convexHull(self.px(self.fine).astype(np.float32))[:, 0].astype(np.float64)
 
-    def lit(self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0) -> np.ndarray:
+    def lit(self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0, seen=1.0) -> np.ndarray:
         """Colours 0..255 of albedo 0..255 in the light; light adds up in linear values (of gamma 2)."""
         light = self.head_.light
-        linear = (albedo * np.float32(1 / 255)) ** 2 * light.on(normal)
-        linear += (light.mirrored(normal, sharpness) * gloss)[..., None] * np.asarray(light.key, np.float32)
+        linear = (albedo * np.float32(1 / 255)) ** 2 * light.on(normal, seen)
+        linear += (light.mirrored(normal, sharpness) * gloss * seen)[..., None] * np.asarray(light.key, np.float32)
         linear *= np.asarray(dim, np.float32)[..., None]
         linear = linear / (1 + 0.22 * np.maximum(linear - 0.55, 0))  # film, too, bends before it burns out
         return 255 * np.sqrt(np.clip(linear, 0, 1))
@@ -254,6 +255,17 @@ class _HeadPainter(Painter):
         picture *= np.clip(0.25 + 0.85 * shadow, 0, 1)[..., None]
         self._lay(box, outline, picture)
 
+    def seam(self) -> None:
+        """The line between lips that touch, where they do."""
+        upper, lower = (self.fine_px[np.array(row)] for row in (UPPER_LIP[0], LOWER_LIP[0]))
+        gap = np.linalg.norm(upper - lower, axis=1) / self.unit
+        shut = np.clip(1 - gap / 0.03, 0, 1)
+        if shut[1:-1].max() > 0:
+            line = ribbon((upper + lower) / 2, (0.001 + 0.007 * shut * np.sqrt(np.linspace(0, 1, 11) * np.linspace(1, 0, 11) * 4)) * self.unit)
+            normal = np.array([0, 0, 1], np.float32)
+            dark = self.lit(np.asarray(self.head_.lips, np.float32) * 0.36, normal, 0.0)
+            self.canvas.fill(line, dark, alpha=0.8 * float(shut[1:-1].mean()), soft=0.7, lit=False)
+
     def _tongue(self, picture: np.ndarray, x: np.ndarray, y: np.ndarray, flesh: np.ndarray) -> None:
         head, u, e = self.head_, self.unit, self.expression
         lift = e.tongue
@@ -331,7 +343,7 @@ class _HeadPainter(Painter):
         box = self.canvas.box(self.fine_px)
         if box[2] <= box[0] or box[3] <= box[1]:
             return
-        values = np.concatenate([CHART, self.normals @ self.rotation.T, self._crowding()[:, None]], 1)
+        values = np.concatenate([CHART, self.normals @ self.rotation.T, self._crowding()[:, None], self._reached()[:, None]], 1)
         seen = _rasterise(self.fine_px, self.depth, TRIANGLES, values, box)
         painted = paint_face(head)
         level = int(np.clip(np.log2(TEXELS_PER_UNIT / self.unit), 0, LEVELS - 2))
@@ -342,7 +354,7 @@ class _HeadPainter(Painter):
         gloss = _look_up(painted.gloss[level], u, v, level) * (1 - 0.8 * crowded[:, 0])
         normal = seen.values[:, 2:5]
         normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
-        colour = self.lit(albedo, normal, gloss)
+        colour = self.lit(albedo, normal, gloss, seen=seen.values[:, 6])
         cover = seen.cover[seen.rows, seen.columns][:, None]
         area = self.canvas.image[box[1] : box[3], box[0] : box[2]]
         under = area[seen.rows, seen.columns]
@@ -354,6 +366,25 @@ class _HeadPainter(Painter):
         a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         pixels = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / self.unit**2
         return around(np.sqrt(CHART_AREAS / np.maximum(pixels, 1e-7)))
+
+    def _reached(self) -> np.ndarray:
+        """How much of the key light reaches each vertex (M,), 0..1: the nose and the brow cast shadows."""
+        light = np.asarray(self.head_.light.direction) @ self.rotation  # in head axes
+        across = np.cross(light, [0.0, 1.0, 0.0])
+        across /= np.linalg.norm(across)
+        side, cells = np.stack([across, np.cross(light, across)], 1), 128
+        flat, near = (self.fine @ side + 1.5) * (cells / 3.0), self.fine @ light
+        corners = flat[TRIANGLES]
+        a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        lit = np.flatnonzero((self.normals[TRIANGLES].sum(1) @ light > 0) & (np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > 1e-3))
+        level = near[TRIANGLES[lit]].mean(1)
+        order = np.argsort(level, kind="stable")
+        front = np.full((cells, cells), -9, np.float32)
+        fixed = np.rint(corners[lit[order]] * (1 << _SHIFT)).astype(np.int32)
+        for corner, height in zip(fixed, level[order].tolist(), strict=True):
+            cv2.fillConvexPoly(front, corner, height, cv2.LINE_8, _SHIFT)
+        over = _look_up(front, flat[:, 0], flat[:, 1]) - near
+        return around(around_triangles(1 - smooth_step(over, 0.03, 0.12)))
 
     def _folded(self, level: int) -> np.ndarray:
         """Factor (512, 640), halved `level` times, on the skin: the wrinkles of age and those of this expression."""
@@ -368,6 +399,7 @@ class _HeadPainter(Painter):
             0.35 * max(age - 0.3, 0) + (0.12 + 0.35 * age) * (smile + e.squint),
             0.30 * max(age - 0.35, 0) + 0.3 * max(-e.smile_left, -e.smile_right, 0),
             0.25 * age + 0.15 * smile,
+            *((0.25 + 1.0 * self.head_.lid_fold) * (1 - 0.85 * blink) for blink in (e.blink_left, e.blink_right)),
         )
         return 1 - np.clip(np.tensordot(np.asarray(depth, np.float32) * 0.5, wrinkles(level), 1), -0.2, 0.6)
 
@@ -465,6 +497,7 @@ def draw_head(head: Head, pose: Pose, expression: Expression, size: int | tuple[
         painter.eyeball(side)
     painter.mouth()
     painter.skin_()
+    painter.seam()
     for side in (-1, 1):
         painter.ear(side, float(smooth_step(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
     painter.lashes()

@@ -71,7 +71,8 @@ class _Places(NamedTuple):
     lids: np.ndarray  # between the eye and its crease
     liner: np.ndarray
     waterline: np.ndarray
-    crease: np.ndarray
+    crease_left: np.ndarray
+    crease_right: np.ndarray
     sockets: np.ndarray
     bags: np.ndarray
     blush: np.ndarray
@@ -114,7 +115,7 @@ def _places() -> _Places:
     liner = np.maximum(*(_line(_at(*UPPER_LID[s][:-1]), 2, 0.9, False) for s in (-1, 1)))
     water = np.maximum(*(_line(_at(*LOWER_LID[s][1:-1]), 1, 0.9, False) for s in (-1, 1)))
     water = np.maximum(water, sum(_spot(_at(k)[0], 3, 2.5) for k in (133, 362)))
-    crease = np.maximum(*(_line(_at(*ring[s][1:-1]), 2, 1.2) for s in (-1, 1)))
+    creases = [_line(_at(*ring[s][1:-1]), 2, 1.4) for s in (-1, 1)]
     sockets = sum(_spot(_at(a, b).mean(0) + (0, -8), 34, 17) for a, b in ((33, 133), (263, 362)))
     bags = _both([110, 24, 23, 22, 26], [339, 254, 253, 252, 256], 3, 3.5)
     blush = sum(_spot(_at(k)[0], 30, 22) for k in (50, 280))
@@ -131,7 +132,7 @@ def _places() -> _Places:
     moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)]), 3)
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
     goatee = np.maximum(moustache, _area(_at(57, 43, 106, 182, 83, 18, 313, 406, 335, 273, 287, 432, 422, 424, 431, 262, 428, 199, 208, 32, 211, 204, 202, 212), 5))
-    skin_only = np.clip(1 - 1.3 * lips, 0, 1)
+    skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 3.0), 0, 1)
     nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
     forehead = sum(_line(_at(*ids) + (0, dy), 2, 2.6) for ids, dy in
                    (((104, 69, 108, 151, 337, 299, 333), 6), ((105, 66, 107, 9, 336, 296, 334), -14), ((103, 67, 109, 10, 338, 297, 332), 12)))
@@ -143,18 +144,18 @@ def _places() -> _Places:
             crow = np.maximum(crow, _line(np.stack([start, start + 22 * np.array([s * np.cos(angle), np.sin(angle)])]), 2, 2.2))
     chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
     return _Places(
-        lips, lip_upper, rim, shadow, corners, lids, liner, water, crease, sockets, bags, blush, nose_red, nostrils,
+        lips, lip_upper, rim, shadow, corners, lids, liner, water, *creases, sockets, bags, blush, nose_red, nostrils,
         nose_edge, np.minimum(brows, 1), beard * skin_only, moustache * skin_only, goatee * skin_only, nasolabial,
         np.minimum(forehead, 1), np.minimum(frown, 1), crow, chin_crease,
     )  # fmt: skip
 
 
-WRINKLES = ("nasolabial", "forehead", "frown", "crow", "chin_crease", "bags")
+WRINKLES = ("nasolabial", "forehead", "frown", "crow", "chin_crease", "bags", "crease_left", "crease_right")
 
 
 @lru_cache(maxsize=4)
 def wrinkles(level: int = 0) -> np.ndarray:
-    """(6, 512, 640) float32: how much each of `WRINKLES`, as deep as it gets, darkens the skin, -1..1 (lit beside it).
+    """(8, 512, 640) float32: how much each of `WRINKLES`, as deep as it gets, darkens the skin, -1..1 (lit beside it).
 
     Halved `level` times.
     """
@@ -243,7 +244,6 @@ def paint_face(head: Head) -> Skin:
     darken(soft, 0.9 * at.lip_shadow)
     darken(hard, 0.95 * at.nostrils)
     darken(hard, 0.35 * at.nose_edge + 0.30 * at.corners)
-    darken(hard, (0.10 + 0.55 * head.lid_fold) * at.crease)
     # lips: fine upright lines, darker towards the opening and at the corners
     lips = np.asarray(head.lips, np.float32)
     lines = np.abs(cv2.resize(rng.normal(0, 1, (6, 200)).astype(np.float32), (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR))

@@ -88,12 +88,13 @@ class Light:
     rim_strength: float  # 0 ... 1
     shine: float  # strength of the skin's gloss
 
-    def on(self, normal: np.ndarray) -> np.ndarray:
-        """Linear light (..., 3) that matt skin of these unit normals (..., 3) sends back."""
+    def on(self, normal: np.ndarray, seen: np.ndarray | float = 1.0) -> np.ndarray:
+        """Linear light (..., 3) that matt skin of these unit normals (..., 3) sends back; `seen` (...), 0..1, is how
+        much of the key light reaches it."""
         toward = normal @ np.asarray(self.direction, np.float32)
         sky, ground, key = (np.asarray(c, np.float32) for c in (self.sky, self.ground, self.key))
         up = np.clip(0.5 - 0.5 * normal[..., 1], 0, 1)[..., None]
-        matt = ground + (sky - ground) * up + np.clip((toward + 0.22) / 1.22, 0, 1)[..., None] * key
+        matt = ground + (sky - ground) * up + (np.clip((toward + 0.22) / 1.22, 0, 1) * seen)[..., None] * key
         # light that has gone through skin is red
         through = np.clip(1 - np.abs(toward + 0.05) / 0.35, 0, 1)[..., None]
         matt = matt + through * (key * np.array([0.10, 0.015, 0.0], np.float32))
