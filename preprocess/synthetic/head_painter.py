@@ -121,6 +121,7 @@ class _HeadPainter(Painter):
         self.fine = SUBDIVISION @ with_skull(self.surface.points[:468], head.puppet.width)
         self.normals = normals_of(self.fine)
         super().__init__(head.puppet, replace(pose, mouth=expression.jaw), width, height, camera, None)
+        self.canvas.image *= np.asarray(head.backdrop, np.float32)
         self.fine_px = self.px(self.fine)
         self.depth = (self.fine - (0, 0.95, -0.35)) @ self.rotation[2]
 

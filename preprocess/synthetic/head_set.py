@@ -40,7 +40,9 @@ from preprocess.synthetic.heads import (
 
 _STANCE = ("yaw", "pitch", "roll", "shift_x", "shift_y", "scale")
 _PARTS = (LIP_POINTS, *(np.array(UPPER_LID[side] + LOWER_LID[side]) for side in (-1, 1)))
+_OPENINGS = ((13, 14), (159, 145), (386, 374))  # of the mouth and the eyes
 _FAR = 0.035  # a mesh this far from the truth (see `mesh_error`) is not of this face
+_ELSE_OPEN = 0.03  # nor is one whose mouth or eyes are so much more or less open (see `opening_error`)
 _TRIES = 4  # frames drawn for each that is kept, before a head is given up
 
 
@@ -162,7 +164,7 @@ def _draw_one(job: _Job, identity: int, finder: FaceFinder) -> HeadSet | None:
         pose, expression = random_stance(chance), random_expression(chance)
         image, truth = draw_head(head, pose, expression, job.size, camera)
         mesh = finder.mesh(image)
-        if mesh is None or mesh_error(mesh, truth) > _FAR:
+        if mesh is None or mesh_error(mesh, truth) > _FAR or opening_error(mesh, truth) > _ELSE_OPEN:
             continue
         act = [*(getattr(pose, name) for name in _STANCE), *astuple(expression)]
         kept.append((image, mesh, truth, act))
@@ -176,3 +178,11 @@ def mesh_error(mesh: np.ndarray, truth: np.ndarray) -> float:
     greater, in widths of the true face."""
     away = np.linalg.norm((mesh - truth)[:, :2], axis=1)
     return float(max(away[part].mean() for part in _PARTS) / np.ptp(truth[:468, 0]))
+
+
+def opening_error(mesh: np.ndarray, truth: np.ndarray) -> float:
+    """How much more or less open mouth or eyes of a mesh (478, 3) are than the true ones, at most, in face widths and
+    beyond a seventh of the true opening."""
+    a, b = np.array(_OPENINGS).T
+    gaps = [np.linalg.norm((points[a] - points[b])[:, :2], axis=1) for points in (mesh, truth)]
+    return float((np.abs(gaps[0] - gaps[1]) - gaps[1] / 7).max() / np.ptp(truth[:468, 0]))

@@ -132,7 +132,7 @@ def _places() -> _Places:
     moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)]), 3)
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
     goatee = np.maximum(moustache, _area(_at(57, 43, 106, 182, 83, 18, 313, 406, 335, 273, 287, 432, 422, 424, 431, 262, 428, 199, 208, 32, 211, 204, 202, 212), 5))
-    skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 3.0), 0, 1)
+    skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 2.0), 0, 1)
     nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
     forehead = sum(_line(_at(*ids) + (0, dy), 2, 2.6) for ids, dy in
                    (((104, 69, 108, 151, 337, 299, 333), 6), ((105, 66, 107, 9, 336, 296, 334), -14), ((103, 67, 109, 10, 338, 297, 332), 12)))
@@ -368,7 +368,7 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
             shade = (1 - 0.16 * np.abs(s) ** 2.5) * (1 - 0.10 * (1 - along) ** 2)
             edge = np.clip((along - 0.72) / 0.28, 0, 1) * 0.16  # the edge lets the dark behind shine through
             mine = (np.abs(s) < 1) & (y > neck - 0.004)
-            between = (tooth_colour * (0.40, 0.30, 0.27)) if not statue else tooth_colour * 0.6
+            between = tooth_colour * (np.array([0.40, 0.30, 0.27]) + 0.35 * rng.random()) if not statue else tooth_colour * 0.6
             area[..., :3] = np.where((mine & (y < long * 0.92) & (y > neck))[..., None], between, area[..., :3])
             area[..., 3] = np.where(mine & (y < long * (0.90 if k < 5 else 0.95)) & (y > 0), 1.0, area[..., 3])
             body = colour * (shade * (1 - edge))[..., None]

@@ -116,6 +116,7 @@ class Head:
     seed: int
     puppet: Identity  # its hair, ears, clothes and backdrop
     light: Light
+    backdrop: Colour  # factors on the puppet's backdrop: dark and coloured rooms
     finish: str  # "skin", "statue" (one colour, eyes too) or "paint"
     shape: float  # how far its face departs from the mean
     eye_x: float
@@ -166,7 +167,7 @@ def neutral_face(head: Head) -> np.ndarray:
     """The surface at rest (468, 3), without this head's own lids and lips (those are set by `surface_of`)."""
     rng = np.random.default_rng([head.seed, 0x5A])
     face = MEAN * [head.puppet.width / 0.735, 1.0, 1.0]
-    for size, count, symmetric in ((0.034, 9, True), (0.010, 5, False)):
+    for size, count, symmetric in ((0.028, 9, True), (0.009, 5, False)):
         for _ in range(count):
             weights = near([int(rng.integers(468))], float(rng.uniform(0.12, 0.4)))[:, None]
             move = rng.normal(0, head.shape * size, 3)
@@ -177,7 +178,7 @@ def neutral_face(head: Head) -> np.ndarray:
     jaw = (near([172, 136, 58], 0.2) - near([397, 365, 288], 0.2))[:, None]
     wing = (near([64, 102, 49, 98], 0.05) - near([294, 331, 279, 327], 0.05))[:, None]
     s = head.shape
-    face = face + nose * [0, rng.normal(0, 0.03 * s), rng.normal(0, 0.04 * s)]
+    face = face + nose * [0, rng.normal(0, 0.025 * s), rng.normal(-0.01, 0.03 * s)]
     face = face + chin * [0, rng.normal(0, 0.045 * s), rng.normal(0, 0.03 * s)]
     face = face + jaw * [rng.normal(0.0, 0.035 * s), 0, 0] + wing * [rng.normal(0.0, 0.02 * s), 0, 0]
     brow = near([63, 105, 66, 107, 296, 334, 293, 336, 9, 8], 0.12)[:, None]
@@ -201,7 +202,7 @@ _PUFF = _sides([207, 187, 192, 214, 206], [427, 411, 416, 434, 426], 0.14, (0.07
 _FOREHEAD = near([9, 151, 108, 337], 0.12)[:, None] * [0.0, -0.03, 0.0]
 
 _HINGE = np.array([0.0, 0.12, 0.0])  # what the jaw turns about
-_JAW_ANGLE = 0.42  # radians, wide open
+_JAW_ANGLE = 0.54  # radians, wide open
 _OUTER_LIP = np.unique(UPPER_LIP[3] + LOWER_LIP[3])
 _LIDS = np.unique(sum((*UPPER_LID.values(), *LOWER_LID.values()), []))
 _LIPS_LEAD, _LIDS_LEAD = follow(_OUTER_LIP, 0.36), follow(_LIDS, 0.17)
@@ -269,7 +270,7 @@ def _lids(head: Head, e: Expression, side: int, face: np.ndarray, eye: Eye) -> t
 
 
 def _eye(head: Head, e: Expression, side: int, face: np.ndarray) -> Eye:
-    radius = 0.125
+    radius = 0.117
     front = face[[159, 145] if side < 0 else [386, 374], 2].mean() - 0.012
     gx, gy = 0.62 * e.gaze_x, 0.45 * e.gaze_y
     gaze = np.array([np.sin(gx) * np.cos(gy), np.sin(gy), np.cos(gx) * np.cos(gy)])
@@ -357,7 +358,7 @@ def _iris(head: Head, eye: Eye) -> np.ndarray:
 
 
 _SKINS = ((250, 222, 208), (242, 208, 190), (230, 190, 168), (218, 172, 146), (202, 152, 124), (178, 128, 100),
-          (148, 102, 78), (120, 80, 62), (94, 63, 50), (68, 46, 38))  # fmt: skip
+          (150, 104, 80), (124, 84, 66), (100, 68, 54), (76, 52, 43))  # fmt: skip
 _IRISES = ((72, 46, 28), (96, 62, 36), (52, 36, 26), (118, 88, 48), (110, 112, 70), (98, 124, 110), (104, 138, 160),
            (88, 118, 150), (126, 140, 148), (64, 50, 40))  # fmt: skip
 
@@ -366,7 +367,7 @@ def _colour(values) -> Colour:
     return tuple(round(float(np.clip(v, 0, 255)), 1) for v in values)
 
 
-def random_light(rng: np.random.Generator) -> Light:
+def random_light(rng: np.random.Generator, brightness: float = 1.0) -> Light:
     """From soft frontal light to hard light from the side, warm or cold, now and then from below."""
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     azimuth, height = u(-1.35, 1.35), u(-0.1, 1.0)
@@ -377,7 +378,7 @@ def random_light(rng: np.random.Generator) -> Light:
     fill = 0.95 - 0.72 * hard
     cool = rng.normal(0, 0.07) - 0.4 * warm
     tint = np.array([1 + cool, 1.0, 1 - cool])
-    exposure = np.exp(rng.normal(0.0, 0.16))
+    exposure = brightness * np.exp(rng.normal(0.0, 0.16))
     rim = u(-2.6, -1.7) if rng.random() < 0.5 else u(1.7, 2.6)
     return Light(
         direction=tuple(round(float(v), 4) for v in direction),
@@ -396,15 +397,15 @@ def random_head(seed: int) -> Head:
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     puppet = random_identity(seed)
     woman = puppet.earrings or puppet.hair_style in ("long", "bob", "bun")
-    tone = u(0, len(_SKINS) - 1.001)
+    tone = rng.random() ** 1.35 * (len(_SKINS) - 1.001)
     dark = tone / (len(_SKINS) - 1)
     skin = mix(_SKINS[int(tone)], _SKINS[int(tone) + 1], tone % 1) * (1 + rng.normal(0, [0.03, 0.03, 0.05]))
     natural = mix(skin, (190, 84, 84) if dark < 0.6 else (118, 58, 58), u(0.25, 0.6))
     painted = rng.random() < (0.4 if woman else 0.03)
     lipstick = [(176, 28, 44), (205, 70, 96), (140, 30, 50), (216, 110, 104), (120, 50, 60)][rng.integers(5)]
     lips = mix(natural, lipstick, u(0.4, 0.9)) if painted else natural
-    made_up = woman and rng.random() < 0.6
     finish = str(rng.choice(["skin", "paint", "statue"], p=[0.88, 0.06, 0.06]))
+    made_up = woman and finish != "statue" and rng.random() < 0.6
     iris = np.asarray(_IRISES[rng.integers(4 if dark > 0.5 else len(_IRISES))]) * (1 + rng.normal(0, 0.08, 3))
     if finish == "statue":
         stone = [(226, 222, 214), (176, 170, 160), (120, 112, 100), (110, 84, 52), (84, 92, 82)][rng.integers(5)]
@@ -415,20 +416,21 @@ def random_head(seed: int) -> Head:
     age = float(rng.beta(1.2, 1.8))
     if age > 0.7 and finish != "statue" and rng.random() < 0.6:
         hair = mix(hair, (190, 188, 186), u(0.3, 1))
-    light = random_light(rng)
+    light = random_light(rng, 1 + 0.3 * dark)
     tone = np.sqrt(light.on(np.array([0.0, -0.2, 0.98], np.float32)))  # on what a puppet's own light falls otherwise
     puppet = replace(
-        puppet, width=u(0.64, 0.79), skin=_colour(skin * tone), hair=_colour(hair * tone), beard="", glasses="", freckles=0.0,
+        puppet, width=u(0.59, 0.73), skin=_colour(skin * tone), hair=_colour(hair * tone), beard="", glasses="", freckles=0.0,
         top_colour=_colour(np.asarray(puppet.top_colour) * tone), top_accent=_colour(np.asarray(puppet.top_accent) * tone),
         hairline=u(-0.74, -0.5), light=light.direction,
     )  # fmt: skip
     return Head(
-        seed=seed, puppet=puppet, light=light, finish=finish, shape=u(0.4, 1.1),
-        eye_x=u(0.295, 0.335), eye_width=u(0.130, 0.158), eye_upper=u(0.042, 0.074), eye_lower=u(0.028, 0.046),
+        seed=seed, puppet=puppet, light=light,
+        backdrop=tuple(round(float(v), 3) for v in np.clip(u(0.15, 1.1) * (1 + rng.normal(0, 0.1, 3)), 0, 1.2)), finish=finish, shape=u(0.4, 1.1),
+        eye_x=u(0.272, 0.310), eye_width=u(0.118, 0.144), eye_upper=u(0.038, 0.068), eye_lower=u(0.026, 0.042),
         eye_tilt=u(-0.012, 0.026), lid_fold=u(0.0, 1.0) if rng.random() < 0.8 else 0.0,
-        lashes=u(0.3, 1.0) if woman else u(0.0, 0.4), iris=_colour(iris), iris_size=u(0.056, 0.064), pupil=u(0.26, 0.62),
-        sclera=_colour(skin * 0.98 if finish == "statue" else mix((228, 222, 218), (212, 192, 178), u(0, 1))),
-        mouth_width=u(0.205, 0.265), lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark), lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
+        lashes=u(0.3, 1.0) if woman else u(0.0, 0.4), iris=_colour(iris), iris_size=u(0.052, 0.060), pupil=u(0.26, 0.62),
+        sclera=_colour(skin * 0.98 if finish == "statue" else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)),
+        mouth_width=u(0.190, 0.250), lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark), lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
         skin=_colour(skin), lips=_colour(lips),
         teeth=_colour(skin if finish == "statue" else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
         teeth_size=u(0.88, 1.12), teeth_uneven=float(rng.beta(1.2, 3)),
