@@ -1,8 +1,9 @@
-"""The surface of a drawn head: MediaPipe's 468 face landmarks as a triangle mesh, a skull behind it, and how skin moves.
+"""The surface of a drawn head: MediaPipe's 468 landmarks as a triangle mesh, a skull behind it, and how skin moves.
 
 `face_mesh.npz` holds the mean of what MediaPipe's mesh sees in 80 drawn puppets that look straight ahead, made
-symmetric: points (468, 3) in head units (see `puppet_model`: x to picture right, y down, z to the viewer), triangles
-(852, 3) wound so that (b - a) x (c - a) points outwards, with the eyes and the mouth left open, and the mirror image (468,) of every point. 1 head unit is about 10 cm.
+symmetric: points (468, 3) in head units (see `puppet_model`: x to picture right, y down, z to the viewer; 1 unit is
+about 10 cm), triangles (852, 3) wound so that (b - a) x (c - a) points outwards, with the eyes and the mouth left open,
+and the mirror image (468,) of every point.
 
 The skull's rings of points are appended to the 468; `SUBDIVISION` then refines the mesh once (Loop's scheme), which
 makes the borders of lids and lips smooth curves. "Left" and "right" are those of the picture.

@@ -40,7 +40,9 @@ class Finish:
         x = image.astype(np.float32) * np.float32(1 / 255)
         if self.shrink < 1:
             small = (max(int(width * self.shrink), 8), max(int(height * self.shrink), 8))
-            x = cv2.resize(cv2.resize(x, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR)
+            x = cv2.resize(
+                cv2.resize(x, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR
+            )
         if self.blur > 0:
             x = cv2.GaussianBlur(x, (0, 0), self.blur)
         x = np.clip(x * np.asarray(self.gain, np.float32), 0, 1)
@@ -73,15 +75,23 @@ def random_finish(seed: int) -> Finish:
     cast = 1 + rng.normal(0, 0.04, 3) * (2.5 if rng.random() < 0.12 else 1)
     exposure = float(np.exp(rng.normal(0, 0.16)))
     finish = Finish(
-        seed=seed, gain=tuple((exposure * cast).tolist()), gamma=float(np.exp(rng.normal(0, 0.12))), contrast=u(0.85, 1.15),
+        seed=seed,
+        gain=tuple((exposure * cast).tolist()),
+        gamma=float(np.exp(rng.normal(0, 0.12))),
+        contrast=u(0.85, 1.15),
         lift=u(-0.03, 0.05),
-    )  # fmt: skip
+    )
     if rng.random() < 0.35:
         finish = replace(finish, shrink=u(0.45, 1))
     if rng.random() < 0.3:
         finish = replace(finish, blur=u(0.3, 1.2))
     if rng.random() < 0.45:
-        finish = replace(finish, grain=0.004 + 0.05 * float(rng.beta(1, 2.5)), grain_size=u(0, 0.8), coloured_grain=bool(rng.random() < 0.5))
+        finish = replace(
+            finish,
+            grain=0.004 + 0.05 * float(rng.beta(1, 2.5)),
+            grain_size=u(0, 0.8),
+            coloured_grain=bool(rng.random() < 0.5),
+        )
     if rng.random() < 0.4:
         finish = replace(finish, quality=int(rng.integers(30, 95)))
     old = rng.random()

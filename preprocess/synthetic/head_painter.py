@@ -67,7 +67,9 @@ class _Seen(NamedTuple):
     values: np.ndarray  # (N, K) the vertices' values there
 
 
-def _rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, values: np.ndarray, box: Box, both_sides: bool = False) -> _Seen:
+def _rasterise(
+    points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, values: np.ndarray, box: Box, both_sides: bool = False
+) -> _Seen:
     """Triangles over points (M, 2) in pixels, nearest (greatest `depth`) last; values (M, K) are interpolated."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
@@ -87,10 +89,14 @@ def _rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, val
     rows, columns = np.nonzero(nearest >= 0)
     which = nearest[rows, columns]
     x, y = (columns + left).astype(np.float32), (rows + top).astype(np.float32)
+
     # barycentric coordinates, kept inside: a pixel of the edge may have its centre beside its triangle
-    inverse = (1 / area).astype(np.float32)
-    planes = np.stack([(b[:, 1] - c[:, 1]) * inverse, (c[:, 0] - b[:, 0]) * inverse, (b[:, 0] * c[:, 1] - c[:, 0] * b[:, 1]) * inverse,
-                       (c[:, 1] - a[:, 1]) * inverse, (a[:, 0] - c[:, 0]) * inverse, (c[:, 0] * a[:, 1] - a[:, 0] * c[:, 1]) * inverse], 1).astype(np.float32)  # fmt: skip
+    def share(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        """(T, 3) plane of a corner's share: 1 there and 0 on the line from p to q."""
+        plane = np.stack([p[:, 1] - q[:, 1], q[:, 0] - p[:, 0], p[:, 0] * q[:, 1] - q[:, 0] * p[:, 1]], 1)
+        return (plane / area[:, None]).astype(np.float32)
+
+    planes = np.concatenate([share(b, c), share(c, a)], 1)
     p = planes[which]
     u = np.clip(p[:, 0] * x + p[:, 1] * y + p[:, 2], 0, 1)
     v = np.clip(p[:, 3] * x + p[:, 4] * y + p[:, 5], 0, 1)
@@ -98,7 +104,11 @@ def _rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, val
     total = 1 / (u + v + w)
     vertex = triangles[kept][which]
     values = values.astype(np.float32)
-    found = (u * total)[:, None] * values[vertex[:, 0]] + (v * total)[:, None] * values[vertex[:, 1]] + (w * total)[:, None] * values[vertex[:, 2]]
+    found = (
+        (u * total)[:, None] * values[vertex[:, 0]]
+        + (v * total)[:, None] * values[vertex[:, 1]]
+        + (w * total)[:, None] * values[vertex[:, 2]]
+    )
     return _Seen(cover, rows, columns, found)
 
 
@@ -128,7 +138,9 @@ class _HeadPainter(Painter):
     def outline_of_head(self) -> np.ndarray:
         return cv2.convexHull(self.px(self.fine).astype(np.float32))[:, 0].astype(np.float64)
 
-    def lit(self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0, seen=1.0) -> np.ndarray:
+    def lit(
+        self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0, seen=1.0
+    ) -> np.ndarray:
         """Colours 0..255 of albedo 0..255 in the light; light adds up in linear values (of gamma 2)."""
         light = self.head_.light
         linear = (albedo * np.float32(1 / 255)) ** 2 * light.on(normal, seen)
@@ -146,7 +158,9 @@ class _HeadPainter(Painter):
         y = (np.arange((box[3] - box[1]) * _FINE) + 0.5) / _FINE - 0.5 + box[1]
         return box, *np.meshgrid(x.astype(np.float32), y.astype(np.float32))
 
-    def _opening(self, outline_px: np.ndarray, box: Box, soft: float, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    def _opening(
+        self, outline_px: np.ndarray, box: Box, soft: float, shift: tuple[float, float] = (0.0, 0.0)
+    ) -> np.ndarray:
         """Cover 0..1 of an outline at twice the resolution of the box, blurred by `soft` pixels."""
         mask = np.zeros(((box[3] - box[1]) * _FINE, (box[2] - box[0]) * _FINE), np.uint8)
         corners = ((outline_px + shift - box[:2] + 0.5) * _FINE - 0.5) * (1 << _SHIFT)
@@ -187,7 +201,11 @@ class _HeadPainter(Painter):
             (np.clip(rho, 0, 1) * (IRIS_RINGS - 1)).astype(np.float32), cv2.INTER_LINEAR,
         )  # fmt: skip
         white = np.asarray(head.sclera, np.float32)
-        veins = cv2.resize(np.random.default_rng([head.seed, 0x7E, side + 1]).normal(0, 1, (9, 14)).astype(np.float32), (x.shape[1], x.shape[0]), interpolation=cv2.INTER_CUBIC)
+        veins = cv2.resize(
+            np.random.default_rng([head.seed, 0x7E, side + 1]).normal(0, 1, (9, 14)).astype(np.float32),
+            (x.shape[1], x.shape[0]),
+            interpolation=cv2.INTER_CUBIC,
+        )
         red = np.clip(0.10 + 0.9 * np.clip(np.abs(reach) - 0.55, 0, 1) ** 1.2 + 0.10 * veins * np.abs(veins), 0, 0.7)
         if head.finish == "statue":
             red = red * 0
@@ -199,12 +217,16 @@ class _HeadPainter(Painter):
         size = max(float(np.ptp(outline[:, 1])), 2.0)
         open_ = self._opening(outline, box, 0.020 * u, (0, 0.012 * u))
         shade = np.clip(0.20 + 0.90 * open_, 0, 1) if size > 0.03 * u else np.full(x.shape, 0.3, np.float32)
-        round_ = np.stack([0.55 * nx, 0.55 * ny, np.sqrt(np.maximum(1 - 0.3 * (nx * nx + ny * ny), 0))], -1).astype(np.float32)
+        round_ = np.stack([0.55 * nx, 0.55 * ny, np.sqrt(np.maximum(1 - 0.3 * (nx * nx + ny * ny), 0))], -1).astype(
+            np.float32
+        )
         picture = self.lit(colour, round_, 0.0, dim=shade)
         caruncle = self.fine_px[UPPER_LID[side][-1]] + np.array([side * 0.012, 0.002]) * u
         near = np.exp(-0.5 * (((x - caruncle[0]) / (0.014 * u)) ** 2 + ((y - caruncle[1]) / (0.011 * u)) ** 2))
         if head.finish != "statue":
-            pink = self.lit(np.broadcast_to(np.array([206, 128, 120], np.float32), colour.shape), round_, 0.2, dim=shade)
+            pink = self.lit(
+                np.broadcast_to(np.array([206, 128, 120], np.float32), colour.shape), round_, 0.2, dim=shade
+            )
             picture += (pink - picture) * (0.85 * near)[..., None]
             self._glints(picture, x, y, eye, gaze, centre, open_)
         self._lay(box, outline, picture)
@@ -228,11 +250,17 @@ class _HeadPainter(Painter):
             weight = np.clip((1.15 - away) * 2, 0, 1) * strength * np.clip(open_ * 1.8 - 0.3, 0, 1)
             picture += (np.array([255, 253, 248], np.float32) - picture) * weight[..., None]
         # light from the sky along the upper half of the cornea
-        sheen = np.exp(-0.5 * (((x - centre[0] - u * eye.radius * 0.8 * gaze[0]) / (0.04 * u)) ** 2 + ((y - centre[1] - u * eye.radius * (0.8 * gaze[1] - 0.28)) / (0.018 * u)) ** 2))
+        sheen = np.exp(
+            -0.5
+            * (
+                ((x - centre[0] - u * eye.radius * 0.8 * gaze[0]) / (0.04 * u)) ** 2
+                + ((y - centre[1] - u * eye.radius * (0.8 * gaze[1] - 0.28)) / (0.018 * u)) ** 2
+            )
+        )
         picture += (np.array([226, 232, 240], np.float32) - picture) * (0.12 * sheen * open_)[..., None]
 
     def mouth(self) -> None:
-        head, u, e = self.head_, self.unit, self.expression
+        head, u = self.head_, self.unit
         outline = self.fine_px[np.array(UPPER_LIP[0] + LOWER_LIP[0][::-1][1:-1])]
         box, x, y = self._zoomed(outline, 3)
         if box[2] <= box[0] or box[3] <= box[1]:
@@ -262,7 +290,10 @@ class _HeadPainter(Painter):
         gap = np.linalg.norm(upper - lower, axis=1) / self.unit
         shut = np.clip(1 - gap / 0.03, 0, 1)
         if shut[1:-1].max() > 0:
-            line = ribbon((upper + lower) / 2, (0.001 + 0.007 * shut * np.sqrt(np.linspace(0, 1, 11) * np.linspace(1, 0, 11) * 4)) * self.unit)
+            line = ribbon(
+                (upper + lower) / 2,
+                (0.001 + 0.007 * shut * np.sqrt(np.linspace(0, 1, 11) * np.linspace(1, 0, 11) * 4)) * self.unit,
+            )
             normal = np.array([0, 0, 1], np.float32)
             dark = self.lit(np.asarray(self.head_.lips, np.float32) * 0.36, normal, 0.0)
             self.canvas.fill(line, dark, alpha=0.8 * float(shut[1:-1].mean()), soft=0.7, lit=False)
@@ -284,7 +315,13 @@ class _HeadPainter(Painter):
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         rough = np.random.default_rng([head.seed, 0x70]).normal(0, 1, (24, 24)).astype(np.float32)
         rough = cv2.resize(rough, (x.shape[1], x.shape[0]), interpolation=cv2.INTER_LINEAR)
-        lit = self.lit(np.broadcast_to(colour, picture.shape) * (groove * (1 + 0.05 * rough))[..., None], normal, 0.5 + 0.3 * rough, 12.0, np.clip(0.44 + 0.32 * dy + 0.16 * lift, 0.14, 0.8).astype(np.float32))
+        lit = self.lit(
+            np.broadcast_to(colour, picture.shape) * (groove * (1 + 0.05 * rough))[..., None],
+            normal,
+            0.5 + 0.3 * rough,
+            12.0,
+            np.clip(0.44 + 0.32 * dy + 0.16 * lift, 0.14, 0.8).astype(np.float32),
+        )
         picture += (lit - picture) * cover[..., None]
 
     def _teeth(self, picture: np.ndarray, box: Box, *, upper: bool) -> None:
@@ -313,7 +350,9 @@ class _HeadPainter(Painter):
         if not upper:
             points = self.surface.with_jaw(points)
             normal = normal @ self.surface.jaw.T
-        texel = np.stack(np.meshgrid(np.linspace(0, TOOTH_COLUMNS - 1, len(x)), levels * (TOOTH_ROWS - 1)), -1).reshape(-1, 2)
+        texel = np.stack(np.meshgrid(np.linspace(0, TOOTH_COLUMNS - 1, len(x)), levels * (TOOTH_ROWS - 1)), -1).reshape(
+            -1, 2
+        )
         n, quads = len(x), []
         for row in range(len(levels) - 1):
             for k in range(n - 1):
@@ -344,7 +383,9 @@ class _HeadPainter(Painter):
         box = self.canvas.box(self.fine_px)
         if box[2] <= box[0] or box[3] <= box[1]:
             return
-        values = np.concatenate([CHART, self.normals @ self.rotation.T, self._crowding()[:, None], self._reached()[:, None]], 1)
+        values = np.concatenate(
+            [CHART, self.normals @ self.rotation.T, self._crowding()[:, None], self._reached()[:, None]], 1
+        )
         seen = _rasterise(self.fine_px, self.depth, TRIANGLES, values, box)
         painted = paint_face(head)
         level = int(np.clip(np.log2(TEXELS_PER_UNIT / self.unit), 0, LEVELS - 2))
@@ -360,6 +401,11 @@ class _HeadPainter(Painter):
         area = self.canvas.image[box[1] : box[3], box[0] : box[2]]
         under = area[seen.rows, seen.columns]
         area[seen.rows, seen.columns] = under + (colour - under) * cover
+        # one sample a pixel is too few for skin seen edge on
+        edge_on = np.zeros(area.shape[:2], np.float32)
+        edge_on[seen.rows, seen.columns] = crowded[:, 0]
+        edge_on = np.minimum(1.6 * cv2.GaussianBlur(edge_on, (0, 0), 0.8), 1)
+        area[:] = cv2.blendLinear(cv2.GaussianBlur(area, (0, 0), 0.9), np.ascontiguousarray(area), edge_on, 1 - edge_on)
 
     def _crowding(self) -> np.ndarray:
         """For each vertex (M,), how many times too fine the chart is there for the pixels: skin seen edge on."""
@@ -377,7 +423,9 @@ class _HeadPainter(Painter):
         flat, near = (self.fine @ side + 1.5) * (cells / 3.0), self.fine @ light
         corners = flat[TRIANGLES]
         a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        lit = np.flatnonzero((self.normals[TRIANGLES].sum(1) @ light > 0) & (np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > 1e-3))
+        lit = np.flatnonzero(
+            (self.normals[TRIANGLES].sum(1) @ light > 0) & (np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > 1e-3)
+        )
         level = near[TRIANGLES[lit]].mean(1)
         order = np.argsort(level, kind="stable")
         front = np.full((cells, cells), -9, np.float32)
@@ -438,10 +486,19 @@ class _HeadPainter(Painter):
                 mask = np.zeros(((box[3] - box[1]) * zoom, (box[2] - box[0]) * zoom), np.uint8)
                 fixed = np.rint(((hairs - box[:2] + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
                 for hair, level in zip(fixed, rng.integers(90, 255, count), strict=True):
-                    cv2.polylines(mask, [hair], False, int(level), max(int(round(zoom * u / 260)), 1), cv2.LINE_AA, _SHIFT)
-                cover = cv2.resize(mask, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+                    cv2.polylines(
+                        mask, [hair], False, int(level), max(int(round(zoom * u / 260)), 1), cv2.LINE_AA, _SHIFT
+                    )
+                cover = (
+                    cv2.resize(mask, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA).astype(
+                        np.float32
+                    )
+                    / 255
+                )
                 if up < 0:  # roots and lid's edge make one dark line
-                    edge = self.canvas.mask(ribbon(line, (0.003 + 0.005 * head.lashes + 0.007 * head.liner) * u), box, 0.4)
+                    edge = self.canvas.mask(
+                        ribbon(line, (0.003 + 0.005 * head.lashes + 0.007 * head.liner) * u), box, 0.4
+                    )
                     cover = np.maximum(cover * np.float32(0.3 + 0.7 * head.lashes), edge * np.float32(0.75))
                 self.canvas.blend(box, cover * np.float32(strength), dark, lit=False)
 
@@ -453,7 +510,11 @@ class _HeadPainter(Painter):
         angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         circle = np.stack([np.cos(angle), np.sin(angle)], 1)
         power = 1.0 if head.glasses == "round" else 0.5
-        ring = np.sign(circle) * np.abs(circle) ** power * (rng.uniform(0.21, 0.25), rng.uniform(0.15, 0.21) if head.glasses == "round" else rng.uniform(0.13, 0.17))
+        ring = (
+            np.sign(circle)
+            * np.abs(circle) ** power
+            * (rng.uniform(0.21, 0.25), rng.uniform(0.15, 0.21) if head.glasses == "round" else rng.uniform(0.13, 0.17))
+        )
         z = float(self.surface.points[[6, 197], 2].mean()) - 0.02
         thick = {"round": 0.008, "square": 0.016, "rimless": 0.004}[head.glasses] * rng.uniform(0.8, 1.4) * u
         colour = np.asarray(head.glasses_colour, np.float32)
@@ -465,7 +526,13 @@ class _HeadPainter(Painter):
             lens = self.px(curve)
             canvas.fill(lens, (214, 226, 234), alpha=0.05 + 0.1 * sheen, lit=False)
             middle, away = lens.mean(0), lens - lens.mean(0)
-            canvas.fill(middle + np.array([-0.3, -0.45]) * np.abs(away).max(0) + 0.3 * away, (255, 255, 255), alpha=sheen, soft=0.03 * u, lit=False)
+            canvas.fill(
+                middle + np.array([-0.3, -0.45]) * np.abs(away).max(0) + 0.3 * away,
+                (255, 255, 255),
+                alpha=sheen,
+                soft=0.03 * u,
+                lit=False,
+            )
             canvas.fill(ribbon(lens, thick, closed=True), colour, lit=False)
             hinge = curve[np.argmax(side * flat[:, 0])]
             if side * self.rotation[2, 0] > -0.12:
@@ -477,7 +544,9 @@ class _HeadPainter(Painter):
         canvas.fill(ribbon(self.px(bridge), 0.9 * thick), colour, lit=False)
 
 
-def draw_head(head: Head, pose: Pose, expression: Expression, size: int | tuple[int, int] = 256, camera: Camera | None = None) -> HeadDrawing:
+def draw_head(
+    head: Head, pose: Pose, expression: Expression, size: int | tuple[int, int] = 256, camera: Camera | None = None
+) -> HeadDrawing:
     """Draw one head.
 
     Args:

@@ -106,7 +106,12 @@ def write_heads(
         InputError: a count below its minimum, a folder in use, a disk that is full.
     """
     output = Path(output)
-    for name, value, least in (("identities", identities, 1), ("frames", frames, 1), ("size", size, 64), ("workers", workers, 1)):
+    for name, value, least in (
+        ("identities", identities, 1),
+        ("frames", frames, 1),
+        ("size", size, 64),
+        ("workers", workers, 1),
+    ):
         if value < least:
             raise InputError(f"--{name} {value}: must be at least {least}")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):

@@ -12,7 +12,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from preprocess.synthetic.face_mesh import BROW, CHART, CHART_HEIGHT, CHART_WIDTH, LOWER_LID, LOWER_LIP, UPPER_LID, UPPER_LIP
+from preprocess.synthetic.face_mesh import (
+    BROW,
+    CHART,
+    CHART_HEIGHT,
+    CHART_WIDTH,
+    LOWER_LID,
+    LOWER_LIP,
+    UPPER_LID,
+    UPPER_LIP,
+)
 from preprocess.synthetic.heads import Head
 
 _SHIFT = 4
@@ -47,7 +56,15 @@ def _line(points: np.ndarray, thick: float, soft: float, fade: bool = True) -> n
         left, top = np.maximum(np.minimum(a, b) - thick - 3, 0).astype(int)
         right, low = (np.maximum(a, b) + thick + 4).astype(int)
         piece = np.zeros((low - top, right - left), np.uint8)
-        cv2.line(piece, _fixed(a - (left, top)), _fixed(b - (left, top)), int(255 * level), max(int(round(thick)), 1), cv2.LINE_AA, _SHIFT)
+        cv2.line(
+            piece,
+            _fixed(a - (left, top)),
+            _fixed(b - (left, top)),
+            int(255 * level),
+            max(int(round(thick)), 1),
+            cv2.LINE_AA,
+            _SHIFT,
+        )
         target = mask[top:low, left:right]
         np.maximum(target, piece[: target.shape[0], : target.shape[1]], out=target)
     mask = cv2.GaussianBlur(mask, (0, 0), soft)
@@ -122,26 +139,71 @@ def _places() -> _Places:
     nose_red = _spot(_at(4)[0] + (0, 4), 16, 11) + 0.6 * sum(_spot(_at(k)[0], 8, 8) for k in (64, 294))
     nostrils = sum(_spot(_at(a, b).mean(0), 6.0, 2.6) for a, b in ((238, 99), (458, 328)))
     nose_edge = _both([49, 64, 98], [279, 294, 327], 2, 1.8)
-    brows = sum(_area(np.concatenate([_at(*BROW[s][0]), _at(*BROW[s][1])[::-1]]), 2.0) for s in (-1, 1))
+    brows = sum(
+        _area(np.concatenate([_at(*BROW[s][0]), _at(*BROW[s][1])[::-1]]), 2.0)
+        * np.clip(1.5 * _line((_at(*BROW[s][0]) + _at(*BROW[s][1])) / 2, 9, 4.0), 0, 1)
+        for s in (-1, 1)
+    )
     y, x = np.mgrid[:CHART_HEIGHT, :CHART_WIDTH].astype(np.float32)
-    ear, mouth, nose = _at(234)[0], _at(61)[0], _at(2)[0]
+    ear, mouth = _at(234)[0], _at(61)[0]
     away = np.abs(x - CHART_WIDTH / 2)
     middle_to_mouth = CHART_WIDTH / 2 - mouth[0]
-    cheek_line = np.interp(away, [0, middle_to_mouth, CHART_WIDTH / 2 - ear[0]], [mouth[1] + 30, mouth[1] - 18, ear[1] - 20])
+    cheek_line = np.interp(
+        away, [0, middle_to_mouth, CHART_WIDTH / 2 - ear[0]], [mouth[1] + 30, mouth[1] - 18, ear[1] - 20]
+    )
     beard = 1 / (1 + np.exp(-np.clip((y - cheek_line) / 6, -20, 20)))
     moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)]), 3)
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
-    goatee = np.maximum(moustache, _area(_at(57, 43, 106, 182, 83, 18, 313, 406, 335, 273, 287, 432, 422, 424, 431, 262, 428, 199, 208, 32, 211, 204, 202, 212), 5))
+    goatee = np.maximum(
+        moustache,
+        _area(
+            _at(
+                57,
+                43,
+                106,
+                182,
+                83,
+                18,
+                313,
+                406,
+                335,
+                273,
+                287,
+                432,
+                422,
+                424,
+                431,
+                262,
+                428,
+                199,
+                208,
+                32,
+                211,
+                204,
+                202,
+                212,
+            ),
+            5,
+        ),
+    )
     skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 2.0), 0, 1)
     nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
-    forehead = sum(_line(_at(*ids) + (0, dy), 2, 2.6) for ids, dy in
-                   (((104, 69, 108, 151, 337, 299, 333), 6), ((105, 66, 107, 9, 336, 296, 334), -14), ((103, 67, 109, 10, 338, 297, 332), 12)))
+    forehead = sum(
+        _line(_at(*ids) + (0, dy), 2, 2.6)
+        for ids, dy in (
+            ((104, 69, 108, 151, 337, 299, 333), 6),
+            ((105, 66, 107, 9, 336, 296, 334), -14),
+            ((103, 67, 109, 10, 338, 297, 332), 12),
+        )
+    )
     frown = sum(_line(np.stack([_at(9)[0] + (s * 9, 4), _at(8)[0] + (s * 7, 8)]), 3, 3.5) for s in (-1, 1))
     crow = np.zeros_like(lips)
     for s, corner in ((-1, 33), (1, 263)):
         for angle in (-0.5, -0.1, 0.3):
             start = _at(corner)[0] + np.array([s * 10, 26 * np.sin(angle) * 0.4])
-            crow = np.maximum(crow, _line(np.stack([start, start + 22 * np.array([s * np.cos(angle), np.sin(angle)])]), 2, 2.2))
+            crow = np.maximum(
+                crow, _line(np.stack([start, start + 22 * np.array([s * np.cos(angle), np.sin(angle)])]), 2, 2.2)
+            )
     chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
     return _Places(
         lips, lip_upper, rim, shadow, corners, lids, liner, water, *creases, sockets, bags, blush, nose_red, nostrils,
@@ -235,7 +297,9 @@ def paint_face(head: Head) -> Skin:
         spots = np.zeros(albedo.shape[:2], np.uint8)
         for _ in range(int(60 * head.blemish)):
             where = _fixed(rng.uniform((120, 140), (520, 440)))
-            cv2.circle(spots, where, int(16 * rng.uniform(0.5, 1.8)), int(rng.uniform(40, 160)), -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(
+                spots, where, int(16 * rng.uniform(0.5, 1.8)), int(rng.uniform(40, 160)), -1, cv2.LINE_AA, _SHIFT
+            )
         colour = skin * ((0.72, 0.56, 0.5) if rng.random() < 0.5 else (0.95, 0.62, 0.6))
         tint(colour, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32) / 255 * 0.8)
     soft = (0.80, 0.70, 0.70) if not statue else (0.82, 0.82, 0.82)
@@ -246,7 +310,11 @@ def paint_face(head: Head) -> Skin:
     darken(hard, 0.35 * at.nose_edge + 0.30 * at.corners)
     # lips: fine upright lines, darker towards the opening and at the corners
     lips = np.asarray(head.lips, np.float32)
-    lines = np.abs(cv2.resize(rng.normal(0, 1, (6, 200)).astype(np.float32), (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR))
+    lines = np.abs(
+        cv2.resize(
+            rng.normal(0, 1, (6, 200)).astype(np.float32), (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR
+        )
+    )
     shade = 1 - 0.07 * np.minimum(lines, 2.5) + 0.05 * mottle
     border = float(rng.uniform(0.75, 1.0))  # how clearly the lips stand out from the skin
     weight = at.lips * border
@@ -257,7 +325,10 @@ def paint_face(head: Head) -> Skin:
     # the lids' rims, and make-up
     if not statue:
         tint(mix_pink(skin), 0.55 * at.waterline)
-    tint(head.shadow_colour, head.shadow_strength * np.clip(0.9 * at.lids + 0.5 * at.sockets * at.lids + 0.25 * at.sockets, 0, 1))
+    tint(
+        head.shadow_colour,
+        head.shadow_strength * np.clip(0.9 * at.lids + 0.5 * at.sockets * at.lids + 0.25 * at.sockets, 0, 1),
+    )
     darken((0.2, 0.16, 0.16) if not statue else (0.6,) * 3, np.clip((0.35 + 0.6 * head.liner) * at.liner, 0, 1))
     # brows
     middle = CHART_WIDTH / 2
@@ -268,7 +339,10 @@ def paint_face(head: Head) -> Skin:
     else:
         density = head.brow_weight
         tint(head.brows, np.clip(0.75 * density * brow_rows * (1 + 0.3 * fine), 0, 0.9))
-        tint(np.asarray(head.brows) * 0.8, 0.75 * cv2.GaussianBlur(_hairs(rng, brow_rows, int(420 * density), 9, along), (0, 0), 0.7))
+        tint(
+            np.asarray(head.brows) * 0.8,
+            0.75 * cv2.GaussianBlur(_hairs(rng, brow_rows, int(420 * density), 9, along), (0, 0), 0.7),
+        )
     if head.beard_growth > 0:
         area = {"full": at.beard, "goatee": at.goatee, "moustache": at.moustache}[head.beard_style]
         growth = head.beard_growth
@@ -277,10 +351,19 @@ def paint_face(head: Head) -> Skin:
             tint(np.asarray(head.beard), 0.9 * growth * area * (0.8 + 0.2 * mottle))
             tint(head.beard, 0.8 * _hairs(rng, area, int(9000 * growth), 1.2, downward))
         else:
-            tint(np.asarray(head.beard) * 0.8, np.clip(1.25 * growth, 0, 0.96) * np.clip(area * (0.9 + 0.15 * mottle), 0, 1))
+            tint(
+                np.asarray(head.beard) * 0.8,
+                np.clip(1.25 * growth, 0, 0.96) * np.clip(area * (0.9 + 0.15 * mottle), 0, 1),
+            )
             tint(np.asarray(head.beard) * 1.25, 0.7 * _hairs(rng, area, 1800, 7, downward))
             tint(np.asarray(head.beard) * 0.6, 0.7 * _hairs(rng, area, 1800, 7, downward))
-    gloss = 0.25 + 0.5 * at.nose_red + 0.3 * at.sockets + 0.9 * at.lips * (1 - 0.25 * np.minimum(lines, 2)) + 0.5 * at.waterline
+    gloss = (
+        0.25
+        + 0.5 * at.nose_red
+        + 0.3 * at.sockets
+        + 0.9 * at.lips * (1 - 0.25 * np.minimum(lines, 2))
+        + 0.5 * at.waterline
+    )
     gloss = np.clip(gloss * (1 + 0.35 * fine), 0, 1.4)
     if head.beard_growth > 0.4:
         gloss = gloss * (1 - 0.7 * area)
@@ -306,10 +389,16 @@ def paint_iris(head: Head) -> np.ndarray:
     """(48, 192, 3) float32: the iris from its middle to its rim (rows), once around (columns)."""
     rng = np.random.default_rng([head.seed, 0x1215])
     rho = np.linspace(0, 1, IRIS_RINGS, dtype=np.float32)[:, None]
-    around = cv2.resize(rng.normal(0, 1, (3, 96)).astype(np.float32), (IRIS_TURNS, IRIS_RINGS), interpolation=cv2.INTER_LINEAR)
+    around = cv2.resize(
+        rng.normal(0, 1, (3, 96)).astype(np.float32), (IRIS_TURNS, IRIS_RINGS), interpolation=cv2.INTER_LINEAR
+    )
     iris = np.asarray(head.iris, np.float32)
     if head.finish == "statue":
-        return np.broadcast_to(iris * (1 - 0.25 * (rho > 0.9))[..., None], (IRIS_RINGS, IRIS_TURNS, 3)).astype(np.float32).copy()
+        return (
+            np.broadcast_to(iris * (1 - 0.25 * (rho > 0.9))[..., None], (IRIS_RINGS, IRIS_TURNS, 3))
+            .astype(np.float32)
+            .copy()
+        )
     light = 1 + 0.26 * around * np.clip(1.2 - rho, 0, 1)
     collar = np.exp(-(((rho - head.pupil - 0.1) / 0.12) ** 2)) * rng.uniform(-0.1, 0.5)
     colour = iris * (light + collar)[..., None]
@@ -341,7 +430,9 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
     x = ((np.arange(TOOTH_COLUMNS, dtype=np.float32) + 0.5) / TOOTH_COLUMNS * 2 - 1)[None] * ARC[upper]
     tooth_colour = np.asarray(head.teeth, np.float32)
     statue = head.finish == "statue"
-    gum = (np.array([196, 108, 108], np.float32) if not statue else tooth_colour * 0.9) * (0.75 + 0.25 * np.asarray(head.skin, np.float32).mean() / 255)
+    gum = (np.array([196, 108, 108], np.float32) if not statue else tooth_colour * 0.9) * (
+        0.75 + 0.25 * np.asarray(head.skin, np.float32).mean() / 255
+    )
     picture = np.empty((TOOTH_ROWS, TOOTH_COLUMNS, 4), np.float32)
     picture[..., :3] = gum * (1 + 0.10 * _noise(rng, 6, TOOTH_ROWS, TOOTH_COLUMNS))[..., None]
     picture[..., 3] = y < 0.012
@@ -351,7 +442,12 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
         for k, width in enumerate(widths):
             middle, half = side * (start + width / 2), width / 2
             start += width
-            long = CROWN_HEIGHT * (1.0, 0.88, 1.0, 0.84, 0.8, 0.72, 0.7)[k] * head.teeth_size * (1 + 0.06 * uneven * rng.normal())
+            long = (
+                CROWN_HEIGHT
+                * (1.0, 0.88, 1.0, 0.84, 0.8, 0.72, 0.7)[k]
+                * head.teeth_size
+                * (1 + 0.06 * uneven * rng.normal())
+            )
             long *= 1.0 if upper else 0.86
             lean = 0.05 * uneven * rng.normal()
             own = np.flatnonzero(np.abs(x[0] - middle) < half + 0.02)
@@ -362,13 +458,21 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
             round_ = (0.008 if k not in (2,) else 0.022) * (0.6 + 0.8 * rng.random())
             tip = long - round_ * np.abs(s) ** (3.0 if k != 2 else 1.6) - 0.004 * uneven * rng.normal() * s
             gap = 0.93 - 0.05 * uneven * rng.random()
-            inside = np.clip((gap - np.abs(s)) * half * 400 + 0.5, 0, 1) * np.clip((y - neck) * 300 + 0.5, 0, 1) * np.clip((tip - y) * 300 + 0.5, 0, 1)
+            inside = (
+                np.clip((gap - np.abs(s)) * half * 400 + 0.5, 0, 1)
+                * np.clip((y - neck) * 300 + 0.5, 0, 1)
+                * np.clip((tip - y) * 300 + 0.5, 0, 1)
+            )
             along = np.clip((y - neck) / long, 0, 1)
             colour = tooth_colour * (1 + 0.035 * uneven * rng.normal()) * (1 - 0.025 * k)
             shade = (1 - 0.16 * np.abs(s) ** 2.5) * (1 - 0.10 * (1 - along) ** 2)
             edge = np.clip((along - 0.72) / 0.28, 0, 1) * 0.16  # the edge lets the dark behind shine through
             mine = (np.abs(s) < 1) & (y > neck - 0.004)
-            between = tooth_colour * (np.array([0.40, 0.30, 0.27]) + 0.35 * rng.random()) if not statue else tooth_colour * 0.6
+            between = (
+                tooth_colour * (np.array([0.40, 0.30, 0.27]) + 0.35 * rng.random())
+                if not statue
+                else tooth_colour * 0.6
+            )
             area[..., :3] = np.where((mine & (y < long * 0.92) & (y > neck))[..., None], between, area[..., :3])
             area[..., 3] = np.where(mine & (y < long * (0.90 if k < 5 else 0.95)) & (y > 0), 1.0, area[..., 3])
             body = colour * (shade * (1 - edge))[..., None]

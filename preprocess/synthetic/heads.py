@@ -210,8 +210,31 @@ _LIPS_LEAD, _LIDS_LEAD = follow(_OUTER_LIP, 0.36), follow(_LIDS, 0.17)
 
 def _jaw_share() -> np.ndarray:
     """How much of the jaw's turn each point (468,) makes."""
-    still = [*(k for k in UPPER_LIP[3][1:-1]), 2, 164, 97, 326, 98, 327, 50, 280, 234, 454, 127, 356, 93, 323, 10, 33, 263]
-    whole = [152, 148, 377, 176, 400, 175, 171, 396, 199, 208, 428, 200, 201, 421, 18, 83, 313, 149, 378, *LOWER_LIP[3][2:-2]]
+    nose = [1, 2, 4, 5, 6, 8, 97, 98, 129, 164, 168, 195, 197, 326, 327, 358]
+    eyes = [33, 263, 133, 362, 23, 253, 228, 448, 232, 452]
+    still = [*UPPER_LIP[3][1:-1], *nose, *eyes, 50, 280, 10, 93, 127, 234, 323, 356, 454]
+    whole = [
+        152,
+        148,
+        377,
+        176,
+        400,
+        175,
+        171,
+        396,
+        199,
+        208,
+        428,
+        200,
+        201,
+        421,
+        18,
+        83,
+        313,
+        149,
+        378,
+        *LOWER_LIP[3][2:-2],
+    ]
     part = {150: 0.9, 379: 0.9, 136: 0.72, 365: 0.72, 172: 0.45, 397: 0.45, 58: 0.2, 288: 0.2, 132: 0.05, 361: 0.05,
             61: 0.3, 291: 0.3, 57: 0.32, 287: 0.32}  # fmt: skip
     return settle({**{k: 0.0 for k in still}, **{k: 1.0 for k in whole}, **part})
@@ -367,6 +390,12 @@ def _colour(values) -> Colour:
     return tuple(round(float(np.clip(v, 0, 255)), 1) for v in values)
 
 
+_LIPSTICKS = ((176, 28, 44), (205, 70, 96), (140, 30, 50), (216, 110, 104), (120, 50, 60))
+_EYE_SHADOWS = ((96, 60, 56), (60, 50, 60), (120, 80, 110), (60, 80, 110), (150, 100, 80), (40, 34, 36))
+_STONES = ((226, 222, 214), (176, 170, 160), (120, 112, 100), (110, 84, 52), (84, 92, 82))  # and bronze
+_FRAMES = ((30, 28, 30), (92, 58, 36), (150, 40, 44), (60, 66, 80), (180, 150, 96), (170, 172, 176))
+
+
 def random_light(rng: np.random.Generator, brightness: float = 1.0) -> Light:
     """From soft frontal light to hard light from the side, warm or cold, now and then from below."""
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
@@ -402,16 +431,20 @@ def random_head(seed: int) -> Head:
     skin = mix(_SKINS[int(tone)], _SKINS[int(tone) + 1], tone % 1) * (1 + rng.normal(0, [0.03, 0.03, 0.05]))
     natural = mix(skin, (190, 84, 84) if dark < 0.6 else (118, 58, 58), u(0.25, 0.6))
     painted = rng.random() < (0.4 if woman else 0.03)
-    lipstick = [(176, 28, 44), (205, 70, 96), (140, 30, 50), (216, 110, 104), (120, 50, 60)][rng.integers(5)]
+    lipstick = _LIPSTICKS[rng.integers(len(_LIPSTICKS))]
     lips = mix(natural, lipstick, u(0.4, 0.9)) if painted else natural
     finish = str(rng.choice(["skin", "paint", "statue"], p=[0.88, 0.06, 0.06]))
     made_up = woman and finish != "statue" and rng.random() < 0.6
     iris = np.asarray(_IRISES[rng.integers(4 if dark > 0.5 else len(_IRISES))]) * (1 + rng.normal(0, 0.08, 3))
     if finish == "statue":
-        stone = [(226, 222, 214), (176, 170, 160), (120, 112, 100), (110, 84, 52), (84, 92, 82)][rng.integers(5)]
+        stone = _STONES[rng.integers(len(_STONES))]
         skin = np.asarray(stone) * (1 + rng.normal(0, 0.03, 3))
         lips, iris, puppet = skin, skin * u(0.75, 1.0), replace(puppet, hair=_colour(skin * 0.9), earrings=False)
-    growth = 0.0 if woman or finish == "statue" else float(rng.choice([0, u(0.1, 0.35), u(0.4, 0.7), u(0.75, 1)], p=[0.4, 0.3, 0.12, 0.18]))
+    growth = (
+        0.0
+        if woman or finish == "statue"
+        else float(rng.choice([0, u(0.1, 0.35), u(0.4, 0.7), u(0.75, 1)], p=[0.4, 0.3, 0.12, 0.18]))
+    )
     hair = np.asarray(puppet.hair)
     age = float(rng.beta(1.2, 1.8))
     if age > 0.7 and finish != "statue" and rng.random() < 0.6:
@@ -419,30 +452,63 @@ def random_head(seed: int) -> Head:
     light = random_light(rng, 1 + 0.3 * dark)
     tone = np.sqrt(light.on(np.array([0.0, -0.2, 0.98], np.float32)))  # on what a puppet's own light falls otherwise
     puppet = replace(
-        puppet, width=u(0.59, 0.73), skin=_colour(skin * tone), hair=_colour(hair * tone), beard="", glasses="", freckles=0.0,
-        top_colour=_colour(np.asarray(puppet.top_colour) * tone), top_accent=_colour(np.asarray(puppet.top_accent) * tone),
-        hairline=u(-0.74, -0.5), light=light.direction,
-    )  # fmt: skip
+        puppet,
+        width=u(0.59, 0.73),
+        skin=_colour(skin * tone),
+        hair=_colour(hair * tone),
+        beard="",
+        glasses="",
+        freckles=0.0,
+        top_colour=_colour(np.asarray(puppet.top_colour) * tone),
+        top_accent=_colour(np.asarray(puppet.top_accent) * tone),
+        hairline=u(-0.74, -0.5),
+        light=light.direction,
+    )
     return Head(
-        seed=seed, puppet=puppet, light=light,
-        backdrop=tuple(round(float(v), 3) for v in np.clip(u(0.15, 1.1) * (1 + rng.normal(0, 0.1, 3)), 0, 1.2)), finish=finish, shape=u(0.4, 1.1),
-        eye_x=u(0.272, 0.310), eye_width=u(0.118, 0.144), eye_upper=u(0.038, 0.068), eye_lower=u(0.026, 0.042),
-        eye_tilt=u(-0.012, 0.026), lid_fold=u(0.0, 1.0) if rng.random() < 0.8 else 0.0,
-        lashes=u(0.3, 1.0) if woman else u(0.0, 0.4), iris=_colour(iris), iris_size=u(0.052, 0.060), pupil=u(0.26, 0.62),
-        sclera=_colour(skin * 0.98 if finish == "statue" else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)),
-        mouth_width=u(0.190, 0.250), lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark), lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
-        skin=_colour(skin), lips=_colour(lips),
+        seed=seed,
+        puppet=puppet,
+        light=light,
+        backdrop=tuple(round(float(v), 3) for v in np.clip(u(0.15, 1.1) * (1 + rng.normal(0, 0.1, 3)), 0, 1.2)),
+        finish=finish,
+        shape=u(0.4, 1.1),
+        eye_x=u(0.272, 0.310),
+        eye_width=u(0.118, 0.144),
+        eye_upper=u(0.038, 0.068),
+        eye_lower=u(0.026, 0.042),
+        eye_tilt=u(-0.012, 0.026),
+        lid_fold=u(0.0, 1.0) if rng.random() < 0.8 else 0.0,
+        lashes=u(0.3, 1.0) if woman else u(0.0, 0.4),
+        iris=_colour(iris),
+        iris_size=u(0.052, 0.060),
+        pupil=u(0.26, 0.62),
+        sclera=_colour(
+            skin * 0.98 if finish == "statue" else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)
+        ),
+        mouth_width=u(0.190, 0.250),
+        lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark),
+        lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
+        skin=_colour(skin),
+        lips=_colour(lips),
         teeth=_colour(skin if finish == "statue" else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
-        teeth_size=u(0.88, 1.12), teeth_uneven=float(rng.beta(1.2, 3)),
-        brows=_colour(skin * 0.92 if finish == "statue" else mix(hair, (34, 26, 24), u(0.2, 0.6) if hair.mean() > 90 else 0.15)),
+        teeth_size=u(0.88, 1.12),
+        teeth_uneven=float(rng.beta(1.2, 3)),
+        brows=_colour(
+            skin * 0.92 if finish == "statue" else mix(hair, (34, 26, 24), u(0.2, 0.6) if hair.mean() > 90 else 0.15)
+        ),
         brow_weight=u(0.35, 0.9) if woman else u(0.5, 1.15),
-        beard=_colour(mix(hair, (40, 30, 28), u(0, 0.4))), beard_growth=growth,
-        beard_style=str(rng.choice(["full", "goatee", "moustache"], p=[0.65, 0.2, 0.15])), age=age, blemish=float(rng.beta(1, 2.5)),
-        shadow_colour=_colour(rng.choice([[96, 60, 56], [60, 50, 60], [120, 80, 110], [60, 80, 110], [150, 100, 80], [40, 34, 36]])),
-        shadow_strength=u(0.2, 0.9) if made_up else 0.0, liner=u(0.3, 1.0) if made_up else 0.0,
-        glasses=str(rng.choice(["", "round", "square", "rimless"], p=[0.8, 0.07, 0.07, 0.06])) if finish != "statue" else "",
-        glasses_colour=_colour(rng.choice([[30, 28, 30], [92, 58, 36], [150, 40, 44], [60, 66, 80], [180, 150, 96], [170, 172, 176]])),
-    )  # fmt: skip
+        beard=_colour(mix(hair, (40, 30, 28), u(0, 0.4))),
+        beard_growth=growth,
+        beard_style=str(rng.choice(["full", "goatee", "moustache"], p=[0.65, 0.2, 0.15])),
+        age=age,
+        blemish=float(rng.beta(1, 2.5)),
+        shadow_colour=_colour(rng.choice(_EYE_SHADOWS)),
+        shadow_strength=u(0.2, 0.9) if made_up else 0.0,
+        liner=u(0.3, 1.0) if made_up else 0.0,
+        glasses=str(rng.choice(["", "round", "square", "rimless"], p=[0.8, 0.07, 0.07, 0.06]))
+        if finish != "statue"
+        else "",
+        glasses_colour=_colour(rng.choice(_FRAMES)),
+    )
 
 
 def random_expression(seed: int) -> Expression:
@@ -454,35 +520,68 @@ def random_expression(seed: int) -> Expression:
         return u(low, high) if rng.random() < chance else 0.0
 
     values = dict.fromkeys((f.name for f in fields(Expression)), 0.0)
-    kind = rng.choice(["rest", "talk", "smile", "laugh", "wide", "pout", "grimace"], p=[0.2, 0.24, 0.14, 0.12, 0.14, 0.08, 0.08])
+    kind = rng.choice(
+        ["rest", "talk", "smile", "laugh", "wide", "pout", "grimace"], p=[0.2, 0.24, 0.14, 0.12, 0.14, 0.08, 0.08]
+    )
     if kind == "rest":
         values |= dict(press=some(0.25), smile_left=u(-0.3, 0.3), jaw=some(0.3, 0, 0.08))
     elif kind == "talk":
-        values |= dict(jaw=u(0, 0.6), stretch=u(-0.6, 0.6), funnel=some(0.4), pucker=some(0.25, 0, 0.7), smile_left=u(-0.2, 0.4))
+        values |= dict(
+            jaw=u(0, 0.6), stretch=u(-0.6, 0.6), funnel=some(0.4), pucker=some(0.25, 0, 0.7), smile_left=u(-0.2, 0.4)
+        )
         values |= dict(bare_lower=some(0.4, 0, 0.7), bare_upper_left=some(0.3, 0, 0.5))
     elif kind == "smile":
-        values |= dict(smile_left=u(0.3, 1), jaw=some(0.6, 0, 0.25), bare_upper_left=some(0.7, 0, 0.6), bare_lower=some(0.3, 0, 0.5))
+        values |= dict(
+            smile_left=u(0.3, 1),
+            jaw=some(0.6, 0, 0.25),
+            bare_upper_left=some(0.7, 0, 0.6),
+            bare_lower=some(0.3, 0, 0.5),
+        )
     elif kind == "laugh":
         values |= dict(smile_left=u(0.5, 1), jaw=u(0.2, 0.9), bare_upper_left=u(0, 0.5), bare_lower=some(0.5, 0, 0.6))
     elif kind == "wide":
-        values |= dict(jaw=u(0.5, 1), funnel=some(0.4), stretch=u(-0.4, 0.5), smile_left=u(-0.5, 0.3), bare_lower=some(0.3))
+        values |= dict(
+            jaw=u(0.5, 1), funnel=some(0.4), stretch=u(-0.4, 0.5), smile_left=u(-0.5, 0.3), bare_lower=some(0.3)
+        )
     elif kind == "pout":
         values |= dict(pucker=u(0.3, 1), jaw=some(0.3, 0, 0.15), smile_left=u(-0.4, 0.1), puff=some(0.3))
     else:
-        values |= dict(smile_left=u(-1, 0.2), stretch=u(0.2, 1), bare_upper_left=u(0, 1), bare_lower=u(0, 1), jaw=some(0.6, 0, 0.35),
-                       sneer=some(0.5))  # fmt: skip
+        values |= dict(
+            smile_left=u(-1, 0.2),
+            stretch=u(0.2, 1),
+            bare_upper_left=u(0, 1),
+            bare_lower=u(0, 1),
+            jaw=some(0.6, 0, 0.35),
+            sneer=some(0.5),
+        )
     lopsided = 0.35 if rng.random() < 0.3 else 0.05
     values["smile_right"] = float(np.clip(values["smile_left"] + rng.normal(0, lopsided), -1, 1))
     values["bare_upper_right"] = float(np.clip(values["bare_upper_left"] * (1 + rng.normal(0, 2 * lopsided)), 0, 1))
-    values |= dict(jaw_side=rng.normal(0, 0.3) if rng.random() < 0.25 else 0.0, tongue=u(0, 1), puff=max(values["puff"], some(0.04)))
+    values |= dict(
+        jaw_side=rng.normal(0, 0.3) if rng.random() < 0.25 else 0.0,
+        tongue=u(0, 1),
+        puff=max(values["puff"], some(0.04)),
+    )
     blink = rng.choice(["open", "shut", "half", "left", "right"], p=[0.6, 0.17, 0.13, 0.05, 0.05])
-    lids = {"open": (0.0, 0.0), "shut": (1.0, 1.0), "half": (u(0.15, 0.9),) * 2, "left": (1.0, u(0, 0.3)), "right": (u(0, 0.3), 1.0)}[blink]
-    values |= dict(blink_left=lids[0], blink_right=float(np.clip(lids[1] + (rng.normal(0, 0.05) if 0 < lids[1] < 1 else 0), 0, 1)))
+    lids = {
+        "open": (0.0, 0.0),
+        "shut": (1.0, 1.0),
+        "half": (u(0.15, 0.9),) * 2,
+        "left": (1.0, u(0, 0.3)),
+        "right": (u(0, 0.3), 1.0),
+    }[blink]
+    values |= dict(
+        blink_left=lids[0], blink_right=float(np.clip(lids[1] + (rng.normal(0, 0.05) if 0 < lids[1] < 1 else 0), 0, 1))
+    )
     values |= dict(wide=some(0.22) if blink == "open" else 0.0, squint=some(0.25) if blink != "shut" else some(0.3))
     looking = rng.random() < 0.6
-    values |= dict(gaze_x=u(-1, 1) if looking else rng.normal(0, 0.12), gaze_y=u(-0.9, 0.9) if looking else rng.normal(0, 0.1))
+    values |= dict(
+        gaze_x=u(-1, 1) if looking else rng.normal(0, 0.12), gaze_y=u(-0.9, 0.9) if looking else rng.normal(0, 0.1)
+    )
     brow = rng.normal(0, 0.5)
-    values |= dict(brow_left=brow + rng.normal(0, 0.15), brow_right=brow + rng.normal(0, 0.15), brow_inner=rng.normal(0, 0.4))
+    values |= dict(
+        brow_left=brow + rng.normal(0, 0.15), brow_right=brow + rng.normal(0, 0.15), brow_inner=rng.normal(0, 0.4)
+    )
     values["jaw_side"] = float(np.clip(values["jaw_side"], -1, 1))
     for name in ("gaze_x", "gaze_y", "brow_left", "brow_right", "brow_inner"):
         values[name] = float(np.clip(values[name], -1, 1))
