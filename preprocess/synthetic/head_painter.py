@@ -44,7 +44,7 @@ from preprocess.synthetic.head_textures import (
     wrinkles,
 )
 from preprocess.synthetic.heads import Expression, Head, Surface, surface_of
-from preprocess.synthetic.puppet_model import Camera, Pose
+from preprocess.synthetic.puppet_model import CIRCLE, Camera, Pose, rotation_of
 from preprocess.synthetic.puppet_painter import Painter
 from preprocess.synthetic.puppet_textures import smooth_step
 
@@ -125,7 +125,7 @@ class _HeadPainter(Painter):
     """A puppet's painter with another face."""
 
     def __init__(self, head: Head, pose: Pose, expression: Expression, width: int, height: int, camera: Camera) -> None:
-        self.head_ = head
+        self.who = head
         self.expression = expression
         self.surface: Surface = surface_of(head, expression)
         self.fine = SUBDIVISION @ with_skull(self.surface.points[:468], head.puppet.width)
@@ -142,7 +142,7 @@ class _HeadPainter(Painter):
         self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0, seen=1.0
     ) -> np.ndarray:
         """Colours 0..255 of albedo 0..255 in the light; light adds up in linear values (of gamma 2)."""
-        light = self.head_.light
+        light = self.who.light
         linear = (albedo * np.float32(1 / 255)) ** 2 * light.on(normal, seen)
         linear += (light.mirrored(normal, sharpness) * gloss * seen)[..., None] * np.asarray(light.key, np.float32)
         linear *= np.asarray(dim, np.float32)[..., None]
@@ -174,7 +174,7 @@ class _HeadPainter(Painter):
         self.canvas.blend(box, cover, cv2.resize(picture, size, interpolation=cv2.INTER_AREA), lit=False)
 
     def eyeball(self, side: int) -> None:
-        head, u = self.head_, self.unit
+        head, u = self.who, self.unit
         eye = self.surface.eyes[side]
         outline = self.fine_px[np.array(UPPER_LID[side] + LOWER_LID[side][::-1][1:-1])]
         box, x, y = self._zoomed(outline, 3)
@@ -233,13 +233,13 @@ class _HeadPainter(Painter):
 
     def _glints(self, picture: np.ndarray, x, y, eye, gaze, centre, open_) -> None:
         """The mirror images of the lights on the cornea."""
-        head, u = self.head_, self.unit
+        head, u = self.who, self.unit
         half = np.asarray(head.light.direction) + (0, 0, 1)
         half = half / np.linalg.norm(half)
         rng = np.random.default_rng([head.seed, 0x611])
         bright = 0.45 + 0.55 * rng.random()
         window = rng.random() < 0.4
-        spots = [(half, 0.011 + 0.006 * rng.random(), bright)]
+        spots = [(half, 0.008 + 0.006 * rng.random(), bright)]
         if rng.random() < 0.4:
             spots.append((half * (-0.6, 0.8, 1) + (0, 0.2, 0), 0.008, 0.35 * bright))
         for direction, radius, strength in spots:
@@ -260,7 +260,7 @@ class _HeadPainter(Painter):
         picture += (np.array([226, 232, 240], np.float32) - picture) * (0.12 * sheen * open_)[..., None]
 
     def mouth(self) -> None:
-        head, u = self.head_, self.unit
+        head, u = self.who, self.unit
         outline = self.fine_px[np.array(UPPER_LIP[0] + LOWER_LIP[0][::-1][1:-1])]
         box, x, y = self._zoomed(outline, 3)
         if box[2] <= box[0] or box[3] <= box[1]:
@@ -286,20 +286,17 @@ class _HeadPainter(Painter):
 
     def seam(self) -> None:
         """The line between lips that touch, where they do."""
-        upper, lower = (self.fine_px[np.array(row)] for row in (UPPER_LIP[0], LOWER_LIP[0]))
-        gap = np.linalg.norm(upper - lower, axis=1) / self.unit
-        shut = np.clip(1 - gap / 0.03, 0, 1)
-        if shut[1:-1].max() > 0:
-            line = ribbon(
-                (upper + lower) / 2,
-                (0.001 + 0.007 * shut * np.sqrt(np.linspace(0, 1, 11) * np.linspace(1, 0, 11) * 4)) * self.unit,
-            )
-            normal = np.array([0, 0, 1], np.float32)
-            dark = self.lit(np.asarray(self.head_.lips, np.float32) * 0.36, normal, 0.0)
-            self.canvas.fill(line, dark, alpha=0.8 * float(shut[1:-1].mean()), soft=0.7, lit=False)
+        upper, lower = (self.fine_px[np.array(rings[0])] for rings in (UPPER_LIP, LOWER_LIP))
+        touching = np.clip(1 - np.linalg.norm(upper - lower, axis=1) / (0.03 * self.unit), 0, 1)
+        depth = float(touching[1:-1].mean())
+        if depth > 0:
+            thick = 0.001 + 0.007 * touching * np.sqrt(1 - np.linspace(-1, 1, len(upper)) ** 2)
+            dark = self.lit(np.asarray(self.who.lips, np.float32) * 0.36, np.array([0, 0, 1], np.float32), 0.0)
+            line = ribbon((upper + lower) / 2, thick * self.unit)
+            self.canvas.fill(line, dark, alpha=0.8 * depth, soft=0.7, lit=False)
 
     def _tongue(self, picture: np.ndarray, x: np.ndarray, y: np.ndarray, flesh: np.ndarray) -> None:
-        head, u, e = self.head_, self.unit, self.expression
+        head, u, e = self.who, self.unit, self.expression
         lift = e.tongue
         z = self.surface.lip_z
         tip = np.array([[0.02 * e.jaw_side, 0.645 - 0.09 * lift, z - 0.15 + 0.05 * lift]])
@@ -326,7 +323,7 @@ class _HeadPainter(Painter):
 
     def _teeth(self, picture: np.ndarray, box: Box, *, upper: bool) -> None:
         """A row of teeth as a bent strip, in the picture of a box at twice the resolution."""
-        head = self.head_
+        head = self.who
         arc = np.linspace(-1, 1, 33) * ARC[upper]
         bend = 2.9 if upper else 3.2
         # x along a parabola z = -bend x^2 of this arc length
@@ -378,8 +375,8 @@ class _HeadPainter(Painter):
 
     # --------------------------------------------------------------------------------------------------------- skin
 
-    def skin_(self) -> None:
-        head = self.head_
+    def face(self) -> None:
+        head = self.who
         box = self.canvas.box(self.fine_px)
         if box[2] <= box[0] or box[3] <= box[1]:
             return
@@ -416,7 +413,7 @@ class _HeadPainter(Painter):
 
     def _reached(self) -> np.ndarray:
         """How much of the key light reaches each vertex (M,), 0..1: the nose and the brow cast shadows."""
-        light = np.asarray(self.head_.light.direction) @ self.rotation  # in head axes
+        light = np.asarray(self.who.light.direction) @ self.rotation  # in head axes
         across = np.cross(light, [0.0, 1.0, 0.0])
         across /= np.linalg.norm(across)
         side, cells = np.stack([across, np.cross(light, across)], 1), 128
@@ -437,7 +434,7 @@ class _HeadPainter(Painter):
 
     def _folded(self, level: int) -> np.ndarray:
         """Factor (512, 640), halved `level` times, on the skin: the wrinkles of age and those of this expression."""
-        e, age = self.expression, self.head_.age
+        e, age = self.expression, self.who.age
         smile = 0.5 * (max(e.smile_left, 0) + max(e.smile_right, 0))
         raised = max(0.5 * (e.brow_left + e.brow_right) + 0.4 * e.brow_inner, 0)
         squeeze = max(-e.brow_inner, 0) + 0.5 * max(-0.5 * (e.brow_left + e.brow_right), 0)
@@ -448,62 +445,90 @@ class _HeadPainter(Painter):
             0.35 * max(age - 0.3, 0) + (0.12 + 0.35 * age) * (smile + e.squint),
             0.30 * max(age - 0.35, 0) + 0.3 * max(-e.smile_left, -e.smile_right, 0),
             0.25 * age + 0.15 * smile,
-            *((0.25 + 1.0 * self.head_.lid_fold) * (1 - 0.85 * blink) for blink in (e.blink_left, e.blink_right)),
+            *((0.25 + 1.0 * self.who.lid_fold) * (1 - 0.85 * blink) for blink in (e.blink_left, e.blink_right)),
         )
         return 1 - np.clip(np.tensordot(np.asarray(depth, np.float32) * 0.5, wrinkles(level), 1), -0.2, 0.6)
+
+    def ear(self, side: int, alpha: float, covered: bool) -> None:
+        head, u = self.who, self.unit
+        if covered or alpha < 0.02:
+            return
+        size = head.puppet.ear
+        centre = np.array([side * head.puppet.width * 0.965, 0.13, -0.06])
+        out, up = np.array([side * 0.11, 0.0, -0.06]) * size, np.array([side * 0.02, -0.215, 0.0]) * size
+        c, s = CIRCLE[:, :1], CIRCLE[:, 1:]
+        skin = np.asarray(head.skin, np.float32)
+        warm = (0.98, 0.90, 0.88) if head.finish != "statue" else (0.96, 0.96, 0.96)
+        normal = self.rotation @ np.array([side * 0.75, -0.1, 0.65])
+        normal /= np.linalg.norm(normal)
+        rim, shell = (self.lit(skin * np.asarray(warm) * dim, normal.astype(np.float32), 0.0) for dim in (1.0, 0.72))
+        shape = centre + out * (c + 0.15 * s * s) + up * (s * (1 - 0.12 * c) + 0.08)
+        self.canvas.fill(self.px(shape), rim, alpha=alpha, lit=False)
+        bowl = centre + 0.15 * out + 0.08 * up + 0.62 * out * c + 0.66 * up * s
+        self.canvas.fill(self.px(bowl), shell, alpha=0.8 * alpha, soft=0.03 * u, lit=False)
+        fold = centre + 0.3 * out + 0.42 * out * c + 0.36 * up * s - 0.2 * up
+        self.canvas.fill(self.px(fold), rim, alpha=0.6 * alpha, soft=0.02 * u, lit=False)
+        if head.puppet.earrings:
+            drop, r = self.px((centre - up + 0.1 * out)[None])[0], 0.04 * u
+            gold = self.lit(np.array([214, 170, 70], np.float32), normal.astype(np.float32), 0.5)
+            self.canvas.fill(drop + r * CIRCLE, gold, alpha=alpha, lit=False)
 
     # ---------------------------------------------------------------------------------------------------- before it
 
     def lashes(self) -> None:
-        head, u, e = self.head_, self.unit, self.expression
+        """Both rows of lashes of both eyes, and the dark line at the upper one's roots."""
+        head, u, e = self.who, self.unit, self.expression
         if head.finish == "statue":
             return
         rng = np.random.default_rng([head.seed, 0x1A5])
         dark = np.asarray(head.brows, np.float32) * 0.35
         for side in (-1, 1):
             blink = e.blink_left if side < 0 else e.blink_right
-            if side * self.rotation[2, 0] < -0.75:
-                continue
-            for lid, count, length, strength in ((UPPER_LID[side], 26, 0.062, 0.95), (LOWER_LID[side], 18, 0.026, 0.5)):
-                line = self.fine_px[np.array(lid)]
-                t = np.linspace(0.4, 7.6, count) + rng.uniform(-0.3, 0.3, count)
-                root = np.stack([np.interp(t, np.arange(9), line[:, k]) for k in (0, 1)], 1)
-                out = (4.2 - t) / 4.2  # 1 at the outer corner
-                size = length * (0.45 + 0.7 * head.lashes) * (0.75 + 0.35 * out) * rng.uniform(0.6, 1.2, count) * u
-                up = -1 if lid is UPPER_LID[side] else 1
-                rise = up * (0.75 - 1.35 * blink) if up < 0 else 0.8
-                way = np.stack([side * (0.75 * out + 0.1), np.full(count, rise)], 1)
-                way /= np.linalg.norm(way, axis=1, keepdims=True)
-                roll = self.pose.roll
-                turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
-                bend = np.array([0, -0.25 if up < 0 else 0.1]) * size[:, None]
-                tips = root + (way * size[:, None]) @ turn
-                hairs = np.stack([root, (root + tips) / 2 - 0.5 * bend * (1 if up < 0 else -1), tips + bend], 1)
+            for upper in (True, False):
+                line = self.fine_px[np.array((UPPER_LID if upper else LOWER_LID)[side])]
+                hairs = self._lash_lines(rng, line, side, blink, upper)
                 box = self.canvas.box(hairs.reshape(-1, 2), 2)
                 if box[2] <= box[0] or box[3] <= box[1]:
                     continue
-                zoom = 3
-                mask = np.zeros(((box[3] - box[1]) * zoom, (box[2] - box[0]) * zoom), np.uint8)
-                fixed = np.rint(((hairs - box[:2] + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
-                for hair, level in zip(fixed, rng.integers(90, 255, count), strict=True):
-                    cv2.polylines(
-                        mask, [hair], False, int(level), max(int(round(zoom * u / 260)), 1), cv2.LINE_AA, _SHIFT
-                    )
-                cover = (
-                    cv2.resize(mask, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA).astype(
-                        np.float32
-                    )
-                    / 255
-                )
-                if up < 0:  # roots and lid's edge make one dark line
-                    edge = self.canvas.mask(
-                        ribbon(line, (0.003 + 0.005 * head.lashes + 0.007 * head.liner) * u), box, 0.4
-                    )
-                    cover = np.maximum(cover * np.float32(0.3 + 0.7 * head.lashes), edge * np.float32(0.75))
-                self.canvas.blend(box, cover * np.float32(strength), dark, lit=False)
+                cover = self._strokes(hairs, rng.integers(90, 255, len(hairs)), box)
+                if upper:
+                    half = (0.003 + 0.005 * head.lashes + 0.007 * head.liner) * u
+                    roots = line + half * (1 - blink) * self.rotation[:2, 1]  # on the ball rather than on the lid
+                    rim = self.canvas.mask(ribbon(roots, half), box, 0.4)
+                    cover = np.maximum(cover * np.float32(0.3 + 0.7 * head.lashes), rim * np.float32(0.75))
+                self.canvas.blend(box, cover * np.float32(0.95 if upper else 0.5), dark, lit=False)
+
+    def _lash_lines(
+        self, rng: np.random.Generator, line: np.ndarray, side: int, blink: float, upper: bool
+    ) -> np.ndarray:
+        """Root, middle and tip (N, 3, 2) in pixels of the lashes on a lid's edge (9, 2), outer to inner corner."""
+        lashes, u = self.who.lashes, self.unit
+        count, length = (26, 0.062) if upper else (18, 0.026)
+        t = np.linspace(0.4, 7.6, count) + rng.uniform(-0.3, 0.3, count)
+        root = np.stack([np.interp(t, np.arange(9), line[:, k]) for k in (0, 1)], 1)
+        out = (4.2 - t) / 4.2  # 1 at the outer corner
+        size = (length * (0.45 + 0.7 * lashes) * (0.75 + 0.35 * out) * rng.uniform(0.6, 1.2, count) * u)[:, None]
+        fall = 1.35 * blink - 0.75 if upper else 0.8  # the upper ones point up on an open eye, down on a shut one
+        way = np.stack([side * (0.75 * out + 0.1), np.full(count, fall)], 1)
+        turn = rotation_of(Pose(roll=self.pose.roll))[:2, :2]
+        way = way / np.linalg.norm(way, axis=1, keepdims=True) @ turn.T
+        curl = np.array([0.0, -0.25 if upper else 0.1]) @ turn.T * size
+        tip = root + way * size
+        return np.stack([root, (root + tip) / 2 - 0.5 * curl, tip + curl], 1)
+
+    def _strokes(self, lines: np.ndarray, levels: np.ndarray, box: Box) -> np.ndarray:
+        """Cover (h, w) 0..1 of thin lines (N, P, 2) in pixels, each of its own level 0..255."""
+        zoom = 3  # they are thinner than a pixel
+        mask = np.zeros(((box[3] - box[1]) * zoom, (box[2] - box[0]) * zoom), np.uint8)
+        fixed = np.rint(((lines - box[:2] + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
+        thick = max(round(zoom * self.unit / 260), 1)
+        for line, level in zip(fixed, levels.tolist(), strict=True):
+            cv2.polylines(mask, [line], False, level, thick, cv2.LINE_AA, _SHIFT)
+        cover = cv2.resize(mask, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA)
+        return cover.astype(np.float32) / 255
 
     def spectacles(self) -> None:
-        head, canvas, u = self.head_, self.canvas, self.unit
+        head, canvas, u = self.who, self.canvas, self.unit
         if not head.glasses:
             return
         rng = np.random.default_rng([head.seed, 0x61A])
@@ -566,7 +591,7 @@ def draw_head(
     for side in (-1, 1):
         painter.eyeball(side)
     painter.mouth()
-    painter.skin_()
+    painter.face()
     painter.seam()
     for side in (-1, 1):
         painter.ear(side, float(smooth_step(side * painter.rotation[2, 0], 0.02, 0.22)), covered)

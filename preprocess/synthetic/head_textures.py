@@ -83,6 +83,7 @@ class _Places(NamedTuple):
     lips: np.ndarray
     lip_upper: np.ndarray
     lip_rim: np.ndarray  # the edge of the lips' red
+    lip_wet: np.ndarray  # their inner side, which an open mouth shows
     lip_shadow: np.ndarray  # under the lower lip, and the groove above the upper one
     corners: np.ndarray
     lids: np.ndarray  # between the eye and its crease
@@ -123,6 +124,7 @@ def _places() -> _Places:
     lip_upper = _area(np.concatenate([upper, seam[::-1]]), 1.4)
     lips = np.maximum(_area(np.concatenate([upper, lower[::-1]]), 1.4), lip_upper)
     rim = np.maximum(_line(upper, 1, 1.0, False), _line(lower, 1, 1.0, False))
+    wet = np.maximum(_line(inner_upper, 3, 2.0, False), _line(inner_lower, 3, 2.0, False))
     down = lower[2:-2] + (0, 9)
     philtrum = np.stack([_at(0)[0] + (0, -3), (_at(0)[0] + _at(2)[0]) / 2, _at(2)[0] + (0, 3)])
     shadow = np.maximum(_line(down, 5, 4.0), 0.35 * _line(philtrum, 3, 2.5))
@@ -206,7 +208,8 @@ def _places() -> _Places:
             )
     chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
     return _Places(
-        lips, lip_upper, rim, shadow, corners, lids, liner, water, *creases, sockets, bags, blush, nose_red, nostrils,
+        lips, lip_upper, rim,
+        wet, shadow, corners, lids, liner, water, *creases, sockets, bags, blush, nose_red, nostrils,
         nose_edge, np.minimum(brows, 1), beard * skin_only, moustache * skin_only, goatee * skin_only, nasolabial,
         np.minimum(forehead, 1), np.minimum(frown, 1), crow, chin_crease,
     )  # fmt: skip
@@ -321,6 +324,7 @@ def paint_face(head: Head) -> Skin:
     for k in range(3):
         channel = albedo[..., k]
         channel += (lips[k] * shade * (1 - 0.14 * at.lip_upper) - channel) * weight
+    tint(lips * ((0.80, 0.62, 0.62) if not statue else (0.85, 0.85, 0.85)), 0.65 * at.lip_wet)
     tint(np.minimum(skin * 1.06, 255), 0.25 * at.lip_rim * (1 - at.lips))
     # the lids' rims, and make-up
     if not statue:
@@ -349,7 +353,7 @@ def paint_face(head: Head) -> Skin:
         downward = lambda x, y: np.pi / 2 + 0.5 * (x - middle) / 200 + 0.0 * y  # noqa: E731
         if growth < 0.4:
             tint(np.asarray(head.beard), 0.9 * growth * area * (0.8 + 0.2 * mottle))
-            tint(head.beard, 0.8 * _hairs(rng, area, int(9000 * growth), 1.2, downward))
+            tint(head.beard, 0.6 * _hairs(rng, area, int(14000 * growth), 0.9, downward))
         else:
             tint(
                 np.asarray(head.beard) * 0.8,
@@ -361,7 +365,7 @@ def paint_face(head: Head) -> Skin:
         0.25
         + 0.5 * at.nose_red
         + 0.3 * at.sockets
-        + 0.9 * at.lips * (1 - 0.25 * np.minimum(lines, 2))
+        + (0.9 * at.lips + 0.5 * at.lip_wet) * (1 - 0.25 * np.minimum(lines, 2))
         + 0.5 * at.waterline
     )
     gloss = np.clip(gloss * (1 + 0.35 * fine), 0, 1.4)

@@ -38,9 +38,11 @@ from preprocess.synthetic.puppet_model import (
     Colour,
     Identity,
     Pose,
+    hsv,
     mix,
     place,
     random_identity,
+    rgb,
     rotation_of,
 )
 
@@ -386,10 +388,6 @@ _IRISES = ((72, 46, 28), (96, 62, 36), (52, 36, 26), (118, 88, 48), (110, 112, 7
            (88, 118, 150), (126, 140, 148), (64, 50, 40))  # fmt: skip
 
 
-def _colour(values) -> Colour:
-    return tuple(round(float(np.clip(v, 0, 255)), 1) for v in values)
-
-
 _LIPSTICKS = ((176, 28, 44), (205, 70, 96), (140, 30, 50), (216, 110, 104), (120, 50, 60))
 _EYE_SHADOWS = ((96, 60, 56), (60, 50, 60), (120, 80, 110), (60, 80, 110), (150, 100, 80), (40, 34, 36))
 _STONES = ((226, 222, 214), (176, 170, 160), (120, 112, 100), (110, 84, 52), (84, 92, 82))  # and bronze
@@ -429,6 +427,8 @@ def random_head(seed: int) -> Head:
     tone = rng.random() ** 1.35 * (len(_SKINS) - 1.001)
     dark = tone / (len(_SKINS) - 1)
     skin = mix(_SKINS[int(tone)], _SKINS[int(tone) + 1], tone % 1) * (1 + rng.normal(0, [0.03, 0.03, 0.05]))
+    if rng.random() < 0.03:  # painted, or no person at all
+        skin = np.asarray(hsv(rng.random(), u(0.2, 0.6), u(0.4, 0.9)))
     natural = mix(skin, (190, 84, 84) if dark < 0.6 else (118, 58, 58), u(0.25, 0.6))
     painted = rng.random() < (0.4 if woman else 0.03)
     lipstick = _LIPSTICKS[rng.integers(len(_LIPSTICKS))]
@@ -439,7 +439,7 @@ def random_head(seed: int) -> Head:
     if finish == "statue":
         stone = _STONES[rng.integers(len(_STONES))]
         skin = np.asarray(stone) * (1 + rng.normal(0, 0.03, 3))
-        lips, iris, puppet = skin, skin * u(0.75, 1.0), replace(puppet, hair=_colour(skin * 0.9), earrings=False)
+        lips, iris, puppet = skin, skin * u(0.75, 1.0), replace(puppet, hair=rgb(skin * 0.9), earrings=False)
     growth = (
         0.0
         if woman or finish == "statue"
@@ -449,18 +449,19 @@ def random_head(seed: int) -> Head:
     age = float(rng.beta(1.2, 1.8))
     if age > 0.7 and finish != "statue" and rng.random() < 0.6:
         hair = mix(hair, (190, 188, 186), u(0.3, 1))
+    grown = hair if hair[0] >= hair[1] >= hair[2] else np.array([58.0, 44.0, 38.0])  # brows and beards are seldom dyed
     light = random_light(rng, 1 + 0.3 * dark)
     tone = np.sqrt(light.on(np.array([0.0, -0.2, 0.98], np.float32)))  # on what a puppet's own light falls otherwise
     puppet = replace(
         puppet,
         width=u(0.59, 0.73),
-        skin=_colour(skin * tone),
-        hair=_colour(hair * tone),
+        skin=rgb(skin * tone),
+        hair=rgb(hair * tone),
         beard="",
         glasses="",
         freckles=0.0,
-        top_colour=_colour(np.asarray(puppet.top_colour) * tone),
-        top_accent=_colour(np.asarray(puppet.top_accent) * tone),
+        top_colour=rgb(np.asarray(puppet.top_colour) * tone),
+        top_accent=rgb(np.asarray(puppet.top_accent) * tone),
         hairline=u(-0.74, -0.5),
         light=light.direction,
     )
@@ -478,36 +479,36 @@ def random_head(seed: int) -> Head:
         eye_tilt=u(-0.012, 0.026),
         lid_fold=u(0.0, 1.0) if rng.random() < 0.8 else 0.0,
         lashes=u(0.3, 1.0) if woman else u(0.0, 0.4),
-        iris=_colour(iris),
+        iris=rgb(iris),
         iris_size=u(0.052, 0.060),
         pupil=u(0.26, 0.62),
-        sclera=_colour(
+        sclera=rgb(
             skin * 0.98 if finish == "statue" else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)
         ),
         mouth_width=u(0.190, 0.250),
         lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark),
         lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
-        skin=_colour(skin),
-        lips=_colour(lips),
-        teeth=_colour(skin if finish == "statue" else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
+        skin=rgb(skin),
+        lips=rgb(lips),
+        teeth=rgb(skin if finish == "statue" else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
         teeth_size=u(0.88, 1.12),
         teeth_uneven=float(rng.beta(1.2, 3)),
-        brows=_colour(
-            skin * 0.92 if finish == "statue" else mix(hair, (34, 26, 24), u(0.2, 0.6) if hair.mean() > 90 else 0.15)
+        brows=rgb(
+            skin * 0.92 if finish == "statue" else mix(grown, (34, 26, 24), u(0.2, 0.6) if grown.mean() > 90 else 0.15)
         ),
         brow_weight=u(0.35, 0.9) if woman else u(0.5, 1.15),
-        beard=_colour(mix(hair, (40, 30, 28), u(0, 0.4))),
+        beard=rgb(mix(grown, (40, 30, 28), u(0, 0.4))),
         beard_growth=growth,
         beard_style=str(rng.choice(["full", "goatee", "moustache"], p=[0.65, 0.2, 0.15])),
         age=age,
         blemish=float(rng.beta(1, 2.5)),
-        shadow_colour=_colour(rng.choice(_EYE_SHADOWS)),
+        shadow_colour=rgb(rng.choice(_EYE_SHADOWS)),
         shadow_strength=u(0.2, 0.9) if made_up else 0.0,
         liner=u(0.3, 1.0) if made_up else 0.0,
         glasses=str(rng.choice(["", "round", "square", "rimless"], p=[0.8, 0.07, 0.07, 0.06]))
         if finish != "statue"
         else "",
-        glasses_colour=_colour(rng.choice(_FRAMES)),
+        glasses_colour=rgb(rng.choice(_FRAMES)),
     )
 
 
