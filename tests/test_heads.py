@@ -223,7 +223,7 @@ def test_mediapipes_mesh_fits_the_drawing() -> None:
 
     errors, gaps = [], []
     with FaceFinder() as finder:
-        for seed in range(30):
+        for seed in range(20):
             head = random_head(400 + seed)
             drawing = draw_head(head, random_stance(seed), random_expression(seed), 256, frame_head(head, [Pose()]))
             mesh, truth = finder.mesh(drawing.image), drawing.landmarks_px
