@@ -121,8 +121,7 @@ def infer(options: Options) -> list:
         pairs = list_pairs(options)
         warn = lambda sentence: bars.print(f"warning: {sentence}")  # noqa: E731
         tools = load_tools(options, options, stack, warn)
-        size = tools.checkpoint.image_size
-        bars.print(f"model {options.checkpoint} at {size}x{size} on {tools.animator}")
+        bars.print(f"model {options.checkpoint} {tools}")
         for source, driving, output in pairs:
             try:
                 result = animate_files(source, driving, output, options, tools, progress=bars, warn=warn)

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal
@@ -381,7 +382,7 @@ def measure_whole(model: FOMM, size: int, options: Options) -> None:
             next_frame = next(part)  # what stands before the slice is decoded outside the clock
             begun = time.perf_counter()
             settings = AnimationSettings(audio=False)
-            stream = animated_frames(animator, source, _chained(next_frame, part), view, settings)
+            stream = animated_frames(partial(animator.animate, source), _chained(next_frame, part), view)
             with closing(stream):
                 paste = Paster(photo, crop)
                 render(stream, folder / "result.mp4", reader, settings, paste=paste)

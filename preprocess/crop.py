@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -124,6 +125,41 @@ class Crop:
     def apply(self, photo: np.ndarray) -> np.ndarray:
         """The crop (size, size, 3) of a picture; where it leaves the picture, the border is repeated."""
         return warp(photo, self.matrix, (self.size, self.size))
+
+
+class Region(NamedTuple):
+    """A rectangle of a picture, in whole pixels: what is cut out of it is not resampled."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @classmethod
+    def whole(cls, picture: np.ndarray) -> Region:
+        """All of a picture (H, W, ...)."""
+        return cls(0, 0, picture.shape[1], picture.shape[0])
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """(2, 3) matrix from the picture's pixels to those of the part."""
+        return np.array([[1.0, 0.0, -self.left], [0.0, 1.0, -self.top]])
+
+    @property
+    def corners_px(self) -> np.ndarray:
+        """(4, 2) as `Crop.corners_px`."""
+        left, top, right, bottom = np.array(self) - 0.5
+        return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+    def of(self, photo: np.ndarray) -> np.ndarray:
+        """The part of a picture (H, W, ...); not a copy."""
+        return photo[self.top : self.bottom, self.left : self.right]
+
+    def put(self, photo: np.ndarray, changed: np.ndarray) -> np.ndarray:
+        """A copy of the picture with `changed` in the place of the part; all else is equal to the bit."""
+        result = photo.copy()
+        self.of(result)[...] = changed
+        return result
 
 
 class Paster:

@@ -19,7 +19,7 @@ from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch
-from preprocess.crop import Crop
+from preprocess.crop import Crop, Region
 from preprocess.faces import FACE_SCALE, Face, FaceFinder, Lookout, choose_face, describe_faces
 from preprocess.track import EVERY, TRACK_SCALE, Sample, Track, describe_tracks, find_tracks, matching_crop
 
@@ -55,10 +55,13 @@ class Pairing:
         start, stop: driving frames start <= index < stop are used (None: to the end).
         initial: (S, S, 3), the driving frame to start from; None: the first that is used.
         initial_index: its number.
-        source_crop, driving_crop: where `source` and the views lie in their pictures; None: they are the whole.
+        source_crop, driving_crop: where `source` and the views lie in their pictures; None: they are the whole. For a
+            portrait `source_crop` is a `Region`, and `source` is that part of the photo as it is, (H, W, 3).
         doubts: what speaks against the pair, one sentence each, with the file's name.
         faces, tracks: the choices on both sides; none where nothing was looked for.
         face, track: those chosen.
+        mesh: of a portrait, its refined mesh (478, 3) in the pixels of `source`.
+        person: of a portrait, (H, W) float32 in [0, 1], how surely a pixel of `source` shows the person; None: unknown.
     """
 
     source: np.ndarray
@@ -67,13 +70,15 @@ class Pairing:
     stop: int | None = None
     initial: np.ndarray | None = None
     initial_index: int = 0
-    source_crop: Crop | None = None
+    source_crop: Crop | Region | None = None
     driving_crop: Crop | None = None
     doubts: list[str] = field(default_factory=list)
     faces: Sequence[Face] = ()
     face: Face | None = None
     tracks: Sequence[Track] = ()
     track: Track | None = None
+    mesh: np.ndarray | None = None
+    person: np.ndarray | None = None
 
 
 class Tracked(NamedTuple):
@@ -136,11 +141,7 @@ def pair_faces(
     faces = finder.find(photo)
     face = choose_face(faces, settings.face, photo_path)
     tracks, frame_count, warnings = driving
-    if not 1 <= settings.track <= len(tracks):
-        raise InputError(
-            f"{reader.path}: no face track {settings.track}; choose --track from {describe_tracks(tracks)}"
-        )
-    track, scale = tracks[settings.track - 1], settings.scale or TRACK_SCALE
+    track, scale = choose_track(tracks, settings.track, reader.path), settings.scale or TRACK_SCALE
     driving_crop = track.crop(size, scale=scale)
     best = None
     if landmarks is not None:
@@ -170,6 +171,17 @@ def pair_faces(
         tracks,
         track,
     )
+
+
+def choose_track(tracks: Sequence[Track], number: int, path: Path) -> Track:
+    """Track `number` (from 1) of those found in the video `path`.
+
+    Raises:
+        InputError: no track of that number; lists the choices.
+    """
+    if not 1 <= number <= len(tracks):
+        raise InputError(f"{path}: no face track {number}; choose --track from {describe_tracks(tracks)}")
+    return tracks[number - 1]
 
 
 def pair_frame(

@@ -6,44 +6,28 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fomm.animator import AnimationSettings, Animator, ModelSettings, Rendered, animated_frames
+from fomm.animator.face import FaceAnimator
 from fomm.animator.provenance import sidecar_path, synthetic_tags, write_sidecar
 from fomm.animator.render import render
-from fomm.checkpoint import CheckpointInfo, load_model
+from fomm.checkpoint import load_model
 from fomm.errors import InputError
 from fomm.files import all_or_none
+from fomm.model.face import FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
 from fomm.video import VideoReader, VideoWriter, read_image
-from preprocess.crop import Paster
-from preprocess.faces import FaceFinder
-from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_whole, track_driving
+from preprocess.faces import FaceFinder, SharedFinder
+from preprocess.pairing import Pairing
 from preprocess.track import TRACK_SCALE
+from studio.tools import PortraitTools, Tools
 
 MIN_SIDE_PX = 16
-UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
-
-
-@dataclass
-class Tools:
-    """What is loaded once and serves any number of files."""
-
-    animator: Animator
-    checkpoint: CheckpointInfo
-    finder: FaceFinder | None
-    landmarks: Landmarks | None
-    model: ModelSettings = ModelSettings()  # what was asked for
-    tracked: dict[Path, Tracked] = field(default_factory=dict)  # driving videos that were looked through before
-
-    @property
-    def scale(self) -> float:
-        """Side of the crop, in face sizes, that the model was trained on."""
-        return self.checkpoint.provenance.get("crop_scale") or TRACK_SCALE
 
 
 @dataclass(frozen=True)
@@ -112,18 +96,10 @@ def animate_files(
     outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
     check_outputs(outputs, source, driving)
 
-    pairing = pair(photo, source, reader, settings, tools, progress)
-    tell(reader.warnings + pairing.doubts)
-    tell(doubts_about_model(source, pairing, tools))
-    paste = Paster(photo, pairing.source_crop) if settings.embed else None
-    animated = animated_frames(
-        tools.animator,
-        pairing.source,
-        reader.frames(pairing.start, pairing.stop),
-        pairing.view,
-        settings,
-        initial=pairing.initial,
-    )
+    pairing = tools.pair(photo, source, reader, settings, progress)
+    tell(reader.warnings + pairing.doubts + tools.doubts(source, pairing))
+    scene = tools.scene(photo, reader, pairing, settings)
+    animated = animated_frames(scene.animate, reader.frames(pairing.start, pairing.stop), pairing.view)
     count = reader.frame_count if pairing.stop is None else pairing.stop - pairing.start
     with all_or_none(outputs), closing(animated):  # no result without a sidecar
         rendered = render(
@@ -131,11 +107,11 @@ def animate_files(
             output,
             reader,
             settings,
-            paste=paste,
+            paste=scene.paste,
             side_by_side=outputs[1] if settings.side_by_side else None,
-            shown=lambda frame: (photo, frame.image) if paste else (pairing.source, pairing.view(frame.image)),
+            shown=lambda frame: (photo, frame.image) if scene.paste else (pairing.source, pairing.view(frame.image)),
         )
-        tell(reader.warnings + rendered.warnings)
+        tell(reader.warnings + rendered.warnings + scene.met())
         if rendered.frames == 1 and settings.relative:
             tell([f"{driving}: has one frame; relative motion starts from it, so nothing moves; give --relative false"])
         sidecar = write_record(source, driving, outputs, settings, tools, pairing, warnings)
@@ -152,9 +128,9 @@ def look(
     """
     source, driving, settings = Path(source), Path(driving), settings.decided(tools.scale)
     photo, reader = open_both(source, driving)
-    pairing = pair(photo, source, reader, settings, tools, progress)
+    pairing = tools.pair(photo, source, reader, settings, progress)
     frame = next(reader.frames(pairing.initial_index)).image
-    doubts = list(dict.fromkeys(pairing.doubts + doubts_about_model(source, pairing, tools)))
+    doubts = list(dict.fromkeys(pairing.doubts + tools.doubts(source, pairing)))
     return Found(photo, frame, pairing, settings.scale, doubts)
 
 
@@ -164,40 +140,6 @@ def open_both(source: Path, driving: Path) -> tuple[np.ndarray, VideoReader]:
     check_size(source, photo.shape[1], photo.shape[0])
     check_size(driving, reader.width, reader.height)
     return photo, reader
-
-
-def pair(
-    photo: np.ndarray, source: Path, reader: VideoReader, settings: AnimationSettings, tools: Tools, progress: Progress
-) -> Pairing:
-    """Decide what the model sees of both sides."""
-    size = tools.checkpoint.image_size
-    landmarks = tools.landmarks if settings.best_frame else None
-    if not settings.crop:
-        return pair_whole(photo, reader, size=size, landmarks=landmarks, progress=progress)
-    if reader.path not in tools.tracked:
-        tools.tracked[reader.path] = track_driving(reader, tools.finder, progress=progress)
-    return pair_faces(
-        photo,
-        source,
-        reader,
-        tools.tracked[reader.path],
-        tools.finder,
-        settings,
-        size=size,
-        landmarks=landmarks,
-        progress=progress,
-    )
-
-
-def doubts_about_model(source: Path, pairing: Pairing, tools: Tools) -> list[str]:
-    """Whether the picture is of a kind that the model does not know."""
-    error = tools.animator.reconstruction_error(pairing.source)
-    if error <= UNLIKE:
-        return []
-    return [
-        f"{source}: the model cannot reproduce it even at rest (error {error:.2f} of 1), so it is unlike the pictures "
-        "that the model was trained on; use a --checkpoint for such pictures"
-    ]
 
 
 def write_record(
@@ -215,12 +157,10 @@ def write_record(
     return write_sidecar(
         outputs[0],
         settings={
-            **asdict(tools.model),
-            **asdict(settings),
+            **tools.used(settings),
             "source": str(source),
             "driving": str(driving),
             "output": str(outputs[0]),
-            "batch_size": tools.animator.batch_size,
         },
         inputs={"source": source, "driving": driving},
         checkpoint={
@@ -282,6 +222,10 @@ def load_tools(
         warn("puppets: this small model knows drawn puppets only; for photos of people give --checkpoint vox-adv")
     if settings.crop and info.category not in ("face", "unknown"):
         warn(f"{chosen.checkpoint}: it animates a {info.category}, but --crop looks for faces; give --crop false")
+    if isinstance(model, FaceModel):
+        finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
+        animator = FaceAnimator(model, lambda: meshes, device=chosen.device, precision=chosen.precision)
+        return PortraitTools(animator, info, finder, None, chosen)
     animator = Animator(
         model,
         device=chosen.device,

@@ -48,15 +48,15 @@ def test_beside_the_others_on_the_same_frames(here: Path, monkeypatch: pytest.Mo
             pairs=str(here / "pairs.csv"), output=str(here / "report"), device="cpu",
         )
     )  # fmt: skip
-    summary = report["protocols"]["reconstruction"]["summary"]
-    l1 = {name: values["clip_mean"] for name, values in summary["l1_face"].items()}
+    summary = report.protocols["reconstruction"].summary
+    l1 = {name: values.clip_mean for name, values in summary["l1_face"].items()}
     assert l1["drawn"] < 0.7 * l1["source"], l1
-    assert summary["akd_mediapipe"]["drawn"]["clip_mean"] < summary["akd_mediapipe"]["source"]["clip_mean"]
+    assert summary["akd_mediapipe"]["drawn"].clip_mean < summary["akd_mediapipe"]["source"].clip_mean
     assert summary["keypoints_own"].keys() == {"puppets"}
-    about = next(model for model in report["models"] if model["name"] == "drawn")
-    assert about["num_keypoints"] is None and any("keypoints_own is not measured" in note for note in about["notes"])
-    assert "head_pose" in report["protocols"]["cross_identity"]["summary"]
-    failed = {(failure["clip"], failure["model"]): failure["reason"] for failure in report["failures"]}
+    about = next(model for model in report.models if model.name == "drawn")
+    assert about.num_keypoints is None and any("keypoints_own is not measured" in note for note in about.notes)
+    assert "head_pose" in report.protocols["cross_identity"].summary
+    failed = {(failure.clip, failure.model): failure.reason for failure in report.failures}
     assert failed.keys() == {("disc", "drawn"), ("disc+a", "drawn")}
     assert all("no face is seen in the source picture" in reason for reason in failed.values())
 

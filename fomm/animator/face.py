@@ -16,8 +16,8 @@ import torch
 
 from fomm.animator.device import choose_device, lanes_for, processor_units
 from fomm.errors import InputError
-from fomm.model.face import Face, FaceModel, Moved, Portrait, Sitter, Steady, move
-from fomm.model.face.mesh import Pose
+from fomm.model.face import Face, FaceModel, Moved, Sitter, Steady, move
+from fomm.model.face.mesh import Pose, angles_deg, rotation_of
 
 INTERVAL_S = 1 / 25  # between driving frames, where nobody says
 HOLD_S, FADE_S = 0.4, 1.2  # a face that is lost keeps its motion, then comes to rest
@@ -185,6 +185,7 @@ class FaceAnimator:
 
 
 def _as_if(source: Face, start: Face) -> Face:
-    """The source's own face where the driving one started: what changes from it is what the two have not in common."""
-    place = Pose(start.pose.scale, source.pose.rotation, start.pose.shift)
+    """The source's own face, upright, where the driving one started: what changes is what the two have not in common."""
+    roll = rotation_of(angles_deg(source.pose.rotation) * [0, 0, 1])
+    place = Pose(start.pose.scale, roll.T @ source.pose.rotation, start.pose.shift)
     return Face(place.place(source.shape))

@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fomm.animator.animator import Animator
 from fomm.animator.provenance import Label, synthetic_tags
 from fomm.animator.settings import AnimationSettings
 from fomm.video import Frame, VideoReader, VideoWriter, prefetch
@@ -32,23 +31,18 @@ class Rendered:
 
 
 def animated_frames(
-    animator: Animator,
-    source: np.ndarray,
+    animate: Callable[[Iterator[np.ndarray]], Iterable[np.ndarray]],
     frames: Iterable[Frame],
     view: Callable[[np.ndarray], np.ndarray],
-    settings: AnimationSettings,
-    *,
-    initial: np.ndarray | None = None,
 ) -> Generator[tuple[Frame, np.ndarray]]:
-    """Each driving frame with the picture (S, S, 3) uint8 that was made of it; both are made in the background.
+    """Each driving frame with the picture that was made of it; both are made in the background.
 
     Close it in any case: an interpreter that ends while its threads are still at work is aborted.
 
     Args:
-        source: (S, S, 3) uint8.
+        animate: an animator's way from driving frames to as many pictures (H, W, 3) uint8, in order.
         frames: of the driving video, read in a thread of their own.
-        view: what the model sees of a driving frame, (H, W, 3) -> (S, S, 3).
-        settings, initial: as for `Animator.animate`.
+        view: what the model sees of a driving frame.
     """
 
     def pairs() -> Iterator[tuple[Frame, np.ndarray]]:
@@ -60,7 +54,7 @@ def animated_frames(
                 yield view(frame.image)
 
         with closing(prefetch(frames)) as ahead:
-            for picture in animator.animate(source, views(), settings, initial=initial):
+            for picture in animate(views()):
                 yield waiting.popleft(), picture
 
     return prefetch(pairs())

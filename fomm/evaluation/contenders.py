@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fomm.animator import Animator
 from fomm.animator.face import FaceAnimator, Observer
@@ -14,6 +13,7 @@ from fomm.errors import InputError
 from fomm.evaluation.tasks import SOURCE, Contender, is_lossless
 from fomm.manifest import SPLITS, Clip, Pair, manifest_hash, read_manifest, read_pairs, select, split_overlap
 from fomm.model.face import FaceModel
+from fomm.report.schema import Data
 from fomm.video_folder import manifest_of_folder
 
 MAX_WARNINGS = 20  # of rows that are left out; the rest is counted
@@ -30,16 +30,16 @@ FACE_NOTES = (
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSet:
     """The clips that are measured on, and what is to be said about them."""
 
     manifest: Path
     clips: list[Clip]
     pairs: list[Pair]
-    described: dict[str, Any]  # as the report has it
+    described: Data  # for the report; frames and size are known only in the end
 
 
-def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None = None) -> Data:
+def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None = None) -> DataSet:
     """Read and check the lists; faulty rows are left out and told.
 
     Args:
@@ -72,19 +72,21 @@ def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None
             "truth, which changes the numbers; compare only with reports on the same files"
         )
     overlap = split_overlap(everything, split)
-    described = {
-        "manifest": str(path),
-        "manifest_sha256": manifest_hash(manifest),
-        "pairs": pairs and str(pairs),
-        "pairs_sha256": manifest_hash(pairs) if pairs else None,
-        "split": split,
-        "clips": len(clips),
-        "identities": len({clip.identity for clip in clips}),
-        "lossless": lossless,
-        "split_overlap": overlap,
-        "warnings": warnings,
-    }
-    return Data(manifest, clips, listed, described)
+    described = Data(
+        manifest=str(path),
+        manifest_sha256=manifest_hash(manifest),
+        pairs=pairs and str(pairs),
+        pairs_sha256=manifest_hash(pairs) if pairs else None,
+        split=split,
+        clips=len(clips),
+        identities=len({clip.identity for clip in clips}),
+        frames=0,
+        lossless=lossless,
+        size=[],
+        split_overlap=overlap,
+        warnings=warnings,
+    )
+    return DataSet(manifest, clips, listed, described)
 
 
 def load_contenders(

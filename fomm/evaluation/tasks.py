@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -55,11 +55,6 @@ class Contender:
     num_keypoints: int | None = None
     category: str = "unknown"
     notes: tuple[str, ...] = ()
-
-    def described(self) -> dict[str, Any]:
-        """As the report has it."""
-        names = ("name", "role", "checkpoint", "sha256", "image_size", "num_keypoints")
-        return {name: getattr(self, name) for name in names} | {"notes": list(self.notes)}
 
 
 def common_size(contenders: Iterable[Contender]) -> int:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fomm.model.face.layers import UPPER_TEETH, Canvas, polygon, turn_of
-from fomm.model.face.mesh import CHIN, MOUTH
+from fomm.model.face.layers import Canvas, polygon
+from fomm.model.face.mesh import CHIN, MOUTH, NOSE_BASE
 from fomm.model.face.motion import Face, Moved
 
 PATCH_WH = (96, 80)
 PER_UNIT = 76.0  # pixels of the patch per unit of the head's frame
 CHANNELS = 8
+BELOW_NOSE = 0.4  # where the teeth meet, in the head's frame
 SUPPORT_PX = 5  # how far beyond the lips' inner edge the generator may paint, in pixels of the patch
 
 
@@ -56,8 +56,8 @@ def conditions(source: Face, moved: Moved, shown: np.ndarray, to_patch: np.ndarr
     width, height = PATCH_WH
     edge = Canvas(shown, to_patch).points(moved.landmarks[MOUTH.opening, :2])
     opening = polygon(edge, PATCH_WH)
-    middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
-    middle[0, 1] = source.shape[MOUTH.upper, 1].mean()
+    # Teeth keep to the skull: places are measured from the nose, which no expression moves.
+    middle = source.shape[[NOSE_BASE]] + [0.0, BELOW_NOSE, 0.0]
     anchor = Canvas(shown, to_patch).points(moved.pose.place(middle)[:, :2])[0]
     flat = to_patch[:, :2] @ (moved.pose.scale * moved.pose.rotation[:2, :2])
     x, y = np.meshgrid(np.arange(width) - anchor[0], np.arange(height) - anchor[1])

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import CHIN, EYES, MOUTH, Eye, Pose
-from fomm.model.face.motion import Face, Moved
+from fomm.model.face.mesh import CHIN, MOUTH, Eye, Pose
+from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
@@ -100,12 +100,14 @@ class Inside:
         return part
 
     def warped(self, turn: np.ndarray, here: np.ndarray, there: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-        """(h, w, 4) its colours and where it was seen, so that the photo's point `here` comes to the canvas' `there`."""
+        """(h, w, 4) its colours and where it was seen; the photo's point `here` comes to the canvas' `there`."""
         back = np.linalg.inv(turn)
         matrix = np.column_stack([back, here - self.low - back @ there])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        colours = cv2.warpAffine(self.texture, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=flags)])
+        back_map = cv2.WARP_INVERSE_MAP
+        colours = cv2.warpAffine(
+            self.texture, matrix, size_wh, flags=cv2.INTER_CUBIC | back_map, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=cv2.INTER_LINEAR | back_map)])
 
 
 class Canvas(NamedTuple):
@@ -187,12 +189,13 @@ class Mouth:
         inside = Inside(photo, opening, 2.0)
         upper = source.shape[MOUTH.upper].copy()
         upper[:, 1] += UPPER_TEETH
-        teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], source.landmarks[MOUTH.upper[::-1], :2], opening[[0]]])
+        edge = source.landmarks[MOUTH.upper[::-1], :2]
+        teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], edge, opening[[0]]])
         is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
         self._parts = (inside.only(255 - is_teeth), True), (inside.only(is_teeth), False)
 
     def draw(self, canvas: Canvas, moved: Moved) -> np.ndarray:
-        """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where what is seen now was seen before."""
+        """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where the photo showed what is seen."""
         source, shown = self._source, np.zeros(canvas.picture.shape[:2], np.uint8)
         edge = canvas.points(moved.landmarks[MOUTH.opening, :2])
         window = canvas.window(edge)
@@ -239,8 +242,3 @@ def polygon(points: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     drawn = np.round(np.asarray(points) * (1 << _SUBPIXEL)).astype(np.int32)
     cv2.fillPoly(mask, [drawn], 255, cv2.LINE_AA, _SUBPIXEL)
     return mask
-
-
-def ramp(values: np.ndarray | float, low: float, high: float) -> np.ndarray:
-    part = np.clip((values - low) / (high - low), 0, 1)
-    return part * part * (3 - 2 * part)

@@ -1,0 +1,210 @@
+"""A photo and a driving clip as a pair for models that take landmarks: the photo's own pixels, nothing is resampled.
+
+Of the photo the part around the face is taken that can be put into motion, with its mesh and the person's outline; of
+the clip one fixed crop, in which landmarks are looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fomm import expression
+from fomm.animator.settings import AnimationSettings
+from fomm.errors import InputError
+from fomm.progress import Progress, silent, watched
+from fomm.video import VideoReader, prefetch, read_frames
+from preprocess.crop import Region, crop_matrix, invert, transform
+from preprocess.faces import Face, FaceFinder, choose_face
+from preprocess.pairing import BEST_FRAME_EVERY, Pairing, Tracked, choose_track
+from preprocess.track import TRACK_SCALE, Track
+
+VIEW_PX = 320  # side of the driving crop; the mesh's network reads 192 of it
+REACH = 1.9  # the part of a photo that moves, in face sides from a point somewhat below the face's middle ...
+LOWER = 0.2  # ... by so much, to which comes how far the driving face travels
+
+# What counts as one step of difference between the faces that motion starts from.
+STEP_DEG, STEP_EYES, STEP_MOUTH, STEP_GAZE = 6.0, 0.25, 0.05, 0.15
+SHUT_EYES = (0.07, 0.14)  # openings of the photo's eyes from shut to open, see `fomm.expression`
+
+
+def region_around(face: Face, shape: tuple[int, ...], travel: float) -> Region:
+    """The part of a picture of `shape` (H, W, ...) that a face in motion can change.
+
+    Args:
+        travel: how far the face moves, in its sides.
+    """
+    upright = crop_matrix(face.centre_px, face.side_px, face.roll_deg, 1)
+    centre = transform(invert(upright), np.array([[0.0, LOWER]]))[0]
+    reach = (REACH + travel) * face.side_px
+    left, top = np.clip(np.floor(centre - reach), 0, (shape[1] - 1, shape[0] - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(centre + reach) + 1, (left + 1, top + 1), (shape[1], shape[0])).astype(int)
+    return Region(int(left), int(top), int(right), int(bottom))
+
+
+def travel_of(track: Track, index: int) -> float:
+    """How far a track's face gets from where it is in frame `index`, in its sides."""
+    start, union = track.at(index), track.union_box_xyxy_px
+    away = np.abs(np.subtract(union, start.box_xyxy_px)).max()
+    return float(away) / start.side_px
+
+
+class Look(NamedTuple):
+    """What a face does, see `fomm.expression`; any number of leading axes."""
+
+    turn_deg: np.ndarray  # (..., 2) yaw and pitch, from the photo's
+    eyes: np.ndarray  # (..., 2) openings
+    mouth: np.ndarray  # (...) opening
+    gaze: np.ndarray  # (..., 2)
+
+    @classmethod
+    def of(cls, mesh: np.ndarray, photo: np.ndarray) -> Look:
+        """Of meshes (..., 478, 3), of which `photo` (478, 3) is the photo's, upright."""
+        turn = expression.pose_angles(expression.head_rotation(mesh, photo))[..., :2]
+        return cls(turn, expression.eye_openings(mesh), expression.mouth_opening(mesh), expression.gaze(mesh))
+
+
+def steps_from(photo: Look, driving: Look) -> np.ndarray:
+    """(N,) how far the driving faces (N,) are from looking like the photo's, in steps, for motion to start from.
+
+    Eyes: how wide people open them differs more than what they do with them. Eyes that are open in the photo are to be
+    as open as this driver's mostly are, shut ones shut.
+    """
+    low, high = SHUT_EYES
+    opened = np.clip((photo.eyes - low) / (high - low), 0, 1)
+    usual = np.maximum(np.median(driving.eyes, axis=0), 0.02)
+    differences = (
+        (driving.turn_deg - photo.turn_deg) / STEP_DEG,
+        (driving.eyes / usual - opened) / STEP_EYES,
+        (driving.mouth - photo.mouth)[:, None] / STEP_MOUTH,
+        opened.min() * (driving.gaze - photo.gaze) / STEP_GAZE,
+    )
+    return np.sqrt(sum(np.square(one).sum(1) for one in differences))
+
+
+def seek_start(
+    reader: VideoReader,
+    start: int,
+    stop: int | None,
+    view: Callable[[np.ndarray], np.ndarray],
+    photo: np.ndarray,
+    finder: FaceFinder,
+    progress: Progress = silent,
+) -> int | None:
+    """Number of the driving frame that looks most like the photo, of every 5th; None where none shows a face.
+
+    Args:
+        start, stop: where to look (None: to the end).
+        view: what is looked at of a frame.
+        photo: (478, 3) the photo's mesh, upright.
+    """
+    numbers, looks = [], []
+    count = reader.frame_count if stop is None else stop - start
+    count = count and -(-count // BEST_FRAME_EVERY)
+    with closing(prefetch(reader.frames(start, stop, BEST_FRAME_EVERY))) as frames:
+        for number, frame in enumerate(watched(frames, "find best frame", count, progress)):
+            mesh = finder.mesh(view(frame.image))
+            if mesh is not None:
+                numbers.append(start + BEST_FRAME_EVERY * number)
+                looks.append(Look.of(mesh, photo))
+    if not looks:
+        return None
+    together = Look(*(np.stack(values) for values in zip(*looks, strict=True)))
+    return numbers[int(steps_from(Look.of(photo, photo), together).argmin())]
+
+
+def pair_portrait(
+    photo: np.ndarray,
+    photo_path: Path,
+    reader: VideoReader,
+    driving: Tracked,
+    finder: FaceFinder,
+    settings: AnimationSettings,
+    *,
+    progress: Progress = silent,
+) -> Pairing:
+    """The part of a photo that is put into motion, with its mesh and the person; one fixed crop of the driving face.
+
+    Arguments and errors as for `pair_faces`.
+    """
+    faces = finder.find(photo)
+    face = choose_face(faces, settings.face, photo_path)
+    tracks, frame_count, warnings = driving
+    track = choose_track(tracks, settings.track, reader.path)
+    driving_crop = track.crop(VIEW_PX, scale=settings.scale or TRACK_SCALE)
+    mesh = finder.close_mesh(photo, face)
+    if mesh is None:
+        raise InputError(
+            f"{photo_path}: the face at {face.centre_px[0]:.0f},{face.centre_px[1]:.0f} is not seen well enough to be "
+            "animated; give a picture that shows it larger or clearer"
+        )
+    start = None
+    if settings.best_frame:
+        photo_mesh = upright(mesh, face.roll_deg)
+        start = seek_start(reader, track.start, track.stop, driving_crop.apply, photo_mesh, finder, progress)
+    index = track.start if start is None else start
+    region = region_around(face, photo.shape, travel_of(track, index))
+    person = finder.person_at(photo, face, region)
+    doubts = []
+    return Pairing(
+        region.of(photo),
+        driving_crop.apply,
+        track.start,
+        track.stop,
+        None if start is None else driving_crop.apply(read_frames(reader.path, [start])[0]),
+        index,
+        region,
+        driving_crop,
+        [*warnings, *doubts],
+        faces,
+        face,
+        tracks,
+        track,
+        mesh - [region.left, region.top, 0],
+        person,
+    )
+
+
+def pair_whole_portrait(
+    photo: np.ndarray,
+    photo_path: Path,
+    reader: VideoReader,
+    finder: FaceFinder,
+    settings: AnimationSettings,
+    *,
+    progress: Progress = silent,
+) -> Pairing:
+    """Both sides as they are, the face is where it is seen; arguments as for `pair_portrait`."""
+    mesh = finder.mesh(photo)
+    if mesh is None:
+        raise InputError(f"{photo_path}: no face is seen in the whole picture; leave out --crop false, or use another")
+    start = None
+    if settings.best_frame:
+        start = seek_start(reader, 0, None, shrunk, mesh, finder, progress)
+    return Pairing(
+        photo,
+        shrunk,
+        initial=None if start is None else shrunk(read_frames(reader.path, [start])[0]),
+        initial_index=start or 0,
+        mesh=mesh,
+        person=finder.person(photo),
+    )
+
+
+def shrunk(frame: np.ndarray) -> np.ndarray:
+    """A driving frame (h, w, 3), its longer side at most `VIEW_PX`."""
+    factor = min(1.0, VIEW_PX / max(frame.shape[:2]))
+    size = max(1, round(factor * frame.shape[1])), max(1, round(factor * frame.shape[0]))
+    return frame if factor == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def upright(mesh: np.ndarray, roll_deg: float) -> np.ndarray:
+    """A mesh (478, 3) without its roll."""
+    turned = mesh.copy()
+    turned[:, :2] = transform(crop_matrix(np.zeros(2), 1.0, roll_deg, 1), mesh[:, :2])
+    return turned

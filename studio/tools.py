@@ -1,0 +1,141 @@
+"""What is loaded once and serves any number of files, for either kind of model.
+
+The models of the paper see a photo and a video through two crops alike, and the animated crop goes back into the photo.
+Model `face` looks at the video for landmarks only, and animates the photo's own pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fomm.animator import AnimationSettings, Animator, ModelSettings
+from fomm.animator.face import INTERVAL_S, FaceAnimator, Followed
+from fomm.checkpoint import CheckpointInfo
+from fomm.model.face import Sitter
+from fomm.progress import Progress
+from fomm.video import VideoReader
+from preprocess.crop import Paster
+from preprocess.faces import FaceFinder
+from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_whole, track_driving
+from preprocess.portraits import pair_portrait, pair_whole_portrait
+from preprocess.track import TRACK_SCALE
+
+UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
+WITHOUT_EFFECT = ("adapt_scale", "best_frame_by", "batch_size", "cuda_graphs")  # with model `face`
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A photo and a driving video, ready to be animated.
+
+    Attributes:
+        animate: from what `Pairing.view` makes of the driving frames to as many pictures, in order.
+        paste: puts such a picture into the full photo; None: it is the result.
+        met: what was met on the way that should be told, one sentence each; complete after the last picture.
+    """
+
+    animate: Callable[[Iterator[np.ndarray]], Iterable[np.ndarray]]
+    paste: Callable[[np.ndarray], np.ndarray] | None
+    met: Callable[[], list[str]] = list
+
+
+@dataclass
+class Tools:
+    """A model of the paper's, and what finds faces for it."""
+
+    animator: Animator
+    checkpoint: CheckpointInfo
+    finder: FaceFinder | None
+    landmarks: Landmarks | None
+    model: ModelSettings = ModelSettings()  # what was asked for
+    tracked: dict[Path, Tracked] = field(default_factory=dict)  # driving videos that were looked through before
+
+    def __str__(self) -> str:
+        size = self.checkpoint.image_size
+        return f"at {size}x{size} on {self.animator}"
+
+    @property
+    def scale(self) -> float:
+        """Side of the crop, in face sizes, that the model was trained on."""
+        return self.checkpoint.provenance.get("crop_scale") or TRACK_SCALE
+
+    def track(self, reader: VideoReader, progress: Progress) -> Tracked:
+        """The faces of a driving video; looked for once."""
+        if reader.path not in self.tracked:
+            self.tracked[reader.path] = track_driving(reader, self.finder, progress=progress)
+        return self.tracked[reader.path]
+
+    def pair(
+        self, photo: np.ndarray, source: Path, reader: VideoReader, settings: AnimationSettings, progress: Progress
+    ) -> Pairing:
+        """Decide what the model sees of both sides."""
+        size = self.checkpoint.image_size
+        landmarks = self.landmarks if settings.best_frame else None
+        if not settings.crop:
+            return pair_whole(photo, reader, size=size, landmarks=landmarks, progress=progress)
+        driving = self.track(reader, progress)
+        return pair_faces(
+            photo, source, reader, driving, self.finder, settings, size=size, landmarks=landmarks, progress=progress
+        )
+
+    def doubts(self, source: Path, pairing: Pairing) -> list[str]:
+        """Whether the picture is of a kind that the model does not know."""
+        error = self.animator.reconstruction_error(pairing.source)
+        if error <= UNLIKE:
+            return []
+        return [
+            f"{source}: the model cannot reproduce it even at rest (error {error:.2f} of 1), so it is unlike the "
+            "pictures that the model was trained on; use a --checkpoint for such pictures"
+        ]
+
+    def scene(self, photo: np.ndarray, reader: VideoReader, pairing: Pairing, settings: AnimationSettings) -> Scene:
+        """The pair, ready to be animated."""
+        animate = partial(self.animator.animate, pairing.source, settings=settings, initial=pairing.initial)
+        return Scene(animate, Paster(photo, pairing.source_crop) if settings.embed else None)
+
+    def used(self, settings: AnimationSettings) -> dict[str, object]:
+        """All settings that have an effect, by name."""
+        return {**asdict(self.model), **asdict(settings), "batch_size": self.animator.batch_size}
+
+
+@dataclass
+class PortraitTools(Tools):
+    """Model `face`, and what finds faces and landmarks for it."""
+
+    animator: FaceAnimator
+
+    def __str__(self) -> str:
+        return f"at the photo's own size on {self.animator}"
+
+    def pair(
+        self, photo: np.ndarray, source: Path, reader: VideoReader, settings: AnimationSettings, progress: Progress
+    ) -> Pairing:
+        if not settings.crop:
+            return pair_whole_portrait(photo, source, reader, self.finder, settings, progress=progress)
+        driving = self.track(reader, progress)
+        return pair_portrait(photo, source, reader, driving, self.finder, settings, progress=progress)
+
+    def doubts(self, source: Path, pairing: Pairing) -> list[str]:
+        return []
+
+    def scene(self, photo: np.ndarray, reader: VideoReader, pairing: Pairing, settings: AnimationSettings) -> Scene:
+        followed = Followed()
+        animate = partial(
+            self.animator.animate,
+            Sitter(pairing.source, pairing.mesh, pairing.person),
+            initial=pairing.initial,
+            relative=settings.relative,
+            interval_s=float(1 / reader.fps) if reader.fps else INTERVAL_S,
+            followed=followed,
+        )
+        paste = partial(pairing.source_crop.put, photo) if settings.embed and pairing.source_crop else None
+        return Scene(animate, paste, lambda: [f"{reader.path}: {said}" for said in followed.doubts()])
+
+    def used(self, settings: AnimationSettings) -> dict[str, object]:
+        given = asdict(self.model) | asdict(settings)
+        return {name: value for name, value in given.items() if name not in WITHOUT_EFFECT}

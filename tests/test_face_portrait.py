@@ -1,0 +1,177 @@
+"""Model `face`: dense motion and layers."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
+
+from fomm.model.face import Face, FaceModel, Moved, Sitter, move
+from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
+from fomm.model.face.layers import fill, foreground, polygon, refine_matte
+from fomm.model.face.mesh import EYES, MOUTH, OVAL, Pose, rotation_of
+from fomm.model.face.motion import move_pose
+from fomm.model.face.portrait import shrunk
+from fomm.model.face.surface import Surface
+
+AT_REST = Pose(SIDE / 5, rotation_of(np.array([4.0, -3.0, 2.0])), np.array([*CENTRE, 0.0]))
+
+
+@pytest.fixture(scope="module")
+def sitter() -> Sitter:
+    landmarks = AT_REST.place(somebody(1))
+    return Sitter(lit_face(landmarks), landmarks, outline(landmarks))
+
+
+def turned(sitter: Sitter, angles: tuple[float, float, float], shift: tuple[float, float] = (0, 0)) -> Moved:
+    source = Face(sitter.landmarks)
+    place = np.array([*shift, 0.0])
+    driving = Pose(AT_REST.scale, rotation_of(np.array(angles)) @ AT_REST.rotation, AT_REST.shift + place)
+    return move(source, Face(driving.place(source.shape)), source)
+
+
+def test_the_photo_comes_back_unchanged_where_nothing_moves(sitter: Sitter) -> None:
+    np.testing.assert_array_equal(FaceModel().portrait(sitter)(turned(sitter, (0, 0, 0))), sitter.photo)
+
+
+def test_dense_motion_at_rest_is_the_identity(sitter: Sitter) -> None:
+    surface = Surface(Face(sitter.landmarks), (SIDE, SIDE))
+    field = surface.field(surface.vertices(turned(sitter, (0, 0, 0))), np.eye(2, 3), (SIDE, SIDE))
+    x, y = np.meshgrid(np.arange(SIDE), np.arange(SIDE))
+    assert field.covered.all()
+    np.testing.assert_allclose(field.points, np.dstack([x, y]), atol=0.01)
+
+
+def test_dense_motion_leads_landmarks_back_to_where_the_photo_has_them(sitter: Sitter) -> None:
+    source = Face(sitter.landmarks)
+    surface, moved = Surface(source, (SIDE, SIDE)), turned(sitter, (8, 5, -6), (12, -7))
+    field = surface.field(surface.vertices(moved), np.eye(2, 3), (SIDE, SIDE))
+    inner = [1, 4, 6, 9, 50, 280, 151, 205, 425, 199]  # away from lids, lips and the outline
+    x, y = moved.landmarks[inner, :2].T.astype(np.float32)
+    found = cv2.remap(field.points, x, y, cv2.INTER_LINEAR).reshape(-1, 2)
+    np.testing.assert_allclose(found, source.landmarks[inner, :2], atol=0.5)
+
+
+@pytest.mark.parametrize("angles", [(30, 0, 0), (-38, 10, 5), (0, 25, 0), (10, -25, -20), (20, 20, 60)])
+def test_no_holes_inside_the_head(sitter: Sitter, angles: tuple[float, float, float]) -> None:
+    surface, moved = Surface(Face(sitter.landmarks), (SIDE, SIDE)), turned(sitter, angles)
+    vertices = surface.vertices(moved)
+    field = surface.field(vertices, np.eye(2, 3), (SIDE, SIDE))
+    head = polygon(cv2.convexHull(vertices[:, :2].astype(np.float32)[:468])[:, 0], (SIDE, SIDE)) > 128
+    assert field.covered[head].all()
+
+
+def test_what_is_hidden_is_hidden_by_depth(sitter: Sitter) -> None:
+    """A head turned far: the nose lies over the far cheek, and the nearest surface is what is seen."""
+    surface, moved = Surface(Face(sitter.landmarks), (SIDE, SIDE)), turned(sitter, (38, 0, 0))
+    vertices = surface.vertices(moved)
+    field = surface.field(vertices, np.eye(2, 3), (SIDE, SIDE))
+    x, y = np.round(moved.landmarks[4, :2]).astype(int)
+    seen = surface.triangles[field.triangle[y, x]]
+    nearest = vertices[surface.triangles, 2].mean(1)[_triangles_at(surface, vertices, (x, y))].min()
+    assert vertices[seen, 2].mean() < nearest + 0.03 * AT_REST.scale
+
+
+def _triangles_at(surface: Surface, vertices: np.ndarray, point: tuple[int, int]) -> list[int]:
+    corners = vertices[surface.triangles, :2].astype(np.float32)
+    return [i for i, c in enumerate(corners) if cv2.pointPolygonTest(c, (float(point[0]), float(point[1])), False) >= 0]
+
+
+def test_the_background_stands_still_and_shoulders_stay(sitter: Sitter) -> None:
+    moved = turned(sitter, (15, 5, 8), (14, 6))
+    result = FaceModel().portrait(sitter)(moved)
+    landmarks = moved.landmarks
+    away = (outline(sitter.landmarks, grown=1.25) == 0) & (outline(landmarks, grown=1.25) == 0)
+    assert away.mean() > 0.2
+    np.testing.assert_array_equal(result[away], sitter.photo[away])
+    assert np.abs(result[-1].astype(int) - sitter.photo[-1]).max() <= 1  # the lower edge of the picture
+
+
+def test_the_face_is_as_sharp_as_the_photo(sitter: Sitter) -> None:
+    moved = turned(sitter, (3, 2, 1), (2.4, 1.7))
+    result = FaceModel().portrait(sitter)(moved)
+
+    def detail(picture: np.ndarray, landmarks: np.ndarray) -> float:
+        """Of the skin: eyes and mouth are layers of their own."""
+        skin = cv2.erode(polygon(landmarks[OVAL, :2], (SIDE, SIDE)), np.ones((15, 15))) > 128
+        for part in (*EYES, MOUTH):
+            skin &= cv2.dilate(polygon(landmarks[part.opening, :2], (SIDE, SIDE)), np.ones((31, 31))) == 0
+        return float(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_64F)[skin].var())
+
+    assert detail(result, moved.landmarks) > 0.9 * detail(sitter.photo, sitter.landmarks)
+
+
+def test_lids_close_over_the_eyes(sitter: Sitter) -> None:
+    """The photo's eyes are white, its skin is not: where the lids are shut no white is left."""
+    source = Face(sitter.landmarks)
+    shut = source.shape.copy()
+    for eye in EYES:
+        shut[eye.upper, 1] = shut[eye.lower, 1]
+    moved = move(source, Face(source.pose.place(shut)), source)
+    result = FaceModel().portrait(sitter)(moved)
+    eyes = sum(polygon(sitter.landmarks[eye.opening, :2], (SIDE, SIDE)) > 128 for eye in EYES) > 0
+    white = (sitter.photo.min(2) > 225) & eyes
+    assert white.sum() > 50
+    assert (result.min(2) > 225)[eyes].sum() < 0.25 * white.sum()  # where the lids meet, a line one pixel wide
+
+
+def test_a_generator_paints_only_at_an_open_mouth(sitter: Sitter) -> None:
+    source, model = Face(sitter.landmarks), FaceModel()
+    torch.nn.init.constant_(model.generator.last.bias, 4.0)  # paints white wherever it may
+    opened = source.shape.copy()
+    opened[MOUTH.lower, 1] += 0.3
+    moved = move(source, Face(source.pose.place(opened)), source)
+    with_it = model.portrait(sitter)(moved).astype(int)
+    model.generator = None
+    without = model.portrait(sitter)(moved).astype(int)
+    mouth = polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128
+    changed = np.abs(with_it - without).max(2) > 2
+    assert with_it[cv2.erode(mouth.astype(np.uint8), np.ones((5, 5))) > 0].min() > 240
+    assert not changed[cv2.dilate(mouth.astype(np.uint8), np.ones((31, 31))) == 0].any()
+
+
+def test_the_patch_stands_upright_whatever_the_head_does(sitter: Sitter) -> None:
+    for angles in ((0, 0, 0), (0, 0, 50), (20, -10, -30)):
+        moved = turned(sitter, angles)
+        to = patch_matrix(moved)
+        corners = moved.landmarks[[61, 291], :2] @ to[:, :2].T + to[:, 2]
+        known = conditions(Face(sitter.landmarks), moved, np.zeros(PATCH_WH[::-1], np.uint8), to)
+        slope = np.degrees(np.arctan2(*(corners[1] - corners[0])[::-1]))
+        assert abs(slope) < 8 and known.shape == (5, PATCH_WH[1], PATCH_WH[0])
+        middle = known[2, PATCH_WH[1] // 2]
+        assert (np.diff(middle) > 0).all() and abs(middle[PATCH_WH[0] // 2]) < 0.15  # across the head, 0 in its middle
+
+
+def test_a_matte_follows_the_edges_and_nothing_is_filled_far_from_the_person() -> None:
+    photo = np.full((200, 200, 3), 200, np.uint8)
+    cv2.circle(photo, (100, 100), 60, (60, 40, 30), -1)
+    person = cv2.GaussianBlur((photo[..., 0] < 100).astype(np.float32), (0, 0), 8)  # soft, as a small network's is
+    matte = refine_matte(photo, person, 120.0)
+    assert np.abs(matte - (photo[..., 0] < 100)).mean() < 0.02
+    background = fill(photo, matte, 120.0)
+    assert np.abs(background.astype(int) - 200).max() <= 3  # the disc is gone
+    far = person < 1e-4
+    np.testing.assert_array_equal(background[far], photo[far])
+    colours = foreground(photo, matte, 120.0)
+    assert np.abs(colours[matte > 0.5].astype(int) - (60, 40, 30)).max() < 25  # of 170 that lie between the two
+
+
+def test_shrinking_averages_and_lands_where_the_matrix_says() -> None:
+    picture = np.zeros((400, 400), np.uint8)
+    picture[100:300, 100:300] = 255
+    to = np.array([[0.2, 0, 3.0], [0, 0.2, 5.0]])
+    small = shrunk(picture, to, (96, 80)).astype(float)
+    y, x = np.mgrid[:80, :96]
+    weight = small / small.sum()
+    np.testing.assert_allclose(
+        [(weight * x).sum(), (weight * y).sum()], to[:, :2] @ [199.5, 199.5] + to[:, 2], atol=0.1
+    )
+    checks = (np.indices((400, 400)).sum(0) % 2 * 255).astype(np.uint8)
+    assert np.abs(shrunk(checks, to, (70, 70))[10:60, 10:60].astype(int) - 127).max() <= 2
+
+
+def test_scale_is_bounded() -> None:
+    pose, _ = move_pose(AT_REST, AT_REST._replace(scale=10 * AT_REST.scale), AT_REST)
+    assert pose.scale < 2 * AT_REST.scale
