@@ -2,19 +2,27 @@
 # make app     open the studio: record, animate and compare in the browser
 # make test    run the tests
 # make lint    check style
-# Everything runs in VENV, which is made on first use; PYTHON (3.10 to 3.12) makes it.
+# Everything runs in VENV, which is made on first use with PYTHON, or where that is none of 3.10 to 3.12 with one that uv
+# finds or fetches.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := outputs/demo
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
 .PHONY: demo app test lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else f"error: Python {v[0]}.{v[1]} found, 3.10 to 3.12 needed; name one: make PYTHON=python3.11")'
 	@echo "Setting up $(VENV): needs about 7 GB of disk and some minutes the first time"
-	$(PYTHON) -m venv $(VENV)
+	@if $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then :; \
+	elif $(PYTHON) -c '$(SUPPORTED)'; then $(PYTHON) -m venv $(VENV); \
+	else echo "$(PYTHON) is not Python 3.10 to 3.12: uv, in $(VENV)-uv, finds or fetches one"; \
+		$(PYTHON) -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv \
+		&& $(VENV)-uv/bin/uv venv --quiet --seed --python '>=3.10,<3.13' $(VENV) \
+		|| { echo "error: no Python 3.10 to 3.12 could be had; install one and name it (make PYTHON=python3.12), or" \
+			"make the environment with conda (conda create --prefix $(VENV) python=3.12) and run make again"; exit 2; } >&2; \
+	fi
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[app,export,test,lint]'
 	@touch $@
@@ -38,4 +46,4 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) outputs
+	rm -rf $(VENV) $(VENV)-uv outputs

@@ -13,22 +13,14 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from fomm import command_line
 from fomm.errors import InputError, run
 from fomm.known import KNOWN, resolve
-
-if TYPE_CHECKING:
-    from studio.visitors import Studio
-
-LOOKS = Path(__file__).resolve().parent / "studio"
-MAX_UPLOAD_MB = 300
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -52,86 +44,6 @@ class Settings:
     browser: bool = True
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-
-
-def build_app(work: "Studio", settings: Settings, report: str | None) -> Callable:
-    """The server, as an ASGI application; `report` is the text of a report.html."""
-    import gradio as gr
-    from fastapi import FastAPI
-    from fastapi.responses import HTMLResponse, Response
-
-    from studio.gate import Gate
-    from studio.live import add_route
-    from studio.page import build_page
-
-    app = FastAPI(openapi_url=None)
-    if report is not None:
-
-        @app.get("/report")
-        def show_report() -> HTMLResponse:
-            return HTMLResponse(report)
-
-    @app.get("/alive")
-    def alive() -> Response:
-        return Response(status_code=204)
-
-    add_route(app, work)
-    models = list(dict.fromkeys([settings.checkpoint, "puppets", *KNOWN]))
-    page = build_page(work, models, with_report=report is not None)
-    font = ("system-ui", "sans-serif")
-    gr.mount_gradio_app(
-        app,
-        page,
-        path="/",
-        server_name=settings.host,
-        theme=gr.themes.Soft(primary_hue="indigo", font=font, font_mono=("monospace",)),
-        css=(LOOKS / "page.css").read_text(),
-        js=(LOOKS / "page.js").read_text(),
-        max_file_size=f"{MAX_UPLOAD_MB}mb",
-        show_error=False,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-    )
-    work.shared = {path for path in work.folder.rglob("*") if path.is_file()}
-    # Gradio refuses files that it was not given only once it was "launched", which mounting leaves out.
-    page.has_launched = page.is_running = True
-    for block in page.blocks.values():
-        if isinstance(block, gr.components.Component):
-            block.async_move_resource_to_block_cache = local_only(block.async_move_resource_to_block_cache)
-            block.preprocess = uploaded_only(block.preprocess, work.folder)
-    return Gate(app, work.folder, LOOPBACK if settings.host in LOOPBACK else None)
-
-
-def local_only(move: Callable) -> Callable:
-    """A component's way to take over files, without folders and what it would fetch from an address."""
-
-    async def checked(path: str | Path | None) -> str | None:
-        if "://" in str(path):
-            raise ValueError(f"{path}: files are uploaded here, not fetched")
-        if path and Path(path).is_dir():  # it could never be removed again as a file
-            raise ValueError(f"{path}: is a folder")
-        return await move(path)
-
-    return checked
-
-
-def uploaded_only(read: Callable, folder: Path) -> Callable:
-    """A component's way to read its input, without files that were not uploaded.
-
-    Gradio looks at the path of an input only where the request itself says that this is one.
-    """
-
-    def checked(payload: Any) -> Any:
-        path = getattr(payload, "path", None)
-        if path and folder not in Path(path).resolve().parents:
-            raise ValueError(f"{path}: was not uploaded here")
-        return read(payload)
-
-    return checked
 
 
 def read_report(name: str | None) -> str | None:
@@ -179,12 +91,13 @@ def serve(settings: Settings) -> None:
         import uvicorn
 
         from fomm.checkpoint import load_model
+        from studio.server import build_app
         from studio.visitors import Studio
 
         if settings.checkpoint not in KNOWN:
             load_model(settings.checkpoint)  # says now what is wrong with the file
         with closing(Studio(folder, device=settings.device, precision=settings.precision)) as work:
-            app = build_app(work, settings, report)
+            app = build_app(work, checkpoint=settings.checkpoint, host=settings.host, report=report)
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
             # What the end of the server interrupts is no error.
             logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)

@@ -20,10 +20,10 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from fomm.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
 from fomm.checkpoint import run_checkpoint
-from fomm.data import ClipData
-from fomm.training import Training
+from fomm.training.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
+from fomm.training.data import ClipData
+from fomm.training.module import Training
 
 
 class TrainCLI(LightningCLI):

@@ -5,7 +5,7 @@
 Writes clips of 200 frames at 256x256 as short-GOP mp4 and as PNG folders into a temporary folder, then compares, in
 this one run, samples per second on one core of
 - the original's mp4 way: decode the whole clip, keep two frames;
-- `fomm.data`: decode only what two frames need.
+- `fomm.training.data`: decode only what two frames need.
 Then it trains `configs/puppets-64.yaml`'s model on puppets with 2 workers and no cache, and prints the share of the
 time that training waits for its next batch.
 """
@@ -25,8 +25,8 @@ import pytorch_lightning as L
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fomm.data import FrameStore  # noqa: E402
 from fomm.manifest import Clip  # noqa: E402
+from fomm.training.data import FrameStore  # noqa: E402
 from fomm.video import VideoWriter, write_image  # noqa: E402
 
 FRAMES, SIZE = 200, 256
@@ -104,7 +104,7 @@ def main() -> None:
         compare(arguments.clips, Path(folder))
 
         import train
-        from preprocess.puppets import write_dataset
+        from preprocess.synthetic.puppets import write_dataset
 
         manifest = write_dataset(Path(folder) / "puppets", identities=10, clips=1, frames=12, size=64)
         cli = train.main(

@@ -24,7 +24,7 @@ from jsonargparse import auto_cli
 from fomm.checkpoint import save_weights
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.video import VideoWriter, write_image
-from preprocess.puppets import draw, framing, random_identity, random_motion
+from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion
 
 ROOT = Path(__file__).resolve().parent.parent
 FPS, RATE, LIMIT_MB = 25, 48000, 100

@@ -6,8 +6,9 @@
 Each video is prepared in turns by
 
 - plain: one loop: decode a frame, detect its faces, cut out a square around the largest, encode;
-- fomm: `preprocess.prepare.prepare_video`, what `python -m preprocess dataset` runs in each worker: detection in every
-  5th frame and wherever something changes at once, one fixed crop for each track, filters, hash; all faces.
+- fomm: `preprocess.dataset.prepare.prepare_video`, what `python -m preprocess dataset` runs in each worker:
+  detection in every 5th frame and wherever something changes at once, one fixed crop for each track, filters, hash; all
+  faces.
 
 Both use the same reader, detector, crop size and encoder settings, in one process with one thread each; times are CPU
 seconds of that process, so a busy machine does not change them much: frames per second are those of one core. Frames
@@ -36,11 +37,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fomm.errors import InputError, run  # noqa: E402
 from fomm.video import LazyFrame, VideoReader, VideoWriter  # noqa: E402
-from preprocess import clips, track  # noqa: E402
-from preprocess.clips import KEYFRAME_EVERY, ClipWriter, Rules, Video, View  # noqa: E402
+from preprocess import track
+from preprocess.dataset import clips
+from preprocess.dataset.clips import KEYFRAME_EVERY, ClipWriter, Rules, Video, View
+from preprocess.dataset.prepare import prepare_video
 from preprocess.faces import Face, FaceFinder, box_iou  # noqa: E402
-from preprocess.prepare import prepare_video  # noqa: E402
-from preprocess.scenes import write_scenes  # noqa: E402
+from preprocess.synthetic.scenes import write_scenes
 from preprocess.track import find_tracks, square_crop  # noqa: E402
 
 SIZE = 256

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from fomm.video import VideoWriter  # noqa: E402
-from preprocess.puppets import draw_clip, framing, random_identity, random_motion  # noqa: E402
+from preprocess.synthetic.puppets import draw_clip, framing, random_identity, random_motion  # noqa: E402
 
 FRAMES = 12
 

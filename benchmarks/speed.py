@@ -42,12 +42,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from fill import fill_model  # noqa: E402
 
-from fomm.animator import Animator, processor_units  # noqa: E402
+from fomm.animator import (  # noqa: E402
+    Animator,  # noqa: E402
+    animated_frames,
+    render,
+)
+from fomm.animator.device import processor_units  # noqa: E402
+from fomm.animator.lanes import Lanes  # noqa: E402
 from fomm.checkpoint import load_model, save_weights  # noqa: E402
-from fomm.geometry import movement_scale, transfer_motion  # noqa: E402
-from fomm.lanes import Lanes  # noqa: E402
 from fomm.model import FOMM, ModelConfig  # noqa: E402
-from fomm.render import animated_frames, render  # noqa: E402
+from fomm.model.geometry import movement_scale, transfer_motion  # noqa: E402
 from fomm.video import VideoReader, VideoWriter, read_image  # noqa: E402
 from preprocess.crop import Crop, Paster, crop_matrix  # noqa: E402
 
@@ -399,6 +403,7 @@ FIRST_FRAME = """
 import sys, time
 begun = float(sys.argv.pop(1))
 import infer
+from studio.animation import animate_files, load_tools
 from contextlib import ExitStack
 stages = {}
 def progress(stage, done, total):
@@ -410,9 +415,9 @@ def progress(stage, done, total):
         raise SystemExit
 options = infer.parse()
 with ExitStack() as stack:
-    tools = infer.load_tools(options, stack, print)
+    tools = load_tools(options, stack, print)
     progress("tools loaded", 1, 1)
-    infer.animate_files(options.source, options.driving, options.output, options, tools, progress=progress)
+    animate_files(options.source, options.driving, options.output, options, tools, progress=progress)
 """
 
 

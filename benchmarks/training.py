@@ -28,10 +28,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from golden_training import vgg19_file  # noqa: E402
 
-from fomm.equivariance import ThinPlate  # noqa: E402
 from fomm.model import DiscriminatorConfig  # noqa: E402
-from fomm.training import Training  # noqa: E402
-from preprocess.puppets import draw, framing, random_identity, random_motion  # noqa: E402
+from fomm.training.equivariance import ThinPlate  # noqa: E402
+from fomm.training.module import Training  # noqa: E402
+from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion  # noqa: E402
 
 
 def batches(count: int, size: int, batch: int) -> list[dict[str, Tensor]]:

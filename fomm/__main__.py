@@ -41,7 +41,7 @@ def convert_config(original: Path, output: Path) -> None:
         original: such a file, `config/*.yaml` of the original.
         output: the new file.
     """
-    from fomm.original_config import convert_config as write_converted
+    from fomm.training.original_config import convert_config as write_converted
 
     for note in write_converted(original, output):
         print(f"note: {note}")
@@ -49,15 +49,14 @@ def convert_config(original: Path, output: Path) -> None:
 
 
 def export(checkpoint: str, output: Path, size: int | None = None) -> None:
-    """Write a model as ONNX, for use without PyTorch: keypoint_detector, source_encoder and animator (fomm/export.py).
+    """Write a model as ONNX, for use without PyTorch: keypoint_detector, source_encoder and animator.
 
     Args:
         checkpoint: name or path, in any format that the loader knows.
         output: folder for the three files.
         size: side of the pictures in pixels. Default: the checkpoint's.
     """
-    from fomm.checkpoint import load_model
-    from fomm.export import export_onnx
+    from fomm.checkpoint import export_onnx, load_model
 
     model, about = load_model(checkpoint)
     for file in export_onnx(model, output, image_size=size or about.image_size):

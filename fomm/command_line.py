@@ -1,8 +1,9 @@
 """The command line of a script: a dataclass is the schema, and whatever is wrong is told on one line."""
 
+import json
 import re
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from fomm.errors import InputError
@@ -47,3 +48,29 @@ def _in_words(annotation: Any) -> str:
     kinds = get_args(annotation) or (annotation,)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     return next(name for kind, name in names.items() if kind in kinds)
+
+
+def gathered(arguments: Sequence[str], lists: Collection[str]) -> list[str]:
+    """Several values after an option of `lists` become a list, and --fail-if is --fail_if.
+
+    >>> gathered(["--checkpoint", "a", "b", "--fail-if", "l1 > 1"], ["checkpoint"])
+    ['--checkpoint=["a", "b"]', '--fail_if', 'l1 > 1']
+    """
+    result: list[str] = []
+    values: list[str] | None = None
+    for argument in [*arguments, "--"]:
+        if argument.startswith("--"):
+            if values is not None:
+                result[-1] += f"={json.dumps(values)}"
+                values = None
+            name, equals, value = argument.partition("=")
+            name = name.replace("-", "_").replace("__", "--", 1)
+            result.append(name + equals + value)
+            if name[2:] in lists:
+                values = [value] if equals else []
+                result[-1] = name
+        elif values is not None:
+            values.append(argument)
+        else:
+            result.append(argument)
+    return result[:-1]

@@ -9,15 +9,19 @@ from importlib import import_module
 from fomm.errors import run
 
 COMMANDS = {  # name: (module, function, what it does)
-    "dataset": ("dataset", "write_dataset", "videos -> clips and a manifest, on this machine or a cluster"),
-    "check": ("check", "check", "is a data set what its manifest says? pictures show what is in it"),
+    "dataset": ("dataset.build", "write_dataset", "videos -> clips and a manifest, on this machine or a cluster"),
+    "check": ("dataset.check", "check", "is a data set what its manifest says? pictures show what is in it"),
     "face": ("show", "face", "draw what is found in a photo, and its crop"),
     "crop_video": ("show", "crop_video", "write the crop of a driving video that the model gets to see"),
-    "puppets": ("puppets", "write_dataset", "draw a data set of talking puppets with exact truth"),
-    "puppet_pairs": ("puppets", "write_pairs", "draw cross-identity animation with its exact answer"),
-    "puppet_demo": ("puppets", "write_demo", "draw the portrait and the clip of the demonstration"),
-    "scenes": ("scenes", "write_scenes", "draw videos of two people with exact boxes, to measure preparation on"),
-    "figures": ("figures", "write_videos", "draw dancers, for the fine-tuning tutorial"),
+    "puppets": ("synthetic.puppets", "write_dataset", "draw a data set of talking puppets with exact truth"),
+    "puppet_pairs": ("synthetic.puppets", "write_pairs", "draw cross-identity animation with its exact answer"),
+    "puppet_demo": ("synthetic.puppets", "write_demo", "draw the portrait and the clip of the demonstration"),
+    "scenes": (
+        "synthetic.scenes",
+        "write_scenes",
+        "draw videos of two people with exact boxes, to measure preparation",
+    ),
+    "figures": ("synthetic.figures", "write_videos", "draw dancers, for the fine-tuning tutorial"),
 }
 POSITIONAL = ("check", "face", "crop_video")  # `face PHOTO` rather than `face --photo PHOTO`
 

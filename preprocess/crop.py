@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from preprocess.faces import Face
-
-FACE_SCALE = 1.5  # crop side in face sides: a track's 1.2 x its union box, for a face that moves by a quarter
 FEATHER = 0.1  # width of a mask's soft edge, in crop sides
 
 # Change between the original and the changed crop, in grey levels, at which the picture's own fine detail starts to
@@ -209,12 +204,3 @@ def _change(difference: np.ndarray) -> np.ndarray:
     low, high = CHANGE_LEVELS
     ramp = np.clip((strength - low) / (high - low), 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
-
-
-def face_crop(face: Face, size: int = 256, *, scale: float = FACE_SCALE, derotate: bool = True) -> Crop:
-    """Crop around a face, of side `scale` x `Face.side_px`, upright by its roll unless `derotate` is False.
-
-    Nothing of the turned square is lost: what the picture has of it is in the crop.
-    """
-    roll_deg = face.roll_deg if derotate else 0.0
-    return Crop(crop_matrix(face.centre_px, scale * face.side_px, roll_deg, size), size)

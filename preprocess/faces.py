@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from fomm.errors import InputError
-from preprocess.crop import crop_matrix, invert, resized_pixels, transform, warp
+from preprocess.crop import Crop, crop_matrix, invert, resized_pixels, transform, warp
 
 MODELS = ("both", "short", "full")
 NUM_LANDMARKS = 468
@@ -43,6 +43,8 @@ MOUTH = (61, 291)
 # shifted up, in units of the extent's width and height. Judged by eye; this is the one place to calibrate.
 BOX_SCALE = 1.06
 BOX_SHIFT_Y = -0.03
+
+FACE_SCALE = 1.5  # crop side in face sides: a track's 1.2 x its union box, for a face that moves by a quarter
 
 PITCH_AT_REST_DEG = -8.0  # mean slope of that line over frontal photos and clips; on puppets -10
 
@@ -486,3 +488,12 @@ def _quiet() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(silence)
         os.close(saved)
+
+
+def face_crop(face: Face, size: int = 256, *, scale: float = FACE_SCALE, derotate: bool = True) -> Crop:
+    """Crop around a face, of side `scale` x `Face.side_px`, upright by its roll unless `derotate` is False.
+
+    Nothing of the turned square is lost: what the picture has of it is in the crop.
+    """
+    roll_deg = face.roll_deg if derotate else 0.0
+    return Crop(crop_matrix(face.centre_px, scale * face.side_px, roll_deg, size), size)

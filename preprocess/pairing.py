@@ -18,8 +18,8 @@ import numpy as np
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch
-from preprocess.crop import FACE_SCALE, Crop
-from preprocess.faces import Face, FaceFinder, Lookout, choose_face, describe_faces
+from preprocess.crop import Crop
+from preprocess.faces import FACE_SCALE, Face, FaceFinder, Lookout, choose_face, describe_faces
 from preprocess.track import EVERY, TRACK_SCALE, Sample, Track, describe_tracks, find_tracks, matching_crop
 
 BEST_FRAME_EVERY = 5  # a pose lasts longer than this many frames, so not each one has to be looked at

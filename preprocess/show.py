@@ -15,8 +15,8 @@ import numpy as np
 from fomm.errors import InputError, require
 from fomm.progress import Bars, watched
 from fomm.video import VideoReader, VideoWriter, prefetch, read_image, write_image
-from preprocess.crop import Crop, face_crop, resized_pixels, transform
-from preprocess.faces import Face, FaceFinder, choose_face
+from preprocess.crop import Crop, resized_pixels, transform
+from preprocess.faces import Face, FaceFinder, choose_face, face_crop
 from preprocess.pairing import doubts_about_driving, doubts_about_photo, track_driving
 from preprocess.track import TRACK_SCALE, describe_tracks
 

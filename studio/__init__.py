@@ -1,1 +1,1 @@
-"""Behind the page in the browser (`app.py`). Nothing here animates by itself: it calls `infer.py` and `preprocess`."""
+"""From a photo and a video to the finished file (`animation`, `recording`), and the page in the browser around it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,24 +9,20 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from fastapi import FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
 from PIL import Image
-from starlette.requests import ClientDisconnect
 
 from fomm.animator import to_pictures
 from fomm.errors import InputError
 from fomm.model import Output
-from infer import Options, Tools, crop_scale
 from preprocess.crop import Paster
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
+from studio.animation import Options, Tools, crop_scale
 from studio.shown import shrunk
 
 LIVE_PX = 512  # longer side of the photo in a live picture
 MAX_CAMERA_PX = 1920 * 1080
 JPEG_QUALITY = 85
-MAX_BODY_S = 20.0
 FAST = 0.75  # of the model's size; at half of it the models lose eyes and mouth
 
 
@@ -119,25 +114,3 @@ def read_jpeg(data: bytes) -> np.ndarray:
 def as_jpeg(picture: np.ndarray) -> bytes:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return data.tobytes()
-
-
-def add_route(app: FastAPI, work: object) -> None:
-    """The address at which the page's script hands in the camera's pictures: /live/ and the visitor's folder's name.
-
-    Args:
-        work: a `studio.visitors.Studio`.
-    """
-    from studio.visitors import Stopped
-
-    @app.post("/live/{name}")
-    async def drive(name: str, request: Request, neutral: bool = False) -> Response:
-        try:
-            data = await asyncio.wait_for(request.body(), MAX_BODY_S)
-            picture = await work.drive(name, data, neutral=neutral)
-        except (ClientDisconnect, asyncio.TimeoutError):
-            return PlainTextResponse("the picture did not arrive", 408)
-        except InputError as error:
-            return PlainTextResponse(str(error), 409)
-        except Stopped:  # for another one
-            return Response(status_code=204)
-        return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})

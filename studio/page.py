@@ -9,14 +9,16 @@ from typing import Any
 
 import gradio as gr
 
+from fomm.download import cache_folder
 from fomm.errors import InputError
-from fomm.known import KNOWN, cache_folder
+from fomm.known import KNOWN
 from fomm.video import write_image
-from infer import Options, Tools, animate_files, crop_scale, look
-from preprocess.puppets import Pose, draw, framing, random_identity
+from preprocess.synthetic.puppets import Pose, draw, framing, random_identity
 from studio import shown
+from studio.animation import Options, Tools, animate_files, crop_scale, look
+from studio.jobs import Job, Stopped
 from studio.live import Setting
-from studio.visitors import ASSETS, Job, Stopped, Studio
+from studio.visitors import ASSETS, Studio
 
 EXAMPLE_CLIP = ASSETS / "speaker.mp4"
 DRAWN_EXAMPLES = (11, 23)  # identities drawn when the page starts, beside the portrait that comes with the package

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from infer import Found, Result
 from preprocess.crop import Crop
 from preprocess.faces import Face, FaceFinder
+from studio.animation import Found, Result
 
 SHOWN_PX = 640  # longer side of a picture that shows what was found
 

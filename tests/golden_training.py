@@ -12,10 +12,11 @@ import torch
 from fill import fill_discriminator, fill_model, filled
 from torch import Tensor, nn
 
-from fomm.equivariance import ThinPlate, control_points
-from fomm.losses import LossWeights, Vgg19
 from fomm.model import DiscriminatorConfig, Output
-from fomm.training import Training
+from fomm.pretrained.vgg19 import Vgg19
+from fomm.training.equivariance import ThinPlate, control_points
+from fomm.training.losses import LossWeights
+from fomm.training.module import Training
 
 LOSS_NAMES = {
     "perceptual": "perceptual",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fomm.statistics import interval, paired
+from fomm.evaluation.statistics import interval, paired
 from fomm.video import VideoWriter
 
 METRICS = {

@@ -11,9 +11,11 @@ import pytest
 import torch
 from fill import fill_model
 
-from fomm import animator as animator_module
-from fomm.animator import BATCH_SIZES, Animator, choose_device, processor_units, tf32
-from fomm.cuda_graphs import copied
+from fomm.animator import Animator, choose_device
+from fomm.animator import animator as animator_module
+from fomm.animator.animator import BATCH_SIZES
+from fomm.animator.cuda_graphs import copied
+from fomm.animator.device import processor_units, tf32
 from fomm.errors import InputError
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig, Output
 

@@ -24,15 +24,16 @@ import pytest
 import requests
 from report_example import example_report, write_example
 
-import app
 from fomm.errors import InputError
 from fomm.report import write_report
 from fomm.video import VideoReader, read_image, write_image
-from infer import Options, animate_files, look
-from preprocess.puppets import Camera, Pose, draw, random_identity
+from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from studio import gate, shown
+from studio.animation import Options, animate_files, look
+from studio.jobs import MAX_FRAMES, Job, Stopped
 from studio.live import Live, Setting, as_jpeg, read_jpeg
-from studio.visitors import MAX_FRAMES, Job, Stopped, Studio
+from studio.server import MAX_UPLOAD_MB
+from studio.visitors import Studio
 
 pytest.importorskip("gradio", reason="needs gradio (pip install fomm[app])")
 ROOT = Path(__file__).resolve().parent.parent
@@ -443,7 +444,7 @@ def test_uploads_stay_in_their_folder_and_within_their_size(server: Server, tmp_
     body = {"data": ["x" * (gate.MAX_MESSAGE_BYTES + 1)], "fn_index": 0, "session_hash": "large"}
     assert requests.post(f"{server.url}/gradio_api/queue/join", json=body, timeout=30).status_code == 413
     config = requests.get(f"{server.url}/config", timeout=30).json()
-    assert config["max_file_size"] == app.MAX_UPLOAD_MB * 1024**2
+    assert config["max_file_size"] == MAX_UPLOAD_MB * 1024**2
 
 
 def test_no_more_is_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from conftest import ROOT
 from fomm.errors import InputError
 from fomm.manifest import Clip, hash_clip, read_manifest, write_manifest
 from fomm.video import VideoWriter, read_image
-from preprocess.check import check, crop_sides, spread
-from preprocess.puppets import draw, random_identity, random_motion
+from preprocess.dataset.check import check, crop_sides, spread
+from preprocess.synthetic.puppets import draw, random_identity, random_motion
 
 SIZE, FRAMES = 96, 6
 

@@ -32,6 +32,7 @@ from fomm.checkpoint import (
     save_weights,
     training_state,
 )
+from fomm.download import fetch
 from fomm.errors import InputError, MissingWeightsError
 from fomm.known import KnownCheckpoint
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, DiscriminatorConfig, GeneratorConfig, ModelConfig
@@ -398,8 +399,8 @@ def python(program: str, *arguments: str, **environment: str) -> subprocess.Comp
 def test_checkpoint_of_a_training_run(tmp_path: Path) -> None:
     """A real one, written by the trainer; the average of the weights is what loads."""
     lightning = pytest.importorskip("pytorch_lightning")
-    from fomm.losses import LossWeights
-    from fomm.training import Training
+    from fomm.training.losses import LossWeights
+    from fomm.training.module import Training
 
     module = Training(
         network=SMALL,
@@ -799,7 +800,7 @@ def entry_at(server, *moods: str, md5: bool = True) -> KnownCheckpoint:
     head = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
     server.content = head + server.content[len(head) :]
     digest = hashlib.md5(server.content).hexdigest() if md5 else None
-    return KnownCheckpoint("toy", "toy.pth.tar", "face", mirrors=mirrors, md5=digest)
+    return KnownCheckpoint("toy", "toy.pth.tar", category="face", mirrors=mirrors, md5=digest)
 
 
 def left(folder: Path) -> list[str]:
@@ -808,10 +809,10 @@ def left(folder: Path) -> list[str]:
 
 def test_download(server, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     toy = entry_at(server, "good")
-    path = known.fetch(toy, tmp_path / "new" / "cache")
+    path = fetch(toy, tmp_path / "new" / "cache")
     assert path.read_bytes() == server.content and left(path.parent) == ["toy.pth.tar"]
     assert "toy.pth.tar: 100%" in capfd.readouterr().err
-    assert known.fetch(toy, path.parent) == path and len(server.seen) == 1  # only once
+    assert fetch(toy, path.parent) == path and len(server.seen) == 1  # only once
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
@@ -823,7 +824,7 @@ def _umask() -> int:
 
 def test_mirrors_are_tried_in_order(server, tmp_path: Path) -> None:
     toy = entry_at(server, "missing", "html", "hiddenhtml", "wrong", "insecure", "good", "broken")
-    path = known.fetch(toy, tmp_path, progress=False)
+    path = fetch(toy, tmp_path, progress=False)
     assert path.read_bytes() == server.content and left(tmp_path) == ["toy.pth.tar"]
     assert [mood for mood, _ in server.seen] == ["missing", "html", "hiddenhtml", "wrong", "insecure", "good"]
 
@@ -831,13 +832,13 @@ def test_mirrors_are_tried_in_order(server, tmp_path: Path) -> None:
 def test_a_wrong_file_is_removed_and_never_used(server, tmp_path: Path) -> None:
     for mood in ("wrong", "html", "hiddenhtml"):
         with pytest.raises(MissingWeightsError, match=f"/{mood}/toy.pth.tar: gives another file"):
-            known.fetch(entry_at(server, mood), tmp_path, progress=False)
+            fetch(entry_at(server, mood), tmp_path, progress=False)
         assert left(tmp_path) == []
 
 
 def test_a_broken_connection_is_resumed(server, tmp_path: Path) -> None:
     server.broken = 3
-    path = known.fetch(entry_at(server, "broken"), tmp_path, progress=False)
+    path = fetch(entry_at(server, "broken"), tmp_path, progress=False)
     assert path.read_bytes() == server.content
     starts = [int(asked.strip("bytes=-")) if asked else 0 for _, asked in server.seen]
     wanted = (0, 1.5e6, 2.25e6, 2.625e6)
@@ -847,25 +848,25 @@ def test_a_broken_connection_is_resumed(server, tmp_path: Path) -> None:
 
 def test_without_ranges_it_starts_again(server, tmp_path: Path) -> None:
     server.broken = 1
-    assert known.fetch(entry_at(server, "norange"), tmp_path, progress=False).read_bytes() == server.content
+    assert fetch(entry_at(server, "norange"), tmp_path, progress=False).read_bytes() == server.content
 
 
 def test_the_next_run_resumes_too(server, tmp_path: Path) -> None:
     toy = entry_at(server, "broken")
     part = tmp_path / f".toy.pth.tar.{hashlib.sha256(toy.mirrors[0].encode()).hexdigest()[:8]}.part"
     part.write_bytes(server.content[:1_000_000])
-    known.fetch(toy, tmp_path, progress=False)
+    fetch(toy, tmp_path, progress=False)
     assert server.seen == [("broken", "bytes=1000000-")]
     for leftover in (server.content, server.content + b"more"):  # complete already; or of another file
         (tmp_path / toy.file).unlink()
         part.write_bytes(leftover)
-        assert known.fetch(toy, tmp_path, progress=False).read_bytes() == server.content
+        assert fetch(toy, tmp_path, progress=False).read_bytes() == server.content
 
 
 def test_a_dead_mirror_is_given_up_with_instructions(server, tmp_path: Path) -> None:
     toy = entry_at(server, "dead", "missing")
     with pytest.raises(MissingWeightsError) as caught:
-        known.fetch(toy, tmp_path, progress=False)
+        fetch(toy, tmp_path, progress=False)
     message = str(caught.value)
     assert "dead/toy.pth.tar: connection broken; " in message and "missing/toy.pth.tar: HTTP status 404" in message
     assert all(mirror in message for mirror in toy.mirrors) and toy.md5 in message
@@ -873,26 +874,27 @@ def test_a_dead_mirror_is_given_up_with_instructions(server, tmp_path: Path) -> 
 
 
 def test_offline(tmp_path: Path) -> None:
-    toy = KnownCheckpoint("toy", "toy.pth.tar", "face", mirrors=("http://127.0.0.1:9/toy.pth.tar",))
+    toy = KnownCheckpoint("toy", "toy.pth.tar", category="face", mirrors=("http://127.0.0.1:9/toy.pth.tar",))
     with pytest.raises(MissingWeightsError, match="cannot be reached.*its hash is not known"):
-        known.fetch(toy, tmp_path, progress=False)
+        fetch(toy, tmp_path, progress=False)
     with pytest.raises(MissingWeightsError, match="no address of it is known.*find it"):
-        known.fetch(replace(toy, mirrors=()), tmp_path)
+        fetch(replace(toy, mirrors=()), tmp_path)
     with pytest.raises(MissingWeightsError, match="not an https address"):
-        known.fetch(replace(toy, mirrors=("http://example.org/toy.pth.tar",)), tmp_path)
+        fetch(replace(toy, mirrors=("http://example.org/toy.pth.tar",)), tmp_path)
 
 
 def test_a_cache_that_cannot_be_written(server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written.*FOMM_CACHE"):
-        known.fetch(entry_at(server, "good"), tmp_path / "file" / "cache", progress=False)
+        fetch(entry_at(server, "good"), tmp_path / "file" / "cache", progress=False)
 
 
 def test_two_processes_download_once(server, tmp_path: Path) -> None:
     toy = entry_at(server, "good")
     program = f"""
 from pathlib import Path
-from fomm.known import KnownCheckpoint, fetch
+from fomm.download import fetch
+from fomm.known import KnownCheckpoint
 print(fetch({toy!r}, Path({str(tmp_path)!r}), progress=False))
 """
     command = [sys.executable, "-c", program]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from small_clips import moving_disc, write_clips
 
-from fomm.data import Augmentation, ClipData, EpochOrder, FrameStore, HeldOutPairs, TrainPairs
 from fomm.errors import InputError
 from fomm.manifest import Clip, read_manifest, write_manifest
+from fomm.training.data import Augmentation, ClipData, EpochOrder, FrameStore, HeldOutPairs, TrainPairs
 from fomm.video import VideoWriter
 from fomm.video_folder import manifest_of_folder
 

@@ -18,13 +18,13 @@ import pytest
 from fomm.errors import InputError
 from fomm.manifest import COLUMNS, REQUIRED, SPLITS, Clip, hash_clip, read_manifest, read_pairs
 from fomm.video import VideoReader, VideoWriter
-from preprocess.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
-from preprocess.dataset import _begun, _cannot_work, _with_names, find_videos, split_identities, write_dataset
+from preprocess.dataset.build import _begun, _cannot_work, _with_names, find_videos, split_identities, write_dataset
+from preprocess.dataset.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
+from preprocess.dataset.metadata import ask, read_metadata
+from preprocess.dataset.prepare import _cut, _LeaveOut, prepare_video
+from preprocess.dataset.records import Records
 from preprocess.faces import FaceFinder
-from preprocess.metadata import ask, read_metadata
-from preprocess.prepare import _cut, _LeaveOut, prepare_video
-from preprocess.puppets import draw_clip, framing, random_identity, random_motion
-from preprocess.records import Records
+from preprocess.synthetic.puppets import draw_clip, framing, random_identity, random_motion
 from preprocess.track import find_tracks
 
 RULES = dict(

@@ -13,8 +13,9 @@ from fomm.checkpoint import LoadedModel, load_model
 from fomm.known import WEIGHTS_FOLDER
 from fomm.manifest import read_manifest, read_pairs
 from fomm.video import VideoReader, read_image
-from infer import Options, infer
-from preprocess.puppets import write_pairs
+from infer import infer
+from preprocess.synthetic.puppets import write_pairs
+from studio.animation import Options
 
 ASSETS = WEIGHTS_FOLDER.parent / "assets"
 

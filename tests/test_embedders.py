@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from fomm import embedders
-from fomm.embedders import Convention, align, five_points, load_embedder, similarity
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
-from fomm.openface import OpenFace
+from fomm.pretrained import embedders
+from fomm.pretrained.embedders import Convention, align, five_points, load_embedder, similarity
+from fomm.pretrained.openface import OpenFace
 
 
 def write_onnx(path, *, size: int | None = 112, batch: int | str = "faces", metadata: str = "") -> None:

@@ -20,18 +20,27 @@ import torch
 from test_evaluation import disc_clip, small_model
 
 import evaluate
-from evaluate import Options, gathered, name_apart, parse
+from evaluate import LISTS, parse
 from fomm.checkpoint import save_weights
+from fomm.command_line import gathered
 from fomm.errors import InputError
-from fomm.evaluation import Contender, Task, measure_task
+from fomm.evaluation.contenders import name_apart, read_data
+from fomm.evaluation.instruments import Instruments, load_instruments, why_not
+from fomm.evaluation.measures import Pixels
+from fomm.evaluation.measuring import measure_task
+from fomm.evaluation.metrics import METRICS
+from fomm.evaluation.run import remove_leftovers
+from fomm.evaluation.tasks import Contender, Task
 from fomm.files import hash_file
-from fomm.gate import Gate
 from fomm.manifest import Clip, Pair, read_manifest, read_pairs, write_manifest, write_pairs
-from fomm.measures import ALEXNET_FILE, INCEPTION_FILE, Pixels
-from fomm.metrics import METRICS
+from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE
 from fomm.report import check_report
+from fomm.report.files import PER_CLIP
+from fomm.report.files import per_clip as per_clip_rows
+from fomm.report.gate import Gate
 from fomm.video import VideoReader, VideoWriter
-from preprocess.puppets import write_pairs as draw_pairs
+from preprocess.synthetic.puppets import write_pairs as draw_pairs
+from preprocess.synthetic.truth import PuppetTruth
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.timeout(900)  # whole runs and several interpreters, on a machine that may be busy
@@ -170,8 +179,8 @@ def test_the_gallery_can_be_played(report: dict, here: Path) -> None:
 def test_wandb_has_the_tables_and_the_clips(report: dict, here: Path) -> None:
     (run,) = (here / "whole" / "wandb").glob("offline-run-*")
     contents = [json.loads(path.read_text()) for path in run.rglob("*.table.json")]
-    per_clip = next(table for table in contents if table["columns"] == list(evaluate.PER_CLIP))
-    assert [tuple(row) for row in per_clip["data"]] == evaluate.per_clip(report)
+    per_clip = next(table for table in contents if table["columns"] == list(PER_CLIP))
+    assert [tuple(row) for row in per_clip["data"]] == per_clip_rows(report)
     summaries = [table for table in contents if "pooled" in table["columns"]]
     differences = [table for table in contents if "wins" in table["columns"]]
     assert (len(contents), len(summaries), len(differences)) == (7, 3, 3), "per clip, and two for each protocol"
@@ -250,7 +259,7 @@ def test_a_damaged_truth_costs_its_clip_only(here: Path, tmp_path: Path) -> None
     clip = clips[1]
     (tmp_path / f"{clip.path}.npz").write_bytes(b"PK nonsense")
     repeat = Contender("source", "baseline")
-    truth_of = evaluate.PuppetTruth(tmp_path, clips)
+    truth_of = PuppetTruth(tmp_path, clips)
     for row, fails in ((clip, True), (clips[2], False)):
         task = Task("reconstruction", row, row, row)
         record = measure_task(task, tmp_path, [repeat], [Pixels()], size=64, truth_of=truth_of)
@@ -264,10 +273,10 @@ def test_compressed_truth_is_warned_of(here: Path, tmp_path: Path) -> None:
         for frame in frames:
             writer.write(frame)
     write_manifest(tmp_path / "m.csv", [Clip("film", "film.mp4", "x", "test", 3, 25, 96, 96)])
-    data = evaluate.read_data(Options(["source"], str(tmp_path / "m.csv"), "out"))
+    data = read_data(tmp_path / "m.csv")
     assert data.described["lossless"] is False and "codec" in data.described["warnings"][0]
     write_manifest(tmp_path / "m.csv", [Clip("gone", "gone.mp4", "x", "test", 3, 25, 96, 96)])
-    data = evaluate.read_data(Options(["source"], str(tmp_path / "m.csv"), "out"))
+    data = read_data(tmp_path / "m.csv")
     assert data.described["lossless"] and not data.described["warnings"], "that it is missing, its failure says"
 
 
@@ -282,7 +291,7 @@ def test_damaged_weights_are_not_computed_and_stop_nothing(tmp_path: Path, monke
     for name, value in (("TORCH_HOME", tmp_path), ("FOMM_CACHE", cache), ("HTTPS_PROXY", "http://127.0.0.1:9")):
         monkeypatch.setenv(name, str(value))
     with ExitStack() as stack:
-        instruments = evaluate.load_instruments(Options(["x"], "", ""), torch.device("cpu"), True, stack)
+        instruments = load_instruments(torch.device("cpu"), evaluate.face_mesh(stack))
     told = {row["metric"]: row for row in instruments.not_computed}
     assert told.keys() == {"lpips", "fid", "akd_face_alignment", "aed_openface", "csim_arcface"}
     assert all(str(tmp_path) in row["reason"] and "https://" in row["how"] for row in told.values())
@@ -303,15 +312,13 @@ def test_networks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, str(tmp_path))
     whole, aligned = face_network(tmp_path / "whole.pt", aligned=False), face_network(tmp_path / "al.pt", aligned=True)
 
-    def load(*networks: str) -> evaluate.Instruments:
-        with ExitStack() as stack:
-            options = Options(["x"], "", "", face_networks=list(networks))
-            return evaluate.load_instruments(options, torch.device("cpu"), False, stack)
+    def load(*networks: str) -> Instruments:
+        return load_instruments(torch.device("cpu"), face_networks=networks)
 
     instruments = load(whole, aligned)
     names = {name for measure in instruments.measures for name in measure.names}
     assert "identity_whole" in names and "identity_al" not in names
-    reasons = {row["metric"]: row["reason"] for row in evaluate.why_not(instruments, [*names], faces=False)}
+    reasons = {row["metric"]: row["reason"] for row in why_not(instruments, [*names], faces=False)}
     for name in ("identity_al", "akd_mediapipe", "akd_face_alignment", "aed_openface", "csim_arcface"):
         assert reasons[name] == "no face was looked for"
     info = instruments.infos["identity_whole"]
@@ -326,14 +333,14 @@ def test_leftovers_of_killed_processes_go_and_those_being_written_stay(tmp_path:
     for name, age_s in ((".0123abcd.part.npz", 60), (".89abcdef.part.npz", -60), ("000000.npz", 60), (".my.part", 60)):
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
-    evaluate.remove_leftovers([tmp_path, tmp_path / "nowhere"], before=time.time())
+    remove_leftovers([tmp_path, tmp_path / "nowhere"], before=time.time())
     assert sorted(path.name for path in tmp_path.iterdir()) == [".89abcdef.part.npz", ".my.part", "000000.npz"]
 
 
 def test_many_faulty_rows_are_counted_not_listed(tmp_path: Path) -> None:
     clips = [Clip(f"c{i}", f"c{i}", "x", "test", 3, 25, 8, 8) for i in range(100)]
     write_manifest(tmp_path / "m.csv", [clips[0]] * 50 + clips)
-    warnings = evaluate.read_data(Options(["source"], str(tmp_path / "m.csv"), "out")).described["warnings"]
+    warnings = read_data(tmp_path / "m.csv").described["warnings"]
     assert len(warnings) == 21 and warnings[-1] == "30 more rows are left out", "of 50 duplicates"
 
 
@@ -349,7 +356,7 @@ def test_the_command_line() -> None:
     line = "--checkpoint a b --baseline=c --data m.csv --output out --fail-if".split()
     options = parse([*line, "l1 > 0.05"])
     assert (options.checkpoint, options.baseline, options.fail_if) == (["a", "b"], "c", "l1 > 0.05")
-    assert gathered(["--checkpoint=a", "--data", "m"]) == ['--checkpoint=["a"]', "--data", "m"]
+    assert gathered(["--checkpoint=a", "--data", "m"], LISTS) == ['--checkpoint=["a"]', "--data", "m"]
     for arguments in ([*line[:-1], "--splitt", "test"], line[1:], [*line[:-1], "--split", "all"]):
         with pytest.raises(InputError, match="evaluate.py --help. explains"):
             parse(arguments)

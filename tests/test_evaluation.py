@@ -13,32 +13,20 @@ import torch
 from fill import fill_model
 from small_clips import moving_disc
 
-from fomm import metrics
 from fomm.animator import Animator
 from fomm.checkpoint import export_original, load_model
 from fomm.errors import InputError
-from fomm.evaluation import (
-    SOURCE,
-    Contender,
-    Performance,
-    Record,
-    Task,
-    Truth,
-    check_records,
-    common_size,
-    is_lossless,
-    list_tasks,
-    measure_task,
-    record_path,
-    run_tasks,
-    to_tensor,
-)
-from fomm.gallery import choose_shown, error_map, write_shown
+from fomm.evaluation import metrics
+from fomm.evaluation.frames import Frames
+from fomm.evaluation.gallery import choose_shown, error_map, write_shown
+from fomm.evaluation.measures import OwnKeypoints, Pixels
+from fomm.evaluation.measuring import Record, check_records, measure_task, record_path, run_tasks
+from fomm.evaluation.metrics import METRICS
+from fomm.evaluation.performance import Performance, to_tensor
+from fomm.evaluation.results import collect
+from fomm.evaluation.tasks import SOURCE, Contender, Task, Truth, common_size, is_lossless, list_tasks
 from fomm.manifest import Clip, Pair
-from fomm.measures import Frames, OwnKeypoints, Pixels
-from fomm.metrics import METRICS
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
-from fomm.results import collect
 from fomm.video import VideoReader, VideoWriter
 
 

@@ -13,9 +13,8 @@ import pytest
 import torch
 from fill import fill_model
 
-from fomm.checkpoint import load_model
+from fomm.checkpoint import export_onnx, load_model
 from fomm.errors import InputError
-from fomm.export import export_onnx
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 
 ROOT = Path(__file__).resolve().parent.parent

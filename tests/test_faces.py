@@ -13,7 +13,7 @@ import pytest
 
 from fomm.errors import InputError
 from fomm.video import read_image
-from preprocess.crop import Crop, crop_matrix, face_crop, transform
+from preprocess.crop import Crop, crop_matrix, transform
 from preprocess.faces import (
     NOSE_TIP,
     NUM_LANDMARKS,
@@ -24,11 +24,12 @@ from preprocess.faces import (
     box_iou,
     choose_face,
     describe_faces,
+    face_crop,
     framing_box,
     head_angles,
     line_angle,
 )
-from preprocess.puppets import draw, framing, random_identity, random_motion
+from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion
 
 PHOTOS = [
     "photo_frontal.png",

@@ -16,7 +16,7 @@ from fomm.manifest import read_manifest
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.video import VideoReader
 from fomm.video_folder import manifest_of_folder
-from preprocess.figures import Posture, _knee, draw, random_figure, random_motion, write_videos
+from preprocess.synthetic.figures import Posture, _knee, draw, random_figure, random_motion, write_videos
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

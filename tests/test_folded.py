@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from fill import fill_model
 from torch import nn
 
-from fomm import folded
-from fomm.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
-from fomm.folded import fold
+from fomm.animator import folded
+from fomm.animator.folded import fold
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.model.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
 
 
 def small_model(**generator: object) -> FOMM:

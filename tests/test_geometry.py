@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fomm.geometry import Keypoints, invert, local_motion, movement_scale, multiply, transfer_motion
+from fomm.model.geometry import Keypoints, invert, local_motion, movement_scale, multiply, transfer_motion
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "normalize_kp.npz")
 

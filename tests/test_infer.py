@@ -29,10 +29,10 @@ from fomm.checkpoint import load_model, save_weights
 from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.video import SYNTHETIC, SYNTHETIC_COMPOSITE, VideoReader, read_image, write_image
-from infer import Options, Tools, animate_files
 from preprocess.faces import FaceFinder
 from preprocess.pairing import pair_faces, track_driving
-from preprocess.puppets import Camera, Pose, draw, framing, random_identity, random_motion
+from preprocess.synthetic.puppets import Camera, Pose, draw, framing, random_identity, random_motion
+from studio.animation import Options, Tools, animate_files
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, FPS = 24, 12

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from fomm.lanes import MOST, Lanes
+from fomm.animator.lanes import MOST, Lanes
 
 
 @pytest.fixture(autouse=True)

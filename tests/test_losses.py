@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from fomm.discriminator import Judgement
-from fomm.equivariance import ThinPlate, control_points
 from fomm.errors import InputError, MissingWeightsError
-from fomm.geometry import Keypoints
-from fomm.losses import (
+from fomm.model import DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.model.discriminator import Judgement
+from fomm.model.geometry import Keypoints
+from fomm.pretrained.vgg19 import Vgg19
+from fomm.training.equivariance import ThinPlate, control_points
+from fomm.training.losses import (
     LossWeights,
     PixelFeatures,
-    Vgg19,
     collapse_radius,
     discriminator_gan,
     equivariance,
@@ -22,8 +23,7 @@ from fomm.losses import (
     l1,
     make_perceptual,
 )
-from fomm.model import DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
-from fomm.training import Training
+from fomm.training.module import Training
 
 
 def random_plate(batch: int = 2) -> ThinPlate:

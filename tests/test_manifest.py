@@ -23,7 +23,7 @@ from fomm.manifest import (
     write_pairs,
 )
 from fomm.video import read_image
-from preprocess.puppets import write_pairs as draw_pairs
+from preprocess.synthetic.puppets import write_pairs as draw_pairs
 
 CLIP = Clip(
     "id1#a#000001#000200", "clips/a", "id1", "train", 200, Fraction(30000, 1001), 256, 256,

@@ -12,29 +12,26 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from fomm import measures, metrics
-from fomm.embedders import Convention, Embedder
 from fomm.errors import InputError, MissingWeightsError
-from fomm.measures import (
+from fomm.evaluation import metrics
+from fomm.evaluation.frames import ClipReference, Detector, Frames, Reference, Values
+from fomm.evaluation.measures import (
     Aed,
     Akd,
     AkdTruth,
-    ClipReference,
-    Detector,
     FacePixels,
     Fid,
-    Frames,
     HeadPose,
     IdentityTruth,
     Jitter,
     Lpips,
     OwnKeypoints,
     Pixels,
-    Reference,
     Similarity,
-    Values,
 )
-from fomm.metrics import METRICS, UNKNOWN
+from fomm.evaluation.metrics import METRICS, UNKNOWN
+from fomm.pretrained.embedders import Convention, Embedder
+from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE, load_inception, load_lpips
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A face that everyone can find: a square of one colour on black. Its landmarks are its corners, its yaw its x.
@@ -278,7 +275,7 @@ def test_similarity_of_aligned_faces_misses_where_there_is_no_face() -> None:
 
 
 def test_identity_truth_knows_puppets_by_drawing_them() -> None:
-    from preprocess.puppets import Camera, Pose, draw, random_identity
+    from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 
     size, camera = 96, Camera(y=0.1, view=2.6)
     poses = [Pose(yaw=0.2, mouth=0.5), Pose(roll=-0.15, smile=0.5)]
@@ -458,8 +455,8 @@ class Hostile:
 
 @pytest.mark.parametrize("name", ["lpips", "inception"])
 def test_missing_weights_and_what_is_no_weights(name, hub, capfd) -> None:
-    load = getattr(measures, f"load_{name}")
-    file = {"lpips": measures.ALEXNET_FILE, "inception": measures.INCEPTION_FILE}[name]
+    load = {"lpips": load_lpips, "inception": load_inception}[name]
+    file = {"lpips": ALEXNET_FILE, "inception": INCEPTION_FILE}[name]
     with pytest.raises(MissingWeightsError) as error:
         load()
     assert str(hub / file) in str(error.value) and "https://" in str(error.value)
@@ -475,8 +472,8 @@ def test_lpips_with_weights_from_a_file(hub) -> None:
 
     torch.manual_seed(0)
     alexnet = torchvision.models.alexnet(weights=None)
-    torch.save(alexnet.state_dict(), hub / measures.ALEXNET_FILE)
-    network = measures.load_lpips()
+    torch.save(alexnet.state_dict(), hub / ALEXNET_FILE)
+    network = load_lpips()
     truth = torch.rand(2, 3, 64, 64)
     prediction = torch.stack([truth[0], torch.rand(3, 64, 64)])
     values = run(Lpips(network), reconstruction(prediction, truth))["lpips"]
@@ -513,8 +510,8 @@ def test_fid_s_network_with_weights_from_a_file(hub, monkeypatch) -> None:
         patched.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
         patched.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
         made = NoTrainInceptionV3("inception-v3-compat", ["2048"], None)
-    torch.save(made.state_dict(), hub / measures.INCEPTION_FILE)
-    loaded = measures.load_inception()
+    torch.save(made.state_dict(), hub / INCEPTION_FILE)
+    loaded = load_inception()
     pictures = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         features = loaded(pictures)
@@ -528,7 +525,7 @@ def test_mediapipe_on_puppets_and_on_a_photo(media) -> None:
     """The real detector: zero on equal frames, the size of a shift on shifted ones, near the exact landmarks."""
     from fomm.video import read_image
     from preprocess.faces import FaceFinder
-    from preprocess.puppets import Camera, Pose, draw, random_identity
+    from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 
     drawn = [draw(random_identity(5), pose, 256, Camera(y=0.1, view=3.0)) for pose in (Pose(), Pose(yaw=0.2))]
     frames = torch.from_numpy(np.stack([d.image for d in drawn])).permute(0, 3, 1, 2) / 255

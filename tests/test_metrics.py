@@ -11,8 +11,8 @@ import torch
 import two_processes
 from scipy.ndimage import correlate1d
 
-import fomm.metrics as metrics
-from fomm.metrics import METRICS, SIDE, UNKNOWN, Summary, custom_identity, tally
+import fomm.evaluation.metrics as metrics
+from fomm.evaluation.metrics import METRICS, SIDE, UNKNOWN, Summary, custom_identity, tally
 
 
 @pytest.fixture

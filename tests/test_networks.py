@@ -12,11 +12,11 @@ import pytest
 import torch
 from fill import fill_discriminator, fill_model
 
-from fomm.blocks import AntiAliasDownsample
-from fomm.dense_motion import heatmap_difference, sparse_motions, warp_each
-from fomm.discriminator import MultiScaleDiscriminator
-from fomm.geometry import Keypoints, coordinate_grid, gaussian_heatmaps, warp
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, DiscriminatorConfig, GeneratorConfig, ModelConfig
+from fomm.model.blocks import AntiAliasDownsample
+from fomm.model.dense_motion import heatmap_difference, sparse_motions, warp_each
+from fomm.model.discriminator import MultiScaleDiscriminator
+from fomm.model.geometry import Keypoints, coordinate_grid, gaussian_heatmaps, warp
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = json.loads((GOLDEN / "configs.json").read_text())

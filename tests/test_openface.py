@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from fomm import openface
+from fomm.download import RemoteFile
 from fomm.errors import InputError, MissingWeightsError
-from fomm.known import KnownCheckpoint
-from fomm.openface import NUM_PARAMETERS, OpenFace, load_openface
+from fomm.pretrained import openface
+from fomm.pretrained.openface import NUM_PARAMETERS, OpenFace, load_openface
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_a_modern_file_with_counters_loads_too(network, tmp_path) -> None:
 def test_missing_weights_name_file_address_and_place(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("FOMM_CACHE", str(tmp_path / "cache"))
     nobody = "http://127.0.0.1:9/openface.pth"
-    monkeypatch.setattr(openface, "OPENFACE", KnownCheckpoint("openface", "openface.pth", "face", mirrors=(nobody,)))
+    monkeypatch.setattr(openface, "OPENFACE", RemoteFile("openface", "openface.pth", mirrors=(nobody,)))
     with pytest.raises(MissingWeightsError) as error:
         load_openface()
     for part in ("openface.pth", nobody, str(tmp_path / "cache" / "openface.pth")):

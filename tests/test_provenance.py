@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fomm.animator.provenance import LABEL, Label, hash_input, sidecar_path, synthetic_tags, write_sidecar
 from fomm.errors import InputError
 from fomm.files import hash_file
-from fomm.provenance import LABEL, Label, hash_input, sidecar_path, synthetic_tags, write_sidecar
 from fomm.video import DIGITAL_SOURCE_TYPE, SYNTHETIC, SYNTHETIC_COMPOSITE, write_image
 
 

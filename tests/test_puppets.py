@@ -13,7 +13,7 @@ import pytest
 
 from fomm.errors import InputError
 from fomm.manifest import read_manifest
-from preprocess.puppets import (
+from preprocess.synthetic.puppets import (
     LANDMARKS,
     Camera,
     Pose,

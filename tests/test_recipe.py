@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 import train
-from preprocess.puppets import write_dataset
+from preprocess.synthetic.puppets import write_dataset
 
 
 @pytest.mark.timeout(900)

@@ -14,7 +14,6 @@ import pytest
 from report_example import example_report, write_example
 
 from fomm.errors import InputError
-from fomm.published import PUBLISHED
 from fomm.report import (
     charts,
     check_report,
@@ -27,6 +26,7 @@ from fomm.report import (
     terminal_table,
     write_report,
 )
+from fomm.report.published import PUBLISHED
 from fomm.report.text import escape_markdown
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -218,7 +218,7 @@ def test_a_real_evaluation(tmp_path: Path, open_page: Any) -> None:
 
     from evaluate import Options, evaluate
     from fomm.checkpoint import save_weights
-    from preprocess.puppets import write_pairs
+    from preprocess.synthetic.puppets import write_pairs
 
     pairs = write_pairs(tmp_path / "data", identities=4, pairs=1, frames=3, fps=6, size=64, seed=1, val=0, test=0.6)
     model, output = tmp_path / "small.safetensors", tmp_path / "report"

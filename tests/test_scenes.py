@@ -10,9 +10,9 @@ import pytest
 from fomm.errors import InputError
 from fomm.video import VideoReader
 from preprocess.faces import FaceFinder, framing_box
-from preprocess.puppet_model import Camera, Pose, random_identity
-from preprocess.puppet_painter import draw
-from preprocess.scenes import KINDS, Truth, _direct, _lay, load_truth, score_tracks, write_scenes
+from preprocess.synthetic.puppet_model import Camera, Pose, random_identity
+from preprocess.synthetic.puppet_painter import draw
+from preprocess.synthetic.scenes import KINDS, Truth, _direct, _lay, load_truth, score_tracks, write_scenes
 from preprocess.track import Sample, Track, find_tracks
 
 FRAMES, WIDTH, HEIGHT = 36, 480, 270

@@ -16,7 +16,7 @@ import pytest
 
 from fomm.manifest import read_manifest
 from fomm.video import VideoWriter
-from preprocess.puppets import draw_clip, framing, random_identity, random_motion
+from preprocess.synthetic.puppets import draw_clip, framing, random_identity, random_motion
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, GOOD = 16, 5

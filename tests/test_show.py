@@ -12,8 +12,7 @@ from conftest import ROOT
 
 from fomm.errors import InputError
 from fomm.video import VideoReader, read_image, write_image
-from preprocess.crop import face_crop
-from preprocess.faces import FaceFinder
+from preprocess.faces import FaceFinder, face_crop
 from preprocess.show import crop_video, draw_face, face
 from preprocess.track import find_tracks
 

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fomm.statistics import interval, over_time, paired, ratio
+from fomm.evaluation.statistics import interval, over_time, paired, ratio
 
 
 def test_pooled_weighs_long_clips_more_than_the_mean_of_clips() -> None:

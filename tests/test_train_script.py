@@ -22,7 +22,7 @@ from small_clips import write_clips
 import train
 from fomm.errors import InputError
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
-from fomm.original_config import convert, convert_config
+from fomm.training.original_config import convert, convert_config
 
 TINY = str(ROOT / "tests" / "tiny.yaml")
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -11,7 +11,7 @@ import torch
 from golden_training import LOSS_NAMES, Record, run_steps
 
 from fomm.errors import InputError
-from fomm.training import Deformation, LearningRates
+from fomm.training.module import Deformation, LearningRates
 
 pytestmark = pytest.mark.timeout(1800)  # 60 million parameters in float64
 

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 import infer
+import studio.recording
 from fomm.errors import InputError
 from fomm.video import VideoReader
 from fomm.video.camera import camera_frames, opened_camera
-from infer import Options
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import start_hint
-from preprocess.puppets import Camera, Pose, draw, random_identity
+from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
+from studio.animation import Options
+from studio.recording import record
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEAKER = ROOT / "fomm" / "assets" / "speaker.mp4"
@@ -43,9 +45,7 @@ def test_a_recording_keeps_the_times_at_which_frames_were_seen(tmp_path: Path) -
     said: list[str] = []
     heard: list[int] = []
     path = tmp_path / "recording.mp4"
-    infer.record(
-        FileAsCamera(SPEAKER, 12), path, 1.5, said.append, progress=lambda stage, done, total: heard.append(done)
-    )
+    record(FileAsCamera(SPEAKER, 12), path, 1.5, said.append, progress=lambda stage, done, total: heard.append(done))
     frames = list(VideoReader(path))
     times = [frame.time for frame in frames]
     assert times[0] == 0 and 1.0 < times[-1] <= 1.5 and 5 <= len(frames) <= 19
@@ -75,7 +75,7 @@ def test_the_command_line_records_and_animates(
         return camera
 
     monkeypatch.setattr(cv2, "VideoCapture", open_file)
-    monkeypatch.setattr(infer, "COUNTDOWN", 1)
+    monkeypatch.setattr(studio.recording, "COUNTDOWN", 1)
     output = tmp_path / "result.mp4"
     (result,) = infer.infer(
         Options(

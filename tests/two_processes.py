@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from fomm.measures import Fid
-from fomm.metrics import METRICS, Summary
+from fomm.evaluation.measures import Fid
+from fomm.evaluation.metrics import METRICS, Summary
 
 PENALTY = 7.0
 

@@ -12,9 +12,9 @@ from jsonargparse import CLI
 from matplotlib.figure import Figure
 
 from fomm.checkpoint import load_model
-from fomm.data import ClipData
 from fomm.errors import run
-from fomm.snapshots import to_picture
+from fomm.training.data import ClipData
+from fomm.training.snapshots import to_picture
 from fomm.video import write_image
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fomm.published import PUBLISHED, REPRODUCED_WITHIN, SETTING
+from fomm.report.published import PUBLISHED, REPRODUCED_WITHIN, SETTING
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 PROTOCOLS = {

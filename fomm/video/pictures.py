@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin
 
@@ -233,3 +234,14 @@ def looks_like(path: Path) -> str:
     if b"\0" not in head and all(byte >= 9 for byte in head):
         return "it looks like text"
     return "unknown or damaged content"
+
+
+def fit_square(frame: np.ndarray, size: int) -> np.ndarray:
+    """The central square of a frame (H, W, 3), resized to size x size; the frame itself where it is that already."""
+    height, width = frame.shape[:2]
+    if height == width == size:
+        return frame
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    frame = frame[top : top + side, left : left + side]
+    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA if size < side else cv2.INTER_LINEAR)

@@ -1,0 +1,126 @@
+"""From a source and a stream of driving frames to a finished file. Reading, animating and encoding overlap."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fomm.animator.animator import Animator
+from fomm.animator.provenance import Label, synthetic_tags
+from fomm.video import Frame, VideoReader, VideoWriter, prefetch
+
+MAX_SIDE_BY_SIDE_PX = 512
+
+
+@dataclass
+class Rendered:
+    """What was written: number of frames, their size, seconds, and what could not be kept."""
+
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    duration: Fraction = Fraction(0)
+    warnings: list[str] = field(default_factory=list)
+
+
+def animated_frames(
+    animator: Animator,
+    source: np.ndarray,
+    frames: Iterable[Frame],
+    view: Callable[[np.ndarray], np.ndarray],
+    *,
+    initial: np.ndarray | None,
+    relative: bool,
+    adapt_scale: bool,
+) -> Generator[tuple[Frame, np.ndarray]]:
+    """Each driving frame with the picture (S, S, 3) uint8 that was made of it; both are made in the background.
+
+    Close it in any case: an interpreter that ends while its threads are still at work is aborted.
+
+    Args:
+        source: (S, S, 3) uint8.
+        frames: of the driving video, read in a thread of their own.
+        view: what the model sees of a driving frame, (H, W, 3) -> (S, S, 3).
+        initial, relative, adapt_scale: as for `Animator.animate`.
+    """
+
+    def pairs() -> Iterator[tuple[Frame, np.ndarray]]:
+        waiting: deque[Frame] = deque()  # as many as the animator takes at once
+        options = {"initial": initial, "relative": relative, "adapt_scale": adapt_scale}
+
+        def views() -> Iterator[np.ndarray]:
+            for frame in ahead:
+                waiting.append(frame)
+                yield view(frame.image)
+
+        with closing(prefetch(frames)) as ahead:
+            for picture in animator.animate(source, views(), **options):
+                yield waiting.popleft(), picture
+
+    return prefetch(pairs())
+
+
+def render(
+    animated: Iterable[tuple[Frame, np.ndarray]],
+    output: Path,
+    reader: VideoReader,
+    *,
+    paste: Callable[[np.ndarray], np.ndarray] | None,
+    label: bool,
+    audio: bool,
+    side_by_side: Path | None = None,
+    shown: Callable[[Frame], tuple[np.ndarray, np.ndarray]] | None = None,
+) -> Rendered:
+    """Write animated frames, with the driving video's times and sound and the metadata of synthetic media.
+
+    Args:
+        animated: from `animated_frames`.
+        output: the result; its name says the kind.
+        reader: the driving video.
+        paste: puts an animated picture into the full photo; None leaves it as it is.
+        label: draw the visible mark.
+        audio: take the sound along.
+        side_by_side: also write source, driving and result beside each other into this file.
+        shown: what that file shows of (source, driving) for a frame.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    mark = Label() if label else None
+    common = {"fps": reader.fps, "time_base": reader.time_base, "metadata": synthetic_tags(pasted=paste is not None)}
+    if audio and reader.has_audio:
+        common["audio_from"] = reader.path
+    done, first, last = Rendered(), Fraction(0), Fraction(0)
+    with ExitStack() as stack:
+        writer = stack.enter_context(VideoWriter(output, **common))
+        beside = stack.enter_context(VideoWriter(side_by_side, **common)) if side_by_side else None
+        for frame, picture in animated:
+            picture = paste(picture) if paste else picture
+            picture = mark(picture) if mark else picture
+            writer.write(picture, frame.time)
+            if beside:
+                beside.write(beside_each_other(*shown(frame), picture), frame.time)
+            first, last = (first if done.frames else frame.time), frame.time
+            done.frames += 1
+            done.height, done.width = picture.shape[:2]
+    interval = (last - first) / (done.frames - 1) if done.frames > 1 else 1 / (reader.fps or Fraction(25))
+    done.duration, done.warnings = last - first + interval, writer.warnings
+    return done
+
+
+def beside_each_other(*pictures: np.ndarray) -> np.ndarray:
+    """Pictures (H, W, 3) from left to right, all as high as the last one (512 pixels at most)."""
+    height = min(pictures[-1].shape[0], MAX_SIDE_BY_SIDE_PX)
+    widths = [max(1, round(picture.shape[1] * height / picture.shape[0])) for picture in pictures]
+    columns = [
+        cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        for picture, width in zip(pictures, widths, strict=True)
+    ]
+    return np.concatenate(columns, axis=1)

@@ -1,0 +1,55 @@
+"""Weights on disk: load what the original, a training run or this package wrote, and write them back."""
+
+from typing import TYPE_CHECKING
+
+from fomm.lazy import lazily
+
+if TYPE_CHECKING:
+    from fomm.checkpoint.formats import TrainingState
+    from fomm.checkpoint.load import (
+        CheckpointInfo,
+        InitReport,
+        LoadedModel,
+        initialize,
+        load_model,
+        run_checkpoint,
+        training_state,
+    )
+    from fomm.checkpoint.onnx import export_onnx
+    from fomm.checkpoint.save import export_original, save_weights
+    from fomm.checkpoint.sizes import infer_config, infer_discriminator_config
+
+__all__ = [
+    "CheckpointInfo",
+    "InitReport",
+    "LoadedModel",
+    "TrainingState",
+    "export_onnx",
+    "export_original",
+    "infer_config",
+    "infer_discriminator_config",
+    "initialize",
+    "load_model",
+    "run_checkpoint",
+    "save_weights",
+    "training_state",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "formats": ("TrainingState",),
+        "load": (
+            "CheckpointInfo",
+            "InitReport",
+            "LoadedModel",
+            "initialize",
+            "load_model",
+            "run_checkpoint",
+            "training_state",
+        ),
+        "onnx": ("export_onnx",),
+        "save": ("export_original", "save_weights"),
+        "sizes": ("infer_config", "infer_discriminator_config"),
+    },
+)

@@ -1,0 +1,184 @@
+"""The three kinds of file, read as data (pickles with `weights_only=True`, so that a checkpoint cannot run code).
+
+* "original": `.pth.tar`, a pickle with `generator`, `kp_detector` and, if complete, discriminator, optimisers, epoch.
+* "training": the `.ckpt` of a training run. Where the run kept an average of its weights, that is what loads.
+* "weights": this project's safetensors with JSON metadata, written by `save_weights`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from fomm.download import inspect
+from fomm.errors import InputError
+from fomm.model import DiscriminatorConfig
+
+FORMAT_VERSION = 1
+DENSE_MOTION = "dense_motion_network."  # where the original keeps it, inside its generator
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a checkpoint holds beside the model, for going on with a training; None for what is absent.
+
+    Optimiser states are the original's: one Adam each. Their parameters are numbered in the networks' order: for the
+    generator `dense_motion`, then `generator`; a discriminator's and a detector's as `parameters()` yields them.
+
+    Attributes:
+        discriminator: its state dict.
+        discriminator_config: read from that.
+        optimizer_generator, optimizer_discriminator, optimizer_kp_detector: state dicts of torch.optim.Adam.
+        epoch: the last finished one, from 0.
+    """
+
+    discriminator: dict[str, Tensor] | None = None
+    discriminator_config: DiscriminatorConfig | None = None
+    optimizer_generator: dict[str, Any] | None = None
+    optimizer_discriminator: dict[str, Any] | None = None
+    optimizer_kp_detector: dict[str, Any] | None = None
+    epoch: int | None = None
+
+
+class Contents(NamedTuple):
+    """A checkpoint file, read but not yet judged."""
+
+    format: str
+    state: dict[str, Tensor]  # under FOMM's names
+    metadata: dict[str, Any]
+    training: TrainingState
+    notes: list[str]
+
+
+def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    # A finite sum proves finite numbers, several times faster.
+    return [n for n, t in state.items() if t.is_floating_point() and not (t.sum().isfinite() or t.isfinite().all())]
+
+
+def read_contents(path: Path) -> Contents:
+    """Read any of the formats.
+
+    Raises:
+        InputError: something else, or damaged.
+    """
+    if inspect(path) == "safetensors":
+        with _telling_damage(path):
+            return _read_weights(path)
+    content = unpickle(path)
+    if "generator" in content and "kp_detector" in content:
+        return _read_original(content, path)
+    if "state_dict" in content:
+        return _read_training(content, path)
+    raise InputError(
+        f"{path}: a dictionary of something else (keys {_some(content)}); a checkpoint has generator and kp_detector, "
+        "or state_dict: give one of those"
+    )
+
+
+def unpickle(path: Path) -> dict[str, Any]:
+    """The dictionary in a file of torch.save, old or new.
+
+    Raises:
+        InputError: something else, damaged, or a file that would call something.
+    """
+    kind = inspect(path)
+    with _telling_damage(path):
+        if kind == "zip":
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(record.file_size for record in archive.infolist())
+            if unpacked > path.stat().st_size:  # torch.save never compresses
+                raise InputError(
+                    f"{path}: refused, because it unpacks to {unpacked:,} bytes; use an unaltered checkpoint"
+                )
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint; give a checkpoint of this model")
+    return content
+
+
+@contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        if match := re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error)):
+            raise InputError(
+                f"{path}: refused, because loading it would call `{match[1]}`, and a checkpoint must hold only tensors "
+                "and plain values; use one from a source that you trust"
+            ) from error
+        raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # torch's readers raise many kinds for damaged files
+        raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
+
+
+def _read_original(content: dict[str, Any], path: Path) -> Contents:
+    generator, detector = (_tensors(content[key], f"{path}: {key}") for key in ("generator", "kp_detector"))
+    state = {f"detector.{name}": tensor for name, tensor in detector.items()}
+    for name, tensor in generator.items():
+        inner = name.startswith(DENSE_MOTION)
+        state["dense_motion." + name.removeprefix(DENSE_MOTION) if inner else f"generator.{name}"] = tensor
+    discriminator = content.get("discriminator")
+    networks = ("generator", "discriminator", "kp_detector")
+    optimizers = {f"optimizer_{network}": content.get(f"optimizer_{network}") for network in networks}
+    training = TrainingState(
+        discriminator=None if discriminator is None else _tensors(discriminator, f"{path}: discriminator"),
+        epoch=content.get("epoch"),
+        **optimizers,
+    )
+    return Contents("original", state, {}, training, [])
+
+
+def _read_training(content: dict[str, Any], path: Path) -> Contents:
+    everything = _tensors(content["state_dict"], f"{path}: state_dict")
+    averaged = any(name.startswith("average.") for name in everything)
+    state = _inside(everything, "average." if averaged else "model.")
+    if not state:
+        raise InputError(f"{path}: a checkpoint of another project (tensors {_some(everything)}); give one of fomm's")
+    told = content.get("fomm")
+    metadata = dict(told) if isinstance(told, dict) else {}
+    metadata["model"] = content.get("model_config")
+    training = TrainingState(discriminator=_inside(everything, "discriminator.") or None, epoch=content.get("epoch"))
+    return Contents("training", state, metadata, training, ["averaged weights"] if averaged else [])
+
+
+def _read_weights(path: Path) -> Contents:
+    with safetensors.safe_open(path, "pt") as stream:
+        metadata = json.loads((stream.metadata() or {}).get("fomm", "{}"))
+        state = {name: stream.get_tensor(name) for name in stream.keys()}
+    version = metadata.get("format_version", FORMAT_VERSION)
+    if version > FORMAT_VERSION:
+        raise InputError(f"{path}: format version {version}, but only {FORMAT_VERSION} is known; install a newer fomm")
+    return Contents("weights", state, metadata, TrainingState(), [])
+
+
+def _tensors(state: object, what: str) -> dict[str, Tensor]:
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise InputError(f"{what}: must hold named tensors only; use an unaltered checkpoint")
+    return state
+
+
+def _inside(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _some(names: Mapping[Any, object]) -> str:
+    return ", ".join(str(name)[:60] for name in list(names)[:5]) or "none"
+
+
+def _first_line(error: BaseException) -> str:
+    lines: Iterator[str] = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:160]

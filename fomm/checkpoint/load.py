@@ -1,0 +1,311 @@
+"""Load a model, or what else a checkpoint holds, after every check.
+
+No config is needed. What tensors tell by name and shape is read from them; what they cannot tell (temperature,
+`align_corners`, category, frame size) comes from the file's own metadata, else from the table of known checkpoints
+(`fomm.known`), else from its defaults, and the caller may override it. The formats: see `formats`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from fomm import known
+from fomm.checkpoint.formats import TrainingState, not_finite, read_contents, unpickle
+from fomm.checkpoint.sizes import infer_config, infer_discriminator_config, shapes_of
+from fomm.download import inspect
+from fomm.errors import InputError
+from fomm.files import hash_file
+from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What is known about loaded weights.
+
+    Attributes:
+        path: the file.
+        sha256: its hash.
+        format: "original", "training" or "weights".
+        name: of the known checkpoint it was asked for by, or whose file name it has.
+        category: what it animates, one of `fomm.known.CATEGORIES`.
+        image_size: side of the square frames that it was trained on, pixels.
+        epoch: last finished epoch, from 0, if the file says.
+        provenance: how the weights were made, if the file says.
+        notes: what a user should know (assumed settings, unverified file), one sentence each.
+    """
+
+    path: Path
+    sha256: str
+    format: str
+    name: str | None
+    category: str
+    image_size: int
+    epoch: int | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class LoadedModel(NamedTuple):
+    """A model in evaluation mode, on the CPU, in float32, and where it came from."""
+
+    model: FOMM
+    info: CheckpointInfo
+
+
+class InitReport(NamedTuple):
+    """What `initialize` did: names of tensors of the model, and of the checkpoint for `unused`."""
+
+    loaded: list[str]
+    fresh: list[str]
+    unused: list[str]
+
+
+def load_model(
+    source: str | Path,
+    *,
+    temperature: float | None = None,
+    align_corners: bool | None = None,
+    category: str | None = None,
+    image_size: int | None = None,
+    progress: bool = True,
+) -> LoadedModel:
+    """Load a model from a file, or by the name of a known checkpoint (downloaded if need be).
+
+    Args:
+        source: a path, or a name in `fomm.known.KNOWN`.
+        temperature: of the keypoints' softmax. By default the file's, else the known checkpoint's, else 0.1.
+        align_corners: convention of the warps. By default the file's, else the known checkpoint's, else True.
+        category: what it animates, of `fomm.known.CATEGORIES`. By default the file's, else the known checkpoint's.
+        image_size: side of its frames, pixels. By default the file's, else the known checkpoint's, else 256.
+        progress: show a bar while downloading.
+
+    Raises:
+        InputError: no such file or name, something else than a checkpoint, a damaged file, a wrong hash, missing,
+            unexpected or misshapen tensors (all are named), numbers that are not finite.
+        MissingWeightsError: known, but not on this machine and nowhere to be fetched.
+    """
+    if category is not None and category not in known.CATEGORIES:
+        raise InputError(f"category {category!r}: must be one of {', '.join(known.CATEGORIES)}")
+    path, asked_for = known.resolve(source, progress=progress)
+    contents = read_contents(path)
+    entry = asked_for or known.find_known(path)
+    defaults = entry or known.UNKNOWN
+    told, notes = contents.metadata, list(contents.notes)
+    _check_metadata(told, path)
+    if entry is not None:
+        notes += _doubts(path, entry, by_name=asked_for is not None)
+    config = _stored_config(told, notes)
+    if config is None:
+        if entry is None:
+            notes.append(f"not a known checkpoint: temperature {defaults.temperature} and align_corners assumed")
+        config = infer_config(shapes_of(contents.state))
+        config = _with_settings(config, defaults.temperature, defaults.align_corners)
+    config = _with_settings(config, temperature, align_corners)
+    model = _build(config, contents.state, path)
+    if category is None:
+        category = told.get("category") or defaults.category
+    if image_size is None:
+        image_size = told.get("image_size") or -(-defaults.image_size // model.stride) * model.stride
+    if type(image_size) is not int or not 0 < image_size <= 4096 or image_size % model.stride:
+        raise InputError(f"{path}: image_size {image_size!r}: give a positive multiple of {model.stride}, 4096 at most")
+    return LoadedModel(
+        model.eval(),
+        CheckpointInfo(
+            path=path,
+            sha256=hash_file(path),
+            format=contents.format,
+            name=entry.name if entry else None,
+            category=category,
+            image_size=image_size,
+            epoch=contents.training.epoch,
+            provenance=told.get("provenance") or {},
+            notes=tuple(notes),
+        ),
+    )
+
+
+def run_checkpoint(path: str | Path) -> dict[str, Any]:
+    """All that is in a training run's own checkpoint, from which Lightning can go on.
+
+    Raises:
+        InputError: not there, damaged, or another kind of checkpoint.
+    """
+    path = Path(path)
+    content = {} if inspect(path) == "safetensors" else unpickle(path)
+    if not {"state_dict", "optimizer_states", "loops"} <= content.keys():
+        raise InputError(f"{path}: not a checkpoint of a training run, so nothing can go on from it; give it as --init")
+    return content
+
+
+def training_state(source: str | Path, *, progress: bool = True) -> TrainingState:
+    """What a checkpoint (a path or a known name) holds for going on with a training.
+
+    The optimisers are those of complete checkpoints of the original; a training run's own checkpoint gives its
+    discriminator and epoch (Lightning resumes the rest from the file itself).
+
+    Raises:
+        InputError: not a checkpoint, as for `load_model`; or a discriminator or optimiser that does not fit.
+        MissingWeightsError: as for `load_model`.
+    """
+    path, _ = known.resolve(source, progress=progress)
+    contents = read_contents(path)
+    training, state = contents.training, contents.state
+    model = _build(infer_config(shapes_of(state)), state, path)
+    generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
+    _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
+    _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")
+    if training.discriminator is None:
+        return training
+    config = infer_discriminator_config(shapes_of(training.discriminator), model.config)
+    try:
+        with _Uninitialised():
+            discriminator = config.build(model.config)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path}: discriminator of an impossible shape ({error}); use an unaltered checkpoint"
+        ) from error
+    _compare(training.discriminator, discriminator.state_dict(), f"{path}: discriminator")
+    _require_finite(training.discriminator, path)
+    _check_optimizer(training.optimizer_discriminator, discriminator.parameters(), f"{path}: optimizer_discriminator")
+    return replace(training, discriminator_config=config)
+
+
+def initialize(model: nn.Module, source: str | Path, *, progress: bool = True) -> InitReport:
+    """Copy from a checkpoint into a model, in place, all tensors of equal name and shape; the others start afresh.
+
+    Another number of keypoints, say, changes the detector's heads and the ends of the dense motion network, and
+    leaves the rest. The resolution may differ at will: the networks are convolutional.
+
+    Args:
+        model: a `FOMM` with fresh weights.
+        source: a path or a known name.
+        progress: show a bar while downloading.
+
+    Raises:
+        InputError: not a checkpoint, as for `load_model`, or not one tensor fits.
+        MissingWeightsError: as for `load_model`.
+    """
+    path, _ = known.resolve(source, progress=progress)
+    state, own = read_contents(path).state, model.state_dict()
+    _require_finite(state, path)
+    loaded = [name for name in own if name in state and state[name].shape == own[name].shape]
+    if not any(name.endswith("conv.weight") for name in loaded):
+        raise InputError(f"{path}: no convolution of it fits this model; give the model sizes like the checkpoint's")
+    model.load_state_dict({name: state[name] for name in loaded}, strict=False)
+    taken = set(loaded)
+    return InitReport(loaded, [name for name in own if name not in taken], [n for n in state if n not in taken])
+
+
+def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
+    """What is handed on as it is; the rest is checked where it is used."""
+    category, provenance = metadata.get("category"), metadata.get("provenance") or {}
+    if category not in (None, *known.CATEGORIES):
+        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(known.CATEGORIES)}; write it anew")
+    scale = provenance.get("crop_scale", 1) if isinstance(provenance, dict) else None
+    if not isinstance(scale, (int, float)) or not 0.5 <= scale <= 10:
+        raise InputError(f"{path}: its provenance is no record with a crop_scale from 0.5 to 10; write it anew")
+
+
+def _stored_config(metadata: Mapping[str, Any], notes: list[str]) -> ModelConfig | None:
+    stored = metadata.get("model")
+    if stored is None:
+        return None
+    parts = {"detector": DetectorConfig, "dense_motion": DenseMotionConfig, "generator": GeneratorConfig}
+    try:
+        return ModelConfig(**{**stored, **{name: cls(**stored[name]) for name, cls in parts.items()}})
+    except (TypeError, KeyError) as error:
+        notes.append(f"its stored config cannot be used ({error}); sizes were read from the tensors")
+        return None
+
+
+def _with_settings(config: ModelConfig, temperature: float | None, align_corners: bool | None) -> ModelConfig:
+    if temperature is not None:
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise InputError(f"temperature {temperature}: must be a positive number; the released models have 0.1")
+        config = replace(config, detector=replace(config.detector, temperature=float(temperature)))
+    return config if align_corners is None else replace(config, align_corners=align_corners)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Build networks without drawing initial weights: no time, no random numbers."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)
+
+
+def _build(config: ModelConfig, state: dict[str, Tensor], path: Path) -> FOMM:
+    """The model with these weights, after every check."""
+    try:
+        with _Uninitialised():  # the file's tensors take the places
+            model = FOMM.from_config(config)
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"{path}: its tensors describe no possible model ({error}); it is damaged or of another project"
+        ) from error
+    expected = model.state_dict()
+    for name, tensor in expected.items():  # counters that some versions of torch leave out, and nothing reads
+        if name.endswith("num_batches_tracked"):
+            state.setdefault(name, torch.zeros(tensor.shape, dtype=tensor.dtype))
+    _compare(state, expected, str(path))
+    _require_finite(state, path)
+    model.load_state_dict({name: state[name].to(expected[name].dtype) for name in expected}, assign=True)
+    return model
+
+
+def _compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    faults = []
+    if missing := [name for name in expected if name not in state]:
+        faults.append(f"{len(missing)} missing: {', '.join(missing)}")
+    if unexpected := [name for name in state if name not in expected]:
+        faults.append(f"{len(unexpected)} unexpected: {', '.join(unexpected)}")
+    misshapen = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if misshapen:
+        faults.append(f"{len(misshapen)} misshapen: {', '.join(misshapen)}")
+    if faults:
+        raise InputError(f"{what}: not the tensors of this network ({'; '.join(faults)}); use an unaltered checkpoint")
+
+
+def _check_optimizer(optimizer: dict[str, Any] | None, parameters: Iterable[Tensor], what: str) -> None:
+    """The moments belong to these parameters, in this order (torch 1.0 numbered them by memory address)."""
+    if optimizer is None:
+        return
+    try:
+        numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+        moments = [optimizer["state"].get(number, {}).get("exp_avg") for number in numbers]
+        shapes = [None if moment is None else tuple(moment.shape) for moment in moments]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{what}: not the state of an Adam ({error!r}); use an unaltered checkpoint") from error
+    expected = [tuple(parameter.shape) for parameter in parameters]
+    if len(shapes) != len(expected) or any(a not in (None, b) for a, b in zip(shapes, expected, strict=True)):
+        raise InputError(f"{what}: belongs to other networks; use an unaltered checkpoint")
+
+
+def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    if bad := not_finite(state):
+        raise InputError(f"{path}: NaN or infinite numbers in {', '.join(bad)}; use an earlier checkpoint")
+
+
+def _doubts(path: Path, entry: known.KnownCheckpoint, *, by_name: bool) -> list[str]:
+    """Notes on a file that passes for a known checkpoint without proof."""
+    if entry.embedded or by_name and entry.md5:
+        return []
+    if entry.md5 is None:
+        return [f"no hash of {entry.name} is published, so this file could not be verified"]
+    if hash_file(path, "md5") != entry.md5:
+        return [f"it has the name of the released {entry.name} but not its md5: another file, or an altered one"]
+    return []

@@ -1,0 +1,1 @@
+"""Measuring: what is compared, how, and what comes out of it."""

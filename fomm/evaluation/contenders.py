@@ -1,0 +1,158 @@
+"""Who is compared on what: lists read and checked, checkpoints loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fomm.animator import Animator
+from fomm.checkpoint import load_model
+from fomm.errors import InputError
+from fomm.evaluation.tasks import SOURCE, Contender, is_lossless
+from fomm.manifest import SPLITS, Clip, Pair, manifest_hash, read_manifest, read_pairs, select, split_overlap
+from fomm.video_folder import manifest_of_folder
+
+MAX_WARNINGS = 20  # of rows that are left out; the rest is counted
+SOURCE_NOTES = (
+    "repeats the source picture; no network",
+    "the first frame of the truth can be the source picture itself (in reconstruction it always is): it counts as the "
+    "greatest PSNR there is and lifts that mean",
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The clips that are measured on, and what is to be said about them."""
+
+    manifest: Path
+    clips: list[Clip]
+    pairs: list[Pair]
+    described: dict[str, Any]  # as the report has it
+
+
+def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None = None) -> Data:
+    """Read and check the lists; faulty rows are left out and told.
+
+    Args:
+        path: manifest of the clips, or its folder.
+        split: the clips to measure on.
+        pairs: CSV file with the columns source, driving, truth.
+
+    Raises:
+        InputError: no list, not one, or no clip in it to measure on.
+    """
+    manifest, warnings = Path(path), []
+    if manifest.is_dir():
+        manifest = manifest_of_folder(manifest)
+    everything = read_manifest(manifest, on_fault=warnings.append)
+    clips = select(everything, split)
+    if not clips:
+        counts = ", ".join(f"{split} {len(select(everything, split))}" for split in SPLITS)
+        raise InputError(f"{manifest}: no clip has split {split!r} (clips: {counts}); give another --split")
+    listed = read_pairs(pairs, clips, on_fault=warnings.append) if pairs else []
+    if len(warnings) > MAX_WARNINGS:
+        warnings = [*warnings[:MAX_WARNINGS], f"{len(warnings) - MAX_WARNINGS} more rows are left out"]
+    if pairs and not listed:
+        told = f" ({warnings[-1]})" if warnings else ""
+        raise InputError(f"{pairs}: no pair of clips of split {split!r}{told}; correct its rows")
+    files = [manifest.parent / clip.path for clip in clips]
+    lossless = all(is_lossless(file) for file in files if file.exists())  # what is missing is a failure of its own
+    if not lossless:
+        warnings.append(
+            "not all clips are lossless frames (PNG folders): pixels are compared with what a video codec left of the "
+            "truth, which changes the numbers; compare only with reports on the same files"
+        )
+    overlap = split_overlap(everything, split)
+    described = {
+        "manifest": str(path),
+        "manifest_sha256": manifest_hash(manifest),
+        "pairs": pairs and str(pairs),
+        "pairs_sha256": manifest_hash(pairs) if pairs else None,
+        "split": split,
+        "clips": len(clips),
+        "identities": len({clip.identity for clip in clips}),
+        "lossless": lossless,
+        "split_overlap": overlap,
+        "warnings": warnings,
+    }
+    return Data(manifest, clips, listed, described)
+
+
+def load_contenders(checkpoints: Sequence[str], baseline: str | None = None) -> list[Contender]:
+    """The checkpoints (names or files; `source` repeats the source picture), loaded, on the CPU; the baseline last.
+
+    Raises:
+        InputError: one cannot be loaded, or is named twice.
+    """
+    sources = [*checkpoints, *([baseline] if baseline else [])]
+    twice = sorted({source for source in sources if sources.count(source) > 1})
+    if twice:
+        raise InputError(f"--checkpoint, --baseline: {', '.join(twice)} is named twice; name each once")
+    contenders = []
+    for name, source in zip(name_apart(sources), sources, strict=True):
+        role = "baseline" if source == baseline else "candidate"
+        if source == SOURCE:
+            contenders.append(Contender(name, role, category="", notes=SOURCE_NOTES))
+            continue
+        model, info = load_model(source)
+        contenders.append(
+            Contender(
+                name,
+                role,
+                Animator(model, device="cpu", precision="fp32"),
+                checkpoint=str(source),
+                sha256=info.sha256,
+                image_size=info.image_size,
+                num_keypoints=model.config.num_keypoints,
+                category=info.category,
+                notes=info.notes,
+            )
+        )
+    return contenders
+
+
+def name_apart(sources: Sequence[str]) -> list[str]:
+    """Short names: of files as much of the path as tells them apart, without suffix.
+
+    >>> name_apart(["vox-adv", "a/last.ckpt", "b/last.ckpt", "x.pth.tar"])
+    ['vox-adv', 'a/last', 'b/last', 'x']
+    """
+    parts = [Path(source.removesuffix(".pth.tar") if source.endswith(".pth.tar") else source) for source in sources]
+    whole = [path.with_suffix("").parts if path.suffix in (".ckpt", ".safetensors", ".pt", ".pth") else path.parts
+             for path in parts]  # fmt: skip
+    taken = [1] * len(sources)
+    while True:
+        names = ["/".join(path[-count:]) for path, count in zip(whole, taken, strict=True)]
+        longer = [i for i, n in enumerate(names) if names.count(n) > 1 and taken[i] < len(whole[i])]
+        if not longer:
+            return names if len(set(names)) == len(names) else list(sources)
+        for i in longer:
+            taken[i] += 1
+
+
+def notes_on(contender: Contender, others: Sequence[Contender], size: int) -> tuple[str, ...]:
+    """What a reader of the comparison should know about a contender."""
+    notes = list(contender.notes)
+    if contender.image_size not in (None, size):
+        own = f"{contender.image_size}x{contender.image_size}"
+        notes.append(f"sees frames of {own}; what it makes of them is resized to {size}x{size} for comparing")
+    counts = {other.num_keypoints for other in others} - {None, contender.num_keypoints}
+    if contender.num_keypoints is not None and counts:
+        listed = ", ".join(map(str, sorted(counts)))
+        notes.append(
+            f"has {contender.num_keypoints} keypoints, others have {listed}: the error of its own keypoints cannot be "
+            "compared with theirs"
+        )
+    return tuple(notes)
+
+
+def baseline_of(contenders: Iterable[Contender]) -> str | None:
+    """Name of the one that the others are compared with."""
+    return next((contender.name for contender in contenders if contender.role == "baseline"), None)
+
+
+def animate_faces(contenders: Iterable[Contender]) -> bool:
+    """Whether one of them may be a model of faces."""
+    return any(contender.category in ("face", "unknown") for contender in contenders)

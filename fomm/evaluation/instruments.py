@@ -1,0 +1,111 @@
+"""Everything that can be measured on this machine, and why the rest cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fomm.errors import InputError
+from fomm.evaluation import measures
+from fomm.evaluation.frames import Detector
+from fomm.evaluation.measures import Measure
+from fomm.evaluation.measuring import Features
+from fomm.evaluation.metrics import METRICS, MetricInfo, custom_identity
+from fomm.pretrained.embedders import load_embedder
+from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
+from fomm.pretrained.features import load_inception, load_lpips
+
+
+@dataclass
+class Instruments:
+    """What measures, what the numbers mean, and what could not be measured."""
+
+    measures: list[Measure]
+    infos: dict[str, MetricInfo]
+    features: Features | None
+    not_computed: list[dict[str, str]]
+    face_networks: dict[str, str]  # of the user's: file -> sha256
+
+
+def load_instruments(
+    device: torch.device, mesh: Detector | None = None, *, face_networks: Sequence[str] = ()
+) -> Instruments:
+    """Everything that can be measured here. Missing or damaged weights are told in the report, never replaced.
+
+    Args:
+        device: where networks run.
+        mesh: finds the 468 points of a face; None: no face is looked for.
+        face_networks: files of the user's identity networks.
+
+    Raises:
+        InputError: one of the user's networks cannot be used, or has the name of another metric.
+    """
+    infos, missing = dict(METRICS), []
+    made: list[Measure] = [measures.Pixels(), measures.OwnKeypoints(), measures.IdentityTruth()]
+
+    def attempt(name: str, make: Callable[[], Any]) -> Any | None:
+        try:
+            return make()
+        except InputError as error:
+            reason, _, how = str(error).rpartition("; ")  # all our errors end with what to do
+            missing.append({"metric": name, "reason": reason or how, "how": how})
+            return None
+
+    def add(name: str, make: Callable[[], Measure]) -> None:
+        measure = attempt(name, make)
+        if measure is not None:
+            made.append(measure)
+
+    add("lpips", lambda: measures.Lpips(load_lpips(device)))
+    features = attempt("fid", lambda: load_inception(device))
+    if mesh:
+        made += [cls(mesh) for cls in (measures.FacePixels, measures.Akd, measures.AkdTruth)]
+        made += [cls(mesh) for cls in (measures.Jitter, measures.HeadPose)]
+        add(
+            "akd_face_alignment",
+            lambda: measures.Akd(Detector("face_alignment", FaceAlignmentLandmarks(device, flip_input=False))),
+        )
+        add("aed_openface", lambda: measures.Aed(load_embedder("openface", device)))
+        add("csim_arcface", lambda: measures.Similarity(load_embedder("arcface"), mesh))
+    hashes = {}
+    for source in face_networks:
+        embedder = load_embedder(source, device)
+        name, stem = embedder.metric, embedder.metric.removeprefix("identity_")
+        if name in infos:
+            raise InputError(f"--face_networks {source}: there is another metric {name}; give the file another name")
+        hashes[source] = embedder.sha256
+        infos[name] = custom_identity(stem, str(embedder.convention), embedder.sha256, aligned=embedder.aligned)
+        if mesh or not embedder.aligned:
+            made.append(measures.Similarity(embedder, mesh))
+    return Instruments(made, infos, features, missing, hashes)
+
+
+def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> list[dict[str, str]]:
+    """Metrics that no clip has, beyond those whose weights are missing."""
+    told = {*computed, *(row["metric"] for row in instruments.not_computed)}
+    nothing = ("no clip could be measured", "see the failures")
+    no_face = nothing if faces else ("no face was looked for", "evaluate a model of faces")
+    reasons = {
+        "exact": (
+            "the data set has no exact landmarks and identities",
+            "`python -m preprocess puppet_pairs` draws one",
+        ),
+        "mesh": no_face,
+        "face": no_face,
+        "model": ("no model with keypoints of its own could be measured", "give a --checkpoint"),
+    }
+    rows = []
+    for name, info in instruments.infos.items():
+        if name not in told:
+            need = next((need for need in ("exact", "model", "mesh", "face") if need in info.needs), "")
+            reason, how = reasons.get(need, nothing)
+            rows.append({"metric": name, "reason": reason, "how": how})
+    return rows
+
+
+def described(info: MetricInfo) -> dict[str, str]:
+    """A metric as the report explains it."""
+    return {name: getattr(info, name) for name in ("label", "unit", "better", "definition", "source")}

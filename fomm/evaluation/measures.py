@@ -1,0 +1,408 @@
+"""What is measured on the frames of one clip, run by run: `Frames` go in, a value per frame comes out.
+
+`metrics` says what each number means; this module brings it together with detectors and networks, which come in from
+outside. What depends on the reference alone (landmarks, masks and embeddings of truth, driving and source) is computed
+once per frame and shared by every model that is compared.
+
+    clip = ClipReference("id1/clip2", source, identity="id1")
+    reference = Reference(clip, driving=frames, truth=frames, start=0)     # one run of frames; shared by the models
+    for measure in measures_of_a_model:
+        measure.start(clip)                                                # once per clip
+        values = measure.update(Frames(prediction, reference))             # for each run of frames, in order
+        more = measure.finish()                                            # once, after the last run
+
+A measure keeps little and only between `start` and `finish`; `copy.copy(measure)` makes an independent one that shares
+the networks (each model that is compared needs its own).
+
+Values are float64, one per frame: NaN is a miss of the prediction, +inf (`metrics.UNKNOWN`) a frame whose truth has
+nothing to compare with; average them with `metrics.tally` or `metrics.Summary`, not with `numpy.nanmean`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics.image import FrechetInceptionDistance
+
+from fomm.evaluation import metrics
+from fomm.evaluation.frames import ClipReference, Detector, Frames, Values, Which, rescaled
+from fomm.evaluation.metrics import SIDE, UNKNOWN
+from fomm.pretrained.embedders import Embedder, five_points
+
+
+class Measure(Protocol):
+    """Measures one model on one clip at a time; see the module's text for the order of calls.
+
+    `names` are the keys of `metrics.METRICS` (or `identity_<file stem>`) that it can give. `update` returns those that
+    apply to these frames (no truth: none that need it), each (T,). `finish` returns further values that are known only
+    after several frames, each (n,), to be averaged exactly like those of `update`.
+    """
+
+    names: tuple[str, ...]
+
+    def start(self, clip: ClipReference) -> None: ...
+
+    def update(self, frames: Frames) -> Values: ...
+
+    def finish(self) -> Values: ...
+
+
+class _PerFrame:
+    """A measure without memory."""
+
+    def start(self, clip: ClipReference) -> None:
+        pass
+
+    def finish(self) -> Values:
+        return {}
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.cpu().double().numpy()
+
+
+def _compare(compare: Callable[[Any, Any], float], found: list[Any | None], wanted: list[Any | None]) -> np.ndarray:
+    """`compare` frame by frame: a miss where only the prediction shows nothing, unknown where the truth does not."""
+    pairs = zip(found, wanted, strict=True)
+    return np.array([UNKNOWN if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pixels
+
+
+class Pixels(_PerFrame):
+    """l1, psnr, ssim of whole frames, against the truth."""
+
+    names = ("l1", "psnr", "ssim")
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        pair = frames.prediction, frames.truth
+        values = metrics.l1(*pair), metrics.psnr(*pair), metrics.average(_similarity(frames))
+        return {name: _array(value) for name, value in zip(self.names, values, strict=True)}
+
+
+def _similarity(frames: Frames) -> Tensor:
+    return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, frames.truth))
+
+
+class FacePixels(_PerFrame):
+    """l1_face, psnr_face, ssim_face: the same inside the truth's face.
+
+    There is no lpips_face: LPIPS compares features whose receptive fields reach far over the mask's edge.
+
+    Args:
+        mesh: finds the face whose hull is the mask.
+    """
+
+    names = ("l1_face", "psnr_face", "ssim_face")
+
+    def __init__(self, mesh: Detector) -> None:
+        self.mesh = mesh
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        mask = frames.remember("truth", ("mask", self.mesh), lambda truth: self._masks(frames, truth))
+        seen = mask.flatten(1).any(1).cpu().numpy()
+        pair = frames.prediction, frames.truth
+        values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(_similarity(frames), mask)
+        return {name: np.where(seen, _array(value), UNKNOWN) for name, value in zip(self.names, values, strict=True)}
+
+    def _masks(self, frames: Frames, truth: Tensor) -> Tensor:
+        """(T, H, W) bool; empty where there is no face."""
+        height, width = truth.shape[-2:]
+        masks = np.zeros((len(truth), height, width), bool)
+        for mask, points in zip(masks, self.mesh.landmarks_of(frames, "truth"), strict=True):
+            if points is not None:
+                mask[:] = metrics.hull_mask(rescaled(points, (SIDE, SIDE), (width, height)), height, width)
+        return torch.from_numpy(masks).to(truth.device)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Learned features
+
+
+class Lpips(_PerFrame):
+    """lpips against the truth.
+
+    Args:
+        network: two batches (T, 3, H, W) in [0, 1] -> (T,) distances; see `load_lpips`.
+    """
+
+    names = ("lpips",)
+
+    def __init__(self, network: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), frames.truth))}
+
+
+class Fid:
+    """fid of everything that one model made: a number for a set of clips, not for frames.
+
+    Feed it every run of frames; `state` goes to a file and comes back with `add` (a run that was killed goes on, two
+    processes are put together: sums over frames, so nothing depends on the order).
+
+    Args:
+        features: (T, 3, H, W) uint8 -> (T, D) float; see `load_inception`.
+        num_features: D.
+    """
+
+    names = ("fid",)
+
+    def __init__(self, features: Callable[[Tensor], Tensor], num_features: int = 2048) -> None:
+        self.features = features
+        as_they_are = nn.Identity()
+        as_they_are.num_features = num_features
+        self.metric = FrechetInceptionDistance(as_they_are)  # of float64 features: it rounds its result to their type
+        self.metric.orig_dtype = torch.float64
+
+    @torch.no_grad()
+    def update(self, frames: Frames) -> None:
+        for which, real in ((frames.wanted, True), ("prediction", False)):
+            self.metric.update(frames.remember(which, ("fid", self.features), self._features), real=real)
+
+    def _features(self, pictures: Tensor) -> Tensor:
+        return self.features((pictures.clamp(0, 1) * 255).round().byte()).cpu().double()
+
+    def state(self) -> dict[str, Tensor]:
+        """Sums over the frames so far; `torch.save` takes it."""
+        return {name: value.clone() for name, value in self.metric.metric_state.items()}
+
+    def add(self, state: Mapping[str, Tensor]) -> None:
+        """Count also what another one has seen (its `state`)."""
+        for name, value in state.items():
+            setattr(self.metric, name, getattr(self.metric, name) + value)
+        nothing = torch.zeros(0, self.metric.inception.num_features, dtype=torch.float64)
+        self.metric.update(nothing, real=True)  # so that it forgets what it has computed
+
+    def compute(self) -> float:
+        """The distance; NaN with fewer than two frames. Call on all processes or none: it synchronises."""
+        try:
+            return float(self.metric.compute())
+        except RuntimeError as error:
+            if "More than one sample" not in str(error):
+                raise
+            return float("nan")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Landmarks
+
+
+class Akd(_PerFrame):
+    """`akd_<detector's name>`: its landmarks in the prediction against those in the truth."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.names = (f"akd_{detector.name}",)
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", "truth"))
+        return {self.names[0]: _compare(metrics.akd, found, wanted)}
+
+
+class AkdTruth(_PerFrame):
+    """akd_truth: landmarks found in the prediction against the exact ones, at the points that both know.
+
+    Args:
+        detector: gives the 468 points of MediaPipe's mesh.
+    """
+
+    names = ("akd_truth",)
+    # number in the mesh, number in the order of iBUG 300-W: corners of eyes and mouth, middle of the lips' edges, nose,
+    # inner ends of the brows. On 80 drawn frames each lies within 3 px of the exact point, 2.0 px in the mean; brows'
+    # arches, lids and jaw are placed by another rule there and lie up to 19 px off.
+    PAIRS = (
+        *((33, 36), (133, 39), (362, 42), (263, 45), (61, 48), (291, 54), (0, 51), (17, 57), (13, 62), (14, 66)),
+        *((1, 30), (2, 33), (197, 28), (55, 21), (285, 22)),
+    )
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def update(self, frames: Frames) -> Values:
+        exact = frames.reference.truth_landmarks_px
+        if exact is None:
+            return {}
+        size = tuple(frames.prediction.shape[:-3:-1])
+        mesh, markup = (list(numbers) for numbers in zip(*self.PAIRS, strict=True))
+        wanted = rescaled(exact[:, markup], size, (SIDE, SIDE))
+        found = [None if x is None else x[mesh] for x in self.detector.landmarks_of(frames, "prediction")]
+        return {"akd_truth": _compare(metrics.akd, found, list(wanted))}
+
+
+class Jitter:
+    """jitter: accelerations of the prediction's landmarks against the truth's, or the driving's."""
+
+    names = ("jitter",)
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def start(self, clip: ClipReference) -> None:
+        self._last: list[tuple[np.ndarray | None, np.ndarray | None]] = []  # the two frames before
+
+    def update(self, frames: Frames) -> Values:
+        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", frames.wanted))
+        pairs = [*self._last, *zip(found, wanted, strict=True)]
+        self._last = pairs[-2:]
+        triples = [list(zip(*pairs[i : i + 3], strict=True)) for i in range(len(pairs) - 2)]
+        whole = [[None if any(x is None for x in side) else np.stack(side) for side in both] for both in triples]
+        if not whole:
+            return {}
+        return {
+            "jitter": _compare(lambda a, b: metrics.acceleration_error(a, b)[0], *map(list, zip(*whole, strict=True)))
+        }
+
+    def finish(self) -> Values:
+        return {}
+
+
+class HeadPose:
+    """head_pose: angles of the prediction's mesh against the truth's, or their changes against the driving's."""
+
+    names = ("head_pose",)
+
+    def __init__(self, detector: Detector) -> None:
+        if detector.angles is None:
+            raise ValueError(f"detector {detector.name} tells no angles")
+        self.detector = detector
+
+    def start(self, clip: ClipReference) -> None:
+        self._first: list[np.ndarray] | None = None  # angles of the first frame in which both show a face
+
+    def update(self, frames: Frames) -> Values:
+        found, wanted = (
+            [None if seen is None else np.asarray(self.detector.angles(seen)) for seen in self.detector.seen(frames, w)]
+            for w in ("prediction", frames.wanted)
+        )
+        if frames.truth is None:
+            pairs = zip(found, wanted, strict=True)
+            if self._first is None:
+                self._first = next((list(pair) for pair in pairs if not any(x is None for x in pair)), None)
+            if self._first is not None:
+                found, wanted = (
+                    [None if angles is None else angles - first for angles in side]
+                    for side, first in zip((found, wanted), self._first, strict=True)
+                )
+        return {"head_pose": _compare(metrics.angle_error, found, wanted)}
+
+    def finish(self) -> Values:
+        return {}
+
+
+class OwnKeypoints(_PerFrame):
+    """keypoints_own: the model's own keypoints (`Frames.detect`) in the prediction against those in the truth."""
+
+    names = ("keypoints_own",)
+
+    @torch.no_grad()
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None or frames.detect is None:
+            return {}
+        found, wanted = (frames.detect(pictures).cpu().double() for pictures in (frames.prediction, frames.truth))
+        # +-1 are the centres of the border pixels
+        return {"keypoints_own": metrics.akd(*(x.numpy() * (SIDE - 1) / 2 for x in (found, wanted)))}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Identity
+
+
+class Aed(_PerFrame):
+    """aed_openface: squared distance of the embeddings of prediction and truth."""
+
+    names = ("aed_openface",)
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        found, wanted = (_embeddings(self.embedder, frames, which, None) for which in ("prediction", "truth"))
+        return {"aed_openface": _compare(metrics.squared_distance, found, wanted)}
+
+
+class Similarity(_PerFrame):
+    """`csim_arcface`, or `identity_<name>` of a network of the user's: cosine with the truth, or the source picture.
+
+    Args:
+        embedder: names the metric; one that wants aligned faces also needs `detector`.
+        detector: finds the landmarks of which five align the face.
+    """
+
+    def __init__(self, embedder: Embedder, detector: Detector | None = None) -> None:
+        if embedder.aligned and detector is None:
+            raise ValueError(f"{embedder.metric} needs a detector to align faces")
+        self.embedder = embedder
+        self.detector = detector if embedder.aligned else None
+        self.names = (embedder.metric,)
+
+    def update(self, frames: Frames) -> Values:
+        found = _embeddings(self.embedder, frames, "prediction", self.detector)
+        if frames.truth is None:
+            wanted = _embeddings(self.embedder, frames, "source", self.detector) * len(found)
+        else:
+            wanted = _embeddings(self.embedder, frames, "truth", self.detector)
+        return {self.names[0]: _compare(metrics.cosine, found, wanted)}
+
+
+def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None) -> list[np.ndarray | None]:
+    """(D,) of each picture; None where it shows no face to align."""
+
+    def embed(_: Tensor) -> list[np.ndarray | None]:
+        pictures = torch.from_numpy(frames.bytes(which)).permute(0, 3, 1, 2) / 255
+        if mesh is None:
+            return list(embedder(pictures))
+        found = mesh.landmarks_of(frames, which)
+        result: list[np.ndarray | None] = [None] * len(found)
+        there = [i for i, points in enumerate(found) if points is not None]
+        if there:
+            points = np.stack([five_points(found[i]) for i in there])
+            for i, embedding in zip(there, embedder(pictures[there], points), strict=True):
+                result[i] = embedding
+        return result
+
+    return frames.remember(which, ("embedding", embedder, mesh), embed)
+
+
+class IdentityTruth(_PerFrame):
+    """identity_truth: 1 where the face is most like the right person among all known ones, else 0.
+
+    Known people are drawn in the truth's exact pose (`Reference.portraits`); the prediction is compared with each
+    drawing by L1 inside the hull of the truth's exact landmarks, so background, clothes and most of the hair, which
+    would give the answer away, do not count.
+    """
+
+    names = ("identity_truth",)
+
+    def update(self, frames: Frames) -> Values:
+        reference = frames.reference
+        if reference.portraits is None or reference.truth_landmarks_px is None:
+            return {}
+        people = reference.once("portraits", reference.portraits)
+        height, width = frames.prediction.shape[-2:]
+        masks = [metrics.hull_mask(points, height, width) for points in reference.truth_landmarks_px]
+        mask = torch.from_numpy(np.stack(masks))
+        prediction = frames.prediction.cpu()
+        distance = {
+            name: metrics.l1(prediction, torch.from_numpy(drawn).permute(0, 3, 1, 2) / 255, mask)
+            for name, drawn in people.items()
+        }
+        nearest = torch.stack(list(distance.values())).argmin(0)
+        return {"identity_truth": _array(nearest == list(distance).index(reference.clip.identity))}

@@ -1,0 +1,245 @@
+"""Several models on the same frames: the streaming run that can be killed and resumed.
+
+A `Task`'s frames are decoded once, each model animates them, the measures compare; what comes out, a value per frame,
+metric and model, is a `Record`: one file, written whole. A run is the tasks that have no record yet, dealt out to the
+processes; the report is computed from the records alone. So a killed run goes on with the next clip, any number of
+processes gives the same numbers, and memory does not grow with the data set.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fomm.errors import InputError
+from fomm.evaluation.frames import ClipReference, Frames, Reference
+from fomm.evaluation.measures import Measure
+from fomm.evaluation.performance import Performance, resized, to_tensor
+from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
+from fomm.files import atomic_output
+from fomm.progress import Progress, silent
+
+
+@dataclass
+class Record:
+    """What was measured on one task.
+
+    Attributes:
+        frames: that were compared.
+        values: model -> metric -> (n,) float64, as `fomm.evaluation.measures` hands them out.
+        features: model -> (2, T, D) float32, of what it should equal and of what it made, for metrics of whole sets.
+        failed: model -> why it has no values.
+        notes, sizes: as in `Performance`.
+    """
+
+    frames: int = 0
+    values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    features: dict[str, np.ndarray] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        names = [(model, metric) for model, by_metric in self.values.items() for metric in by_metric]
+        header = {
+            "frames": self.frames, "values": names, "features": list(self.features),
+            "failed": self.failed, "notes": self.notes, "sizes": self.sizes,
+        }  # fmt: skip
+        arrays = {f"values_{i}": self.values[model][metric] for i, (model, metric) in enumerate(names)}
+        arrays |= {f"features_{i}": array for i, array in enumerate(self.features.values())}
+        packed = io.BytesIO()  # a zip file that a full disk cuts short complains once more when it is thrown away
+        np.savez(packed, header=np.array(json.dumps(header)), **arrays)
+        with atomic_output(path) as part:
+            part.write_bytes(packed.getbuffer())
+
+    @classmethod
+    def load(cls, path: Path) -> Record | None:
+        """None where there is none, or a damaged one (a disk that was full, a power cut)."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                header = json.loads(str(arrays["header"]))
+                record = cls(**{**header, "values": {}, "features": {}})
+                record.features = {model: arrays[f"features_{i}"] for i, model in enumerate(header["features"])}
+                for i, (model, metric) in enumerate(header["values"]):
+                    record.values.setdefault(model, {})[metric] = arrays[f"values_{i}"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None
+        record.sizes = [tuple(size) for size in record.sizes]
+        return record
+
+
+Features = Callable[[Tensor], Tensor]
+"""(T, 3, H, W) uint8 -> (T, D); `fomm.pretrained.features.load_inception`."""
+
+
+def measure_task(
+    task: Task,
+    folder: Path,
+    contenders: Sequence[Contender],
+    measures: Sequence[Measure],
+    *,
+    size: int,
+    features: Features | None = None,
+    truth_of: TruthOf | None = None,
+    progress: Callable[[int], None] = lambda frames: None,
+) -> Record:
+    """Play a task and measure it. Bad input is part of the result and never an error.
+
+    Args:
+        task, folder, contenders, size: as for `Performance`.
+        measures: each contender gets copies of its own.
+        features: what is kept of each picture for FID; None: nothing.
+        truth_of: exact knowledge of the data set.
+        progress: hears how many more frames are done.
+    """
+    record = Record()
+    collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
+    try:
+        performance = Performance(task, folder, contenders, size)
+        device = next((c.animator.device for c in contenders if c.animator), torch.device("cpu"))
+        clip = ClipReference(task.name, to_tensor(performance.source[None], device)[0], task.source.identity)
+        for collector in collected.values():
+            collector.start(clip)
+        for shot in performance:
+            driving = to_tensor(shot.driving, device)
+            truth = driving if shot.truth is shot.driving else None
+            if truth is None and shot.truth is not None:
+                truth = to_tensor(shot.truth, device)
+            stop = shot.start + len(driving)
+            known = truth_of(task, shot.start, stop, size) if truth_of and truth is not None else Truth()
+            reference = Reference(clip, driving, truth, shot.start, *known)
+            for name, prediction in shot.predictions.items():
+                try:
+                    collected[name].update(prediction.to(device), reference)
+                except InputError as error:
+                    performance.failed[name] = str(error)
+            record.frames = stop
+            progress(len(driving))
+        record.failed, record.notes, record.sizes = performance.failed, performance.notes, performance.sizes
+    except InputError as error:
+        return Record(failed={contender.name: str(error) for contender in contenders})
+    for name, collector in collected.items():
+        if name not in record.failed:
+            record.values[name] = collector.finish()
+            if collector.features:
+                record.features[name] = np.concatenate(collector.features, axis=1)
+    return record
+
+
+class _Collector:
+    """The measures of one contender and what they said about a clip so far."""
+
+    def __init__(self, measures: Sequence[Measure], features: Features | None, contender: Contender) -> None:
+        self._measures = [copy.copy(measure) for measure in measures]
+        self._network = features
+        self._values: dict[str, list[np.ndarray]] = {}
+        self.features: list[np.ndarray] = []  # (2, T, D)
+        self._detect = _own_detector(contender) if contender.animator else None
+
+    def start(self, clip: ClipReference) -> None:
+        for measure in self._measures:
+            measure.start(clip)
+
+    def update(self, prediction: Tensor, reference: Reference) -> None:
+        frames = Frames(prediction, reference, self._detect)
+        with torch.inference_mode():
+            for measure in self._measures:
+                self._add(measure.update(frames))
+            if self._network:
+                sides = [
+                    frames.remember(w, ("fid", self._network), self._extract) for w in (frames.wanted, "prediction")
+                ]
+                self.features.append(np.stack(sides))
+
+    def finish(self) -> dict[str, np.ndarray]:
+        for measure in self._measures:
+            self._add(measure.finish())
+        return {name: np.concatenate(parts) for name, parts in self._values.items()}
+
+    def _extract(self, pictures: Tensor) -> np.ndarray:
+        return self._network((pictures.clamp(0, 1) * 255).round().byte()).float().cpu().numpy()
+
+    def _add(self, values: Mapping[str, np.ndarray]) -> None:
+        for name, array in values.items():
+            self._values.setdefault(name, []).append(np.asarray(array, np.float64))
+
+
+def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor]:
+    """Frames (T, 3, H, W) -> the contender's own keypoints (T, K, 2)."""
+    return lambda pictures: contender.animator.model.detect(resized(pictures, contender.image_size)).points
+
+
+def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Make sure that records in this folder belong to this evaluation; the first to come says what that is.
+
+    Raises:
+        InputError: it holds the records of an evaluation with other settings.
+    """
+    path = folder / "settings.json"
+    settings = json.loads(json.dumps(settings))
+    if not path.is_file():
+        with atomic_output(path) as part:
+            part.write_text(json.dumps(settings, indent=1))
+        return
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = {}
+    if found != settings:
+        keys = sorted(key for key in found.keys() | settings.keys() if found.get(key) != settings.get(key))
+        raise InputError(
+            f"{folder.parent}: holds an evaluation with other settings ({', '.join(keys)} differ); give another "
+            f"--output, or remove {folder} to begin anew"
+        )
+
+
+def record_path(folder: Path, index: int) -> Path:
+    """Where the record of task number `index` is kept."""
+    return folder / f"{index:06d}.npz"
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    records: Path,
+    measure: Callable[[Task, Callable[[int], None]], Record],
+    *,
+    rank: int = 0,
+    world: int = 1,
+    progress: Progress = silent,
+) -> int:
+    """Do this process's share of the tasks: those that have no record yet, or one of a failure.
+
+    Args:
+        tasks: all of them, in the same order in every run and process.
+        records: folder of the records.
+        measure: `measure_task` of a task; is told of a callback for frames that are done.
+        rank, world: this process's number, and how many there are.
+        progress: hears of frames, by what the manifest says.
+
+    Returns: how many tasks had a record already.
+    """
+    mine = range(rank, len(tasks), world)
+    done = {i for i in mine if (record := Record.load(record_path(records, i))) and not record.failed}
+    total, frames = sum(tasks[i].driving.frames for i in mine), sum(tasks[i].driving.frames for i in done)
+    progress("evaluate", frames, total)
+
+    def tell(more: int) -> None:
+        nonlocal frames
+        frames += more
+        progress("evaluate", frames, total)
+
+    for i in mine:
+        if i not in done:
+            measure(tasks[i], tell).save(record_path(records, i))
+    return len(done)

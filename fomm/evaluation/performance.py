@@ -1,0 +1,150 @@
+"""One task, decoded once and animated by every contender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fomm.errors import InputError
+from fomm.evaluation.tasks import Contender, Task
+from fomm.manifest import Clip
+from fomm.video import VideoReader
+from fomm.video.pictures import fit_square
+
+FRAMES_AT_ONCE = 16
+
+
+class Shot(NamedTuple):
+    """A run of consecutive frames of a task, (T, S, S, 3) uint8, and what the models made of it."""
+
+    start: int
+    driving: np.ndarray
+    truth: np.ndarray | None
+    predictions: dict[str, Tensor]  # (T, 3, S, S) float32 in [0, 1], on the models' device
+
+
+class Performance:
+    """A task, played by all contenders. Iterate once.
+
+    Attributes:
+        source: (S, S, 3) uint8.
+        failed: contender -> why it could not go on. The others do.
+        notes: what went wrong with the files while reading.
+        sizes: (width, height) of the clips as they are.
+
+    Args:
+        task: what to play.
+        folder: of the manifest.
+        contenders: who plays.
+        size: S, at which they are compared; each model sees frames of its own size.
+
+    Raises:
+        InputError: here or while iterating: a clip is missing or damaged, or they do not fit together.
+    """
+
+    def __init__(self, task: Task, folder: Path, contenders: Sequence[Contender], size: int) -> None:
+        self._task, self._contenders, self._size = task, contenders, size
+        self._driving = _opened(folder, task.driving)
+        own_truth = task.truth is not None and task.truth != task.driving
+        self._truth = _opened(folder, task.truth) if own_truth else None
+        source = self._driving if task.source == task.driving else _opened(folder, task.source)
+        self._source = next(iter(source)).image
+        self._first = next(iter(self._driving)).image
+        self._readers = [reader for reader in (source, self._driving, self._truth) if reader is not None]
+        self.source = fit_square(self._source, size)
+        self.failed: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.sizes = sorted({(reader.width, reader.height) for reader in self._readers})
+
+    def __iter__(self) -> Iterator[Shot]:
+        takes = {contender.name: self._take(contender) for contender in self._contenders}
+        start = 0
+        for images in _batches(self._images(), FRAMES_AT_ONCE):
+            driving = [driving for driving, _ in images]
+            predictions = {}
+            for contender in self._contenders:
+                if contender.name not in self.failed:
+                    try:
+                        predictions[contender.name] = takes[contender.name](driving)
+                    except InputError as error:
+                        self.failed[contender.name] = str(error)
+            fitted = np.stack([fit_square(image, self._size) for image in driving])
+            truth = None
+            if self._task.truth is not None:
+                truth = fitted if self._truth is None else np.stack([fit_square(t, self._size) for _, t in images])
+            yield Shot(start, fitted, truth, predictions)
+            start += len(images)
+        self.notes += [warning for reader in self._readers for warning in reader.warnings]
+        if start < 2:
+            raise InputError(f"{self._driving.path}: has one frame, nothing moves in it; a clip needs at least 2")
+        if start != self._task.driving.frames:
+            self.notes.append(
+                f"{self._driving.path}: has {start} frames, the manifest says {self._task.driving.frames}; all are used"
+            )
+
+    def _images(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """(driving, truth or None), as they are in the files."""
+        truths = iter(self._truth) if self._truth is not None else None
+        for frame in self._driving:
+            truth = next(truths, None) if truths else None
+            if truths and truth is None:
+                break
+            yield frame.image, truth and truth.image
+        else:
+            if truths is None or next(truths, None) is None:
+                return
+        raise InputError(
+            f"{self._truth.path}: has not as many frames as the driving clip {self._driving.path}; they must be equal"
+        )
+
+    def _take(self, contender: Contender) -> Callable[[list[np.ndarray]], Tensor]:
+        """What makes (T, 3, S, S) predictions of driving frames as they are in the files."""
+        animator, size = contender.animator, self._size
+        if animator is None:
+            still = to_tensor(self.source[None], torch.device("cpu"))
+            return lambda driving: still.expand(len(driving), -1, -1, -1)
+        own = contender.image_size
+        encoded = None
+
+        def take(driving: list[np.ndarray]) -> Tensor:
+            nonlocal encoded
+            encoded = encoded or animator.encode(fit_square(self._source, own))
+            outputs = animator.outputs(
+                encoded,
+                (fit_square(image, own) for image in driving),
+                initial=fit_square(self._first, own),
+                relative=self._task.relative,
+                adapt_scale=self._task.relative,
+            )
+            return resized(torch.cat([output.prediction.float() for output in outputs]), size)
+
+        return take
+
+
+def _opened(folder: Path, clip: Clip) -> VideoReader:
+    return VideoReader(folder / clip.path, fps=clip.fps)
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def to_tensor(pictures: np.ndarray, device: torch.device) -> Tensor:
+    """(T, H, W, 3) uint8 -> (T, 3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def resized(pictures: Tensor, size: int) -> Tensor:
+    """(T, 3, H, W) -> (T, 3, size, size), bilinear, antialiased where it shrinks."""
+    if pictures.shape[-1] == size:
+        return pictures
+    return F.interpolate(pictures, (size, size), mode="bilinear", antialias=size < pictures.shape[-1])

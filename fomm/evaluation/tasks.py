@@ -1,0 +1,123 @@
+"""What is compared, and on what: contenders and tasks. Imports no torch.
+
+A task is one clip of a protocol (pixels are compared as float32, before any rounding to 8 bits):
+- reconstruction: source = first frame of a clip, driving = all its frames, the first included, absolute keypoints; as
+  in the original authors' code.
+- cross_identity: the first frame of one clip animated by another clip, relative motion and adapted scale, as the
+  original animates. There is no truth to compare pixels with.
+- cross_identity_truth: the same where the pair has a clip that shows what should come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fomm.errors import InputError
+from fomm.manifest import Clip, Pair
+from fomm.video import frame_files
+
+if TYPE_CHECKING:
+    from fomm.animator import Animator
+
+SOURCE = "source"
+"""The contender that repeats the source picture: what a model has to beat."""
+
+PROTOCOLS = ("reconstruction", "cross_identity", "cross_identity_truth")
+COMMON_SIZE = 256
+"""Side at which models of different sizes are compared."""
+
+LOSSLESS = (".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """One of the models that are compared.
+
+    Attributes:
+        name: in the report; unique.
+        role: "candidate" or "baseline".
+        animator: None repeats the source picture.
+        checkpoint, sha256, image_size, num_keypoints, category: of the weights.
+        notes: what a reader should know about it, one sentence each.
+    """
+
+    name: str
+    role: str
+    animator: Animator | None = None
+    checkpoint: str | None = None
+    sha256: str | None = None
+    image_size: int | None = None
+    num_keypoints: int | None = None
+    category: str = "unknown"
+    notes: tuple[str, ...] = ()
+
+    def described(self) -> dict[str, Any]:
+        """As the report has it."""
+        names = ("name", "role", "checkpoint", "sha256", "image_size", "num_keypoints")
+        return {name: getattr(self, name) for name in names} | {"notes": list(self.notes)}
+
+
+def common_size(contenders: Iterable[Contender]) -> int:
+    """Side of the frames that are compared: the models' own where they agree, else `COMMON_SIZE`."""
+    sizes = {contender.image_size for contender in contenders if contender.image_size}
+    return sizes.pop() if len(sizes) == 1 else COMMON_SIZE
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clip of a protocol: `source`'s first frame, animated by `driving`, compared with `truth`."""
+
+    protocol: str
+    source: Clip
+    driving: Clip
+    truth: Clip | None
+
+    @property
+    def name(self) -> str:
+        if self.protocol == "reconstruction":
+            return self.driving.clip_id
+        return f"{self.source.clip_id}+{self.driving.clip_id}"
+
+    @property
+    def relative(self) -> bool:
+        return self.protocol != "reconstruction"
+
+
+def list_tasks(clips: Sequence[Clip], pairs: Sequence[Pair]) -> list[Task]:
+    """Reconstruction of every clip and animation of every pair, in the order of the files.
+
+    A clip of one frame that serves as the source of a pair is a still picture: there is nothing to reconstruct.
+    """
+    stills = {pair.source for pair in pairs} - {pair.driving for pair in pairs}
+    tasks = [
+        Task("reconstruction", clip, clip, clip) for clip in clips if clip.frames > 1 or clip.clip_id not in stills
+    ]
+    known = {clip.clip_id: clip for clip in clips}
+    for pair in pairs:
+        protocol = "cross_identity_truth" if pair.truth else "cross_identity"
+        tasks.append(Task(protocol, known[pair.source], known[pair.driving], known.get(pair.truth)))
+    return tasks
+
+
+def is_lossless(path: Path) -> bool:
+    """Whether a clip's frames are stored as they were: a folder of PNG frames and the like, no compressed video."""
+    try:
+        return path.is_dir() and all(file.suffix.lower() in LOSSLESS for file in frame_files(path))
+    except InputError:
+        return False
+
+
+class Truth(NamedTuple):
+    """What a data set knows exactly about a run of frames; see `frames.Reference`."""
+
+    landmarks_px: np.ndarray | None = None  # (T, N, 2), in pixels of the clip as it is
+    portraits: Callable[[], Mapping[str, np.ndarray]] | None = None
+
+
+TruthOf = Callable[[Task, int, int, int], Truth]
+"""(task, first frame, frame after the last, size of the frames) -> what is known about its truth."""

@@ -1,0 +1,390 @@
+"""The LightningModule: draws the random deformation, steps the optimisers, logs. The mathematics is in `losses`.
+
+Two optimisers, each an Adam: one for the model, with the keypoint detector and the generator (dense motion included)
+as groups of their own learning rate, one for the discriminator, stepped after it. Adam keeps its state per parameter,
+so this equals the original's three.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import pytorch_lightning as L
+import torch
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from fomm.checkpoint import initialize, load_model, training_state
+from fomm.errors import InputError, require
+from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
+from fomm.model.geometry import Keypoints
+from fomm.training.equivariance import ThinPlate
+from fomm.training.losses import (
+    LossWeights,
+    PerceptualName,
+    collapse_radius,
+    discriminator_gan,
+    equivariance,
+    feature_matching,
+    generator_gan,
+    l1,
+    make_perceptual,
+)
+from fomm.training.sync_batch_norm import synchronise
+
+Part = Literal["detector", "dense_motion", "generator"]
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Adam's step sizes and how they fall.
+
+    Attributes:
+        generator: of the generator and the dense motion network.
+        detector: of the keypoint detector; 0 keeps it (its batch-norm statistics still move, as in the original).
+        discriminator: of the discriminator.
+        milestones: epochs at whose end all rates are multiplied by `gamma`.
+        gamma: see `milestones`.
+        warmup_steps: the rates rise linearly from 0 over this many steps.
+        cosine_steps: the rates fall to 0 along half a cosine over this many steps; none by default.
+    """
+
+    generator: float = 2e-4
+    detector: float = 2e-4
+    discriminator: float = 2e-4
+    milestones: Sequence[int] = ()
+    gamma: float = 0.1
+    warmup_steps: int = 0
+    cosine_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("generator", "detector", "discriminator", "gamma", "warmup_steps"):
+            value = getattr(self, name)
+            require(value >= 0, f"model.learning_rates.{name} {value}: must be at least 0")
+
+    def factor(self, *, step: int, epoch: int) -> float:
+        """What all rates are multiplied by at this step (from 0) of this epoch (from 0)."""
+        factor = self.gamma ** sum(milestone <= epoch for milestone in self.milestones)
+        if step < self.warmup_steps:
+            factor *= (step + 1) / self.warmup_steps
+        if self.cosine_steps:
+            factor *= 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.cosine_steps)))
+        return factor
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """The random thin-plate deformation of the equivariance losses.
+
+    Attributes:
+        sigma_affine: standard deviation of the affine part's six numbers.
+        sigma_tps: standard deviation of the control points' weights.
+        points: control points per side.
+    """
+
+    sigma_affine: float = 0.05
+    sigma_tps: float = 0.005
+    points: int = 5
+
+    def __post_init__(self) -> None:
+        require(self.points >= 2, f"model.deformation.points {self.points}: must be at least 2")
+
+
+class Training(L.LightningModule):
+    """Train a FOMM on (source, driving) pairs of one clip.
+
+    Batches: {"source", "driving"}, each (B, 3, H, W) in [0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        network: ModelConfig | None = None,
+        num_keypoints: int | None = None,
+        discriminator: DiscriminatorConfig = DiscriminatorConfig(),  # noqa: B008 - frozen, as all defaults here
+        weights: LossWeights = LossWeights(),  # noqa: B008
+        perceptual: PerceptualName = "vgg19",
+        vgg19_file: str | None = None,
+        scales: Sequence[float] = (1.0, 0.5, 0.25, 0.125),
+        deformation: Deformation = Deformation(),  # noqa: B008
+        learning_rates: LearningRates = LearningRates(),  # noqa: B008
+        clip_gradient_norm: float | None = None,
+        average_decay: float | None = None,
+        init: str | None = None,
+        freeze: Sequence[Part] = (),
+        channels_last: bool = False,
+        compile: bool = False,
+        category: str = "unknown",
+        seed: int = 0,
+    ):
+        """
+        Args:
+            network: sizes of the trained networks; by default those of `init`, else those of the released models.
+            num_keypoints: another number of keypoints than the checkpoint in `init` has (some tensors start afresh).
+            discriminator: size of the discriminator; not built when `weights.generator_gan` is 0.
+            weights: how much each loss counts.
+            perceptual: features that are compared: "vgg19" (pretrained weights needed) or "pixels" (colours and
+                their differences; no pretrained weights).
+            vgg19_file: torchvision's vgg19-dcbb9e9d.pth; torch's cache by default.
+            scales: of the image pyramid in the perceptual loss.
+            deformation: strength of the random deformation in the equivariance losses.
+            learning_rates: of the three networks, and their schedule.
+            clip_gradient_norm: largest gradient norm of each network; no limit by default.
+            average_decay: keep a running average of the weights (0.999, say), validate and export it.
+            init: start from this checkpoint's weights (any file that the loader knows, any resolution).
+            freeze: parts that stay as they are.
+            channels_last: memory layout that is faster for convolutions in bfloat16 and on GPUs.
+            compile: compile the networks with torch.compile.
+            category: what is animated ("face", "body", "robot", "animal"), kept in the weights file.
+            seed: of the initial weights and the random deformations.
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        for name, value in {"clip_gradient_norm": clip_gradient_norm, "average_decay": average_decay}.items():
+            require(value is None or value > 0, f"model.{name} {value}: must be above 0, or null to do without")
+        require(average_decay is None or average_decay < 1, f"model.average_decay {average_decay}: must be below 1")
+        if network is None:
+            network = ModelConfig() if init is None else load_model(init).model.config
+        if num_keypoints is not None:
+            network = replace(network, num_keypoints=num_keypoints)
+        require(network.num_keypoints >= 1, f"num_keypoints {network.num_keypoints}: must be at least 1")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                self.model = FOMM.from_config(network)
+                self.discriminator = discriminator.build(network) if weights.generator_gan else None
+            except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
+                raise InputError(f"model.network or model.discriminator: impossible sizes ({error})") from error
+        if init is not None:
+            self._start_from(init)
+        self.perceptual = make_perceptual(perceptual, scales=scales, weights=weights.perceptual, vgg19_file=vgg19_file)
+        if self.discriminator is not None and len(weights.feature_matching) != discriminator.num_blocks:
+            raise InputError(
+                f"model.weights.feature_matching {list(weights.feature_matching)}: needs one weight for each of the "
+                f"discriminator's {discriminator.num_blocks} blocks"
+            )
+        self.average = copy.deepcopy(self.model).requires_grad_(False) if average_decay else None
+        self.weights = weights
+        self.deformation = deformation
+        self.learning_rates = learning_rates
+        self.clip_gradient_norm = clip_gradient_norm
+        self.average_decay = average_decay
+        self.freeze_parts = tuple(freeze)
+        self.category = category
+        self.seed = seed
+        for part in self.freeze_parts:
+            getattr(self.model, part).requires_grad_(False)
+        synchronise(self.model)
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+        self.channels_last = channels_last
+        if compile:
+            self.model.compile()
+            if self.discriminator is not None:
+                self.discriminator.compile()
+        self.train()
+
+    def _start_from(self, init: str) -> None:
+        report = initialize(self.model, init)
+        rank_zero_info(f"init {init}: {len(report.loaded)} tensors taken over")
+        if report.fresh:
+            rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
+        if unused := sorted(set(report.unused) - set(report.fresh)):
+            rank_zero_info(f"init {init}: these are not used: {', '.join(unused)}")
+        if self.discriminator is None:
+            return
+        theirs = training_state(init).discriminator
+        own = self.discriminator.state_dict()
+        if theirs is None:
+            rank_zero_info(f"init {init}: it has no discriminator; discriminator and optimisers start afresh")
+        elif {k: v.shape for k, v in theirs.items()} == {k: v.shape for k, v in own.items()}:
+            self.discriminator.load_state_dict(theirs)
+            rank_zero_info(f"init {init}: its discriminator goes on; optimisers start afresh")
+        else:
+            rank_zero_info(f"init {init}: its discriminator is of another kind; a fresh one and fresh optimisers start")
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.datamodule is not None:
+            size, stride = self.trainer.datamodule.size, self.model.stride
+            require(size % stride == 0, f"data.size {size}: must be a multiple of {stride} for these networks")
+
+    @property
+    def exported(self) -> FOMM:
+        """The networks that validation judges and inference should use: the average, where one is kept."""
+        return self.model if self.average is None else self.average
+
+    def train(self, mode: bool = True) -> Training:
+        super().train(mode)
+        self.perceptual.eval()
+        if self.average is not None:
+            self.average.eval()
+        for part in self.freeze_parts:  # frozen batch norms neither learn nor follow the new data
+            getattr(self.model, part).eval()
+        return self
+
+    # ---- one step -------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
+        optimizers = self.optimizers()
+        model_optimizer, *critic_optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._set_learning_rates()
+        deformation = self.draw_deformation(len(driving)).to(driving)
+        model_optimizer.zero_grad()
+        # The generator's losses flow through the discriminator, not into it.
+        with _frozen(self.discriminator):
+            terms, output = self.generator_terms(source, driving, deformation)
+            self.manual_backward(sum(terms.values()))
+        model_optimizer.step()
+        if critic_optimizers:
+            critic_terms = self.discriminator_terms(driving, output)
+            critic_optimizers[0].zero_grad()
+            self.manual_backward(sum(critic_terms.values()))
+            # Past Lightning's wrapper, which would count this as another step: one batch is one step.
+            self.trainer.strategy.optimizer_step(critic_optimizers[0].optimizer, closure=lambda: None)
+            terms |= critic_terms
+        self._update_average()
+        self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
+        self.log("train/loss", sum(term.detach() for term in terms.values()), prog_bar=True)
+        self.log("train/keypoint_radius", collapse_radius(output.driving_keypoints.points.detach()))
+
+    def generator_terms(
+        self, source: Tensor, driving: Tensor, deformation: ThinPlate
+    ) -> tuple[dict[str, Tensor], Output]:
+        """The losses of the model, weighted, and the output that they judge."""
+        weights = self.weights
+        output = self.model(source, driving)
+        terms = {"perceptual": self.perceptual(output.prediction, driving)}
+        if self.discriminator is not None:
+            seen_keypoints = _detached(output.driving_keypoints)
+            predicted = self.discriminator(output.prediction, seen_keypoints)
+            real = self.discriminator(driving, seen_keypoints)
+            terms["generator_gan"] = weights.generator_gan * generator_gan(predicted)
+            if any(weights.feature_matching):
+                terms["feature_matching"] = feature_matching(predicted, real, weights.feature_matching)
+        if weights.equivariance_value or weights.equivariance_jacobian:
+            align_corners = self.model.config.align_corners
+            transformed = self.model.detect(deformation.frame(driving, align_corners=align_corners))
+            value, jacobian = equivariance(output.driving_keypoints, transformed, deformation)
+            if weights.equivariance_value:
+                terms["equivariance_value"] = weights.equivariance_value * value
+            if weights.equivariance_jacobian:
+                terms["equivariance_jacobian"] = weights.equivariance_jacobian * jacobian
+        return terms, output
+
+    def discriminator_terms(self, driving: Tensor, output: Output) -> dict[str, Tensor]:
+        """The loss of the discriminator on the prediction from before the model's update."""
+        seen_keypoints = _detached(output.driving_keypoints)
+        predicted = self.discriminator(output.prediction.detach(), seen_keypoints)
+        real = self.discriminator(driving, seen_keypoints)
+        return {"discriminator_gan": self.weights.discriminator_gan * discriminator_gan(predicted, real)}
+
+    def draw_deformation(self, batch: int) -> ThinPlate:
+        """This step's random deformations: a function of seed and step; each process takes its part of them."""
+        generator = torch.Generator().manual_seed((self.seed << 32) + self.global_step)
+        d = self.deformation
+        drawn = ThinPlate.random(batch * self.trainer.world_size, d.sigma_affine, d.sigma_tps, d.points, generator)
+        mine = slice(self.global_rank * batch, (self.global_rank + 1) * batch)
+        return ThinPlate(drawn.theta[mine], drawn.control_points, drawn.control_params[mine])
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log and limit gradient norms; here they are unscaled at every precision."""
+        for group in optimizer.param_groups:
+            norm = nn.utils.get_total_norm([p.grad for p in group["params"] if p.grad is not None])
+            self.log(f"gradient_norm/{group['name']}", norm)
+            if self.clip_gradient_norm is not None:
+                nn.utils.clip_grads_with_norm_(group["params"], self.clip_gradient_norm, norm)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        rates = self.learning_rates
+        groups = [
+            _group("generator", [self.model.dense_motion, self.model.generator], rates.generator),
+            _group("detector", [self.model.detector], rates.detector),
+        ]
+        groups = [group for group in groups if group["params"]]
+        if not groups:
+            raise InputError("model.freeze: nothing is left to train; freeze fewer parts")
+        # One pass over the weights instead of ten. Not on GPUs: with float16 a fused Adam would unscale the gradients
+        # itself, after their norms are taken.
+        options = {"betas": (0.5, 0.999), "fused": self.device.type == "cpu"}
+        optimizers = [torch.optim.Adam(groups, **options)]
+        if self.discriminator is not None:
+            critic = _group("discriminator", [self.discriminator], rates.discriminator)
+            optimizers.append(torch.optim.Adam([critic], **options))
+        return optimizers
+
+    def _set_learning_rates(self) -> None:
+        factor = self.learning_rates.factor(step=self.global_step, epoch=self.current_epoch)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * getattr(self.learning_rates, group["name"])
+                self.log(f"learning_rate/{group['name']}", group["lr"])
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.average is None:
+            return
+        # Early on, the average is short: the untrained start is soon forgotten.
+        decay = min(self.average_decay, self.global_step / (self.global_step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        for mine, current in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(current, 1 - decay)
+            else:
+                mine.copy_(current)
+
+    def _layout(self, frame: Tensor) -> Tensor:
+        return frame.contiguous(memory_format=torch.channels_last) if self.channels_last else frame
+
+    # ---- validation -----------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._held_out = torch.zeros(3, dtype=torch.float64)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
+        prediction = self.exported(source, driving).prediction
+        errors = torch.stack([l1(prediction, driving), l1(source, driving), torch.ones(()).to(source)])
+        self._held_out += len(source) * errors.double().cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the held-out L1, and its ratio to that of showing the source unchanged (below 1: motion is learnt)."""
+        total = self.trainer.strategy.reduce(self._held_out.to(self.device, torch.float32), reduce_op="sum")
+        error, unchanged, count = total.tolist()
+        self.log("val/l1", error / count, prog_bar=True)
+        self.log("val/l1_ratio", error / unchanged, prog_bar=True)
+
+    # ---- files ----------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add what `fomm.checkpoint.load` needs to load the model from a run's own checkpoint."""
+        checkpoint["model_config"] = asdict(self.model.config)
+        checkpoint["fomm"] = {"category": self.category, "image_size": self.trainer.datamodule.size}
+
+
+class _frozen:
+    """For the length of a block, let no gradient into a network (gradients still pass through it)."""
+
+    def __init__(self, network: nn.Module | None):
+        self.network = network
+
+    def __enter__(self) -> None:
+        if self.network is not None:
+            self.network.requires_grad_(False)
+
+    def __exit__(self, *_: object) -> None:
+        if self.network is not None:
+            self.network.requires_grad_(True)
+
+
+def _detached(keypoints: Keypoints) -> Keypoints:
+    return Keypoints(*(part.detach() for part in keypoints))
+
+
+def _group(name: str, networks: Iterable[nn.Module], learning_rate: float) -> dict:
+    params = [p for network in networks for p in network.parameters() if p.requires_grad]
+    return {"name": name, "params": params, "lr": learning_rate}

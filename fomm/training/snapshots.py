@@ -1,0 +1,84 @@
+"""Pictures of what a model does: for looking at while it trains."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fomm.model import FOMM
+from fomm.model.generator import resize
+
+COLUMNS = ("source", "driving", "deformed", "occlusion", "prediction", "masks")
+
+
+@torch.no_grad()
+def snapshot(model: FOMM, source: Tensor, driving: Tensor) -> np.ndarray:
+    """A grid with a row per pair, columns as in `COLUMNS`; keypoints are drawn on source and driving.
+
+    Args:
+        source, driving: (B, 3, H, W) in [0, 1].
+
+    Returns: (B * H, 6 * W, 3) uint8 RGB. In `occlusion` white is visible; in `masks` each colour is the keypoint of
+    that colour and black the background.
+    """
+    output = model(source, driving)
+    size = source.shape[-2:]
+    colours = keypoint_colours(model.config.num_keypoints)
+    deformed = model.deformed(source, output.motion)
+    occlusion = output.motion.occlusion
+    occlusion = torch.ones_like(source) if occlusion is None else resize(occlusion, size).expand_as(source)
+    palette = torch.from_numpy(np.vstack([np.zeros((1, 3)), colours])).to(output.motion.mask)
+    masks = torch.einsum("bkhw,kc->bchw", output.motion.mask, palette / 255)
+    rows = []
+    for i in range(len(source)):
+        pictures = [
+            to_picture(x[i]) for x in (source, driving, deformed, occlusion, output.prediction, resize(masks, size))
+        ]
+        for picture, keypoints in zip(pictures, (output.source_keypoints, output.driving_keypoints), strict=False):
+            draw_keypoints(picture, keypoints.points[i], colours)
+        rows.append(np.hstack(pictures))
+    return np.vstack(rows)
+
+
+@torch.no_grad()
+def animation(model: FOMM, source: Tensor, driving: Tensor) -> list[np.ndarray]:
+    """Frames (H, 3 * W, 3) uint8 RGB: source, driving, and the source in the driving frame's pose.
+
+    Args:
+        source: (3, H, W) in [0, 1].
+        driving: (T, 3, H, W) in [0, 1].
+    """
+    encoded = model.encode_source(source[None])
+    return [
+        np.hstack(
+            [
+                to_picture(source),
+                to_picture(frame),
+                to_picture(model.animate(encoded, model.detect(frame[None])).prediction[0]),
+            ]
+        )
+        for frame in driving
+    ]
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """(3, H, W) in [0, 1] -> (H, W, 3) uint8, a copy."""
+    return (image.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy().copy()
+
+
+def keypoint_colours(count: int) -> np.ndarray:
+    """(count, 3) uint8 RGB, evenly spaced hues."""
+    return np.array([[round(255 * c) for c in colorsys.hsv_to_rgb(i / count, 0.9, 1)] for i in range(count)], np.uint8)
+
+
+def draw_keypoints(picture: np.ndarray, points: Tensor, colours: np.ndarray) -> None:
+    """Draw (K, 2) points, in [-1, 1] with +-1 on the border pixels' centres, into (H, W, 3) uint8."""
+    height, width = picture.shape[:2]
+    radius = max(1, height // 50)
+    for (x, y), colour in zip(points.float().tolist(), colours.tolist(), strict=True):
+        centre = round((x + 1) / 2 * (width - 1)), round((y + 1) / 2 * (height - 1))
+        cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA)

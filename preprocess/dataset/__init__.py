@@ -1,0 +1,1 @@
+"""Many videos -> clips and a manifest."""

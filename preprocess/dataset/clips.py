@@ -1,0 +1,356 @@
+"""A clip: what it shows, how it is written, and what it must be like.
+
+A clip has equal bytes on every machine: one encoding thread, exact times. It appears under its name only when it is
+whole and has passed all filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from fomm.errors import InputError
+from fomm.manifest import Clip, hash_clip
+from fomm.video import LazyFrame, VideoReader, VideoWriter
+from preprocess.crop import transform
+from preprocess.faces import FaceFinder
+from preprocess.track import EVERY, Track
+
+CLIPS = "clips"  # folder of a data set
+KEYFRAME_EVERY = 8  # training reads single frames: decoding starts at a key frame
+MEASURED_AT = 256  # blur is measured in crops of this size, whatever the size that is written
+_JUMP_S = 10  # a gap between clips that is worth jumping over
+_VERIFIED = 5  # frames of a clip with a given box in which a face is looked for
+_LEAST_FACE = 0.25  # of such a clip's side
+
+Reason = Literal[
+    "unreadable", "damaged", "no_face", "too_short", "too_small", "too_blurred", "too_dark", "low_confidence",
+    "leaves_frame", "ends_early", "crashed", "error", "missing", "duplicate", "other_partition",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which clips are made, and how; see `preprocess.dataset.build.write_dataset`, which has the defaults."""
+
+    detector: Literal["face", "none"]
+    size: int
+    scale: float
+    shape: Literal["square", "stretch"]
+    border: Literal["inside", "clip", "drop"]
+    format: Literal["mp4", "png"]
+    min_frames: int
+    max_frames: int
+    max_enlargement: float
+    max_blur: float
+    min_light: float
+    min_confidence: float
+
+
+@dataclass(frozen=True)
+class GivenClip:
+    """A clip that a metadata file asks for: frames start <= number < stop at `fps`, a box in a `size_wh` frame."""
+
+    clip_id: str
+    start: int
+    stop: int
+    box_xyxy: tuple[int, int, int, int]
+    fps: Fraction
+    size_wh: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video to prepare: `path` relative to the folder of videos, `name` for its clips, the clips asked for."""
+
+    path: str
+    name: str
+    identity: str
+    given: tuple[GivenClip, ...] | None = None  # None: find them
+
+    @property
+    def key(self) -> str:
+        """Names of its clips begin with this."""
+        return "#".join(dict.fromkeys((self.identity, self.name)))
+
+
+class Reject(NamedTuple):
+    """What was left out, and why; frames `start` <= index < `stop`, or None for a whole video."""
+
+    video: str
+    start: int | None
+    stop: int | None
+    reason: Reason
+    detail: str
+
+
+@dataclass
+class Outcome:
+    """What became of a video. The clips' split is not known yet: it is the identity's."""
+
+    clips: list[Clip] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    seconds: float = 0.0  # length of the video
+
+
+class OutputFault(InputError):
+    """A clip cannot be written: the fault of the place, not of the video."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A clip to cut: frames of `since` <= time < `until`, numbered from `start`, through a crop."""
+
+    clip_id: str
+    start: int
+    stop: int
+    since: Fraction
+    until: Fraction
+    view: View
+    box: str  # left-top-right-bottom as the manifest has it
+    rule: str
+    track: Track | None = None
+
+
+class View(NamedTuple):
+    """What a clip shows: a box of whole pixels, squeezed to size x size. Outside the frame its border is repeated."""
+
+    box_xyxy: tuple[int, int, int, int]
+    frame_wh: tuple[int, int]
+    size: int
+
+    @property
+    def inside_xyxy(self) -> tuple[int, int, int, int]:
+        left, top, right, bottom = self.box_xyxy
+        return max(0, left), max(0, top), min(self.frame_wh[0], right), min(self.frame_wh[1], bottom)
+
+    @property
+    def outside_share(self) -> float:
+        """Share (0..1) of the box that lies outside of the frame."""
+        left, top, right, bottom = self.inside_xyxy
+        whole = (self.box_xyxy[2] - self.box_xyxy[0]) * (self.box_xyxy[3] - self.box_xyxy[1])
+        return 1 - max(0, right - left) * max(0, bottom - top) / whole
+
+    @property
+    def enlargement(self) -> float:
+        left, top, right, bottom = self.box_xyxy
+        return self.size / max(right - left, bottom - top)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """(2, 3) from the frame's to the clip's pixels."""
+        left, top, right, bottom = self.box_xyxy
+        fx, fy = self.size / (right - left), self.size / (bottom - top)
+        return np.array([[fx, 0, fx * (0.5 - left) - 0.5], [0, fy, fy * (0.5 - top) - 0.5]])
+
+    def of(self, frame: LazyFrame) -> np.ndarray:
+        """(size, size, 3) uint8 RGB."""
+        picture, inside = frame.region(self.inside_xyxy), self.inside_xyxy
+        if inside != self.box_xyxy:
+            left, top, right, bottom = (abs(a - b) for a, b in zip(inside, self.box_xyxy, strict=True))
+            picture = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
+        mode = cv2.INTER_AREA if self.enlargement < 1 else cv2.INTER_CUBIC
+        return cv2.resize(picture, (self.size, self.size), interpolation=mode)
+
+
+def write_clips(writings: Sequence[ClipWriter], reader: VideoReader) -> None:
+    """Cut all clips of a video in one reading, jumping over longer gaps."""
+    waiting = sorted(writings, key=lambda writing: (writing.cut.since, writing.cut.clip_id))
+    while waiting:
+        position = waiting[0].cut.since
+        active: list[ClipWriter] = []
+        try:
+            for frame in reader.lazy_frames(since=position):
+                while waiting and waiting[0].cut.since <= frame.time:
+                    active.append(waiting.pop(0))
+                for writing in [writing for writing in active if writing.cut.until <= frame.time]:
+                    active.remove(writing)
+                    writing.finish()
+                if active:
+                    for writing in active:
+                        writing.add(frame)
+                elif frame.time >= position and (not waiting or waiting[0].cut.since > frame.time + _JUMP_S):
+                    break
+            else:
+                for writing in active:
+                    writing.finish()
+                for writing in waiting:
+                    writing.ends_early()
+                active, waiting = [], []
+        finally:
+            for writing in active:
+                writing.abandon()
+
+
+class ClipWriter:
+    """A clip that is being written, and what is measured of it on the way."""
+
+    def __init__(
+        self,
+        cut: Cut,
+        output: Path,
+        rules: Rules,
+        verifier: FaceFinder | None,
+        video: Video,
+        outcome: Outcome,
+        on_clip: Callable[[Clip], None],
+    ) -> None:
+        self.cut, self._rules, self._video, self._outcome, self._on_clip = cut, rules, video, outcome, on_clip
+        self._output = output
+        self._path = f"{CLIPS}/{cut.clip_id}" + (".mp4" if rules.format == "mp4" else "")
+        self._verifier = verifier
+        self._expected = cut.stop - cut.start
+        self._verify_every = max(1, self._expected // _VERIFIED)
+        self._writer: VideoWriter | None = None
+        self._count = self._spoilt = 0
+        self._first = self._last = Fraction(0)
+        self._blur: list[float] = []
+        self._light: list[float] = []
+        self._scores: list[float] = []
+
+    def add(self, frame: LazyFrame) -> None:
+        crop, time = self.cut.view.of(frame), frame.time
+        if self._writer is None:
+            self._first = time
+            with _output_faults(self._output / self._path):
+                self._writer = VideoWriter(self._output / self._path, keyframe_every=KEYFRAME_EVERY, threads=1)
+                self._writer.__enter__()
+        if self._count % EVERY == 0:
+            self._measure(crop)
+        with _output_faults(self._output / self._path):
+            self._writer.write(crop, time - self._first)
+        self._count, self._last = self._count + 1, time
+        self._spoilt += frame.spoilt
+
+    def _measure(self, crop: np.ndarray) -> None:
+        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+        self._light.append(float(np.percentile(grey[::4, ::4], 95)))
+        factor = MEASURED_AT / self._rules.size
+        if factor != 1:
+            mode = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+            grey = cv2.resize(grey, (MEASURED_AT, MEASURED_AT), interpolation=mode)
+        self._blur.append(blur(self._subject(grey, factor)))
+        if self._verifier is not None and self._count % self._verify_every < EVERY:
+            faces = self._verifier.find(crop, thorough=False)  # the largest first
+            seen = faces and faces[0].side_px >= _LEAST_FACE * self._rules.size
+            self._scores.append(faces[0].score if seen else 0.0)
+
+    def _subject(self, grey: np.ndarray, factor: float) -> np.ndarray:
+        """The face's part of a picture, or the middle of it."""
+        low, high = np.full(2, 0.15 * MEASURED_AT), np.full(2, 0.85 * MEASURED_AT)
+        if self.cut.track is not None:
+            box = np.reshape(self.cut.track.at(self.cut.start + self._count).box_xyxy_px, (2, 2))
+            low, high = factor * transform(self.cut.view.matrix, box)
+        left, top = np.clip(low, 0, MEASURED_AT - 16).astype(int)
+        right, bottom = np.clip(high, (left + 16, top + 16), MEASURED_AT).astype(int)
+        return grey[top:bottom, left:right]
+
+    def finish(self) -> None:
+        """End the clip; it gets its name only if it passes."""
+        rules = self._rules
+        try:
+            if self._writer is None or self._count < min(rules.min_frames, self._expected):
+                self.ends_early()
+            elif self._spoilt:
+                self._reject("damaged", f"errors in {self._spoilt} of {self._count} frames")
+            elif np.median(self._light) < rules.min_light:
+                self._reject("too_dark", f"light {np.median(self._light):.0f}, less than {rules.min_light:g}")
+            elif np.median(self._blur) > rules.max_blur:
+                self._reject("too_blurred", f"blur {np.median(self._blur):.2f}, more than {rules.max_blur:g}")
+            elif self._scores and np.mean(self._scores) < rules.min_confidence:
+                self._reject(
+                    "low_confidence" if any(self._scores) else "no_face",
+                    f"{np.mean(self._scores):.2f} in the given box, less than {rules.min_confidence:g}",
+                )
+            else:
+                with _output_faults(self._output / self._path):
+                    self._writer.__exit__(None, None, None)
+                self._writer = None
+                self._enter()
+        finally:
+            self.abandon()
+
+    def ends_early(self) -> None:
+        self._reject("ends_early", f"the video has {self._count} of its {self._expected} frames")
+
+    def abandon(self) -> None:
+        """Leave nothing behind of a clip that is not finished."""
+        if self._writer is not None:
+            error = InterruptedError()
+            with suppress(InputError, InterruptedError):
+                self._writer.__exit__(type(error), error, None)
+            self._writer = None
+
+    def _reject(self, reason: Reason, detail: str) -> None:
+        self._outcome.rejects.append(Reject(self._video.path, self.cut.start, self.cut.stop, reason, detail))
+
+    def _enter(self) -> None:
+        cut, rules = self.cut, self._rules
+        path = self._output / self._path
+        if cut.track is not None:
+            confidence = cut.track.confidence
+        else:
+            confidence = float(np.mean(self._scores)) if self._scores else 1.0
+        length = self._last - self._first
+        clip = Clip(
+            clip_id=cut.clip_id,
+            path=self._path,
+            identity=self._video.identity,
+            split="train",
+            frames=self._count,
+            fps=frame_rate(self._count, length),
+            width=rules.size,
+            height=rules.size,
+            source_video=self._video.path,
+            crop_box=cut.box,
+            crop_rule=cut.rule,
+            confidence=round(confidence, 4),
+            sha256=hash_clip(path),
+        )
+        self._outcome.clips.append(clip)
+        self._on_clip(clip)
+
+
+@contextmanager
+def _output_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise OutputFault(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputFault(f"{path}: cannot be written ({reason}); free some space or choose another place") from error
+
+
+def frame_rate(frames: int, first_to_last: Fraction) -> Fraction:
+    """Average frames per second: the usual rate where it is one but for the rounding of times, else the exact one."""
+    if frames < 2 or first_to_last <= 0:
+        return Fraction(25)
+    rate = (frames - 1) / first_to_last
+    for usual in (*map(Fraction, (10, 12, 15, 24, 25, 30, 50, 60)), *(Fraction(k * 1000, 1001) for k in (24, 30, 60))):
+        if abs(rate / usual - 1) < 2e-4:
+            return usual
+    return rate.limit_denominator(1000)
+
+
+def blur(grey: np.ndarray) -> float:
+    """How blurred a grey picture (H, W) is, 0 (sharp) to 1: what a further blur leaves of its neighbours' differences.
+
+    The no-reference measure of Crété-Roffet et al. (2007), with a box of 9 pixels; it does not depend on contrast. Of
+    faces in 256 x 256 crops: 0.38 to 0.55 sharp, 0.6 after a Gaussian of 1 pixel, 0.73 of 2, 0.8 of 3.
+    """
+    picture = grey.astype(np.float32)
+    worst = 0.0
+    for axis, box in ((1, (9, 1)), (0, (1, 9))):
+        change = np.abs(np.diff(picture, axis=axis))
+        left = np.abs(np.diff(cv2.blur(picture, box), axis=axis))
+        total = float(change.sum())
+        worst = max(worst, 1 - float(np.maximum(change - left, 0).sum()) / total if total else 1.0)
+    return worst

@@ -1,0 +1,171 @@
+"""Lists of clips in videos that are published apart from the videos: vox-metadata.csv, taichi-metadata.csv, your own.
+
+Columns (AliaksandrSiarohin/video-preprocessing): `video_id`, `start`, `end` (frame numbers at `fps`, end not included),
+`bbox` (left-top-right-bottom joined by "-" in the coordinates of a `width` x `height` frame), `fps`, `width`, `height`,
+and perhaps `partition` (train or test) and `person_id`. A video_id may be "video#person" instead of a person_id.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from fomm.errors import InputError
+from preprocess.dataset.clips import GivenClip, Reject, Video
+
+REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height")
+OPTIONAL = ("partition", "person_id")
+MAX_FAULTS_SHOWN = 10
+MAX_NAME = 100  # bytes of a video's or an identity's name in the name of a clip
+
+
+class Row(NamedTuple):
+    """A line of a metadata file."""
+
+    video_id: str
+    person_id: str  # "" unknown
+    partition: str  # "train", "test" or "" unknown
+    start: int
+    end: int
+    box_xyxy: tuple[int, int, int, int]
+    fps: Fraction
+    size_wh: tuple[int, int]
+
+    @property
+    def identity(self) -> str:
+        return self.person_id or self.video_id
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a metadata file asks for: the videos that are there, identities' partitions, and what was left out."""
+
+    videos: list[Video]
+    partitions: dict[str, str]
+    rejects: list[Reject]
+
+
+def read_metadata(path: str | Path) -> list[Row]:
+    """Every row, in file order; faults are gathered and told together, with line numbers.
+
+    Raises:
+        InputError: no such file, columns missing, or faulty rows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such metadata file; check the path")
+    rows, faults = [], []
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        try:
+            reader = csv.DictReader(stream)
+            missing = [name for name in REQUIRED if name not in (reader.fieldnames or [])]
+            if missing:
+                raise InputError(
+                    f"{path}: line 1: no columns {', '.join(missing)}; needed are {','.join(REQUIRED)}, and "
+                    f"{','.join(OPTIONAL)} where they are known"
+                )
+            for cells in reader:
+                try:
+                    rows.append(_parse(cells))
+                except ValueError as error:
+                    faults.append(f"line {reader.line_num}: {error}")
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a CSV text file ({error}); export it as UTF-8 CSV") from error
+    if faults:
+        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
+    if not rows:
+        raise InputError(f"{path}: has no rows; give a file that lists clips")
+    return rows
+
+
+def _parse(cells: dict[str, str | None]) -> Row:
+    if None in cells or any(cells[name] is None for name in REQUIRED):
+        raise ValueError("has another number of values than the first line")
+    numbers = {}
+    for name, kind in (("start", int), ("end", int), ("fps", Fraction), ("width", int), ("height", int)):
+        try:
+            numbers[name] = kind((cells[name] or "").strip())
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"{name} {cells[name]!r} is not a number") from None
+    if not 0 <= numbers["start"] < numbers["end"]:
+        raise ValueError(f"start {numbers['start']} and end {numbers['end']} are not 0 <= start < end")
+    if min(numbers["fps"], numbers["width"], numbers["height"]) <= 0:
+        raise ValueError("fps, width and height must be greater than 0")
+    parts = (cells["bbox"] or "").strip().split("-")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"bbox {cells['bbox']!r} is not left-top-right-bottom")
+    left, top, right, bottom = (int(part) for part in parts)
+    if not (left < right and top < bottom and left < numbers["width"] and top < numbers["height"]):
+        raise ValueError(f"bbox {cells['bbox']!r} holds nothing of a {numbers['width']}x{numbers['height']} frame")
+    video_id, _, person = (cells["video_id"] or "").strip().partition("#")
+    if not video_id or not _fits_a_name(video_id):
+        raise ValueError(f"video_id {cells['video_id']!r} is not the name of a video")
+    person = (cells.get("person_id") or "").strip() or person
+    if person and not _fits_a_name(person):
+        raise ValueError(f"person_id {person!r} cannot be part of a file's name")
+    partition = (cells.get("partition") or "").strip()
+    if partition not in ("", "train", "test"):
+        raise ValueError(f"partition {partition!r} is not train or test")
+    return Row(
+        video_id, person, partition, numbers["start"], numbers["end"],
+        (left, top, right, bottom), numbers["fps"], (numbers["width"], numbers["height"]),
+    )  # fmt: skip
+
+
+def _fits_a_name(text: str) -> bool:
+    """Whether it can be part of the name of a clip."""
+    return Path(text).name == text and text[0] != "." and text.isprintable() and len(text.encode()) <= MAX_NAME
+
+
+def ask(rows: Sequence[Row], files: Sequence[str]) -> Asked:
+    """Match rows with the video files that there are.
+
+    Equal rows count once. An identity in both partitions keeps its test clips and loses its train clips: so the test
+    list stays as published, and nobody is trained on whom the test shows. Videos that are missing are listed.
+
+    Args:
+        files: videos, relative to their folder, named VIDEO_ID.suffix (perhaps in sub-folders).
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for file in sorted(files):
+        by_stem[Path(file).stem].append(file)
+    rejects: list[Reject] = []
+    unique = dict.fromkeys(rows)
+    if len(unique) < len(rows):
+        seen: set[Row] = set()
+        for row in rows:
+            if row in seen:
+                rejects.append(Reject(row.video_id, row.start, row.end, "duplicate", "the same row again"))
+            seen.add(row)
+    tested = {row.identity for row in unique if row.partition == "test"}
+    chosen: dict[str, list[Row]] = defaultdict(list)
+    for row in unique:
+        if row.partition == "train" and row.identity in tested:
+            detail = f"{row.identity} is in both partitions; its test clips are kept"
+            rejects.append(Reject(row.video_id, row.start, row.end, "other_partition", detail))
+        else:
+            chosen[row.video_id].append(row)
+    videos = []
+    for video_id in sorted(chosen):
+        own = sorted(chosen[video_id])
+        if not by_stem[video_id]:
+            rejects.append(Reject(video_id, None, None, "missing", f"no such video; {len(own)} clips are lost"))
+            continue
+        for identity in sorted({row.identity for row in own}):
+            given, names = [], defaultdict(int)
+            for row in own:
+                if row.identity != identity:
+                    continue
+                name = "#".join(dict.fromkeys((identity, video_id))) + f"#{row.start:06d}#{row.end:06d}"
+                names[name] += 1
+                name += f"#{names[name]}" if names[name] > 1 else ""
+                given.append(GivenClip(name, row.start, row.end, row.box_xyxy, row.fps, row.size_wh))
+            videos.append(Video(by_stem[video_id][0], video_id, identity, tuple(given)))
+    partitions = {row.identity: "test" if row.identity in tested else row.partition for row in unique}
+    return Asked(videos, partitions, rejects)

@@ -1,0 +1,391 @@
+"""What is painted once per identity: skin, hair, clothes, backdrop.
+
+Head and hair textures are stereographic maps of the unit sphere seen from the front, u = X / (1 + Z), v = Y / (1 + Z):
+finest over the face, and what is behind the head is what they lose. Coordinates: see `puppet_model`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from preprocess.synthetic.puppet_model import CROWN, Camera, Identity, mix, taper
+
+REACH = 1.9  # the textures cover |u|, |v| <= this
+_TEXELS = 512
+OUTLINE = 160  # points around the hair
+
+
+def _noise(rng: np.random.Generator, height: int, width: int, cells_y: int, cells_x: int) -> np.ndarray:
+    """Smooth noise (height, width), about -1..1."""
+    coarse = rng.uniform(-1, 1, (cells_y + 3, cells_x + 3)).astype(np.float32)
+    large = cv2.resize(
+        coarse,
+        (width + 3 * width // cells_x + 1, height + 3 * height // cells_y + 1),
+        interpolation=cv2.INTER_CUBIC,
+    )
+    return large[:height, :width]
+
+
+def smooth_step(x, low, high):
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _bump(x, y, cx, cy, sx, sy):
+    return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2)
+
+
+def _texture_sphere(texels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    u = np.linspace(-REACH, REACH, texels, dtype=np.float32)[None]
+    v = u.T
+    s = u * u + v * v
+    return 2 * u / (1 + s), 2 * v / (1 + s), (1 - s) / (1 + s)
+
+
+def _mips(texture: np.ndarray) -> list[np.ndarray]:
+    levels = [np.ascontiguousarray(texture, np.float32)]
+    while levels[-1].shape[0] > 64:
+        levels.append(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    return levels
+
+
+def _relief(identity: Identity, x, y):
+    """Height of the face over the plain ellipsoid at front-view points: only its slope is used, to shade."""
+    i = identity
+    tip = i.eye_y + i.nose_length
+    h = 0.0
+    for side in (-1, 1):
+        h = h - 0.075 * _bump(x, y, side * i.eye_x, i.eye_y, 0.21, 0.14)  # sockets
+        h = h + 0.030 * _bump(x, y, side * (i.eye_x + 0.02), i.eye_y - i.brow_height, 0.26, 0.08)  # brow ridge
+        h = h + 0.055 * _bump(x, y, side * 0.42, i.eye_y + 0.32, 0.2, 0.17)  # cheekbones
+        h = h - 0.014 * _bump(x, y, side * (0.3 + 0.1 * (y - 0.5)), 0.52, 0.04, 0.14)  # folds
+    ridge = 0.055 + 0.05 * smooth_step(y, i.eye_y, tip)
+    h = h + (0.03 + 0.11 * smooth_step(y, i.eye_y - 0.1, tip)) * np.exp(-((x / ridge) ** 2)) * smooth_step(
+        y, i.eye_y - 0.18, i.eye_y
+    ) * (1 - smooth_step(y, tip, tip + 0.09))
+    h = h + 0.05 * _bump(x, y, 0, i.mouth_y, 0.3, 0.17)
+    h = h - 0.035 * _bump(x, y, 0, i.mouth_y + 0.15, 0.16, 0.045) + 0.06 * _bump(x, y, 0, 0.9, 0.17, 0.12)
+    return h - 0.02 * _bump(x, y, 0, i.mouth_y - 0.1, 0.03, 0.06)
+
+
+@lru_cache(maxsize=8)
+def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Pyramids of albedo (N, N, 3), RGB 0..255, and of slope (N, N, 2) along head x and y."""
+    i = identity
+    rng = np.random.default_rng([i.seed, 0x5C])
+    X, Y, Z = _texture_sphere(_TEXELS)
+    x, y = X * i.width * taper(i, Y), Y * np.where(Y > 0, i.chin, CROWN)
+    skin = np.asarray(i.skin, np.float32)
+    albedo = np.broadcast_to(skin, (*x.shape, 3)).copy()
+    blotch = _noise(rng, _TEXELS, _TEXELS, 24, 24) * 0.6 + _noise(rng, _TEXELS, _TEXELS, 90, 90) * 0.4
+    albedo *= 1 + 0.018 * blotch[..., None]
+
+    def tint(colour, amount):
+        albedo[:] += (np.asarray(colour, np.float32) - albedo) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
+
+    front = smooth_step(Z, -0.1, 0.35)
+    red = skin * (1.02, 0.66, 0.66)
+    for side in (-1, 1):
+        tint(red, 0.55 * i.blush * front * _bump(x, y, side * 0.42, i.eye_y + 0.36, 0.2, 0.15))
+        tint(skin * 0.72, 0.30 * front * _bump(x, y, side * i.eye_x, i.eye_y - 0.05, 0.2, 0.11))
+    tint(red, 0.25 * i.blush * front * _bump(x, y, 0, i.eye_y + i.nose_length, 0.1, 0.08))
+    if i.freckles:
+        spots = np.zeros(x.shape, np.float32)
+        for _ in range(70):
+            at = (rng.normal([0, i.eye_y + 0.27], [0.27, 0.085]) / (2, 2) + REACH) * (_TEXELS / (2 * REACH))
+            cv2.circle(
+                spots,
+                tuple(int(16 * c) for c in at),
+                int(16 * rng.uniform(0.7, 1.5)),
+                rng.uniform(0.3, 0.8),
+                -1,
+                cv2.LINE_AA,
+                4,
+            )
+        tint(skin * (0.74, 0.58, 0.5), cv2.GaussianBlur(spots, (0, 0), 0.8) * front)
+    if i.beard:
+        ax = np.abs(x)
+        grain = 0.9 + 0.12 * _noise(rng, _TEXELS, _TEXELS, 160, 160)
+        above = i.mouth_y - 0.11
+        moustache = (
+            smooth_step(y, above - 0.06, above - 0.01)
+            * (1 - smooth_step(ax, 0.22, 0.32))
+            * (1 - smooth_step(y, i.mouth_y, i.mouth_y + 0.06))
+        )
+        cheek = smooth_step(y, i.mouth_y - 0.2 - 0.75 * (ax - 0.42) - 0.06, i.mouth_y - 0.2 - 0.75 * (ax - 0.42) + 0.06)
+        full = np.maximum(
+            cheek * smooth_step(ax, 0.12, 0.24) * smooth_step(y, above - 0.06, above),
+            smooth_step(y, i.mouth_y + 0.02, i.mouth_y + 0.14) * smooth_step(y, 0, 0.3),
+        )
+        full = np.maximum(np.maximum(full, moustache), cheek * smooth_step(ax, 0.2, 0.32))
+        chin = np.maximum(
+            moustache, (1 - smooth_step(ax, 0.24, 0.34)) * smooth_step(y, i.mouth_y - 0.06, i.mouth_y + 0.04)
+        )
+        shape = {
+            "stubble": 0.32 * full,
+            "full": 0.93 * full,
+            "goatee": 0.9 * chin,
+            "moustache": 0.93 * moustache,
+        }[i.beard]
+        tint(np.asarray(i.brow_colour) * 0.95, front * shape * grain)
+
+    small = _TEXELS // 2
+    X, Y, Z = _texture_sphere(small)
+    x, y = X * i.width * taper(i, Y), Y * np.where(Y > 0, i.chin, CROWN)
+    e = 0.012
+    slope = np.stack([_relief(i, x + e, y) - _relief(i, x - e, y), _relief(i, x, y + e) - _relief(i, x, y - e)], -1) / (
+        2 * e
+    )
+    slope *= smooth_step(Z, 0.0, 0.4)[..., None]
+    return _mips(albedo), _mips(slope)
+
+
+class Hair(NamedTuple):
+    axes: np.ndarray  # (3,) of the hair's ellipsoid
+    middle: np.ndarray  # (3,) in head coordinates
+    nape: float  # head y where the hair behind the head ends
+    texture: list[np.ndarray]  # pyramid of (N, N, 4): RGB 0..255 and cover 0..1
+    frizz: np.ndarray  # (OUTLINE,) factor on the outline's radius, by angle
+
+
+# axes over the head's (x, y, z), middle (y, z), nape; azimuth -> height of the hairline over its front
+_STYLES = {
+    "buzz": ((1.012, 1.015, 1.02), (0.0, -0.01), 0.18,
+        ((0.0, 0.0), (0.55, 0.0), (0.95, 0.16), (1.15, 0.5), (1.3, 0.62), (1.5, 0.5), (2.2, 1.0))),
+    "short": ((1.045, 1.06, 1.05), (-0.02, -0.03), 0.18,
+        ((0.0, 0.02), (0.6, 0.0), (0.9, 0.2), (1.1, 0.55), (1.3, 0.64), (1.55, 0.45), (2.2, 1.0))),
+    "parted": ((1.08, 1.08, 1.06), (-0.03, -0.03), 0.2,
+        ((0.0, 0.0), (0.6, 0.1), (0.9, 0.3), (1.1, 0.62), (1.35, 0.66), (1.6, 0.5), (2.2, 1.0))),
+    "fringe": ((1.09, 1.07, 1.08), (-0.02, -0.04), 0.24,
+        ((0.0, 0.30), (0.5, 0.30), (0.8, 0.34), (1.05, 0.7), (1.35, 0.85), (1.7, 0.8), (2.2, 1.1))),
+    "swept": ((1.07, 1.11, 1.07), (-0.04, -0.02), 0.18,
+        ((0.0, 0.03), (0.55, 0.02), (0.9, 0.2), (1.1, 0.56), (1.3, 0.62), (1.55, 0.45), (2.2, 1.0))),
+    "curly": ((1.25, 1.27, 1.2), (-0.08, -0.08), 0.5,
+        ((0.0, 0.06), (0.5, 0.1), (0.85, 0.3), (1.1, 0.6), (1.35, 0.75), (1.6, 0.75), (2.2, 1.0))),
+    "bun": ((1.03, 1.045, 1.03), (-0.01, -0.02), 0.18,
+        ((0.0, 0.0), (0.5, 0.03), (0.9, 0.25), (1.1, 0.5), (1.3, 0.55), (1.5, 0.4), (2.2, 0.9))),
+    "bob": ((1.19, 1.22, 1.14), (0.08, -0.14), 0.86,
+        ((0.0, 0.04), (0.45, 0.12), (0.72, 0.4), (0.9, 0.85), (1.05, 1.25), (1.6, 1.5), (2.2, 1.6))),
+    "long": ((1.16, 1.19, 1.12), (0.07, -0.14), 1.1,
+        ((0.0, 0.02), (0.45, 0.12), (0.74, 0.42), (0.92, 0.9), (1.05, 1.4), (1.6, 1.6), (2.2, 1.7))),
+}  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def paint_hair(identity: Identity) -> Hair | None:
+    i = identity
+    if i.hair_style == "bald":
+        return None
+    rng = np.random.default_rng([i.seed, 0xCA])
+    stretch, (my, mz), nape, table = _STYLES[i.hair_style]
+    swell = 1 + (np.asarray(stretch) - 1) * (0.75 + 0.5 * i.hair_volume)
+    axes, middle = np.array([i.width, CROWN, i.depth]) * swell, np.array([0.0, my, mz])
+    X, Y, Z = _texture_sphere(_TEXELS)
+    y = Y * axes[1] + my
+    azimuth = np.arctan2(X, Z)
+    knots = np.linspace(0, np.pi, 128)
+    line = np.interp(knots, *np.array(table).T)
+    line = np.convolve(np.pad(line, 8, mode="edge"), np.hanning(17) / np.hanning(17).sum(), "valid") + i.hairline
+    edge = np.interp(np.abs(azimuth), knots, line)
+    near = np.exp(-((azimuth / 0.75) ** 2))
+    if i.hair_style in (
+        "parted",
+        "swept",
+        "long",
+        "bob",
+    ):  # higher where the hair parts, lower where it falls
+        edge = edge + near * (0.16 * np.tanh(3 * (azimuth - 0.45 * i.part) * -np.sign(i.part or 1)) - 0.02) * (
+            0.9 if i.hair_style != "swept" else 0.55
+        )
+    strand_u = np.arctan2(
+        X - 0.25 * i.part * (i.hair_style in ("parted", "long", "bob", "swept")),
+        np.maximum(y + 1.35, 0.02) + 0.25 * np.clip(-Z, 0, 1),
+    )
+    grain = np.random.default_rng([i.seed, 0xCB]).uniform(-1, 1, (4, 400)).astype(np.float32)
+    position = (strand_u / np.pi + 0.5) * 260 + 1.5 * _noise(rng, _TEXELS, _TEXELS, 6, 6)
+    fine = sum(
+        w * np.interp(position * f, np.arange(400), g)
+        for w, f, g in zip((0.5, 0.35, 0.25), (0.16, 0.4, 1.0), grain, strict=False)
+    )
+    if i.hair_style == "curly":
+        fine = 0.8 * _noise(rng, _TEXELS, _TEXELS, 34, 34) + 0.4 * _noise(rng, _TEXELS, _TEXELS, 70, 70)
+        edge = edge + 0.05 * _noise(rng, _TEXELS, _TEXELS, 30, 30)
+    elif i.hair_style == "buzz":
+        fine = 0.35 * _noise(rng, _TEXELS, _TEXELS, 120, 120)
+    else:
+        edge = edge + 0.028 * np.interp(position * 0.3, np.arange(400), grain[3])
+    soft = 0.06 if i.hair_style == "buzz" else 0.022
+    cover = smooth_step(edge - y, -soft, soft) * (0.82 if i.hair_style == "buzz" else 1.0)
+    # under the chin the ellipsoid's rim would show as a thread across the neck
+    cover = cover * (1 - smooth_step(y, 0.55, 0.75) * (1 - smooth_step(np.abs(X) * axes[0], 0.36, 0.5)))
+    # hair lies thicker away from its edge: a little darker just at the hairline, then lighter
+    depth = 0.80 + 0.20 * smooth_step(edge - y, 0.0, 0.16)
+    colour = (
+        np.asarray(i.hair, np.float32) * (depth * (1 + (0.16 if i.hair_style != "buzz" else 0.1) * fine))[..., None]
+    )
+    angles = np.arange(OUTLINE) / OUTLINE * 2 * np.pi
+    frizz = np.ones(OUTLINE)
+    if i.hair_style == "curly":
+        lobes = np.abs(np.sin(8 * angles + 0.8 * np.sin(3 * angles + rng.uniform(0, 6)) + rng.uniform(0, 6)))
+        frizz += (
+            0.03 * lobes + 0.012 * np.abs(np.sin(21 * angles + 1.5 * np.sin(5 * angles + rng.uniform(0, 6)))) - 0.02
+        )
+    return Hair(axes, middle, nape, _mips(np.concatenate([colour, cover[..., None]], -1)), frizz)
+
+
+TORSO = (-2.6, 0.95, 2.6, 4.75)  # scene rectangle of the torso's picture, in the body's frame
+TORSO_TEXELS = 128  # per scene unit
+
+
+@lru_cache(maxsize=8)
+def paint_torso(identity: Identity) -> list[np.ndarray]:
+    """Pyramid of the clothed shoulders (N, M, 4): RGB 0..255 times cover, and cover 0..1."""
+    i = identity
+    rng = np.random.default_rng([i.seed, 0x70])
+    left, top, right, bottom = TORSO
+    width, height = round((right - left) * TORSO_TEXELS), round((bottom - top) * TORSO_TEXELS)
+    x = np.linspace(left, right, width, dtype=np.float32)[None]
+    y = np.linspace(top, bottom, height, dtype=np.float32)[:, None]
+    ax = np.abs(x)
+    shoulder = 1.42 + 0.34 * (ax / i.shoulders) ** 1.6 + 1.6 * np.clip(ax / i.shoulders - 0.78, 0, 9) ** 2 * 4
+    cover = smooth_step(y - shoulder, -0.012, 0.012)
+    neck = {
+        "crew": (0.47, 0.30),
+        "stripes": (0.56, 0.30),
+        "hoodie": (0.46, 0.26),
+        "shirt": (0.33, 0.46),
+        "vneck": (0.43, 0.72),
+    }[i.top]
+    pointed = {"shirt": 1.0, "vneck": 1.15}.get(i.top, 2.2)
+    hole = 1.38 + neck[1] * np.clip(1 - (ax / neck[0]) ** pointed, -1, 1)  # y of the neckline
+    cover = cover * np.where(ax < neck[0], smooth_step(y - hole, -0.012, 0.012), 1)
+    base = np.broadcast_to(np.asarray(i.top_colour, np.float32), (height, width, 3)).copy()
+    accent = np.asarray(i.top_accent, np.float32)
+
+    def tint(colour, amount):
+        base[:] += (np.asarray(colour, np.float32) - base) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
+
+    if i.top == "stripes":
+        wave = np.sin((y + 0.06 * x * x) * 2 * np.pi / 0.3)
+        tint(accent, smooth_step(wave, 0.1, 0.25) * np.ones_like(x))
+    rim = np.where(ax < neck[0] + 0.1, smooth_step(hole + 0.075 - y, -0.012, 0.012), 0)
+    if i.top in ("crew", "vneck", "stripes"):
+        tint(np.asarray(i.top_colour) * 0.72, rim * 0.8)
+    if i.top == "hoodie":
+        hood = smooth_step(0.30 - np.abs(np.hypot(x / 0.95, (y - 1.45) / 0.62) - 0.72), 0, 0.05) * smooth_step(
+            2.3 - y, 0, 0.1
+        )
+        tint(np.asarray(i.top_colour) * 1.18, 0.55 * hood)
+        for side in (-1, 1):
+            cord = np.abs(x - side * (0.2 - 0.04 * (y - 1.7))) < 0.022
+            tint(accent, cord * smooth_step(y, 1.72, 1.74) * (1 - smooth_step(y, 2.3, 2.32)))
+    if i.top == "shirt":
+        collar = (
+            smooth_step(0.24 - np.abs(ax - 0.30 - 0.25 * (1.75 - y)), 0, 0.02)
+            * smooth_step(y, 1.3, 1.34)
+            * (1 - smooth_step(y + 0.9 * (ax - 0.2), 1.93, 1.95))
+        )
+        tint(accent, collar)
+        edge = collar - cv2.erode(collar.astype(np.float32), np.ones((5, 5)))
+        tint(accent * 0.6, edge * 0.8)
+        tint(np.asarray(i.top_colour) * 0.75, (np.abs(x - 0.03) < 0.012) * smooth_step(y, 1.85, 1.9))
+        for k in range(6):
+            tint(accent, 1 - smooth_step(np.hypot(x + 0.02, y - 2.05 - 0.36 * k), 0.026, 0.036))
+    light = i.light[0]
+    shade = 1.0 + 0.16 * light * x / 1.6 - 0.10 * (ax / 1.7) ** 2 - 0.07 * np.clip(y - 1.6, 0, 3)
+    folds = _noise(rng, height, width, 5, 9)
+    shade = shade + 0.045 * folds
+    shade = shade - 0.14 * np.exp(-np.clip(y - shoulder, 0, 9) / 0.07) * (ax > 0.45) * 0.6
+    base *= np.clip(shade, 0.35, 1.2)[..., None]
+    return _mips(np.concatenate([base * cover[..., None], cover[..., None]], -1).astype(np.float32))
+
+
+_BACKDROP = 7.0  # the backdrop's picture covers |x|, |y| <= this, mirrored beyond
+_BACKDROP_TEXELS = 640
+
+
+@lru_cache(maxsize=8)
+def _backdrop(identity: Identity) -> np.ndarray:
+    """(N, N, 3) float32 RGB 0..255 of the scene behind the puppet; out of focus, so coarse is enough."""
+    i = identity
+    rng = np.random.default_rng([i.seed, 0xBD])
+    n = _BACKDROP_TEXELS
+    axis = np.linspace(-_BACKDROP, _BACKDROP, n, dtype=np.float32)
+    x, y = axis[None], axis[:, None]
+    a, b = np.asarray(i.backdrop_a, np.float32), np.asarray(i.backdrop_b, np.float32)
+    turn = rng.uniform(-0.8, 0.8)
+    picture = a + (b - a) * smooth_step(y * np.cos(turn) + x * np.sin(turn), -3.2, 3.2)[..., None]
+
+    def disc(cx, cy, r, colour, alpha, soft):
+        distance = np.hypot(x - cx, y - cy)
+        mask = (1 - smooth_step(distance, r - soft, r + soft)) * alpha
+        picture[:] += (np.asarray(colour, np.float32) - picture) * mask[..., None].astype(np.float32)
+
+    def block(x0, y0, x1, y1, colour, alpha, soft):
+        mask = (
+            smooth_step(x, x0 - soft, x0 + soft)
+            * (1 - smooth_step(x, x1 - soft, x1 + soft))
+            * smooth_step(y, y0 - soft, y0 + soft)
+            * (1 - smooth_step(y, y1 - soft, y1 + soft))
+        )
+        picture[:] += (np.asarray(colour, np.float32) - picture) * (alpha * mask)[..., None].astype(np.float32)
+
+    if i.backdrop == "bokeh":
+        for _ in range(55):
+            warm = mix(a, (255, 236, 190), rng.uniform(0.2, 0.8))
+            disc(*rng.uniform(-6.5, 6.5, 2), rng.uniform(0.12, 0.5), warm, rng.uniform(0.08, 0.4), 0.06)
+    elif i.backdrop == "room":
+        picture[:] = mix(a, (236, 228, 214), 0.55) * (1 - 0.04 * np.abs(x))[..., None]
+        for left in (-6.2, -2.9, 1.6, 4.6):
+            width, low = rng.uniform(1.1, 1.9), rng.uniform(-1.9, -1.1)
+            colour = mix(b, (250, 246, 228), 0.75 if rng.random() < 0.5 else 0.1)
+            block(left, low, left + width, low + rng.uniform(1.5, 2.4), colour * 0.72, 0.9, 0.05)
+            block(left + 0.1, low + 0.1, left + width - 0.1, low + 1.3, colour, 0.9, 0.06)
+        block(-9, 1.7, 9, 9, mix(b, (70, 54, 44), 0.6), 1.0, 0.08)
+    elif i.backdrop == "hills":
+        picture[:] = mix(a, (200, 226, 250), 0.7) + (
+            np.array([30, 18, -8], np.float32) * smooth_step(y, -3, 1.2)[..., None]
+        )
+        for k, level in enumerate((0.1, 0.7, 1.3)):
+            ridge = (
+                level
+                + 0.4 * np.sin(x * rng.uniform(0.5, 1.1) + rng.uniform(0, 6))
+                + 0.15 * np.sin(x * 2.3 + rng.uniform(0, 6))
+            )
+            mask = smooth_step(y - ridge, -0.05, 0.05)
+            colour = mix(mix((96, 138, 92), b, 0.45), (196, 216, 226), 0.55 - 0.22 * k)
+            picture += (colour - picture) * mask[..., None]
+    elif i.backdrop == "cloth":
+        wave = np.sin(x * rng.uniform(2.2, 4) + 0.8 * np.sin(y * 0.6 + rng.uniform(0, 6)) + rng.uniform(0, 6))
+        picture *= (1 + 0.09 * wave)[..., None]
+    picture *= (1 + 0.035 * (_noise(rng, n, n, 9, 9) + 0.5 * _noise(rng, n, n, 40, 40)))[..., None]
+    glow = 1.06 + 0.10 * i.light[0] * x / 4 - 0.012 * (x * x + y * y) / 4
+    return np.clip(picture * np.clip(glow, 0.6, 1.2)[..., None], 0, 255).astype(np.float32)
+
+
+def _placed(width: int, height: int, camera: Camera, origin: tuple[float, float], texels_per_unit: float) -> np.ndarray:
+    """Affine map (2, 3) from output pixels to a flat picture's pixels whose pixel 0 is centred on scene `origin`."""
+    step = camera.view / width
+    left, top = camera.x - (width - 1) / 2 * step, camera.y - (height - 1) / 2 * step
+    k = texels_per_unit
+    return np.array([[step * k, 0, (left - origin[0]) * k], [0, step * k, (top - origin[1]) * k]])
+
+
+@lru_cache(maxsize=4)
+def background(identity: Identity, width: int, height: int, camera: Camera) -> np.ndarray:
+    """(H, W, 3) float32 in 0..255: the backdrop as this camera sees it, without the puppet. Shared and read-only."""
+    k = (_BACKDROP_TEXELS - 1) / (2 * _BACKDROP)
+    matrix = _placed(width, height, camera, (-_BACKDROP, -_BACKDROP), k)
+    seen = cv2.warpAffine(
+        _backdrop(identity),
+        matrix,
+        (width, height),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    seen.setflags(write=False)
+    return seen
