@@ -277,7 +277,7 @@ class Eyes:
         return self._store("mesh", picture, lambda: self.finder.mesh(picture))
 
     def person(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W) bool, generous: what the segmentation may take for a person, the head around the mesh, and a margin."""
+        """(H, W) bool, generous: what the segmentation may take for a person, the head around the mesh, a margin."""
         size = picture.shape[0]
         mask = self.finder.person(picture) > 0.1
         mesh = self.mesh(picture)
@@ -852,7 +852,7 @@ def main(options: Options) -> None:
     with FaceFinder() as finder:
         eyes = Eyes(store, finder, options.dlib)
         clips = read_clips(options, eyes)
-        photos = read_photos(options, eyes)
+        photos = [] if options.parts == ["reconstruction"] and not options.sheet else read_photos(options, eyes)
         print(f"clips: {', '.join(clip.name for clip in clips)}; photos: {', '.join(photo.name for photo in photos)}")
         contenders = {name: load(name) for name in options.contenders}
         for name, contender in contenders.items():
