@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fomm.evaluation.frames import Detector
     from fomm.report import Report
     from fomm.report.gate import Condition
+    from preprocess.faces import Face, FaceFinder
 
 USAGE = "python evaluate.py --checkpoint mine.ckpt [more ...] --baseline vox-adv --data manifest.csv --output report/"
 DESCRIPTION = """Measures checkpoints on the same clips and writes report.html, report.md, report.json and per_clip.csv.
@@ -67,14 +69,11 @@ class Options:
     fail_if: list[str] = field(default_factory=list)
 
 
-def face_mesh(stack: ExitStack) -> "Detector":
+def face_mesh(finder: "FaceFinder") -> "Detector":
     """MediaPipe's mesh of the largest face, as the measures want it."""
     from fomm.evaluation.frames import Detector
-    from preprocess.faces import Face, FaceFinder
 
-    finder = stack.enter_context(FaceFinder())
-
-    def look(picture: "np.ndarray") -> Face | None:
+    def look(picture: "np.ndarray") -> "Face | None":
         faces = finder.find(picture, thorough=False)
         return faces[0] if faces else None
 
@@ -123,15 +122,17 @@ def evaluate(options: Options) -> "Report | None":
     from fomm.evaluation.contenders import animate_faces, load_contenders, read_data
     from fomm.evaluation.instruments import load_instruments
     from fomm.report.files import log_to_wandb, write_files
+    from preprocess.faces import FaceFinder
     from preprocess.synthetic.truth import PEOPLE, PuppetTruth
 
     data = read_data(options.data, split=options.split, pairs=options.pairs)
-    contenders = load_contenders(options.checkpoint, options.baseline)
-    fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
     bars = Bars()
     with ExitStack() as stack:
         stack.callback(bars.close)
-        mesh = face_mesh(stack) if animate_faces(contenders) else None
+        finder = cache(lambda: stack.enter_context(FaceFinder()))  # of the measures, and the eyes of models `face`
+        contenders = load_contenders(options.checkpoint, options.baseline, observer=finder)
+        fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
+        mesh = face_mesh(finder()) if animate_faces(contenders) else None
         instruments = load_instruments(fabric.device, mesh, face_networks=options.face_networks)
         for condition in conditions:
             condition.check_computed([row.metric for row in instruments.not_computed])

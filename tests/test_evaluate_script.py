@@ -40,6 +40,7 @@ from fomm.report.files import PER_CLIP
 from fomm.report.files import per_clip as per_clip_rows
 from fomm.report.gate import Condition
 from fomm.video import VideoReader, VideoWriter
+from preprocess.faces import FaceFinder
 from preprocess.synthetic.puppets import write_pairs as draw_pairs
 from preprocess.synthetic.truth import PuppetTruth
 
@@ -292,7 +293,7 @@ def test_damaged_weights_are_not_computed_and_stop_nothing(tmp_path: Path, monke
     for name, value in (("TORCH_HOME", tmp_path), ("FOMM_CACHE", cache), ("HTTPS_PROXY", "http://127.0.0.1:9")):
         monkeypatch.setenv(name, str(value))
     with ExitStack() as stack:
-        instruments = load_instruments(torch.device("cpu"), evaluate.face_mesh(stack))
+        instruments = load_instruments(torch.device("cpu"), evaluate.face_mesh(stack.enter_context(FaceFinder())))
     told = {row.metric: row for row in instruments.not_computed}
     assert told.keys() == {"lpips", "fid", "akd_face_alignment", "aed_openface", "csim_arcface"}
     assert all(str(tmp_path) in row.reason and "https://" in row.how for row in told.values())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fomm.animator import Animator
+from fomm.animator.face import FaceAnimator, Observer
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
 from fomm.evaluation.tasks import SOURCE, Contender, is_lossless
 from fomm.manifest import SPLITS, Clip, Pair, manifest_hash, read_manifest, read_pairs, select, split_overlap
+from fomm.model.face import FaceModel
 from fomm.report.schema import Data
 from fomm.video_folder import manifest_of_folder
 
@@ -19,6 +21,11 @@ SOURCE_NOTES = (
     "repeats the source picture; no network",
     "the first frame of the truth can be the source picture itself (in reconstruction it always is): it counts as the "
     "greatest PSNR there is and lifts that mean",
+)
+FACE_NOTES = (
+    "its keypoints are the landmarks that akd_mediapipe compares: keypoints_own is not measured",
+    "follows landmarks that are filtered in time, as in inference",
+    "its pictures are rounded to 8 bits before they are compared",
 )
 
 
@@ -82,8 +89,14 @@ def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None
     return DataSet(manifest, clips, listed, described)
 
 
-def load_contenders(checkpoints: Sequence[str], baseline: str | None = None) -> list[Contender]:
+def load_contenders(
+    checkpoints: Sequence[str], baseline: str | None = None, *, observer: Callable[[], Observer]
+) -> list[Contender]:
     """The checkpoints (names or files; `source` repeats the source picture), loaded, on the CPU; the baseline last.
+
+    Args:
+        checkpoints, baseline: as the options.
+        observer: makes what sees faces for a model `face`; not called where there is none.
 
     Raises:
         InputError: one cannot be loaded, or is named twice.
@@ -99,19 +112,15 @@ def load_contenders(checkpoints: Sequence[str], baseline: str | None = None) -> 
             contenders.append(Contender(name, role, category="", notes=SOURCE_NOTES))
             continue
         model, info = load_model(source)
-        contenders.append(
-            Contender(
-                name,
-                role,
-                Animator(model, device="cpu", precision="fp32"),
-                checkpoint=str(source),
-                sha256=info.sha256,
-                image_size=info.image_size,
-                num_keypoints=model.config.num_keypoints,
-                category=info.category,
-                notes=info.notes,
-            )
-        )
+        about = {"checkpoint": str(source), "sha256": info.sha256, "category": info.category}
+        about |= {"image_size": info.image_size}
+        if isinstance(model, FaceModel):
+            animator = FaceAnimator(model, observer, device="cpu", precision="fp32")
+            contenders.append(Contender(name, role, animator, notes=(*info.notes, *FACE_NOTES), **about))
+        else:
+            animator = Animator(model, device="cpu", precision="fp32")
+            about |= {"num_keypoints": model.config.num_keypoints}
+            contenders.append(Contender(name, role, animator, notes=info.notes, **about))
     return contenders
 
 
@@ -148,6 +157,12 @@ def notes_on(contender: Contender, others: Sequence[Contender], size: int) -> tu
             "compared with theirs"
         )
     return tuple(notes)
+
+
+def on_device(contender: Contender, device: str) -> Animator | FaceAnimator | None:
+    """Its animator, on the device that the models run on."""
+    animator = contender.animator
+    return Animator(animator.model, device=device, precision="fp32") if isinstance(animator, Animator) else animator
 
 
 def baseline_of(contenders: Iterable[Contender]) -> str | None:

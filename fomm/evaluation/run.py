@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from pydantic import JsonValue
 
-from fomm.animator import Animator, choose_device
+from fomm.animator import choose_device
 from fomm.errors import InputError
 from fomm.evaluation import statistics
-from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, notes_on
+from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, notes_on, on_device
 from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
@@ -96,11 +96,7 @@ def evaluate(
     device = "mps" if fabric.device.type == "mps" else str(fabric.device)
     size = common_size(contenders)
     contenders = [
-        replace(
-            contender,
-            animator=contender.animator and Animator(contender.animator.model, device=device, precision="fp32"),
-            notes=notes_on(contender, contenders, size),
-        )
+        replace(contender, animator=on_device(contender, device), notes=notes_on(contender, contenders, size))
         for contender in contenders
     ]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
@@ -129,6 +125,7 @@ def evaluate(
             instruments.measures,
             size=size,
             features=instruments.features,
+            device=torch.device(device),
             truth_of=truth_of,
             progress=tell,
         )

@@ -23,6 +23,7 @@ from fomm.video import frame_files
 
 if TYPE_CHECKING:
     from fomm.animator import Animator
+    from fomm.animator.face import FaceAnimator
 
 SOURCE = "source"
 """The contender that repeats the source picture: what a model has to beat."""
@@ -40,14 +41,14 @@ class Contender:
     Attributes:
         name: in the report; unique.
         role: "candidate" or "baseline".
-        animator: None repeats the source picture.
+        animator: None repeats the source picture. That of a model `face` stays on the CPU.
         checkpoint, sha256, image_size, num_keypoints, category: of the weights.
         notes: what a reader should know about it, one sentence each.
     """
 
     name: str
     role: str
-    animator: Animator | None = None
+    animator: Animator | FaceAnimator | None = None
     checkpoint: str | None = None
     sha256: str | None = None
     image_size: int | None = None
