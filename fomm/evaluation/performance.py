@@ -139,11 +139,9 @@ class Performance:
             nonlocal portrait, follow
             if portrait is None:
                 portrait = animator.model.portrait(animator.sit(fit_square(self._source, own)))
+                # In a reconstruction the source is the first driving frame: the change since then is the motion itself.
                 follow = animator.follow(
-                    portrait.source,
-                    fit_square(self._first, own),
-                    relative=self._task.relative,
-                    interval_s=float(1 / self._task.driving.fps),
+                    portrait.source, fit_square(self._first, own), interval_s=float(1 / self._task.driving.fps)
                 )
             pictures = np.stack([portrait(follow(fit_square(image, own))) for image in driving])
             return resized(to_tensor(pictures), self._size)
