@@ -90,9 +90,8 @@ class Surface:
         below = ((xy - landmarks[CHIN, :2]) @ down / height).ravel()
         # nothing moves where the body leaves the photo
         room = _way_out(rings[..., :2].reshape(-1, 2), down, size_wh) / height
-        end = NECK[0] + max(
-            0.15, min(NECK[1] - NECK[0], float(_way_out(landmarks[[CHIN], :2], down, size_wh)) / height)
-        )
+        cut = float(_way_out(landmarks[[CHIN], :2], down, size_wh)[0]) / height
+        end = max(NECK[0] + 0.15, min(NECK[1], cut))
         self._rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, 0.0, EDGE)
         self._jaw = np.repeat(np.exp(-((out / JAW_REACH) ** 2)), len(OVAL), axis=0)[:, 0] * self._rigid
 

@@ -48,7 +48,8 @@ class Head(NamedTuple):
 
 def find_sets(folder: Path) -> list[Path]:
     """The folder, if it holds a set, else those folders in it that do."""
-    places = [folder, *(sorted(folder.iterdir()) if folder.is_dir() else [])]
+    inner = (place for place in sorted(folder.iterdir()) if not place.name.startswith("."))  # half-written ones
+    places = [folder, *(inner if folder.is_dir() else ())]
     found = [place for place in places if all((place / f"{name}.npy").is_file() for name in HeadSet._fields)]
     return found[:1] if found[:1] == [folder] else found
 
