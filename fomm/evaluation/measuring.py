@@ -105,7 +105,7 @@ def measure_task(
         features: what is kept of each picture for FID; None: nothing.
         device: where it is measured.
         truth_of: exact knowledge of the data set.
-        progress: hears how many more frames are done.
+        progress: is called with how many more frames are done.
     """
     record = Record()
     collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
@@ -230,7 +230,7 @@ def run_tasks(
         records: folder of the records.
         measure: `measure_task` of a task; is told of a callback for frames that are done.
         rank, world: this process's number, and how many there are.
-        progress: hears of frames, by what the manifest says.
+        progress: is called with frames, counted as the manifest says.
 
     Returns: how many tasks had a record already.
     """

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import CHIN, MOUTH, Eye, Pose
+from fomm.model.face.mesh import CHIN, LIPS, MOUTH, Eye, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
+DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
@@ -181,16 +182,22 @@ class Eyeball:
 
 
 class Mouth:
-    """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw."""
+    """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw.
+
+    Elsewhere it is dark, in the colour of the lips, until the generator paints it.
+    """
 
     def __init__(self, photo: np.ndarray, source: Face) -> None:
         self._source = source
         opening = source.landmarks[MOUTH.opening, :2]
-        inside = Inside(photo, opening, 2.0)
+        inside = Inside(photo, opening, 0.2 * source.pose.scale)
         upper = source.shape[MOUTH.upper].copy()
         upper[:, 1] += UPPER_TEETH
         edge = source.landmarks[MOUTH.upper[::-1], :2]
         teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], edge, opening[[0]]])
+        lips = source.landmarks[LIPS, :2]
+        rim = cv2.subtract(polygon(lips - inside.low, inside.seen.shape[::-1]), inside.seen)
+        self._dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
         is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
         self._parts = (inside.only(255 - is_teeth), True), (inside.only(is_teeth), False)
 
@@ -208,6 +215,8 @@ class Mouth:
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
         dropped = (moved.shape - source.shape)[CHIN]
         here = source.pose.place(middle)[0, :2]
+        dark = np.broadcast_to(np.round(self._dark).astype(np.uint8), (*within.shape, 3))
+        canvas.blend(low, dark, within.astype(np.float32) * (strength / 255))
         for part, with_jaw in self._parts:
             there = canvas.points(moved.pose.place(middle + with_jaw * dropped)[:, :2])[0] - low
             piece = part.warped(turn, here, there, size)

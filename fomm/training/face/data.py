@@ -50,7 +50,8 @@ class Head(NamedTuple):
 
 def find_sets(folder: Path) -> list[Path]:
     """The folder, if it holds a set, else those folders in it that do."""
-    places = [folder, *(sorted(folder.iterdir()) if folder.is_dir() else [])]
+    inner = sorted(folder.iterdir()) if folder.is_dir() else []
+    places = [folder, *(place for place in inner if not place.name.startswith("."))]  # those are half-written
     found = [place for place in places if all((place / f"{name}.npy").is_file() for name in HeadSet._fields)]
     return found[:1] if found[:1] == [folder] else found
 
