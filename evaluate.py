@@ -9,23 +9,28 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+import fomm
 from fomm import command_line
 from fomm.errors import InputError, run
+from fomm.files import hash_code, hash_file
 from fomm.progress import Bars, silent
-from fomm.report.gate import Gate
 
 if TYPE_CHECKING:
     import numpy as np
 
     from fomm.evaluation.frames import Detector
+    from fomm.report import Report
+    from fomm.report.gate import Condition
+    from preprocess.faces import Face, FaceFinder
 
 USAGE = "python evaluate.py --checkpoint mine.ckpt [more ...] --baseline vox-adv --data manifest.csv --output report/"
 DESCRIPTION = """Measures checkpoints on the same clips and writes report.html, report.md, report.json and per_clip.csv.
 A killed run goes on with the next clip when it is started again. Exit code 1: the condition of --fail-if holds."""
-LISTS = ("checkpoint", "face_networks")
+LISTS = ("checkpoint", "face_networks", "fail_if")
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,15 @@ class Options:
         baseline: the checkpoint that the others are compared with, clip by clip; `source` is possible too.
         pairs: CSV file with the columns source, driving, truth (clip ids; truth may be empty): who animates whom.
         split: the clips to measure on.
-        face_networks: identity networks of your own, TorchScript or ONNX files.
+        face_networks: identity networks of your own, ONNX files.
         device: auto, cpu, cuda, cuda:1 or mps; always float32 without TF32.
         devices: processes on this machine, each with its own GPU where there are any. Default: 1, or what torchrun
             says.
         nodes: machines, on each of which it is started (or by torchrun, or srun); all need to see the output folder.
         wandb: log tables and clips to this W&B project.
-        fail_if: a condition such as "akd_mediapipe > 1.05 * baseline"; where it holds, the exit code is 1. A metric may
-            be preceded by a protocol and followed by a number of the summary: "reconstruction.l1.clip_mean > 0.05".
+        fail_if: conditions, one or more, such as "akd_mediapipe > 1.05 * baseline" or "reconstruction.l1.clip_mean >
+            0.05"; where one holds, the exit code is 1. Each is [protocol.]metric[.number] OP [factor *] (number |
+            baseline): number is a column of the summary, OP one of < <= > >=.
     """
 
     checkpoint: list[str]
@@ -60,17 +66,14 @@ class Options:
     devices: int | None = None
     nodes: int = 1
     wandb: str | None = None
-    fail_if: str | None = None
+    fail_if: list[str] = field(default_factory=list)
 
 
-def face_mesh(stack: ExitStack) -> "Detector":
+def face_mesh(finder: "FaceFinder") -> "Detector":
     """MediaPipe's mesh of the largest face, as the measures want it."""
     from fomm.evaluation.frames import Detector
-    from preprocess.faces import Face, FaceFinder
 
-    finder = stack.enter_context(FaceFinder())
-
-    def look(picture: "np.ndarray") -> Face | None:
+    def look(picture: "np.ndarray") -> "Face | None":
         faces = finder.find(picture, thorough=False)
         return faces[0] if faces else None
 
@@ -82,7 +85,25 @@ def face_mesh(stack: ExitStack) -> "Detector":
     )
 
 
-def evaluate(options: Options) -> dict[str, Any] | None:
+def gate(options: Options) -> "list[Condition]":
+    """The conditions of --fail-if, checked before anything heavy is loaded.
+
+    Raises:
+        InputError: one cannot be read, or names a metric or a protocol that there is not, or a baseline is missing.
+    """
+    from fomm.evaluation.definitions import METRICS
+    from fomm.report.gate import Condition
+
+    conditions = [Condition.parse(text) for text in options.fail_if]
+    own = {f"identity_{Path(file).stem}" for file in options.face_networks}
+    for condition in conditions:
+        condition.check({*METRICS, *own})
+        if condition.needs_baseline and not options.baseline:
+            raise InputError(f"--fail-if {condition.text!r}: compares with a baseline; give one with --baseline")
+    return conditions
+
+
+def evaluate(options: Options) -> "Report | None":
     """Measure, and write the report.
 
     Returns: the report; None on processes other than the first.
@@ -91,29 +112,30 @@ def evaluate(options: Options) -> dict[str, Any] | None:
         InputError: it cannot be done. Faulty clips are part of the report instead.
     """
     begun, output = time.monotonic(), Path(options.output)
-    gate = Gate(options.fail_if) if options.fail_if is not None else None
+    conditions = gate(options)
     if not options.checkpoint:
         raise InputError("--checkpoint: names nothing; name a checkpoint, such as puppets, or a file")
     if not options.output.strip():
         raise InputError("--output: is empty; name a folder for the report")
+    import preprocess
     from fomm.evaluation import run as evaluation
     from fomm.evaluation.contenders import animate_faces, load_contenders, read_data
     from fomm.evaluation.instruments import load_instruments
     from fomm.report.files import log_to_wandb, write_files
+    from preprocess.faces import FaceFinder
     from preprocess.synthetic.truth import PEOPLE, PuppetTruth
 
     data = read_data(options.data, split=options.split, pairs=options.pairs)
-    contenders = load_contenders(options.checkpoint, options.baseline)
-    if gate and gate.needs_baseline and not options.baseline:
-        raise InputError(f"--fail-if {options.fail_if!r}: compares with a baseline; give one with --baseline")
-    fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
     bars = Bars()
     with ExitStack() as stack:
         stack.callback(bars.close)
-        mesh = face_mesh(stack) if animate_faces(contenders) else None
+        finder = cache(lambda: stack.enter_context(FaceFinder()))  # of the measures, and the eyes of models `face`
+        contenders = load_contenders(options.checkpoint, options.baseline, observer=finder)
+        fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
+        mesh = face_mesh(finder()) if animate_faces(contenders) else None
         instruments = load_instruments(fabric.device, mesh, face_networks=options.face_networks)
-        if gate:
-            gate.check(instruments.infos, [row["metric"] for row in instruments.not_computed])
+        for condition in conditions:
+            condition.check_computed([row.metric for row in instruments.not_computed])
         report = evaluation.evaluate(
             data,
             contenders,
@@ -121,13 +143,18 @@ def evaluate(options: Options) -> dict[str, Any] | None:
             output,
             fabric=fabric,
             truth_of=PuppetTruth(data.manifest.parent, data.clips),
+            code={
+                "fomm": hash_code(Path(fomm.__file__).parent),
+                "preprocess": hash_code(Path(preprocess.__file__).parent),
+                "evaluate.py": hash_file(__file__),
+            },
             settings={"fail_if": options.fail_if, "people_to_tell_apart": PEOPLE},
             command=["python", *sys.argv],
             progress=bars if fabric.is_global_zero else silent,
         )
     if report is None:
         return None
-    report["run"]["elapsed_s"] = round(time.monotonic() - begun, 1)
+    report.run.elapsed_s = round(time.monotonic() - begun, 1)
     write_files(report, output)
     if options.wandb:
         log_to_wandb(report, output, options.wandb)
@@ -152,8 +179,8 @@ def main() -> None:
     from fomm.report import terminal_table
 
     print(terminal_table(report))
-    print(f"wrote {Path(options.output) / 'report.html'} ({report['run']['elapsed_s']:.0f} s)")
-    failures = Gate(options.fail_if).failures(report) if options.fail_if is not None else []
+    print(f"wrote {Path(options.output) / 'report.html'} ({report.run.elapsed_s:.0f} s)")
+    failures = [line for condition in gate(options) for line in condition.failures(report)]
     for line in failures:
         print(f"gate failed: {line}", file=sys.stderr)
     if failures:

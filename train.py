@@ -1,12 +1,18 @@
-"""Train the First Order Motion Model: `python train.py fit --config configs/puppets-64.yaml`."""
+"""Train a model: `python train.py fit --config configs/puppets-64.yaml`.
+
+A config says by `architecture` which model it trains: `fomm`, the paper's (the default), or `face`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fomm.errors import InputError, require_system_libraries, run
 
@@ -14,6 +20,7 @@ require_system_libraries()
 
 # ruff: noqa: E402 - whoever lacks a library is told so in one line, before these imports fail for want of it
 import pytorch_lightning as L
+import yaml
 from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -21,19 +28,64 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.checkpoint import run_checkpoint
-from fomm.training.callbacks import LossCurves, RunFacts, Snapshots, Watch, WeightsFile
-from fomm.training.data import ClipData
+from fomm.checkpoint.architectures import FACE_NAME, FOMM_NAME
+from fomm.training.base import BaseTraining
+from fomm.training.callbacks import LossCurves, LossWatch, RunFacts, Snapshots, Watch, WeightsFile
+from fomm.training.data import ClipData, PairData
+from fomm.training.face.data import FaceData, find_sets
+from fomm.training.face.module import FaceTraining
 from fomm.training.module import Training
 
 
+class FacesOrVideos(FaceData):
+    """`FaceData` that makes a set of the faces in videos, where it is given a folder of those."""
+
+    def prepare_data(self) -> None:
+        """Write the set (one process does it, before the others look)."""
+        if not find_sets(self.folder):
+            from preprocess.dataset.face_set import write_faces
+
+            # In a process of its own: after mediapipe has run in this one, workers that are forked from it would hang.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+                apart.submit(write_faces, self.folder).result()
+
+
+class Recipe(NamedTuple):
+    """What trains a model.
+
+    Attributes:
+        training, data, watch: classes whose arguments are options.
+        data_option: where the data is, for short `--data`.
+    """
+
+    training: type[BaseTraining]
+    data: type[PairData]
+    watch: type[LossWatch]
+    data_option: str
+
+
+RECIPES = {
+    FOMM_NAME: Recipe(Training, ClipData, Watch, "--data.manifest"),
+    FACE_NAME: Recipe(FaceTraining, FacesOrVideos, LossWatch, "--data.folder"),
+}
+
+
 class TrainCLI(LightningCLI):
-    """One configuration system: what `Training`, `ClipData` and Lightning's Trainer take is what can be set."""
+    """One configuration system: what the training, its data and Lightning's Trainer take is what can be set."""
+
+    def __init__(self, architecture: str, **kwargs: Any) -> None:
+        self.architecture = architecture
+        recipe = RECIPES[architecture]
+        super().__init__(recipe.training, recipe.data, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--architecture", choices=tuple(RECIPES), default=self.architecture, help="which model is trained"
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "resume_point")
         parser.add_lightning_class_args(WeightsFile, "weights_file")
-        parser.add_lightning_class_args(Watch, "watch")
+        parser.add_lightning_class_args(RECIPES[self.architecture].watch, "watch")
         parser.add_lightning_class_args(Snapshots, "snapshots")
         parser.set_defaults(
             {
@@ -56,8 +108,8 @@ class TrainCLI(LightningCLI):
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in ours}
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Each backward pass reaches one optimiser's networks only: processes must not wait for the others' gradients,
-        whether or not the strategy was named so."""
+        """Each backward pass may reach one optimiser's networks only: processes must not wait for the others'
+        gradients, whether or not the strategy was named so."""
         trainer = super().instantiate_trainer(**kwargs)
         if isinstance(trainer.strategy, DDPStrategy):
             trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
@@ -67,33 +119,40 @@ class TrainCLI(LightningCLI):
         """Refuse what would go wrong later; a resumed W&B run continues under its old id."""
         super().parse_arguments(parser, args)
         options = self.config[self.config.subcommand]
-        _check(options)
+        _check(options, self.architecture)
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
         if not checkpoint:
             return
-        run_id = run_checkpoint(checkpoint).get("wandb_id")
+        content = run_checkpoint(checkpoint)
+        trained = (content.get("fomm") or {}).get("architecture", FOMM_NAME)
+        if trained != self.architecture:
+            raise InputError(
+                f"{checkpoint}: of a training of {trained!r}, but the config trains {self.architecture!r}; give the "
+                "config of that training"
+            )
+        run_id = content.get("wandb_id")
         if run_id and str(getattr(logger, "class_path", "")).endswith("WandbLogger") and not logger.init_args.get("id"):
             logger.init_args.id = run_id
             logger.init_args.resume = "allow"
 
 
-def _check(options: Namespace) -> None:
+def _check(options: Namespace, architecture: str) -> None:
     """Options of Lightning's that do not mean here what they say.
 
     Raises:
         InputError: names the option that does.
     """
     trainer = options.trainer
-    if trainer.gradient_clip_val is not None:
+    if architecture == FOMM_NAME and trainer.gradient_clip_val is not None:
         raise InputError(
             "trainer.gradient_clip_val: three networks are limited one by one; set model.clip_gradient_norm instead"
         )
-    if trainer.accumulate_grad_batches != 1:
+    if architecture == FOMM_NAME and trainer.accumulate_grad_batches != 1:
         raise InputError(
             f"trainer.accumulate_grad_batches {trainer.accumulate_grad_batches}: each batch is a step; set "
             "data.batch_size, or train in several processes"
         )
-    if trainer.precision not in (None, *PRECISIONS):
+    if trainer.precision is not None and str(trainer.precision) not in PRECISIONS:
         raise InputError(f"trainer.precision {trainer.precision}: must be one of {', '.join(PRECISIONS)}")
     for name in ("every_n_train_steps", "train_time_interval", "every_n_epochs"):
         if options.checkpoint[name] is not None:
@@ -107,24 +166,52 @@ def _check(options: Namespace) -> None:
 
 
 PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed", "64", "64-true")
-SHORTCUTS = {"--init": "--model.init", "--data": "--data.manifest"}
 FIT = """Train: learn from clips, keep the best and the last weights, curves and pictures.
 
-Short forms: --init NAME for --model.init NAME, --data PATH for --data.manifest PATH. What a class takes
+Short forms: --init NAME for --model.init NAME, --data PATH for --data.manifest PATH (of the model face:
+--data.folder PATH); --architecture face --help lists the options of that model. What a class takes
 (networks, loggers, callbacks) is explained by its own help, such as --model.network.help or
 --trainer.logger.help WandbLogger. A run that was stopped goes on with --ckpt_path RUN/checkpoints/resume.ckpt,
 in a folder of its own; the best weights from before stay in RUN until better ones come."""
 
 
-def expand_shortcuts(args: Sequence[str]) -> list[str]:
+def expand_shortcuts(args: Sequence[str], architecture: str = FOMM_NAME) -> list[str]:
     """Write `--init X` and `--data X` (or `--init=X`) out as the options that they stand for."""
-    return [SHORTCUTS.get(name, name) + equals + value for name, equals, value in (a.partition("=") for a in args)]
+    shortcuts = {"--init": "--model.init", "--data": RECIPES[architecture].data_option}
+    return [shortcuts.get(name, name) + equals + value for name, equals, value in (a.partition("=") for a in args)]
+
+
+def architecture_of(args: Sequence[str]) -> str:
+    """Which model is to be trained, by the options or else by the config files among them: it decides on all others.
+
+    Raises:
+        InputError: a model that is not known.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--architecture")
+    parser.add_argument("--config", "-c", action="append", default=[], type=Path)
+    told = parser.parse_known_args(args)[0]
+    named = [told.architecture, *(_config_of(path).get("architecture") for path in reversed(told.config))]
+    found = next(filter(None, named), FOMM_NAME)
+    if found not in RECIPES:
+        raise InputError(f"architecture {found}: must be one of {', '.join(RECIPES)}")
+    return found
+
+
+def _config_of(path: Path) -> dict[str, Any]:
+    """A config file's content; nothing where it cannot be read, of which its parser will tell."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def main(args: ArgsType = None) -> TrainCLI:
     """Parse the command line (or `args`) and run it."""
+    architecture = architecture_of(sys.argv[1:] if args is None else args)
     if args is None:
-        sys.argv[1:] = expand_shortcuts(sys.argv[1:])
+        sys.argv[1:] = expand_shortcuts(sys.argv[1:], architecture)
     for message in (
         "Using ModelCheckpoint with manual optimization",  # checkpoints hold the state after a step: as meant
         ".*your dataloader is not resumable",  # ClipData resumes it by itself
@@ -138,8 +225,7 @@ def main(args: ArgsType = None) -> TrainCLI:
         warnings.filterwarnings("ignore", message)
     try:
         return TrainCLI(
-            Training,
-            ClipData,
+            architecture,
             args=args,
             seed_everything_default=0,
             auto_configure_optimizers=False,  # `Training` makes its own; an --optimizer would replace them all

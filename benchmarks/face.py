@@ -19,7 +19,9 @@ square crop, 1.6 sides of its (first) face, not turned. The parts:
   another, share of the way gone in the second frame after it.
 - sharp: a photo whose face is 1500 px (enlarged, with fine grain): variance of the Laplacian inside the face against
   the photo's, under small motion.
-- speed: decoding, cropping, animating, pasting, H.264; a process of its own. memory: the same, 200 and 2000 frames.
+- speed: decoding, cropping, animating, pasting, H.264, in a process of its own; the photo is one and a half crops wide,
+  or 1080p around a crop of 800 px. Seconds to the first result count from loading the model. memory: the same, 200 and
+  2000 frames. Processor time is that of all threads: it hardly feels who else uses the machine.
 
 A contender is a name (`still`, `puppets` or another checkpoint, `face`) or `FILE.py:CLASS`, see `Contender`. Meshes and
 dlib's results are kept in `--cache`, by the pictures' content. `--dlib` names the folder with dlib's model files
@@ -51,11 +53,11 @@ import numpy as np
 from jsonargparse import auto_cli
 
 from fomm import expression
-from fomm.errors import InputError, require, run
 from fomm.download import cache_folder
+from fomm.errors import InputError, require, run
 from fomm.evaluation.metrics import akd, hull_mask
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
-from preprocess.crop import Crop, Paster
+from preprocess.crop import Crop, Paster, warp
 from preprocess.faces import FaceFinder, face_crop
 
 SCALE = 1.6  # crop side in face sides
@@ -162,16 +164,11 @@ class Still:
             yield source
 
 
-class Checkpoint:
+class Keypoints:
     """A model with learnt keypoints; it sees square pictures of its own size."""
 
-    def __init__(self, name: str) -> None:
-        from fomm.animator import Animator
-        from fomm.checkpoint import load_model
-
-        self.name = name
-        model, info = load_model(name)
-        self._animator, self._size = Animator(model), info.image_size
+    def __init__(self, name: str, animator: Any, size: int) -> None:
+        self.name, self._animator, self._size = name, animator, size
 
     def animate(self, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         frames = (resized(frame, self._size) for frame in driving)
@@ -179,20 +176,36 @@ class Checkpoint:
             yield resized(result, source.shape[0])
 
 
+class Landmarks:
+    """A model whose motion comes from the face's mesh; it sees pictures of any size."""
+
+    temporal = True
+
+    def __init__(self, name: str, animator: Any) -> None:
+        self.name, self.animate = name, animator.animate
+
+
 def load(name: str) -> Contender:
     """A contender by its name, or from FILE.py:CLASS."""
     if name == "still":
         return Still()
-    if name == "face":
-        return importlib.import_module("fomm.animator.face").FaceAnimator()
-    if ".py:" not in name:
-        return Checkpoint(name)
-    file, _, kind = name.rpartition(":")
-    require(Path(file).is_file(), f"{file}: there is no such file; a contender is a name or FILE.py:CLASS")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, kind)()
+    if ".py:" in name:
+        file, _, kind = name.rpartition(":")
+        require(Path(file).is_file(), f"{file}: there is no such file; a contender is a name or FILE.py:CLASS")
+        spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return getattr(module, kind)()
+    from fomm.animator import Animator
+    from fomm.checkpoint import load_model
+    from fomm.model import FOMM
+
+    model, info = load_model(name)
+    if isinstance(model, FOMM):
+        return Keypoints(name, Animator(model), info.image_size)
+    from fomm.animator.face import FaceAnimator
+
+    return Landmarks(name, FaceAnimator(model, FaceFinder))
 
 
 def resized(picture: np.ndarray, size: int) -> np.ndarray:
@@ -214,12 +227,12 @@ class Take(NamedTuple):
 
 def perform(contender: Contender, source: np.ndarray, frames: Sequence[np.ndarray], every: int) -> Iterator[Take]:
     """Animate, and yield every so-manieth frame, the first included."""
-    shown = frames if getattr(contender, "temporal", False) else frames[::every]
-    step = len(shown) == len(frames) and every or 1
+    temporal = getattr(contender, "temporal", False)
+    shown, step = (frames, every) if temporal else (frames[::every], 1)
     for number, result in enumerate(contender.animate(source, iter(shown))):
         if number % step == 0:
             faults = getattr(contender, "faults", None)
-            yield Take(number // step, shown[number], result, faults[number] if faults is not None else None)
+            yield Take(number // step, shown[number], result, None if faults is None else faults[number])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -266,23 +279,30 @@ class Eyes:
         return self._store("mesh", picture, lambda: self.finder.mesh(picture))
 
     def person(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W) bool, generous: where the segmentation sees a person or a head's room around the mesh."""
+        """(H, W) bool, generous: what the segmentation may take for a person, the head around the mesh, a margin."""
         size = picture.shape[0]
-        mask = self.finder.person(picture) > 0.05
+        mask = self.finder.person(picture) > 0.1
         mesh = self.mesh(picture)
         if mesh is not None:
             points = mesh[:, :2]
-            mask |= hull_mask(points.mean(0) + 1.5 * (points - points.mean(0)), size, size)
-        reach = 2 * (size // 16) + 1
+            mask |= hull_mask(points.mean(0) + 1.3 * (points - points.mean(0)), size, size)
+        reach = 2 * (size // 25) + 1
         return cv2.dilate(mask.astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
 
     def face_68(self, picture: np.ndarray) -> np.ndarray | None:
-        """dlib's landmarks (68, 2)."""
-        return self._store("dlib68", picture, lambda: self._dlib.landmarks(picture, self.mesh(picture)))
+        """dlib's landmarks (68, 2), or None where its detector sees no face."""
+        return self._store("dlib68 strict", picture, lambda: self._dlib.landmarks(picture))
 
     def identity(self, picture: np.ndarray) -> np.ndarray | None:
-        """dlib's (1, 128) embedding; the same person is below 0.6."""
-        return self._store("dlib128", picture, lambda: self._dlib.embedding(picture, self.face_68(picture)))
+        """dlib's (1, 128) embedding; two pictures of a person are less than 0.6 apart."""
+
+        def compute() -> np.ndarray | None:
+            points = self.face_68(picture)
+            if points is None and (mesh := self.mesh(picture)) is not None:
+                points = self._dlib.landmarks(picture, mesh)
+            return None if points is None else self._dlib.embedding(picture, points)
+
+        return self._store("dlib128", picture, compute)
 
 
 class Dlib:
@@ -301,21 +321,19 @@ class Dlib:
         self._shape = self._dlib.shape_predictor(str(files[0]))
         self._embed = self._dlib.face_recognition_model_v1(str(files[1]))
 
-    def landmarks(self, picture: np.ndarray, mesh: np.ndarray | None) -> np.ndarray | None:
-        """(68, 2) of the largest face; where dlib's detector sees none, in the box of the mesh."""
-        boxes = self._detect(picture, 1)
-        if boxes:
-            box = max(boxes, key=lambda box: box.area())
-        elif mesh is not None:
+    def landmarks(self, picture: np.ndarray, mesh: np.ndarray | None = None) -> np.ndarray | None:
+        """(68, 2) in the box of the mesh (478, 3), or of the largest face that dlib's detector sees."""
+        if mesh is not None:
             (left, _), (right, bottom) = mesh[:, :2].min(0), mesh[:, :2].max(0)
             box = self._dlib.rectangle(int(left), int(bottom - (right - left)), int(right), int(bottom))
         else:
+            box = max(self._detect(picture, 1), key=lambda box: box.area(), default=None)
+        if box is None:
             return None
         return np.array([(point.x, point.y) for point in self._shape(picture, box).parts()], np.float32)
 
-    def embedding(self, picture: np.ndarray, points: np.ndarray | None) -> np.ndarray | None:
-        if points is None:
-            return None
+    def embedding(self, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """(1, 128) of the face with landmarks (68, 2)."""
         (left, top), (right, bottom) = points.min(0), points.max(0)
         box = self._dlib.rectangle(int(left), int(top), int(right), int(bottom))
         shape = self._dlib.full_object_detection(box, [self._dlib.point(int(x), int(y)) for x, y in points])
@@ -447,14 +465,20 @@ def step_share(before: np.ndarray, then: np.ndarray, after: np.ndarray) -> float
     return float(((then - before) * way).sum() / np.square(way).sum())
 
 
+def distance(one: np.ndarray | None, other: np.ndarray | None) -> float:
+    """Between two embeddings; NaN where one is missing."""
+    return math.nan if one is None or other is None else float(np.linalg.norm(one - other))
+
+
 def slope(driver: np.ndarray, result: np.ndarray) -> float:
     """Regression slope of the result's series (T,) on the driver's; 1 = as much."""
     driver = driver - driver.mean()
     return float((driver * (result - result.mean())).sum() / np.square(driver).sum())
 
 
-def mean(values: Iterable[float | None]) -> float:
-    there = [value for value in values if value is not None and math.isfinite(value)]
+def mean(values: Iterable[float]) -> float:
+    """Of those that are there; NaN for none."""
+    there = [value for value in values if math.isfinite(value)]
     return float(np.mean(there)) if there else math.nan
 
 
@@ -486,11 +510,11 @@ def reconstruction(contender: Contender, clips: Sequence[Clip], eyes: Eyes) -> I
                 "AKD mesh, px": math.nan if shown is None else float(akd(shown[:, :2], wanted[:, :2])),
             }
             if eyes.has_dlib:
-                pairs = [(eyes.face_68(picture), eyes.identity(picture)) for picture in (result, truth)]
-                (points, who), (true_points, true_who) = pairs
+                points, true_points = eyes.face_68(result), eyes.face_68(truth)
                 both = points is not None and true_points is not None
                 row["AKD dlib, px"] = float(akd(points, true_points)) if both else math.nan
-                row["identity dlib"] = float(np.linalg.norm(who - true_who)) if both else math.nan
+                row["frames without a dlib face, %"] = 0.0 if both else 100.0
+                row["identity dlib"] = distance(eyes.identity(result), eyes.identity(truth))
             for name, value in row.items():
                 rows.setdefault(name, []).append(value)
         for name, values in rows.items():
@@ -516,8 +540,7 @@ def cross(
                 for name, value in follow(*kept, unseen).items():
                     yield Value(f"cross: {name}", case, value)
             if own is not None:
-                faces = [eyes.identity(take.result) for take in takes[1::4]]
-                distances = [np.linalg.norm(face - own) for face in faces if face is not None]
+                distances = (distance(eyes.identity(take.result), own) for take in takes[1::4])
                 yield Value("cross: identity dlib", case, mean(distances))
             if takes[0].faults is not None:
                 yield Value("cross: folds and holes, pixels a frame", case, mean(take.faults for take in takes))
@@ -648,9 +671,14 @@ def travel(clip: Clip, eyes: Eyes) -> float:
 
 
 def speed(name: str, photo: Path, clip: Path, options: Options) -> Iterator[Value]:
-    for label, side, size_wh in (("256 px", 256, None), ("512 px", 512, None), ("1080p", 800, (1920, 1080))):
+    for label, side, size_wh in (
+        ("256 px", 256, (384, 384)),
+        ("512 px", 512, (768, 768)),
+        ("1080p", 800, (1920, 1080)),
+    ):
         seen = in_fresh_process(name, photo, clip, side, size_wh, options.frames, options.threads)
         yield Value(f"speed: frames/s, {label}", clip.stem, seen["fps"])
+        yield Value(f"speed: processor ms a frame, {label}", clip.stem, seen["processor_ms"])
         yield Value(f"speed: s to the first, {label}", clip.stem, seen["first_s"])
         for stage, milliseconds in seen["stages"].items():
             yield Value(f"speed: ms {stage}, {label}", clip.stem, milliseconds)
@@ -658,7 +686,7 @@ def speed(name: str, photo: Path, clip: Path, options: Options) -> Iterator[Valu
 
 def memory(name: str, photo: Path, clip: Path, options: Options) -> Iterator[Value]:
     for count in options.memory_frames:
-        seen = in_fresh_process(name, photo, clip, 512, None, count, options.threads)
+        seen = in_fresh_process(name, photo, clip, 512, (768, 768), count, options.threads)
         yield Value(f"memory: peak MB, {count} frames", clip.stem, seen["peak_mb"])
 
 
@@ -668,9 +696,9 @@ def in_fresh_process(*arguments: object) -> dict[str, Any]:
 
 
 def whole_path(
-    name: str, photo: Path, clip: Path, side: int, size_wh: tuple[int, int] | None, count: int, threads: int | None
+    name: str, photo: Path, clip: Path, side: int, size_wh: tuple[int, int], count: int, threads: int | None
 ) -> dict[str, Any]:
-    """Decode, crop, animate, paste and encode `count` frames; the photo is scaled so that its crop is `side` pixels."""
+    """Decode, crop, animate, paste and encode `count` frames; the photo is as `prepared` makes it."""
     set_threads(threads)
     picture, crop, view = prepared(photo, clip, side, size_wh)
     spent: dict[str, float] = {}
@@ -681,7 +709,7 @@ def whole_path(
     driving = timed("crop", (view.apply(frame) for frame in frames), spent)
     whole = getattr(contender, "whole", False)
     paste = (lambda result: result) if whole else Paster(picture, crop)
-    first = 0.0
+    first = busy = 0.0
     with tempfile.TemporaryDirectory() as folder:
         with VideoWriter(Path(folder) / "result.mp4", fps=Fraction(25)) as writer:
             results = contender.animate(picture if whole else crop.apply(picture), driving)
@@ -690,26 +718,26 @@ def whole_path(
                     started = time.perf_counter()
                     result = work(result)
                     spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - started
-                first = first or time.perf_counter() - begun
-        total = time.perf_counter() - begun
+                if not first:
+                    first, busy = time.perf_counter() - begun, time.process_time()
+        total, busy = time.perf_counter() - begun, time.process_time() - busy
     spent["animate"] -= spent["crop"]  # a stream's time includes what it pulls from
     spent["crop"] -= spent["decode"]
     stages = {stage: 1e3 * seconds / count for stage, seconds in spent.items()}
     stages |= {f"animate.{stage}": value for stage, value in getattr(contender, "stage_ms", {}).items()}
-    return {"fps": (count - 1) / (total - first), "first_s": first, "stages": stages, "peak_mb": peak_mb()}
+    rates = {"fps": (count - 1) / (total - first), "processor_ms": 1e3 * busy / (count - 1)}
+    return rates | {"first_s": first, "stages": stages, "peak_mb": peak_mb()}
 
 
-def prepared(photo: Path, clip: Path, side: int, size_wh: tuple[int, int] | None) -> tuple[np.ndarray, Crop, Crop]:
-    """The photo scaled so that its face's crop is `side` pixels (cut or padded to `size_wh`), that crop, the clip's."""
+def prepared(photo: Path, clip: Path, side: int, size_wh: tuple[int, int]) -> tuple[np.ndarray, Crop, Crop]:
+    """The photo at `size_wh`, scaled so that its face's crop has `side` pixels; that crop; the clip's."""
     with FaceFinder() as finder:
         picture = read_image(photo)
-        factor = side / face_crop(finder.find(picture)[0], side, scale=SCALE, derotate=False).side_px
-        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-        if size_wh is not None:
-            shift = (np.array(size_wh) - 1) / 2 - finder.find(picture)[0].centre_px
-            matrix = np.array([[1.0, 0, round(shift[0])], [0, 1.0, round(shift[1])]])
-            picture = cv2.warpAffine(picture, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
-        picture = np.ascontiguousarray(picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2])
+        face = finder.find(picture)[0]
+        factor = side / face_crop(face, side, scale=SCALE, derotate=False).side_px
+        shift = np.round((np.array(size_wh) - 1) / 2 - factor * face.centre_px)
+        matrix = np.column_stack([factor * np.eye(2), shift])
+        picture = warp(picture, matrix, size_wh)
         crop = face_crop(finder.find(picture)[0], side, scale=SCALE, derotate=False)
         first = next(iter(VideoReader(clip, threads=1))).image
         return picture, crop, face_crop(finder.find(first)[0], SIZE, scale=SCALE, derotate=False)
@@ -831,7 +859,7 @@ def main(options: Options) -> None:
     with FaceFinder() as finder:
         eyes = Eyes(store, finder, options.dlib)
         clips = read_clips(options, eyes)
-        photos = read_photos(options, eyes)
+        photos = [] if options.parts == ["reconstruction"] and not options.sheet else read_photos(options, eyes)
         print(f"clips: {', '.join(clip.name for clip in clips)}; photos: {', '.join(photo.name for photo in photos)}")
         contenders = {name: load(name) for name in options.contenders}
         for name, contender in contenders.items():

@@ -51,26 +51,24 @@ def _in_words(annotation: Any) -> str:
 
 
 def gathered(arguments: Sequence[str], lists: Collection[str]) -> list[str]:
-    """Several values after an option of `lists` become a list, and --fail-if is --fail_if.
+    """All values after the options of `lists`, however often each is given, become one list; --fail-if is --fail_if.
 
-    >>> gathered(["--checkpoint", "a", "b", "--fail-if", "l1 > 1"], ["checkpoint"])
-    ['--checkpoint=["a", "b"]', '--fail_if', 'l1 > 1']
+    >>> gathered(["--checkpoint", "a", "b", "--fail-if", "l1 > 1", "--checkpoint=c"], ["checkpoint"])
+    ['--fail_if', 'l1 > 1', '--checkpoint=["a", "b", "c"]']
     """
     result: list[str] = []
-    values: list[str] | None = None
-    for argument in [*arguments, "--"]:
+    values: dict[str, list[str]] = {}
+    last = ""
+    for argument in arguments:
         if argument.startswith("--"):
-            if values is not None:
-                result[-1] += f"={json.dumps(values)}"
-                values = None
             name, equals, value = argument.partition("=")
-            name = name.replace("-", "_").replace("__", "--", 1)
-            result.append(name + equals + value)
-            if name[2:] in lists:
-                values = [value] if equals else []
-                result[-1] = name
-        elif values is not None:
-            values.append(argument)
+            last = name.replace("-", "_").replace("__", "--", 1)
+            if last[2:] in lists:
+                values.setdefault(last, []).extend([value] if equals else [])
+            else:
+                result.append(last + equals + value)
+        elif last in values:
+            values[last].append(argument)
         else:
             result.append(argument)
-    return result[:-1]
+    return result + [f"{name}={json.dumps(given)}" if given else name for name, given in values.items()]

@@ -76,6 +76,14 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
         raise
 
 
+def hash_code(folder: Path) -> str:
+    """Hex sha256 of all Python files below a folder: of their names and contents."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
     """Hex digest of a file, read in pieces so that memory stays flat."""
     digest = hashlib.new(algorithm)

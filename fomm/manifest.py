@@ -68,7 +68,7 @@ def read_manifest(path: str | Path, *, on_fault: Callable[[str], None] | None = 
     """Every clip of a manifest, in file order; its faults are gathered and told together.
 
     Args:
-        on_fault: hears of each faulty row, which is then left out, instead of the error.
+        on_fault: is called with each faulty row's fault, and the row left out, instead of the error.
 
     Raises:
         InputError: no such file, unknown or missing columns, or faulty rows (named by line number).
@@ -100,7 +100,7 @@ def read_pairs(path: str | Path, clips: Iterable[Clip], *, on_fault: Callable[[s
 
     Args:
         clips: of the manifest; a pair names three of them.
-        on_fault: hears of each faulty row, which is then left out, instead of the error.
+        on_fault: is called with each faulty row's fault, and the row left out, instead of the error.
 
     Raises:
         InputError: no such file, unknown or missing columns, or faulty rows: an id that no clip has, a pair that is

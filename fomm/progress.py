@@ -19,7 +19,7 @@ def silent(stage: str, done: int, total: int | None) -> None:
 
 
 def watched(items: Iterable[T], stage: str, total: int | None, progress: Progress) -> Iterator[T]:
-    """The same items; `progress` hears of each, and in the end how many there really were."""
+    """The same items; `progress` is called for each, and in the end with how many there really were."""
     progress(stage, 0, total)
     done = 0
     for done, item in enumerate(items, 1):

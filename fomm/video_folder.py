@@ -24,12 +24,10 @@ def manifest_of_folder(folder: str | Path) -> Path:
         InputError: no such folder, fewer than two clips in it, or a clip that cannot be read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a folder of videos, or a manifest.csv")
     manifest = folder / MANIFEST_NAME
     if manifest.is_file():
         return manifest
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES or (p.is_dir() and _frames(p)))
+    found = videos_in(folder)
     if len(found) < 2:
         raise InputError(
             f"{folder}: {len(found)} video(s), need at least 2 (one is held out); videos end in "
@@ -38,6 +36,17 @@ def manifest_of_folder(folder: str | Path) -> Path:
     held_out = {i for i in range(len(found)) if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1} or {len(found) - 1}
     write_manifest(manifest, [_clip(path, "val" if i in held_out else "train") for i, path in enumerate(found)])
     return manifest
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """Videos and folders of frames in a folder, sorted.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a folder of videos, or a manifest.csv")
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES or (p.is_dir() and _frames(p)))
 
 
 def _clip(path: Path, split: str) -> Clip:

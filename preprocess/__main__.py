@@ -21,6 +21,7 @@ COMMANDS = {  # name: (module, function, what it does)
         "write_scenes",
         "draw videos of two people with exact boxes, to measure preparation",
     ),
+    "heads": ("synthetic.head_set", "write_heads", "draw a training set of heads near to people's, with their meshes"),
     "figures": ("synthetic.figures", "write_videos", "draw dancers, for the fine-tuning tutorial"),
 }
 POSITIONAL = ("check", "face", "crop_video")  # `face PHOTO` rather than `face --photo PHOTO`

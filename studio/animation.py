@@ -75,9 +75,9 @@ def animate_files(
         source, driving, output: files (driving: or a folder of frames).
         settings: how.
         tools: from `load_tools`.
-        progress: hears of every frame of every stage: "find faces", "find best frame", "animate". What it raises stops
-            the work and leaves nothing behind.
-        warn: hears each warning as it arises; they are also in the result.
+        progress: is called for every frame of every stage: "find faces", "find best frame", "animate". What it raises
+            stops the work and leaves nothing behind.
+        warn: is called with each warning as it arises; they are also in the result.
 
     Raises:
         InputError: anything wrong with the files, one line that says what to do.

@@ -76,7 +76,7 @@ def build_app(work: Studio, *, checkpoint: str, host: str, report: str | None) -
 
 
 def local_only(move: Callable) -> Callable:
-    """A component's way to take over files, without folders and what it would fetch from an address."""
+    """A component's way to accept files, without folders and what it would fetch from an address."""
 
     async def checked(path: str | Path | None) -> str | None:
         if "://" in str(path):

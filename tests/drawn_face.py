@@ -38,7 +38,8 @@ def lit_face(landmarks: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     picture = np.dstack([120 + 60 * np.sin(x / 9), 150 + 40 * np.sin(y / 13), 170 + 30 * np.sin((x + y) / 11)])
     person = outline(landmarks)[..., None]
-    skin = np.array([190.0, 140, 115]) * (0.75 + 0.25 * x[..., None] / SIDE) + rng.normal(0, 8, (SIDE, SIDE, 1))
+    pores = cv2.GaussianBlur(rng.normal(0, 25, (SIDE, SIDE)), (0, 0), 1.0)[..., None]
+    skin = np.array([190.0, 140, 115]) * (0.75 + 0.25 * x[..., None] / SIDE) + pores
     picture = person * skin + (1 - person) * picture
     for eye in EYES:
         white = polygon(landmarks[eye.opening, :2], (SIDE, SIDE))[..., None] / 255

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fomm.evaluation.statistics import interval, paired
+from fomm.report import Report
 from fomm.video import VideoWriter
 
 METRICS = {
@@ -114,6 +115,10 @@ def example_report(
         "protocols": protocols,
         "failures": [],
     }
+
+
+def typed(report: dict[str, Any]) -> Report:
+    return Report.model_validate_json(json.dumps(report))
 
 
 def _protocol(

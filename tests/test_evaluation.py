@@ -17,17 +17,19 @@ from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import export_original, load_model
 from fomm.errors import InputError
 from fomm.evaluation import metrics
+from fomm.evaluation.definitions import METRICS
 from fomm.evaluation.frames import Frames
 from fomm.evaluation.gallery import choose_shown, error_map, write_shown
 from fomm.evaluation.measures import OwnKeypoints, Pixels
 from fomm.evaluation.measuring import Record, check_records, measure_task, record_path, run_tasks
-from fomm.evaluation.metrics import METRICS
 from fomm.evaluation.performance import Performance
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import SOURCE, Contender, Task, Truth, common_size, is_lossless, list_tasks
 from fomm.manifest import Clip, Pair
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.pixels import to_tensor
+from fomm.report.schema import Clip as ClipResult
+from fomm.report.schema import ClipValue, Failure, Protocol
 from fomm.video import VideoReader, VideoWriter
 
 
@@ -315,28 +317,28 @@ def results(tmp_path: Path):
 
 
 def test_pooled_and_per_clip_by_hand(results) -> None:
-    summary = results.protocols["reconstruction"]["summary"]
+    summary = results.protocols["reconstruction"].summary
     l1 = summary["l1"]["ours"]
-    assert (l1["pooled"], l1["clip_mean"], l1["frames"], l1["missed"]) == (3, pytest.approx((2.5 + 6 + 1) / 3), 8, 0)
-    assert l1["interval"] == [1, pytest.approx(22 / 6)], "bob alone, ann alone"
+    assert (l1.pooled, l1.clip_mean, l1.frames, l1.missed) == (3, pytest.approx((2.5 + 6 + 1) / 3), 8, 0)
+    assert l1.interval == (1, pytest.approx(22 / 6)), "bob alone, ann alone"
     akd = summary["akd_mediapipe"]["ours"]
-    assert (akd["pooled"], akd["frames"], akd["missed"]) == (5, 4, 3), "an unknown truth is no miss"
-    assert akd["clip_mean"] == (4 + 8) / 2
-    assert akd["pooled_with_misses"] == pytest.approx((20 + 3 * 256 / 3) / 7)
+    assert (akd.pooled, akd.frames, akd.missed) == (5, 4, 3), "an unknown truth is no miss"
+    assert akd.clip_mean == (4 + 8) / 2
+    assert akd.pooled_with_misses == pytest.approx((20 + 3 * 256 / 3) / 7)
 
 
 def test_differences_identities_and_time_by_hand(results) -> None:
     protocol = results.protocols["reconstruction"]
-    l1 = protocol["differences"]["l1"]
+    l1 = protocol.differences["l1"]
     assert l1.keys() == {"ours"}
-    assert l1["ours"]["mean"] == pytest.approx((0.5 - 1 + 0.5) / 3)
-    assert [l1["ours"][key] for key in ("wins", "ties", "losses", "clips")] == [1, 0, 2, 3]
-    akd = protocol["differences"]["akd_mediapipe"]["ours"]
-    assert (akd["clips"], akd["wins"], akd["ties"]) == (2, 1, 1), "a clip without any value is in no comparison"
-    ann = protocol["identities"]["ann"]
-    assert (ann["clips"], ann["frames"], ann["values"]["l1"]["ours"]) == (2, 6, pytest.approx(22 / 6))
-    assert protocol["clips"][1]["values"]["akd_mediapipe"]["ours"] == {"mean": None, "frames": 0, "missed": 2}
-    first = protocol["over_time"]["l1"]["ours"]
+    assert l1["ours"].mean == pytest.approx((0.5 - 1 + 0.5) / 3)
+    assert (l1["ours"].wins, l1["ours"].ties, l1["ours"].losses, l1["ours"].clips) == (1, 0, 2, 3)
+    akd = protocol.differences["akd_mediapipe"]["ours"]
+    assert (akd.clips, akd.wins, akd.ties) == (2, 1, 1), "a clip without any value is in no comparison"
+    ann = protocol.identities["ann"]
+    assert (ann.clips, ann.frames, ann.values["l1"]["ours"]) == (2, 6, pytest.approx(22 / 6))
+    assert protocol.clips[1].values["akd_mediapipe"]["ours"] == ClipValue(mean=None, frames=0, missed=2)
+    first = protocol.over_time["l1"]["ours"]
     assert len(first) == 20 and first[0] == 2 and first[10] == pytest.approx((3 + 7 + 2) / 3) and first[1] is None
     assert results.frames == 8 and results.failures == []
     assert results.notes == ["clips of 18x9 (1, such as c0) were cut to their central square and resized to 9x9"]
@@ -350,11 +352,11 @@ def test_fid_is_that_of_all_frames_however_the_clips_are_cut(tmp_path: Path) -> 
     for i, part in enumerate((slice(0, 10), slice(10, 45), slice(45, 60))):
         Record(20, features={"ours": np.stack([wanted[part], made[part]])}).save(record_path(tmp_path, i))
     protocols = collect([reconstruction(c) for c in clips], tmp_path, ["ours"], METRICS, None, 9).protocols
-    found = protocols["reconstruction"]["summary"]["fid"]["ours"]
+    found = protocols["reconstruction"].summary["fid"]["ours"]
     (a, b), shift = (np.cov(x, rowvar=False, dtype=np.float64) for x in (wanted, made)), wanted.mean(0) - made.mean(0)
     root = np.sqrt(np.linalg.eigvals(a @ b).real).sum()
-    assert found["pooled"] == pytest.approx((shift**2).sum() + np.trace(a) + np.trace(b) - 2 * root, rel=1e-5)
-    assert (found["frames"], found["interval"], found["clip_mean"]) == (60, None, None)
+    assert found.pooled == pytest.approx((shift**2).sum() + np.trace(a) + np.trace(b) - 2 * root, rel=1e-5)
+    assert (found.frames, found.interval, found.clip_mean) == (60, None, None)
 
 
 def test_one_identity_and_failures_are_said(tmp_path: Path) -> None:
@@ -365,18 +367,20 @@ def test_one_identity_and_failures_are_said(tmp_path: Path) -> None:
         collect(tasks, tmp_path, ["m"], METRICS, None, 9)
     Record(failed={"m": "it is gone"}).save(record_path(tmp_path, 1))
     found = collect(tasks, tmp_path, ["m"], METRICS, None, 9)
-    assert found.failures == [{"protocol": "reconstruction", "clip": "c1", "model": "m", "reason": "it is gone"}]
+    assert found.failures == [Failure(protocol="reconstruction", clip="c1", model="m", reason="it is gone")]
     protocol = found.protocols["reconstruction"]
-    assert protocol["summary"]["l1"]["m"]["interval"] is None and protocol["summary"]["l1"]["m"]["pooled"] == 1
-    assert protocol["clips"][1]["failed"] == {"m": "it is gone"} and protocol["differences"] == {}
+    assert protocol.summary["l1"]["m"].interval is None and protocol.summary["l1"]["m"].pooled == 1
+    assert protocol.clips[1].failed == {"m": "it is gone"} and protocol.differences == {}
 
 
 # -------------------------------------------------------------------------------------------------------------- gallery
 
 
-def shown_protocol(*means: float | None) -> dict:
-    values = [{"l1": {"m": {"mean": mean}}} if mean is not None else {} for mean in means]
-    return {"clips": [{"clip": f"c{i}", "values": v} for i, v in enumerate(values)]}
+def shown_protocol(*means: float | None) -> Protocol:
+    values = [{"l1": {"m": ClipValue(mean=m, frames=1, missed=0)}} if m is not None else {} for m in means]
+    names = dict(identity="x", source="x", driving="x", frames=1)
+    clips = [ClipResult(clip=f"c{i}", values=v, **names) for i, v in enumerate(values)]
+    return Protocol(summary={}, differences={}, identities={}, clips=clips, over_time={}, gallery=[])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Numbers of a face's expression: they mean what they say, and neither size, place nor turn of the head changes them."""
+"""Numbers of an expression: they mean what they say, and neither size, place nor turn of the head changes them."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_face import somebody
 
 from fomm.model.face import Face, Steady, move
-from drawn_face import somebody
 from fomm.model.face.mesh import EYES, MOUTH, REFERENCE, Pose, angles_deg, find_pose, rotation_of
 from fomm.model.face.motion import TURN_DEG
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
@@ -14,7 +15,6 @@ from fomm.model.face.mesh import EYES, MOUTH, OVAL, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.portrait import shrunk
 from fomm.model.face.surface import Surface
-from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 
 AT_REST = Pose(SIDE / 5, rotation_of(np.array([4.0, -3.0, 2.0])), np.array([*CENTRE, 0.0]))
 
@@ -71,7 +71,7 @@ def test_what_is_hidden_is_hidden_by_depth(sitter: Sitter) -> None:
     x, y = np.round(moved.landmarks[4, :2]).astype(int)
     seen = surface.triangles[field.triangle[y, x]]
     nearest = vertices[surface.triangles, 2].mean(1)[_triangles_at(surface, vertices, (x, y))].min()
-    assert vertices[seen, 2].mean() == pytest.approx(nearest, abs=0.03 * AT_REST.scale)
+    assert vertices[seen, 2].mean() < nearest + 0.03 * AT_REST.scale
 
 
 def _triangles_at(surface: Surface, vertices: np.ndarray, point: tuple[int, int]) -> list[int]:
@@ -94,10 +94,13 @@ def test_the_face_is_as_sharp_as_the_photo(sitter: Sitter) -> None:
     result = FaceModel().portrait(sitter)(moved)
 
     def detail(picture: np.ndarray, landmarks: np.ndarray) -> float:
-        inside = cv2.erode(polygon(landmarks[OVAL, :2], (SIDE, SIDE)), np.ones((15, 15))) > 128
-        return float(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_64F)[inside].var())
+        """Of the skin: eyes and mouth are layers of their own."""
+        skin = cv2.erode(polygon(landmarks[OVAL, :2], (SIDE, SIDE)), np.ones((15, 15))) > 128
+        for part in (*EYES, MOUTH):
+            skin &= cv2.dilate(polygon(landmarks[part.opening, :2], (SIDE, SIDE)), np.ones((31, 31))) == 0
+        return float(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_64F)[skin].var())
 
-    assert detail(result, moved.landmarks) > 0.75 * detail(sitter.photo, sitter.landmarks)
+    assert detail(result, moved.landmarks) > 0.9 * detail(sitter.photo, sitter.landmarks)
 
 
 def test_lids_close_over_the_eyes(sitter: Sitter) -> None:
@@ -162,7 +165,9 @@ def test_shrinking_averages_and_lands_where_the_matrix_says() -> None:
     small = shrunk(picture, to, (96, 80)).astype(float)
     y, x = np.mgrid[:80, :96]
     weight = small / small.sum()
-    np.testing.assert_allclose([(weight * x).sum(), (weight * y).sum()], to[:, :2] @ [199.5, 199.5] + to[:, 2], atol=0.1)
+    np.testing.assert_allclose(
+        [(weight * x).sum(), (weight * y).sum()], to[:, :2] @ [199.5, 199.5] + to[:, 2], atol=0.1
+    )
     checks = (np.indices((400, 400)).sum(0) % 2 * 255).astype(np.uint8)
     assert np.abs(shrunk(checks, to, (70, 70))[10:60, 10:60].astype(int) - 127).max() <= 2
 

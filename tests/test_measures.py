@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fomm.errors import InputError, MissingWeightsError
 from fomm.evaluation import metrics
+from fomm.evaluation.definitions import METRICS, PSNR_MAX
 from fomm.evaluation.frames import ClipReference, Detector, Frames, Reference, Values
 from fomm.evaluation.measures import (
     Aed,
@@ -28,7 +29,7 @@ from fomm.evaluation.measures import (
     Pixels,
     Similarity,
 )
-from fomm.evaluation.metrics import METRICS, UNKNOWN
+from fomm.evaluation.metrics import UNKNOWN
 from fomm.evaluation.results import Fid
 from fomm.pretrained.embedders import Convention, Embedder
 from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE, load_inception, load_lpips
@@ -96,7 +97,7 @@ def test_pixels_of_equal_and_of_known_frames() -> None:
     truth = faces([(50, 60), (70, 80)])
     assert {k: v.tolist() for k, v in run(Pixels(), reconstruction(truth, truth)).items()} == {
         "l1": [0.0, 0.0],
-        "psnr": [metrics.PSNR_MAX] * 2,
+        "psnr": [PSNR_MAX] * 2,
         "ssim": pytest.approx([1.0, 1.0], abs=1e-6),
     }
     shifted = faces([(53, 60), (70, 80)])
@@ -113,7 +114,7 @@ def test_face_pixels_look_only_inside_the_truth_s_face() -> None:
     prediction[1, :, 60:90, 50:110] -= 0.5  # half of the face
     values = run(FacePixels(detector()), reconstruction(prediction, truth))
     assert values["l1_face"].tolist() == pytest.approx([0.0, 0.25, UNKNOWN])
-    assert values["psnr_face"].tolist() == pytest.approx([metrics.PSNR_MAX, 10 * math.log10(1 / 0.125), UNKNOWN])
+    assert values["psnr_face"].tolist() == pytest.approx([PSNR_MAX, 10 * math.log10(1 / 0.125), UNKNOWN])
     assert values["ssim_face"][0] == pytest.approx(1.0, abs=1e-6) and 0 < values["ssim_face"][1] < 0.9
     assert values["ssim_face"][2] == UNKNOWN
     assert run(Pixels(), reconstruction(prediction, truth))["l1"][0] > 0.1

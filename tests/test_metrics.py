@@ -11,7 +11,8 @@ import torch
 from scipy.ndimage import correlate1d
 
 import fomm.evaluation.metrics as metrics
-from fomm.evaluation.metrics import METRICS, SIDE, UNKNOWN, custom_identity, tally
+from fomm.evaluation.definitions import METRICS, SIDE, custom_identity
+from fomm.evaluation.metrics import UNKNOWN, tally
 
 
 @pytest.fixture

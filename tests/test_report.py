@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_example import example_report, write_example
+from report_example import example_report, typed, write_example
 
 from fomm.errors import InputError
 from fomm.report import (
     charts,
-    check_report,
     read_report,
     render_markdown,
     render_page,
@@ -27,6 +26,7 @@ from fomm.report import (
     write_report,
 )
 from fomm.report.published import PUBLISHED
+from fomm.report.schema import Difference
 from fomm.report.text import escape_markdown
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -81,10 +81,10 @@ def test_numbers_as_text() -> None:
 
 def test_every_summary_number_is_in_the_table(report: dict[str, Any]) -> None:
     for name, protocol in report["protocols"].items():
-        found = cells(tables.summary_table(report, name))
-        models = tables.ordered_models(report)
+        found = cells(tables.summary_table(typed(report), name))
+        models = tables.ordered_models(typed(report))
         for metric, by_model in protocol["summary"].items():
-            label = tables.metric_label(report["metrics"][metric])
+            label = tables.metric_label(typed(report).metrics[metric])
             missing = any(entry["missed"] for entry in by_model.values())
             rows = {"misses left out" if missing else "pooled": "pooled", "mean of clips": "clip_mean"}
             rows |= {"misses counted": "pooled_with_misses", "missed frames": "missed"} if missing else {}
@@ -107,8 +107,8 @@ def test_the_best_of_a_row_is_marked_and_ties_share_it() -> None:
     ):
         for model, value in zip(("puppets", "wide", "early"), pooled, strict=True):
             summary[metric][model] |= {"pooled": value, "interval": None, "missed": 0}
-        label = tables.metric_label(report["metrics"][metric])
-        row = cells(tables.summary_table(report, "reconstruction"))[label, "pooled"]
+        label = tables.metric_label(typed(report).metrics[metric])
+        row = cells(tables.summary_table(typed(report), "reconstruction"))[label, "pooled"]
         assert [cell.best for cell in row] == best, metric
 
 
@@ -119,7 +119,7 @@ def test_misses_stand_beside_keypoint_numbers_in_both_treatments(report: dict[st
     by_model["puppets"] |= {"frames": 190, "missed": 10}
     for model in ("source", "early"):
         by_model[model]["interval"] = None
-    found = cells(tables.summary_table(report, "reconstruction"))
+    found = cells(tables.summary_table(typed(report), "reconstruction"))
     label = "AKD (MediaPipe) ↓"
     assert (found[label, "misses left out"][0].text, found[label, "misses left out"][0].note) == ("3.0", "[2.6, 3.4]")
     assert found[label, "misses counted"][0].text == "7.1"
@@ -127,17 +127,19 @@ def test_misses_stand_beside_keypoint_numbers_in_both_treatments(report: dict[st
 
 
 def test_verdicts() -> None:
-    entry = {"mean": -1.0, "interval": [-2.0, -0.5]}
-    assert tables.judge(entry, "lower") == ("better", "good")
-    assert tables.judge(entry, "higher") == ("worse", "bad")
-    assert tables.judge({"mean": -1.0, "interval": [-2.0, 0.0]}, "lower") == ("undecided", "")
-    assert tables.judge({"mean": 0.0, "interval": [0.0, 0.0]}, "lower") == ("undecided", "")
-    assert tables.judge({"mean": -1.0, "interval": None}, "lower") == ("no interval", "")
-    assert tables.judge({"mean": None, "interval": [None, None]}, "lower") == ("no interval", "")
+    def judged(mean: float | None, interval: tuple | None, better: str) -> tuple[str, str]:
+        return tables.judge(Difference(mean=mean, interval=interval, wins=0, ties=0, losses=0, clips=0), better)
+
+    assert judged(-1.0, (-2.0, -0.5), "lower") == ("better", "good")
+    assert judged(-1.0, (-2.0, -0.5), "higher") == ("worse", "bad")
+    assert judged(-1.0, (-2.0, 0.0), "lower") == ("undecided", "")
+    assert judged(0.0, (0.0, 0.0), "lower") == ("undecided", "")
+    assert judged(-1.0, None, "lower") == ("no interval", "")
+    assert judged(None, (None, None), "lower") == ("no interval", "")
 
 
 def test_differences_are_against_the_one_baseline(report: dict[str, Any]) -> None:
-    found = tables.difference_tables(report, "reconstruction")
+    found = tables.difference_tables(typed(report), "reconstruction")
     assert [table.caption for table in found] == [
         "Reconstruction: puppets minus early",
         "Reconstruction: source minus early",
@@ -165,7 +167,7 @@ def test_findings_count_and_name() -> None:
         differences[metric]["puppets"]["interval"] = span
     for metric in set(differences) - {"l1", "psnr", "ssim", "jitter"}:
         del differences[metric]
-    (sentence,) = sentences.findings(report)
+    (sentence,) = sentences.findings(typed(report))
     assert sentence.startswith(
         "Reconstruction, puppets against early: better on 1 of 4 metrics (L1), worse on 1 (PSNR), "
         "undecided on 1 (SSIM), no interval on 1 (Jitter). L1: puppets 0.0"
@@ -181,14 +183,14 @@ def test_one_identity_has_no_interval_and_the_report_says_so(tmp_path: Path) -> 
     report = example_report(identities=1, clips_each=3)
     assert all(e["interval"] is None for by in report["protocols"]["reconstruction"]["summary"].values()
                for e in by.values())  # fmt: skip
-    assert any("One identity only: no interval" in sentence for sentence in sentences.warnings(report))
-    for table in tables.difference_tables(report, "reconstruction"):
+    assert any("One identity only: no interval" in sentence for sentence in sentences.warnings(typed(report)))
+    for table in tables.difference_tables(typed(report), "reconstruction"):
         assert {row[1].text for group in table.groups for row in group.rows} == {"none"}
         assert {row[3].text for group in table.groups for row in group.rows} == {"no interval"}
-    page = render_page(report, tmp_path)
+    page = render_page(typed(report), tmp_path)
     assert "One identity only" in page and "In brackets" not in page
-    assert any("Only 3 identities" in s for s in sentences.warnings(example_report(identities=3)))
-    assert sentences.warnings(example_report(identities=12)) == []
+    assert any("Only 3 identities" in s for s in sentences.warnings(typed(example_report(identities=3))))
+    assert sentences.warnings(typed(example_report(identities=12))) == []
 
 
 def test_warnings_come_first(report: dict[str, Any], tmp_path: Path) -> None:
@@ -196,10 +198,10 @@ def test_warnings_come_first(report: dict[str, Any], tmp_path: Path) -> None:
     report["data"] |= {"split_overlap": ["id10282", "id10306"], "warnings": ["mp4 as truth"]}
     failure = {"protocol": "reconstruction", "clip": "c1", "model": "early", "reason": "c1.mp4: is damaged"}
     report["failures"] = [failure, failure | {"model": "puppets"}]
-    found = sentences.warnings(report)
+    found = sentences.warnings(typed(report))
     assert found[0].startswith("2 identities are in both the training and the test split (id10282, id10306)")
     assert found[1] == "mp4 as truth" and found[2].startswith("1 clip failed")
-    for text in (render_page(report, tmp_path), render_markdown(report), terminal_table(report)):
+    for text in (render_page(typed(report), tmp_path), render_markdown(typed(report)), terminal_table(typed(report))):
         assert 0 < text.index("id10306") < text.index("0.0"), "before the numbers"
         assert "c1.mp4: is damaged" in text
 
@@ -209,10 +211,10 @@ def test_a_protocol_without_numbers_says_so(report: dict[str, Any], tmp_path: Pa
     protocol = report["protocols"]["reconstruction"]
     protocol |= {"summary": {}, "differences": {}, "identities": {}, "over_time": {}, "gallery": []}
     protocol["clips"] = [clip | {"values": {}} for clip in protocol["clips"]]
-    assert tables.summary_table(report, "reconstruction").notes == [
+    assert tables.summary_table(typed(report), "reconstruction").notes == [
         "None of the computed metrics applies here, so there are no numbers."
     ]
-    for text in (render_page(report, tmp_path), render_markdown(report)):
+    for text in (render_page(typed(report), tmp_path), render_markdown(typed(report))):
         assert "None of the computed metrics applies here, so there are no numbers." in text
 
 
@@ -220,29 +222,31 @@ def test_thousands_of_failures_are_counted_not_listed(report: dict[str, Any]) ->
     report = deepcopy(report)
     failure = {"protocol": "reconstruction", "clip": "c1", "model": "early", "reason": "is damaged"}
     report["failures"] = [failure | {"clip": f"c{i}"} for i in range(3000)]
-    table = tables.failures_table(report)
+    table = tables.failures_table(typed(report))
     assert table is not None and len(table.groups) == 100 and table.notes == [
         "The first 100 of 3000; report.json has them all."
     ]  # fmt: skip
-    printed = terminal_table(report)
+    printed = terminal_table(typed(report))
     assert printed.count("is damaged") == 20 and "and 2980 more" in printed
 
 
 def test_one_model_without_a_baseline(tmp_path: Path) -> None:
     report = example_report(models=("puppets",))
-    assert sentences.title(report) == "puppets" and tables.difference_tables(report, "reconstruction") == []
-    page = render_page(report, tmp_path)
+    assert (
+        sentences.title(typed(report)) == "puppets" and tables.difference_tables(typed(report), "reconstruction") == []
+    )
+    page = render_page(typed(report), tmp_path)
     assert "Clip by clip" not in page and "Paired differences" not in page and "Mean over time" in page
-    assert "minus" not in terminal_table(report)
+    assert "minus" not in terminal_table(typed(report))
 
 
 def test_nothing_at_all_was_measured(tmp_path: Path) -> None:
     report = example_report()
     empty = {"summary": {}, "differences": {}, "identities": {}, "clips": [], "over_time": {}, "gallery": []}
     report["protocols"], report["metrics"] = {"reconstruction": empty}, {}
-    check_report(report)
-    assert "No clip was completed" in render_page(report, tmp_path)
-    assert render_markdown(report) and terminal_table(report)
+    assert not schema.unknown_names(typed(report))
+    assert "No clip was completed" in render_page(typed(report), tmp_path)
+    assert render_markdown(typed(report)) and terminal_table(typed(report))
 
 
 def test_published_numbers_have_a_table_of_their_own(report: dict[str, Any]) -> None:
@@ -255,7 +259,7 @@ def test_published_numbers_have_a_table_of_their_own(report: dict[str, Any]) -> 
             assert (cell.note == "unverified") == (not number.verified) == (not cell.href)
     assert [cell.text for cell in table.groups[2].rows[0]][:3] == ["0.043", "1.294", "0.140"]
     for name in report["protocols"]:
-        columns = [tables.summary_table(report, name), *tables.difference_tables(report, name)]
+        columns = [tables.summary_table(typed(report), name), *tables.difference_tables(typed(report), name)]
         assert not any(method.method in column for table in columns for column in table.columns for method in PUBLISHED)
 
 
@@ -263,36 +267,34 @@ def test_published_numbers_have_a_table_of_their_own(report: dict[str, Any]) -> 
 
 
 def test_the_documented_schema_is_the_checked_one() -> None:
+    """docs/report_schema.json is what the types write; docs/report_schema.md explains each of its keys."""
+    written = schema.Report.model_json_schema()
+    assert json.loads((DOCS / "report_schema.json").read_text()) == written
     text = (DOCS / "report_schema.md").read_text()
-    assert schema.SCHEMA in text
-
-    def names(shape: Any) -> set[str]:
-        if isinstance(shape, list):
-            return names(shape[0])
-        if not isinstance(shape, dict):
-            return set()
-        return {key.rstrip("?") for key in shape if key != "*"} | {n for inner in shape.values() for n in names(inner)}
-
-    undocumented = {name for name in names(schema.SHAPE) if f"`{name}`" not in text}
-    assert undocumented == set()
+    keys = {key for part in (written, *written["$defs"].values()) for key in part.get("properties", {})}
+    assert schema.SCHEMA in text and {key for key in keys if f"`{key}`" not in text} == set()
 
 
-def test_faults_are_gathered_and_named(report: dict[str, Any]) -> None:
-    check_report(report)
+def test_faults_are_gathered_and_named(report: dict[str, Any], tmp_path: Path) -> None:
+    def faults(faulty: dict[str, Any]) -> str:
+        (tmp_path / "report.json").write_text(json.dumps(faulty))
+        with pytest.raises(InputError) as error:
+            read_report(tmp_path / "report.json")
+        return str(error.value)
+
     faulty = deepcopy(report)
     del faulty["data"]["split"]
     faulty["models"][0]["name"] = 3
-    faulty["protocols"]["reconstruction"]["summary"]["l1"]["early"]["interval"] = [1]
-    with pytest.raises(InputError) as error:
-        check_report(faulty)
-    for fault in ("/data/split is missing", "/models/0/name is 3", "/summary/l1/early/interval is [1]"):
-        assert fault in str(error.value)
+    summary = faulty["protocols"]["reconstruction"]["summary"]["l1"]["early"]
+    summary |= {"interval": [1, "2"], "frames": -1, "missed": True}
+    said = faults(faulty)
+    for fault in ("/data/split is missing", "/models/0/name: ", "/summary/l1/early/interval/1: ", "/early/frames: ",
+                  "/early/missed: "):  # fmt: skip
+        assert fault in said
     faulty = deepcopy(report)
     del faulty["metrics"]["l1"]
     faulty["models"].pop()
-    with pytest.raises(InputError, match="metric 'l1' is not described.*model 'early' is not in /models"):
-        check_report(faulty)
-    assert not schema._fits(True, schema.COUNT) and not schema._fits(-1, schema.COUNT)
+    assert re.search("metric 'l1' is not described.*model 'early' is not in /models", faults(faulty))
 
 
 @pytest.mark.parametrize(
@@ -370,9 +372,9 @@ class Structure(HTMLParser):
 
 def test_names_from_strangers_stay_text_on_the_page(tmp_path: Path) -> None:
     report = hostile_report()
-    check_report(report)
+    assert not schema.unknown_names(typed(report))
     structure = Structure()
-    structure.feed(render_page(report, tmp_path))
+    structure.feed(render_page(typed(report), tmp_path))
     assert structure.open == []
     assert "script" not in structure.tags and HOSTILE[:25] in structure.text
     assert not any(name.startswith("on") for name, _ in structure.attributes)
@@ -383,32 +385,32 @@ def test_names_from_strangers_stay_text_on_the_page(tmp_path: Path) -> None:
 
 
 def test_names_from_strangers_stay_text_in_markdown() -> None:
-    text = render_markdown(hostile_report())
+    text = render_markdown(typed(hostile_report()))
     assert "<script" not in text and "\x1b" not in text and "\u202e" not in text
     assert escape_markdown("a|b <i> *c* `d` [e](f)") == r"a\|b &lt;i&gt; \*c\* \`d\` \[e\](f)"
 
 
 def test_names_from_strangers_do_not_steer_the_terminal() -> None:
-    text = terminal_table(hostile_report())
+    text = terminal_table(typed(hostile_report()))
     assert all(character.isprintable() or character == "\n" for character in text)
 
 
 def test_markdown_tables_are_whole_and_hold_the_numbers(report: dict[str, Any]) -> None:
-    text = render_markdown(report)
+    text = render_markdown(typed(report))
     blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert len(blocks) == 1 + 2 * 3 + 2, "models, per protocol values and two differences, not computed, published"
     for block in blocks:
         widths = {len(re.split(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1
     for name in report["protocols"]:
-        for key, row in cells(tables.summary_table(report, name)).items():
+        for key, row in cells(tables.summary_table(typed(report), name)).items():
             for cell in row:
                 assert (f"**{cell.text}**" if cell.best else cell.text) in text, key
     assert "unverified" in text and "aed\\_openface" in text
 
 
 def test_terminal_columns_are_aligned(report: dict[str, Any]) -> None:
-    lines = terminal_table(report).splitlines()
+    lines = terminal_table(typed(report)).splitlines()
     start = lines.index(next(line for line in lines if line.startswith("Metric ")))
     column = lines[start].index("puppets")
     rows = [line for line in lines[start + 2 :][:12]]
@@ -433,7 +435,7 @@ def test_clips_are_embedded_only_from_the_reports_folder(tmp_path: Path) -> None
     assert markdown.name == "report.md" and sorted(p.name for p in folder.iterdir()) == [
         "media", "report.html", "report.json", "report.md",
     ]  # fmt: skip
-    assert read_report(folder / "report.json") == report
+    assert read_report(folder / "report.json") == typed(report)
 
 
 # -------------------------------------------------------------------------------------------------------------- charts

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_example import example_report, write_example
+from report_example import example_report, typed, write_example
 
 from fomm.report import tables, write_report
 
@@ -93,7 +93,7 @@ def test_tables_show_the_numbers_of_the_report(folder: Path, open_page: Any) -> 
     report = json.loads((folder / "report.json").read_text())
     page = open_page(folder / "report.html").page
     protocol = report["protocols"]["reconstruction"]
-    models = tables.ordered_models(report)
+    models = tables.ordered_models(typed(report))
     rows = page.locator("section[aria-labelledby=protocol-0] table").first.evaluate(
         """table => [...table.tBodies].flatMap(body => [...body.rows].map(row => [
             body.rows[0].cells[0].querySelector("a").hash, [...row.querySelectorAll("th[scope=row]")].at(-1).innerText,
@@ -230,13 +230,13 @@ def test_a_real_evaluation(tmp_path: Path, open_page: Any) -> None:
     page = opened.page
     assert opened.complaints == [] and opened.overflow() == 0
     assert page.locator("h1").inner_text() == "small against source"
-    assert page.locator("video").count() == sum(len(p["gallery"]) for p in report["protocols"].values()) >= 2
+    assert page.locator("video").count() == sum(len(p.gallery) for p in report.protocols.values()) >= 2
     for video in page.locator("video").all():
         assert video.evaluate(
             "async video => { await video.play(); return video.readyState >= 2 && video.duration > 0 && !video.error; }"
         )
     listed = page.locator("section[aria-labelledby=not-computed] tbody th").all_inner_texts()
-    assert listed == [row["metric"] for row in report["not_computed"]]
-    for text in ("Reconstruction", "Cross-identity with ground truth", report["data"]["manifest_sha256"]):
+    assert listed == [row.metric for row in report.not_computed]
+    for text in ("Reconstruction", "Cross-identity with ground truth", report.data.manifest_sha256):
         assert page.get_by_text(text, exact=True).count() >= 1
     assert "small minus source" in (output / "report.md").read_text()

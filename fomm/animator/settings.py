@@ -13,7 +13,7 @@ class AnimationSettings:
     """How to animate a photo with a driving video.
 
     Args:
-        relative: apply the driving's change of pose to the photo; otherwise its pose and shape are taken over.
+        relative: apply the driving's change of pose to the photo; otherwise its pose and shape are copied.
         adapt_scale: scale the motion by how much larger the photo's face is than the driving's.
         best_frame: start from the driving frame most like the photo, not from the first. Default: as crop.
         best_frame_by: whose landmarks find that frame.

@@ -34,10 +34,10 @@ def _stored_fomm(stored: Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(**{**stored, **{name: cls(**stored[name]) for name, cls in parts.items()}})
 
 
-FOMM_NAME = "fomm"
+FOMM_NAME, FACE_NAME = "fomm", "face"
 ARCHITECTURES = {
     FOMM_NAME: Architecture(FOMM, FOMM.from_config, _stored_fomm, infer_config),
-    "face": Architecture(FaceModel, FaceModel, lambda stored: FaceConfig(**stored), infer_face_config),
+    FACE_NAME: Architecture(FaceModel, FaceModel, lambda stored: FaceConfig(**stored), infer_face_config),
 }
 
 

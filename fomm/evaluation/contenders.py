@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fomm.animator import Animator
+from fomm.animator.face import FaceAnimator, Observer
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
 from fomm.evaluation.tasks import SOURCE, Contender, is_lossless
 from fomm.manifest import SPLITS, Clip, Pair, manifest_hash, read_manifest, read_pairs, select, split_overlap
+from fomm.model.face import FaceModel
+from fomm.report.schema import Data
 from fomm.video_folder import manifest_of_folder
 
 MAX_WARNINGS = 20  # of rows that are left out; the rest is counted
@@ -20,19 +22,24 @@ SOURCE_NOTES = (
     "the first frame of the truth can be the source picture itself (in reconstruction it always is): it counts as the "
     "greatest PSNR there is and lifts that mean",
 )
+FACE_NOTES = (
+    "its keypoints are the landmarks that akd_mediapipe compares: keypoints_own is not measured",
+    "follows landmarks that are filtered in time, as in inference",
+    "its pictures are rounded to 8 bits before they are compared",
+)
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSet:
     """The clips that are measured on, and what is to be said about them."""
 
     manifest: Path
     clips: list[Clip]
     pairs: list[Pair]
-    described: dict[str, Any]  # as the report has it
+    described: Data  # for the report; frames and size are known only in the end
 
 
-def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None = None) -> Data:
+def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None = None) -> DataSet:
     """Read and check the lists; faulty rows are left out and told.
 
     Args:
@@ -65,23 +72,31 @@ def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None
             "truth, which changes the numbers; compare only with reports on the same files"
         )
     overlap = split_overlap(everything, split)
-    described = {
-        "manifest": str(path),
-        "manifest_sha256": manifest_hash(manifest),
-        "pairs": pairs and str(pairs),
-        "pairs_sha256": manifest_hash(pairs) if pairs else None,
-        "split": split,
-        "clips": len(clips),
-        "identities": len({clip.identity for clip in clips}),
-        "lossless": lossless,
-        "split_overlap": overlap,
-        "warnings": warnings,
-    }
-    return Data(manifest, clips, listed, described)
+    described = Data(
+        manifest=str(path),
+        manifest_sha256=manifest_hash(manifest),
+        pairs=pairs and str(pairs),
+        pairs_sha256=manifest_hash(pairs) if pairs else None,
+        split=split,
+        clips=len(clips),
+        identities=len({clip.identity for clip in clips}),
+        frames=0,
+        lossless=lossless,
+        size=[],
+        split_overlap=overlap,
+        warnings=warnings,
+    )
+    return DataSet(manifest, clips, listed, described)
 
 
-def load_contenders(checkpoints: Sequence[str], baseline: str | None = None) -> list[Contender]:
+def load_contenders(
+    checkpoints: Sequence[str], baseline: str | None = None, *, observer: Callable[[], Observer]
+) -> list[Contender]:
     """The checkpoints (names or files; `source` repeats the source picture), loaded, on the CPU; the baseline last.
+
+    Args:
+        checkpoints, baseline: as the options.
+        observer: makes what sees faces for a model `face`; not called where there is none.
 
     Raises:
         InputError: one cannot be loaded, or is named twice.
@@ -97,19 +112,15 @@ def load_contenders(checkpoints: Sequence[str], baseline: str | None = None) -> 
             contenders.append(Contender(name, role, category="", notes=SOURCE_NOTES))
             continue
         model, info = load_model(source)
-        contenders.append(
-            Contender(
-                name,
-                role,
-                Animator(model, device="cpu", precision="fp32"),
-                checkpoint=str(source),
-                sha256=info.sha256,
-                image_size=info.image_size,
-                num_keypoints=model.config.num_keypoints,
-                category=info.category,
-                notes=info.notes,
-            )
-        )
+        about = {"checkpoint": str(source), "sha256": info.sha256, "category": info.category}
+        about |= {"image_size": info.image_size}
+        if isinstance(model, FaceModel):
+            animator = FaceAnimator(model, observer, device="cpu", precision="fp32")
+            contenders.append(Contender(name, role, animator, notes=(*info.notes, *FACE_NOTES), **about))
+        else:
+            animator = Animator(model, device="cpu", precision="fp32")
+            about |= {"num_keypoints": model.config.num_keypoints}
+            contenders.append(Contender(name, role, animator, notes=info.notes, **about))
     return contenders
 
 
@@ -146,6 +157,12 @@ def notes_on(contender: Contender, others: Sequence[Contender], size: int) -> tu
             "compared with theirs"
         )
     return tuple(notes)
+
+
+def on_device(contender: Contender, device: str) -> Animator | FaceAnimator | None:
+    """Its animator, on the device that the models run on."""
+    animator = contender.animator
+    return Animator(animator.model, device=device, precision="fp32") if isinstance(animator, Animator) else animator
 
 
 def baseline_of(contenders: Iterable[Contender]) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from fomm.evaluation.metrics import SIDE
+from fomm.evaluation.definitions import SIDE
 from fomm.pixels import to_pictures
 
 T = TypeVar("T")

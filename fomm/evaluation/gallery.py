@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from fomm.animator.provenance import synthetic_tags
-from fomm.evaluation.metrics import MetricInfo
+from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.performance import Performance
 from fomm.evaluation.tasks import Contender, Task
 from fomm.pixels import to_pictures
+from fomm.report.schema import Protocol
 from fomm.video import VideoWriter
 
 SHOWN_FRAMES, SHOWN_SIDE_PX = 250, 160
 SHOWN_BY = ("l1", "head_pose", "jitter")  # the first of these that a protocol has chooses what is shown of it
 
 
-def choose_shown(
-    protocol: Mapping[str, Any], model: str, infos: Mapping[str, MetricInfo]
-) -> list[tuple[str, str, str]]:
+def choose_shown(protocol: Protocol, model: str, infos: Mapping[str, MetricInfo]) -> list[tuple[str, str, str]]:
     """(kind, clip, metric): the best, median and worst clip of a model, by the first metric of `SHOWN_BY` there is."""
     for metric in SHOWN_BY:
         means = [
-            (clip["values"][metric][model]["mean"], clip["clip"])
-            for clip in protocol["clips"]
-            if clip["values"].get(metric, {}).get(model, {}).get("mean") is not None
+            (value.mean, clip.clip)
+            for clip in protocol.clips
+            if (value := clip.values.get(metric, {}).get(model)) and value.mean is not None
         ]
         if means:
             names = [name for _, name in sorted(means, reverse=infos[metric].better == "higher")]

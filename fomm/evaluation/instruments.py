@@ -10,13 +10,14 @@ import torch
 
 from fomm.errors import InputError
 from fomm.evaluation import measures
+from fomm.evaluation.definitions import METRICS, MetricInfo, custom_identity
 from fomm.evaluation.frames import Detector
 from fomm.evaluation.measures import Measure
 from fomm.evaluation.measuring import Features
-from fomm.evaluation.metrics import METRICS, MetricInfo, custom_identity
 from fomm.pretrained.embedders import load_embedder
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.pretrained.features import load_inception, load_lpips
+from fomm.report.schema import NotComputed
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Instruments:
     measures: list[Measure]
     infos: dict[str, MetricInfo]
     features: Features | None
-    not_computed: list[dict[str, str]]
+    not_computed: list[NotComputed]
     face_networks: dict[str, str]  # of the user's: file -> sha256
 
 
@@ -51,7 +52,7 @@ def load_instruments(
             return make()
         except InputError as error:
             reason, _, how = str(error).rpartition("; ")  # all our errors end with what to do
-            missing.append({"metric": name, "reason": reason or how, "how": how})
+            missing.append(NotComputed(metric=name, reason=reason or how, how=how))
             return None
 
     def add(name: str, make: Callable[[], Measure]) -> None:
@@ -83,9 +84,9 @@ def load_instruments(
     return Instruments(made, infos, features, missing, hashes)
 
 
-def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> list[dict[str, str]]:
+def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> list[NotComputed]:
     """Metrics that no clip has, beyond those whose weights are missing."""
-    told = {*computed, *(row["metric"] for row in instruments.not_computed)}
+    told = {*computed, *(row.metric for row in instruments.not_computed)}
     nothing = ("no clip could be measured", "see the failures")
     no_face = nothing if faces else ("no face was looked for", "evaluate a model of faces")
     reasons = {
@@ -102,10 +103,5 @@ def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> l
         if name not in told:
             need = next((need for need in ("exact", "model", "mesh", "face") if need in info.needs), "")
             reason, how = reasons.get(need, nothing)
-            rows.append({"metric": name, "reason": reason, "how": how})
+            rows.append(NotComputed(metric=name, reason=reason, how=how))
     return rows
-
-
-def described(info: MetricInfo) -> dict[str, str]:
-    """A metric as the report explains it."""
-    return {name: getattr(info, name) for name in ("label", "unit", "better", "definition", "source")}

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from fomm.evaluation import metrics
+from fomm.evaluation.definitions import SIDE
 from fomm.evaluation.frames import ClipReference, Detector, Frames, Values, Which, rescaled
-from fomm.evaluation.metrics import SIDE, UNKNOWN
+from fomm.evaluation.metrics import UNKNOWN
 from fomm.pretrained.embedders import Embedder, five_points
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fomm.animator import Animator
 from fomm.errors import InputError
 from fomm.evaluation.frames import ClipReference, Frames, Reference
 from fomm.evaluation.measures import Measure
@@ -92,6 +93,7 @@ def measure_task(
     *,
     size: int,
     features: Features | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
     truth_of: TruthOf | None = None,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> Record:
@@ -101,14 +103,14 @@ def measure_task(
         task, folder, contenders, size: as for `Performance`.
         measures: each contender gets copies of its own.
         features: what is kept of each picture for FID; None: nothing.
+        device: where it is measured.
         truth_of: exact knowledge of the data set.
-        progress: hears how many more frames are done.
+        progress: is called with how many more frames are done.
     """
     record = Record()
     collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
     try:
         performance = Performance(task, folder, contenders, size)
-        device = next((c.animator.device for c in contenders if c.animator), torch.device("cpu"))
         clip = ClipReference(task.name, to_tensor(performance.source[None], device)[0], task.source.identity)
         for collector in collected.values():
             collector.start(clip)
@@ -146,7 +148,7 @@ class _Collector:
         self._network = features
         self._values: dict[str, list[np.ndarray]] = {}
         self.features: list[np.ndarray] = []  # (2, T, D)
-        self._detect = _own_detector(contender) if contender.animator else None
+        self._detect = _own_detector(contender)
 
     def start(self, clip: ClipReference) -> None:
         for measure in self._measures:
@@ -176,8 +178,10 @@ class _Collector:
             self._values.setdefault(name, []).append(np.asarray(array, np.float64))
 
 
-def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor]:
-    """Frames (T, 3, H, W) -> the contender's own keypoints (T, K, 2)."""
+def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor] | None:
+    """Frames (T, 3, H, W) -> the contender's own keypoints (T, K, 2); None where it learnt none."""
+    if not isinstance(contender.animator, Animator):
+        return None
     return lambda pictures: contender.animator.model.detect(resized(pictures, contender.image_size)).points
 
 
@@ -226,7 +230,7 @@ def run_tasks(
         records: folder of the records.
         measure: `measure_task` of a task; is told of a callback for frames that are done.
         rank, world: this process's number, and how many there are.
-        progress: hears of frames, by what the manifest says.
+        progress: is called with frames, counted as the manifest says.
 
     Returns: how many tasks had a record already.
     """

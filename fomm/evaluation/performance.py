@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fomm.animator import AnimationSettings
+from fomm.animator.face import FaceAnimator
 from fomm.errors import InputError
 from fomm.evaluation.tasks import Contender, Task
 from fomm.manifest import Clip
@@ -112,6 +113,8 @@ class Performance:
         if animator is None:
             still = to_tensor(self.source[None])
             return lambda driving: still.expand(len(driving), -1, -1, -1)
+        if isinstance(animator, FaceAnimator):
+            return self._take_face(animator, contender.image_size)
         own = contender.image_size
         encoded = None
 
@@ -125,6 +128,23 @@ class Performance:
                 initial=fit_square(self._first, own),
             )
             return resized(torch.cat([output.prediction.float() for output in outputs]), size)
+
+        return take
+
+    def _take_face(self, animator: FaceAnimator, own: int) -> Callable[[list[np.ndarray]], Tensor]:
+        """As `_take`, with frames of `own` pixels."""
+        portrait = follow = None
+
+        def take(driving: list[np.ndarray]) -> Tensor:
+            nonlocal portrait, follow
+            if portrait is None:
+                portrait = animator.model.portrait(animator.sit(fit_square(self._source, own)))
+                # In a reconstruction the source is the first driving frame: the change since then is the motion itself.
+                follow = animator.follow(
+                    portrait.source, fit_square(self._first, own), interval_s=float(1 / self._task.driving.fps)
+                )
+            pictures = np.stack([portrait(follow(fit_square(image, own))) for image in driving])
+            return resized(to_tensor(pictures), self._size)
 
         return take
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,17 +12,26 @@ from torchmetrics.image import FrechetInceptionDistance
 
 from fomm.errors import InputError
 from fomm.evaluation import metrics, statistics
+from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.measuring import Record, record_path
-from fomm.evaluation.metrics import MetricInfo
 from fomm.evaluation.tasks import Task
-from fomm.report.schema import PROTOCOLS
+from fomm.report.schema import (
+    PROTOCOLS,
+    Clip,
+    ClipValue,
+    Difference,
+    Failure,
+    Identity,
+    Protocol,
+    Summary,
+)
 
 
 class Results(NamedTuple):
     """What all records say together, as the report has it (docs/report_schema.md)."""
 
-    protocols: dict[str, dict[str, Any]]
-    failures: list[dict[str, str]]
+    protocols: dict[str, Protocol]
+    failures: list[Failure]
     notes: list[str]
     frames: int
 
@@ -58,7 +67,7 @@ def collect(
             )
         sums[task.protocol].add(task, record)
         failures += [
-            {"protocol": task.protocol, "clip": task.name, "model": model, "reason": reason}
+            Failure(protocol=task.protocol, clip=task.name, model=model, reason=reason)
             for model, reason in record.failed.items()
         ]
         notes += [note for note in record.notes if note not in notes]
@@ -78,13 +87,13 @@ class _ProtocolSums:
 
     def __init__(self, models: Sequence[str], infos: Mapping[str, MetricInfo], baseline: str | None) -> None:
         self.models, self.infos, self.baseline = models, infos, baseline
-        self.clips: list[dict[str, Any]] = []
+        self.clips: list[Clip] = []
         self.tallies: dict[tuple[str, str], dict[int, metrics.Tally]] = {}  # (metric, model) -> clip -> sums
         self.times: dict[tuple[str, str], np.ndarray] = {}  # (metric, model) -> (2, bins), totals and counts
         self.fids: dict[str, Fid] = {}
 
     def add(self, task: Task, record: Record) -> None:
-        values: dict[str, dict[str, Any]] = {}
+        values: dict[str, dict[str, ClipValue]] = {}
         for metric in self.infos:
             for model in self.models:
                 array = record.values.get(model, {}).get(metric)
@@ -93,25 +102,25 @@ class _ProtocolSums:
                 tally = metrics.tally(array)
                 self.tallies.setdefault((metric, model), {})[len(self.clips)] = tally
                 self.times[metric, model] = self.times.get((metric, model), 0) + np.stack(statistics.over_time(array))
-                values.setdefault(metric, {})[model] = {
-                    "mean": _number(tally.mean), "frames": tally.frames, "missed": tally.missed
-                }  # fmt: skip
+                values.setdefault(metric, {})[model] = ClipValue(
+                    mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
+                )
         for model, (wanted, made) in record.features.items():
             self.fids.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
         self.clips.append(
-            {
-                "clip": task.name,
-                "identity": task.source.identity,
-                "source": task.source.clip_id,
-                "driving": task.driving.clip_id,
-                "truth": task.truth and task.truth.clip_id,
-                "frames": record.frames,
-                "values": values,
-                "failed": record.failed,
-            }
+            Clip(
+                clip=task.name,
+                identity=task.source.identity,
+                source=task.source.clip_id,
+                driving=task.driving.clip_id,
+                truth=task.truth and task.truth.clip_id,
+                frames=record.frames,
+                values=values,
+                failed=record.failed,
+            )
         )
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Protocol:
         by_metric: dict[str, list[str]] = {}
         for metric, model in self.tallies:
             by_metric.setdefault(metric, []).append(model)
@@ -122,40 +131,46 @@ class _ProtocolSums:
         summary = {m: {model: self._summary(m, model) for model in models} for m, models in by_metric.items()}
         if self.fids:
             summary["fid"] = {model: self._fid(model) for model in self.models if model in self.fids}
-        return {
-            "summary": summary,
-            "differences": self._differences(by_metric),
-            "identities": self._identities(by_metric),
-            "clips": self.clips,
-            "over_time": over_time,
-            "gallery": [],
-        }
+        return Protocol(
+            summary=summary,
+            differences=self._differences(by_metric),
+            identities=self._identities(by_metric),
+            clips=self.clips,
+            over_time=over_time,
+            gallery=[],
+        )
 
-    def _summary(self, metric: str, model: str) -> dict[str, Any]:
+    def _summary(self, metric: str, model: str) -> Summary:
         tallies = self.tallies[metric, model]
         totals, frames = [t.total for t in tallies.values()], [t.frames for t in tallies.values()]
         missed = sum(t.missed for t in tallies.values())
         pooled = metrics.Tally(float(np.sum(totals)), sum(frames), missed)
         means = [t.mean for t in tallies.values() if t.frames]
-        groups = [self.clips[index]["identity"] for index in tallies]
-        return {
-            "pooled": _number(pooled.mean),
-            "clip_mean": _number(statistics.ratio(means, [1.0] * len(means))),
-            "interval": _numbers(statistics.interval(totals, frames, groups)),
-            "frames": pooled.frames,
-            "missed": pooled.missed,
-            "pooled_with_misses": _number(pooled.mean_with_misses(self.infos[metric].penalty)),
-        }
+        groups = [self.clips[index].identity for index in tallies]
+        return Summary(
+            pooled=_number(pooled.mean),
+            clip_mean=_number(statistics.ratio(means, [1.0] * len(means))),
+            interval=_numbers(statistics.interval(totals, frames, groups)),
+            frames=pooled.frames,
+            missed=pooled.missed,
+            pooled_with_misses=_number(pooled.mean_with_misses(self.infos[metric].penalty)),
+        )
 
-    def _fid(self, model: str) -> dict[str, Any]:
+    def _fid(self, model: str) -> Summary:
         """One number for all clips: neither a mean nor an interval."""
         fid = self.fids[model]
-        value = {"pooled": _number(fid.compute()), "frames": fid.frames, "missed": 0}
-        return value | dict.fromkeys(("clip_mean", "interval", "pooled_with_misses"))
+        return Summary(
+            pooled=_number(fid.compute()),
+            clip_mean=None,
+            interval=None,
+            frames=fid.frames,
+            missed=0,
+            pooled_with_misses=None,
+        )
 
-    def _differences(self, by_metric: Mapping[str, list[str]]) -> dict[str, Any]:
-        differences: dict[str, Any] = {}
-        groups = [clip["identity"] for clip in self.clips]
+    def _differences(self, by_metric: Mapping[str, list[str]]) -> dict[str, dict[str, Difference]]:
+        differences: dict[str, dict[str, Difference]] = {}
+        groups = [clip.identity for clip in self.clips]
         for metric, models in by_metric.items():
             if self.baseline not in models:
                 continue
@@ -166,28 +181,27 @@ class _ProtocolSums:
                 found = statistics.paired(
                     means[model], means[self.baseline], groups, lower_is_better=self.infos[metric].better == "lower"
                 )
-                differences.setdefault(metric, {})[model] = found._asdict() | {
-                    "mean": _number(found.mean),
-                    "interval": _numbers(found.interval),
-                }
+                differences.setdefault(metric, {})[model] = Difference(
+                    **found._asdict() | {"mean": _number(found.mean), "interval": _numbers(found.interval)}
+                )
         return differences
 
     def _clip_means(self, metric: str, model: str) -> list[float | None]:
         tallies = self.tallies[metric, model]
         return [tallies[i].mean if i in tallies and tallies[i].frames else None for i in range(len(self.clips))]
 
-    def _identities(self, by_metric: Mapping[str, list[str]]) -> dict[str, Any]:
-        identities: dict[str, Any] = {}
-        for name in sorted({clip["identity"] for clip in self.clips}):
-            mine = [i for i, clip in enumerate(self.clips) if clip["identity"] == name]
+    def _identities(self, by_metric: Mapping[str, list[str]]) -> dict[str, Identity]:
+        identities: dict[str, Identity] = {}
+        for name in sorted({clip.identity for clip in self.clips}):
+            mine = [i for i, clip in enumerate(self.clips) if clip.identity == name]
             values: dict[str, dict[str, float | None]] = {}
             for metric, models in by_metric.items():
                 for model in models:
                     tallies = [t for i in mine if (t := self.tallies[metric, model].get(i))]
                     pooled = statistics.ratio([t.total for t in tallies], [t.frames for t in tallies])
                     values.setdefault(metric, {})[model] = _number(pooled)
-            frames = sum(self.clips[i]["frames"] for i in mine)
-            identities[name] = {"clips": len(mine), "frames": frames, "values": values}
+            frames = sum(self.clips[i].frames for i in mine)
+            identities[name] = Identity(clips=len(mine), frames=frames, values=values)
         return identities
 
 
@@ -230,8 +244,8 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(f"{value:.9g}")
 
 
-def _numbers(values: tuple[float, float] | None) -> list[float | None] | None:
-    return None if values is None else [_number(value) for value in values]
+def _numbers(values: tuple[float, float] | None) -> tuple[float | None, float | None] | None:
+    return values and (_number(values[0]), _number(values[1]))
 
 
 def _over_time(sums: np.ndarray) -> list[float | None]:

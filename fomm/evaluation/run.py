@@ -10,32 +10,26 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from pydantic import JsonValue
 
-from fomm.animator import Animator, choose_device
+from fomm.animator import choose_device
 from fomm.errors import InputError
 from fomm.evaluation import statistics
-from fomm.evaluation.contenders import Data, animate_faces, baseline_of, notes_on
+from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, notes_on, on_device
+from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.gallery import choose_shown, write_shown
-from fomm.evaluation.instruments import Instruments, described, why_not
+from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import Record, check_records, measure_task, run_tasks
-from fomm.evaluation.metrics import MetricInfo
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
-from fomm.files import hash_file, remove_parts
+from fomm.files import remove_parts
 from fomm.progress import Progress, silent
-from fomm.report import SCHEMA
+from fomm.report.schema import Metric, Model, Protocol, Report, Run, Shown
 
-# Whoever changes one of these begins anew: records of different code do not mix.
-CODE = (
-    *("evaluation/metrics.py", "evaluation/measures.py", "evaluation/frames.py", "evaluation/performance.py"),
-    *("evaluation/measuring.py", "pretrained/embedders.py", "animator/animator.py", "animator/folded.py"),
-)
-PACKAGE = Path(__file__).resolve().parent.parent
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
 
@@ -72,23 +66,25 @@ def launch(device: str = "auto", *, devices: int | None = None, nodes: int = 1) 
 
 
 def evaluate(
-    data: Data,
+    data: DataSet,
     contenders: Sequence[Contender],
     instruments: Instruments,
     output: Path,
     *,
     fabric: Fabric,
     truth_of: TruthOf,
-    settings: Mapping[str, Any],
+    code: Mapping[str, str],
+    settings: Mapping[str, JsonValue],
     command: Sequence[str],
     progress: Progress = silent,
-) -> dict[str, Any] | None:
+) -> Report | None:
     """Measure all contenders on all clips.
 
     Args:
         output: folder for records and clips to look at.
         fabric: of `launch`.
         truth_of: exact knowledge of the data set.
+        code: name -> hash of all code that the numbers depend on; records of different code do not mix.
         settings: for the report, beside those of the statistics.
         command: for the report.
 
@@ -100,11 +96,7 @@ def evaluate(
     device = "mps" if fabric.device.type == "mps" else str(fabric.device)
     size = common_size(contenders)
     contenders = [
-        replace(
-            contender,
-            animator=contender.animator and Animator(contender.animator.model, device=device, precision="fp32"),
-            notes=notes_on(contender, contenders, size),
-        )
+        replace(contender, animator=on_device(contender, device), notes=notes_on(contender, contenders, size))
         for contender in contenders
     ]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
@@ -113,13 +105,13 @@ def evaluate(
     check_records(
         records,
         {
-            "data": {key: data.described[key] for key in ("manifest_sha256", "pairs_sha256", "split")},
+            "data": data.described.model_dump(include={"manifest_sha256", "pairs_sha256", "split"}),
             "models": {contender.name: contender.sha256 for contender in contenders},
             "metrics": names + (["fid"] if instruments.features else []),
             "face_networks": instruments.face_networks,
             "size": size,
             "device": fabric.device.type,
-            "versions": versions | {name: hash_file(PACKAGE / name) for name in CODE},
+            "versions": versions | {f"code of {name}": sha256 for name, sha256 in code.items()},
         },
     )
     tasks = list_tasks(data.clips, data.pairs)
@@ -133,6 +125,7 @@ def evaluate(
             instruments.measures,
             size=size,
             features=instruments.features,
+            device=torch.device(device),
             truth_of=truth_of,
             progress=tell,
         )
@@ -147,19 +140,23 @@ def evaluate(
     remove_parts(records, output, output / "media", before=started)
 
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
-    computed = [m for m in instruments.infos if any(m in p["summary"] for p in results.protocols.values())]
+    computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
     for protocol in results.protocols:
         show(protocol, results.protocols[protocol], tasks, folder, contenders, size, instruments.infos, output)
-    return {
-        "schema": SCHEMA,
-        "run": {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "elapsed_s": 0.0,
-            "command": list(command),
-            "hardware": hardware(fabric),
-            "clips_from_before": resumed,
-        },
-        "settings": {
+    described = {
+        "frames": results.frames,
+        "size": [size, size],
+        "warnings": [*data.described.warnings, *results.notes],
+    }
+    return Report(
+        run=Run(
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            elapsed_s=0.0,
+            command=list(command),
+            hardware=hardware(fabric),
+            clips_from_before=resumed,
+        ),
+        settings={
             "baseline": baseline_of(contenders),
             **settings,
             "face_networks": list(instruments.face_networks),
@@ -167,18 +164,19 @@ def evaluate(
             "interval": f"bootstrap over identities, {statistics.LEVEL:.0%}, {statistics.DRAWS} draws",
             "seed": statistics.SEED,
         },
-        "versions": versions,
-        "data": data.described
-        | {"frames": results.frames, "size": [size, size], "warnings": data.described["warnings"] + results.notes},
-        "models": [contender.described() for contender in contenders],
-        "metrics": {name: described(instruments.infos[name]) for name in computed},
-        "not_computed": instruments.not_computed + why_not(instruments, computed, animate_faces(contenders)),
-        "protocols": results.protocols,
-        "failures": results.failures,
-    }
+        versions=versions,
+        data=data.described.model_copy(update=described),
+        models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
+                for c in contenders],
+        metrics={name: Metric(**{key: getattr(instruments.infos[name], key) for key in Metric.model_fields})
+                 for name in computed},
+        not_computed=instruments.not_computed + why_not(instruments, computed, animate_faces(contenders)),
+        protocols=results.protocols,
+        failures=results.failures,
+    )  # fmt: skip
 
 
-def hardware(fabric: Fabric) -> dict[str, Any]:
+def hardware(fabric: Fabric) -> dict[str, JsonValue]:
     """What it ran on."""
     cuda = fabric.device.type == "cuda"
     return {
@@ -193,7 +191,7 @@ def hardware(fabric: Fabric) -> dict[str, Any]:
 
 def show(
     name: str,
-    protocol: dict[str, Any],
+    protocol: Protocol,
     tasks: Sequence[Task],
     folder: Path,
     contenders: Sequence[Contender],
@@ -207,4 +205,4 @@ def show(
     for kind, clip, metric in choose_shown(protocol, models[0].name, infos) if models else []:
         media = f"media/{name}_{kind}.mp4"
         columns = write_shown(by_name[clip], folder, models, size, output / media)
-        protocol["gallery"].append({"kind": kind, "clip": clip, "metric": metric, "media": media, "columns": columns})
+        protocol.gallery.append(Shown(kind=kind, clip=clip, metric=metric, media=media, columns=columns))

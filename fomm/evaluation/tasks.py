@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from fomm.video import frame_files
 
 if TYPE_CHECKING:
     from fomm.animator import Animator
+    from fomm.animator.face import FaceAnimator
 
 SOURCE = "source"
 """The contender that repeats the source picture: what a model has to beat."""
@@ -40,25 +41,20 @@ class Contender:
     Attributes:
         name: in the report; unique.
         role: "candidate" or "baseline".
-        animator: None repeats the source picture.
+        animator: None repeats the source picture. That of a model `face` stays on the CPU.
         checkpoint, sha256, image_size, num_keypoints, category: of the weights.
         notes: what a reader should know about it, one sentence each.
     """
 
     name: str
     role: str
-    animator: Animator | None = None
+    animator: Animator | FaceAnimator | None = None
     checkpoint: str | None = None
     sha256: str | None = None
     image_size: int | None = None
     num_keypoints: int | None = None
     category: str = "unknown"
     notes: tuple[str, ...] = ()
-
-    def described(self) -> dict[str, Any]:
-        """As the report has it."""
-        names = ("name", "role", "checkpoint", "sha256", "image_size", "num_keypoints")
-        return {name: getattr(self, name) for name in names} | {"notes": list(self.notes)}
 
 
 def common_size(contenders: Iterable[Contender]) -> int:

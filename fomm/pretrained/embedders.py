@@ -2,10 +2,10 @@
 
     openface     the published AED's: the whole frame resized to 96 x 96, not aligned, channels in BGR order
     arcface      insightface's buffalo_l (w600k_r50.onnx): five-point alignment to 112 x 112, RGB, (x - 127.5) / 127.5
-    PATH         any ONNX (.onnx) or TorchScript (.pt, .pth, .ts) network: (T, 3, S, S) float32 -> (T, D)
+    PATH         any ONNX network: (T, 3, S, S) float32 -> (T, D); it holds arithmetic only, no program
 
-What a network of the user's wants to see is read from the file: a JSON object under the key "fomm" of an ONNX file's
-metadata, in the extra file "fomm.json" of a TorchScript archive, or else in a file beside it (`net.onnx.json`):
+What a network of the user's wants to see is read from the file: a JSON object under the key "fomm" of its metadata, or
+else in a file beside it (`net.onnx.json`):
 
     {"size": 160, "aligned": true, "channels": "RGB", "mean": 0.5, "std": 0.5}
 
@@ -16,7 +16,6 @@ input, else 112.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -118,9 +117,6 @@ class Embedder:
 def load_embedder(source: str | Path, device: torch.device | str = "cpu") -> Embedder:
     """A face network by name ("openface", "arcface") or path.
 
-    A TorchScript file is a program: loading and running it can do what any code of its author's can. Load only files
-    that you trust. ONNX files hold arithmetic only.
-
     Raises:
         MissingWeightsError: a known name whose file is not here; says where to get and put it.
         InputError: no such file or name, a wrong hash, or not a network.
@@ -134,12 +130,11 @@ def load_embedder(source: str | Path, device: torch.device | str = "cpu") -> Emb
     path = Path(source).expanduser()
     if not path.is_file():
         raise InputError(f"{source}: no such file, and no known face network of this name (openface, arcface)")
-    if path.suffix.lower() == ".onnx":
-        network, size, inside = _onnx(path)
-    elif path.suffix.lower() in (".pt", ".pth", ".ts"):
-        network, size, inside = _torchscript(path, device)
-    else:
-        raise InputError(f"{path}: a face network is an ONNX file (.onnx) or a TorchScript file (.pt, .pth, .ts)")
+    if path.suffix.lower() != ".onnx":
+        raise InputError(
+            f"{path}: a face network is an ONNX file (.onnx), which unlike TorchScript runs no code; export it"
+        )
+    network, size, inside = _onnx(path)
     embedder = Embedder(f"identity_{path.stem}", network, _convention(path, inside, size), hash_file(path))
     _try(embedder, path)
     return embedder
@@ -237,20 +232,6 @@ def _onnx(path: Path) -> tuple[Network, int | None, str]:
         return torch.from_numpy(np.concatenate([session.run(None, {inputs[0].name: batch})[0] for batch in batches]))
 
     return network, size, session.get_modelmeta().custom_metadata_map.get("fomm", "")
-
-
-def _torchscript(path: Path, device: torch.device | str) -> tuple[Network, None, str]:
-    inside = {"fomm.json": ""}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # that torch.jit will be superseded
-            network = torch.jit.load(str(path), map_location=device, _extra_files=inside).eval()
-    except Exception as error:
-        raise InputError(
-            f"{path}: not a TorchScript network ({_first_line(error)}); save it with torch.jit.save, or export to ONNX"
-        ) from error
-    text = inside["fomm.json"]
-    return lambda faces: network(faces.to(device)), None, text.decode() if isinstance(text, bytes) else text
 
 
 def _convention(path: Path, inside: str, size: int | None) -> Convention:

@@ -10,17 +10,17 @@ from fomm.lazy import lazily
 if TYPE_CHECKING:
     from fomm.report.files import write_report
     from fomm.report.page import render_page
-    from fomm.report.schema import SCHEMA, check_report, read_report
+    from fomm.report.schema import Report, read_report
     from fomm.report.text import render_markdown, terminal_table
 
-__all__ = ["SCHEMA", "check_report", "read_report", "render_markdown", "render_page", "terminal_table", "write_report"]
+__all__ = ["Report", "read_report", "render_markdown", "render_page", "terminal_table", "write_report"]
 
 __getattr__ = lazily(
     __name__,
     {
         "files": ("write_report",),
         "page": ("render_page",),
-        "schema": ("SCHEMA", "check_report", "read_report"),
+        "schema": ("Report", "read_report"),
         "text": ("render_markdown", "terminal_table"),
     },
 )

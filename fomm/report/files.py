@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fomm.files import atomic_output
 from fomm.report.page import render_page
-from fomm.report.schema import read_report
+from fomm.report.schema import Report, read_report
 from fomm.report.text import render_markdown
 
 PER_CLIP = ("protocol", "clip", "identity", "model", "metric", "mean", "frames", "missed")
 
 
-def write_files(report: Mapping[str, Any], output: Path) -> None:
+def write_files(report: Report, output: Path) -> None:
     """report.json, per_clip.csv, and the pages made of them."""
     with atomic_output(output / "report.json") as part:
-        part.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.write_text(report.to_json(), encoding="utf-8")
     with atomic_output(output / "per_clip.csv") as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(PER_CLIP)
         writer.writerows(per_clip(report))
-    write_report(output)
+    write_pages(report, output)
 
 
 def write_report(folder: str | Path) -> list[Path]:
@@ -37,8 +34,11 @@ def write_report(folder: str | Path) -> list[Path]:
     Raises:
         InputError: there is no report.json, it does not follow the schema, or the folder cannot be written.
     """
-    folder = Path(folder)
-    report = read_report(folder / "report.json")
+    return write_pages(read_report(Path(folder) / "report.json"), Path(folder))
+
+
+def write_pages(report: Report, folder: Path) -> list[Path]:
+    """`write_report` for a report that is here already."""
     written = []
     for name, text in (("report.html", render_page(report, folder)), ("report.md", render_markdown(report))):
         with atomic_output(folder / name) as part:
@@ -47,46 +47,46 @@ def write_report(folder: str | Path) -> list[Path]:
     return written
 
 
-def per_clip(report: Mapping[str, Any]) -> list[tuple]:
+def per_clip(report: Report) -> list[tuple]:
     """Rows of per_clip.csv: a mean for each clip, model and metric; empty where every frame was missed."""
     return [
-        (protocol, clip["clip"], clip["identity"], model, metric, value["mean"], value["frames"], value["missed"])
-        for protocol, results in report["protocols"].items()
-        for clip in results["clips"]
-        for metric, by_model in clip["values"].items()
+        (protocol, clip.clip, clip.identity, model, metric, value.mean, value.frames, value.missed)
+        for protocol, results in report.protocols.items()
+        for clip in results.clips
+        for metric, by_model in clip.values.items()
         for model, value in by_model.items()
     ]
 
 
-def log_to_wandb(report: Mapping[str, Any], output: Path, project: str) -> None:
+def log_to_wandb(report: Report, output: Path, project: str) -> None:
     """The report's tables and clips, as one run of a W&B project (`WANDB_MODE=offline` keeps it here)."""
     import wandb
 
-    config = {key: report[key] for key in ("settings", "versions", "data", "models")}
+    config = report.model_dump(include={"settings", "versions", "data", "models"})
     with wandb.init(project=project, job_type="evaluate", dir=output, config=config) as session:
-        logged: dict[str, Any] = {"per_clip": wandb.Table(list(PER_CLIP), [list(row) for row in per_clip(report)])}
-        for protocol, results in report["protocols"].items():
-            for table in ("summary", "differences"):
+        logged = {"per_clip": wandb.Table(list(PER_CLIP), [list(row) for row in per_clip(report)])}
+        for protocol, results in report.protocols.items():
+            for table, values in (("summary", results.summary), ("differences", results.differences)):
                 rows = [
-                    {"metric": metric, "model": model} | {key: _flat(value) for key, value in numbers.items()}
-                    for metric, by_model in results[table].items()
+                    {"metric": metric, "model": model} | {key: _flat(value) for key, value in numbers}
+                    for metric, by_model in values.items()
                     for model, numbers in by_model.items()
                 ]
                 if rows:
                     logged[f"{protocol}/{table}"] = wandb.Table(list(rows[0]), [list(row.values()) for row in rows])
-            for item in results["gallery"]:
-                caption = f"{item['clip']}: {', '.join(item['columns'])}"
-                logged[f"{protocol}/{item['kind']}"] = wandb.Video(str(output / item["media"]), caption=caption)
+            for item in results.gallery:
+                caption = f"{item.clip}: {', '.join(item.columns)}"
+                logged[f"{protocol}/{item.kind}"] = wandb.Video(str(output / item.media), caption=caption)
         session.log(logged)
         session.summary.update(
             {
-                f"{protocol}/{metric}/{model}": numbers["pooled"]
-                for protocol, results in report["protocols"].items()
-                for metric, by_model in results["summary"].items()
+                f"{protocol}/{metric}/{model}": numbers.pooled
+                for protocol, results in report.protocols.items()
+                for metric, by_model in results.summary.items()
                 for model, numbers in by_model.items()
             }
         )
 
 
-def _flat(value: Any) -> Any:
-    return " to ".join(f"{end:.6g}" for end in value) if isinstance(value, list) else value
+def _flat(value: object) -> object:
+    return " to ".join(f"{end:.6g}" for end in value) if isinstance(value, tuple) else value

@@ -1,200 +1,114 @@
-"""A condition on the numbers of a report, such as "akd_mediapipe > 1.05 * baseline", as a gate for a change.
+"""Conditions on the numbers of a report, such as "akd_mediapipe > 1.05 * baseline", as a gate for a change.
 
-Comparisons (< <= > >=) of metrics, numbers and `baseline`, with + - * / and brackets, joined by `and` and `or`.
-A metric stands for a candidate's number: `metric`, `protocol.metric`, `metric.number` or `protocol.metric.number`,
-where number is a column of the report's summary (default: pooled). Without a protocol the condition is looked at in
-each that has the metric. `baseline` is the baseline's number of the metric that it is compared with. Nothing is ever
-executed: the text is parsed, and only what is named here is accepted.
+    [protocol.]metric[.number] OP [factor *] (number | baseline)        OP: < <= > >=
+
+It is looked at for every candidate; without a protocol in each that has the metric. `number` is a column of the
+report's summary (default: pooled), `baseline` the baseline's number of the same metric.
 """
 
 from __future__ import annotations
 
-import ast
 import operator
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from fomm.errors import InputError
-from fomm.report.schema import PROTOCOLS
+from fomm.report.schema import PROTOCOLS, Report
 
 NUMBERS = ("pooled", "clip_mean", "pooled_with_misses", "frames", "missed")
-_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-_COMPARISONS = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
-_LONGEST = 500
+_COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_CONDITION = re.compile(
+    rf"([\w.-]+)\s*(<=|>=|<|>)\s*(?:({_NUMBER})\s*\*\s*)?(?:({_NUMBER})|(baseline))", re.ASCII
+)  # a name, which `parse` takes apart; metrics of the user's networks may have a hyphen
 
 
-class _Number(NamedTuple):
-    """A number of the summary, as it is named in the condition; protocol None: of whichever is looked at."""
+@dataclass(frozen=True)
+class Condition:
+    """One condition; `bound` None: the baseline's number."""
 
+    text: str
     protocol: str | None
     metric: str
     number: str
+    comparison: str
+    factor: float
+    bound: float | None
 
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Raises InputError where it is no condition, or names no protocol that there is."""
+        text = " ".join(text.split())
+        found = _CONDITION.fullmatch(text)
+        if not found:
+            raise InputError(
+                f'--fail-if {text[:80]!r}: cannot be read; write a condition like "akd_mediapipe > 1.05 * baseline"'
+            )
+        name, comparison, factor, bound, _ = found.groups()
+        *before, last = name.split(".")
+        number = "pooled"
+        if before and last in NUMBERS:
+            number, (*before, last) = last, before
+        if len(before) > 1 or not all((*before, last)):
+            raise InputError(
+                f"--fail-if {text!r}: {name!r} is not [protocol.]metric[.number] (numbers: {', '.join(NUMBERS)})"
+            )
+        protocol = before[0] if before else None
+        if protocol not in (None, *PROTOCOLS):
+            raise InputError(
+                f"--fail-if {text!r}: no protocol is called {protocol!r}; choose from {', '.join(PROTOCOLS)}"
+            )
+        return cls(text, protocol, last, number, comparison, float(factor or 1), float(bound) if bound else None)
 
-class Gate:
-    """A parsed condition.
+    @property
+    def needs_baseline(self) -> bool:
+        return self.bound is None
 
-    Attributes:
-        text: the condition.
-        needs_baseline: whether it names the baseline.
+    def check(self, metrics: Collection[str]) -> None:
+        """Raises InputError where its metric is none of these."""
+        if self.metric not in metrics:
+            known = ", ".join(sorted(metrics))
+            raise InputError(f"--fail-if {self.text!r}: no metric is called {self.metric!r}; choose from {known}")
 
-    Raises:
-        InputError: it is not such a condition; says what is wrong with which part.
-    """
+    def check_computed(self, not_computed: Collection[str]) -> None:
+        """Raises InputError where its metric is one of these."""
+        if self.metric in not_computed:
+            raise InputError(
+                f"--fail-if {self.text!r}: {self.metric} cannot be computed here, since weights are missing; choose "
+                "another metric, or run without --fail-if to read how to get them"
+            )
 
-    def __init__(self, text: str) -> None:
-        self.text = " ".join(text.split())
-        try:
-            if len(text) > _LONGEST:
-                raise SyntaxError(f"longer than {_LONGEST} characters")
-            self._tree = ast.parse(self.text, mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise InputError(f"--fail-if {self.text[:80]!r}: cannot be read ({error}); {self._like}") from error
-        self._numbers: list[_Number] = []
-        self.needs_baseline = False
-        self._check_condition(self._tree)
-
-    _like = 'write a condition like "akd_mediapipe > 1.05 * baseline"'
-
-    def check(self, metrics: Collection[str], not_computed: Collection[str]) -> None:
-        """Before the work: are its metrics known, and can they be computed?
-
-        Raises:
-            InputError: not so.
-        """
-        for number in self._numbers:
-            if number.metric not in metrics:
-                raise InputError(
-                    f"--fail-if {self.text!r}: no metric is called {number.metric!r}; choose from "
-                    f"{', '.join(sorted(metrics))}"
-                )
-            if number.metric in not_computed:
-                raise InputError(
-                    f"--fail-if {self.text!r}: {number.metric} cannot be computed here, since weights are missing; "
-                    "choose another metric, or run without --fail-if to read how to get them"
-                )
-
-    def failures(self, report: Mapping[str, Any]) -> list[str]:
-        """One line for each candidate and protocol for which the condition holds.
+    def failures(self, report: Report) -> list[str]:
+        """One line for each candidate and protocol for which it holds.
 
         Raises:
             InputError: it cannot be decided, since one of its numbers is not in the report: no gate without a number.
         """
-        candidates = [model["name"] for model in report["models"] if model["role"] == "candidate"]
-        baseline = next((model["name"] for model in report["models"] if model["role"] == "baseline"), None)
-        anywhere = {number.metric for number in self._numbers if number.protocol is None}
-        protocols = [
-            name
-            for name, protocol in report["protocols"].items()
-            if all(metric in protocol["summary"] for metric in anywhere)
-        ]
-        if not anywhere:
-            protocols = protocols[:1]
+        candidates = [model.name for model in report.models if model.role == "candidate"]
+        baseline = next((model.name for model in report.models if model.role == "baseline"), "the baseline")
+        having = [name for name, protocol in report.protocols.items() if self.metric in protocol.summary]
+        protocols = [self.protocol] if self.protocol else having
         if not protocols:
-            raise InputError(f"--fail-if {self.text!r}: cannot be decided, no protocol has {', '.join(anywhere)}")
+            raise InputError(f"--fail-if {self.text!r}: cannot be decided, no protocol has {self.metric}")
         lines = []
         for protocol in protocols:
             for model in candidates:
-                numbers = _Numbers(report, protocol, model, baseline, self.text)
-                if self._holds(self._tree, numbers):
-                    values = ", ".join(f"{name} = {value:.6g}" for name, value in numbers.used.items())
-                    lines.append(f"{model}: {self.text} ({values})")
+                said, value = self._look_up(report, protocol, model)
+                bound = self.bound
+                if bound is None:
+                    of_baseline, bound = self._look_up(report, protocol, baseline)
+                    said += f", {of_baseline}"
+                if _COMPARISONS[self.comparison](value, self.factor * bound):
+                    lines.append(f"{model}: {self.text} ({said})")
         return lines
 
-    # Checking once, so that holding is safe.
-
-    def _check_condition(self, node: ast.expr) -> None:
-        if isinstance(node, ast.BoolOp):
-            for part in node.values:
-                self._check_condition(part)
-            return
-        if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
-            self._refuse(node, "is not one comparison with <, <=, > or >=")
-        found: list[_Number] = []
-        baselines = sum(self._check_number(side, found) for side in (node.left, node.comparators[0]))
-        if not found:
-            self._refuse(node, "names no metric")
-        if baselines and len(set(found)) != 1:
-            self._refuse(node, "leaves open of which metric the baseline's number is meant")
-        self._numbers += found
-        self.needs_baseline |= bool(baselines)
-
-    def _check_number(self, node: ast.expr, found: list[_Number]) -> int:
-        """Add the metrics that a side of a comparison names; returns how often it names the baseline."""
-        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-            return self._check_number(node.left, found) + self._check_number(node.right, found)
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            return self._check_number(node.operand, found)
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return 0
-        if isinstance(node, ast.Name) and node.id == "baseline":
-            return 1
-        found.append(self._named(node))
-        return 0
-
-    def _named(self, node: ast.expr) -> _Number:
-        parts: list[str] = []
-        inner = node
-        while isinstance(inner, ast.Attribute):
-            parts.insert(0, inner.attr)
-            inner = inner.value
-        if not isinstance(inner, ast.Name):
-            self._refuse(node, "is neither a number nor a metric")
-        parts.insert(0, inner.id)
-        protocol = parts.pop(0) if parts[0] in PROTOCOLS else None
-        number = parts.pop() if len(parts) == 2 and parts[1] in NUMBERS else "pooled"
-        if len(parts) != 1:
-            self._refuse(node, f"is not metric, protocol.metric or metric.number (numbers: {', '.join(NUMBERS)})")
-        return _Number(protocol, parts[0], number)
-
-    def _refuse(self, node: ast.expr, why: str) -> None:
-        raise InputError(f"--fail-if {self.text!r}: {ast.unparse(node)!r} {why}; {self._like}")
-
-    def _holds(self, node: ast.expr, numbers: _Numbers) -> bool:
-        if isinstance(node, ast.BoolOp):
-            parts = [self._holds(part, numbers) for part in node.values]
-            return all(parts) if isinstance(node.op, ast.And) else any(parts)
-        sides = (node.left, node.comparators[0])
-        named: list[_Number] = []
-        for side in sides:
-            self._check_number(side, named)
-        left, right = (self._value(side, named[0], numbers) for side in sides)
-        return _COMPARISONS[type(node.ops[0])](left, right)
-
-    def _value(self, node: ast.expr, compared: _Number, numbers: _Numbers) -> float:
-        if isinstance(node, ast.BinOp):
-            left, right = (self._value(side, compared, numbers) for side in (node.left, node.right))
-            try:
-                return _ARITHMETIC[type(node.op)](left, right)
-            except ZeroDivisionError as error:
-                raise InputError(f"--fail-if {self.text!r}: {ast.unparse(node)!r} divides by 0") from error
-        if isinstance(node, ast.UnaryOp):
-            return -self._value(node.operand, compared, numbers)
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name) and node.id == "baseline":
-            return numbers.look_up(compared, of_baseline=True)
-        return numbers.look_up(self._named(node))
-
-
-@dataclass
-class _Numbers:
-    """What a condition looks up for one candidate, and what it found."""
-
-    report: Mapping[str, Any]
-    protocol: str
-    model: str
-    baseline: str | None
-    text: str
-    used: dict[str, float] = field(default_factory=dict)
-
-    def look_up(self, named: _Number, *, of_baseline: bool = False) -> float:
-        protocol, model = named.protocol or self.protocol, self.baseline if of_baseline else self.model
-        summary = self.report["protocols"].get(protocol, {}).get("summary", {})
-        value = summary.get(named.metric, {}).get(model, {}).get(named.number)
-        name = f"{protocol}.{named.metric}.{named.number} of {model}"
+    def _look_up(self, report: Report, protocol: str, model: str) -> tuple[str, float]:
+        """(what it is, its value)."""
+        name = f"{protocol}.{self.metric}.{self.number} of {model}"
+        summary = report.protocols[protocol].summary if protocol in report.protocols else {}
+        entry = summary.get(self.metric, {}).get(model)
+        value = entry and getattr(entry, self.number)
         if value is None:
             raise InputError(f"--fail-if {self.text!r}: cannot be decided, there is no {name}; see the report")
-        self.used[name] = value
-        return value
+        return f"{name} = {value:.6g}", value

@@ -1,10 +1,15 @@
-"""The schema of report.json as data, and the check that a file follows it; docs/report_schema.md explains every key."""
+"""What a report holds, as types: they check a report.json, and write its JSON schema (docs/report_schema.json).
+
+docs/report_schema.md explains every key.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from fomm.errors import InputError
 
@@ -28,172 +33,198 @@ PROTOCOLS = {
 }
 """Protocol -> its title, and what is done in it."""
 
-NUMBER, COUNT, TEXT, FLAG, ANY = "a number", "a whole number", "text", "true or false", "anything"
-NUMBER_OR_NULL = "a number or null"
-INTERVAL = "[low, high] or null"
 MAX_FAULTS_SHOWN = 10
 
-# A key that ends in "?" may be absent; {"*": shape} is a map with names as keys; [shape] is a list.
-SHAPE: dict[str, Any] = {
-    "schema": TEXT,
-    "run": {"created": TEXT, "elapsed_s": NUMBER, "command": [TEXT], "hardware": {"*": ANY}},
-    "settings": {"*": ANY},
-    "versions": {"*": TEXT},
-    "data": {
-        "manifest": TEXT,
-        "manifest_sha256": TEXT,
-        "pairs?": ANY,
-        "pairs_sha256?": ANY,
-        "split": TEXT,
-        "clips": COUNT,
-        "identities": COUNT,
-        "frames": COUNT,
-        "lossless": FLAG,
-        "size": [COUNT],
-        "split_overlap": [TEXT],
-        "warnings": [TEXT],
-    },
-    "models": [
-        {
-            "name": TEXT,
-            "role": TEXT,
-            "checkpoint?": ANY,
-            "sha256?": ANY,
-            "image_size?": ANY,
-            "num_keypoints?": ANY,
-            "notes": [TEXT],
-        }
-    ],
-    "metrics": {"*": {"label": TEXT, "unit": TEXT, "better": TEXT, "definition": TEXT, "source": TEXT}},
-    "not_computed": [{"metric": TEXT, "reason": TEXT, "how": TEXT}],
-    "protocols": {
-        "*": {
-            "summary": {
-                "*": {
-                    "*": {
-                        "pooled": NUMBER_OR_NULL,
-                        "clip_mean": NUMBER_OR_NULL,
-                        "interval": INTERVAL,
-                        "frames": COUNT,
-                        "missed": COUNT,
-                        "pooled_with_misses": NUMBER_OR_NULL,
-                    }
-                }
-            },
-            "differences": {
-                "*": {
-                    "*": {
-                        "mean": NUMBER_OR_NULL,
-                        "interval": INTERVAL,
-                        "wins": COUNT,
-                        "ties": COUNT,
-                        "losses": COUNT,
-                        "clips": COUNT,
-                    }
-                }
-            },
-            "identities": {"*": {"clips": COUNT, "frames": COUNT, "values": {"*": {"*": NUMBER_OR_NULL}}}},
-            "clips": [
-                {
-                    "clip": TEXT,
-                    "identity": TEXT,
-                    "source": TEXT,
-                    "driving": TEXT,
-                    "truth?": ANY,
-                    "frames": COUNT,
-                    "values": {"*": {"*": {"mean": NUMBER_OR_NULL, "frames": COUNT, "missed": COUNT}}},
-                    "failed?": {"*": TEXT},
-                }
-            ],
-            "over_time": {"*": {"*": [NUMBER_OR_NULL]}},
-            "gallery": [{"kind": TEXT, "clip": TEXT, "media": TEXT, "columns": [TEXT], "metric?": TEXT}],
-        }
-    },
-    "failures": [{"protocol": TEXT, "clip": TEXT, "model": TEXT, "reason": TEXT}],
-}
+Count = Annotated[int, Field(ge=0)]
+Interval = tuple[float | None, float | None] | None
 
 
-def read_report(path: str | Path) -> dict[str, Any]:
+class _Value(BaseModel):
+    """Numbers are numbers, text is text; keys that are not known here are passed over."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, populate_by_name=True)
+
+
+class Run(_Value):
+    """What differs between two equal runs."""
+
+    created: str
+    elapsed_s: float
+    command: list[str]
+    hardware: dict[str, JsonValue]
+    clips_from_before: Count | None = None
+
+
+class Data(_Value):
+    manifest: str
+    manifest_sha256: str
+    pairs: str | None = None
+    pairs_sha256: str | None = None
+    split: str
+    clips: Count
+    identities: Count
+    frames: Count
+    lossless: bool
+    size: list[Count]
+    split_overlap: list[str]
+    warnings: list[str]
+
+
+class Model(_Value):
+    name: str
+    role: str
+    checkpoint: str | None = None
+    sha256: str | None = None
+    image_size: int | None = None
+    num_keypoints: int | None = None
+    notes: list[str]
+
+
+class Metric(_Value):
+    label: str
+    unit: str
+    better: str
+    definition: str
+    source: str
+
+
+class NotComputed(_Value):
+    metric: str
+    reason: str
+    how: str
+
+
+class Summary(_Value):
+    pooled: float | None
+    clip_mean: float | None
+    interval: Interval
+    frames: Count
+    missed: Count
+    pooled_with_misses: float | None
+
+
+class Difference(_Value):
+    mean: float | None
+    interval: Interval
+    wins: Count
+    ties: Count
+    losses: Count
+    clips: Count
+
+
+class Identity(_Value):
+    clips: Count
+    frames: Count
+    values: dict[str, dict[str, float | None]]
+
+
+class ClipValue(_Value):
+    mean: float | None
+    frames: Count
+    missed: Count
+
+
+class Clip(_Value):
+    clip: str
+    identity: str
+    source: str
+    driving: str
+    truth: str | None = None
+    frames: Count
+    values: dict[str, dict[str, ClipValue]]
+    failed: dict[str, str] = {}
+
+
+class Shown(_Value):
+    """A clip to look at."""
+
+    kind: str
+    clip: str
+    media: str
+    columns: list[str]
+    metric: str | None = None
+
+
+class Protocol(_Value):
+    """Results; the maps lead from metric to model, `identities` from identity."""
+
+    summary: dict[str, dict[str, Summary]]
+    differences: dict[str, dict[str, Difference]]
+    identities: dict[str, Identity]
+    clips: list[Clip]
+    over_time: dict[str, dict[str, list[float | None]]]
+    gallery: list[Shown]
+
+
+class Failure(_Value):
+    protocol: str
+    clip: str
+    model: str
+    reason: str
+
+
+class Report(_Value):
+    format: Literal["fomm-report/1"] = Field(SCHEMA, alias="schema")
+    run: Run
+    settings: dict[str, JsonValue]
+    versions: dict[str, str]
+    data: Data
+    models: list[Model]
+    metrics: dict[str, Metric]
+    not_computed: list[NotComputed]
+    protocols: dict[str, Protocol]
+    failures: list[Failure]
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, allow_nan=False) + "\n"
+
+
+def read_report(path: str | Path) -> Report:
     """Read a report.json and check it.
 
     Raises:
-        InputError: no such file, not JSON, or not of this schema.
+        InputError: no such file, not JSON, or not of this schema; its faults are gathered and told together.
     """
     path = Path(path)
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); evaluate.py writes it") from error
     except ValueError as error:
         raise InputError(f"{path}: not a JSON text file ({error}); let evaluate.py write it again") from error
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found != SCHEMA:
+        raise InputError(
+            f"{path}: the schema is {found!r}, must be {SCHEMA!r}; use the evaluate.py of this version to write the "
+            "report"
+        )
     try:
-        check_report(report)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        report = Report.model_validate_json(json.dumps(content))
+        faults = unknown_names(report)
+    except ValidationError as error:
+        faults = [_in_words(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
+    if faults:
+        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+        shown = "; ".join(faults[:MAX_FAULTS_SHOWN])
+        raise InputError(f"{path}: not {SCHEMA}: {shown}{more}; see docs/report_schema.md")
     return report
 
 
-def check_report(report: Any) -> None:
-    """Raises InputError unless `report` follows the schema; its faults are gathered and told together."""
-    found = report.get("schema") if isinstance(report, dict) else None
-    if found != SCHEMA:
-        raise InputError(
-            f"the schema is {found!r}, must be {SCHEMA!r}; use the evaluate.py of this version to write the report"
-        )
-    faults = _faults(report, SHAPE, "")
-    if not faults:
-        faults = _unknown_names(report)
-    if faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise InputError(f"not {SCHEMA}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; see docs/report_schema.md")
+def _in_words(place: tuple[str | int, ...], kind: str, message: str) -> str:
+    where = "/" + "/".join(map(str, place))
+    return f"{where} is missing" if kind == "missing" else f"{where}: {message.lower()}"
 
 
-def _faults(value: Any, shape: Any, where: str) -> list[str]:
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            return [f"{where or 'the file'} must be a map"]
-        if "*" in shape:
-            return [f for name, inner in value.items() for f in _faults(inner, shape["*"], f"{where}/{name}")]
-        faults = []
-        for key, inner in shape.items():
-            name = key.rstrip("?")
-            if name in value:
-                faults += _faults(value[name], inner, f"{where}/{name}")
-            elif name == key:
-                faults.append(f"{where}/{name} is missing")
-        return faults
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return [f"{where} must be a list"]
-        return [f for index, inner in enumerate(value) for f in _faults(inner, shape[0], f"{where}/{index}")]
-    return [] if _fits(value, shape) else [f"{where} is {value!r}, must be {shape}"]
-
-
-def _fits(value: Any, kind: str) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == INTERVAL:
-        return value is None or (
-            isinstance(value, list) and len(value) == 2 and all(_fits(v, NUMBER_OR_NULL) for v in value)
-        )
-    return {
-        NUMBER: number,
-        NUMBER_OR_NULL: number or value is None,
-        COUNT: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-        TEXT: isinstance(value, str),
-        FLAG: isinstance(value, bool),
-        ANY: True,
-    }[kind]
-
-
-def _unknown_names(report: dict[str, Any]) -> list[str]:
+def unknown_names(report: Report) -> list[str]:
     """Metrics and models that are used without being described."""
-    models, metrics = {model["name"] for model in report["models"]}, set(report["metrics"])
-    faults = []
-    for name, protocol in report["protocols"].items():
-        tables = [protocol["summary"], protocol["differences"], protocol["over_time"]]
-        tables += [entry["values"] for entry in [*protocol["identities"].values(), *protocol["clips"]]]
+    models = {model.name for model in report.models}
+    faults = set()
+    for name, protocol in report.protocols.items():
+        tables = [protocol.summary, protocol.differences, protocol.over_time]
+        tables += [entry.values for entry in (*protocol.identities.values(), *protocol.clips)]
         for table in tables:
-            faults += [f"/protocols/{name}: metric {m!r} is not described in /metrics" for m in table.keys() - metrics]
+            metrics = table.keys() - report.metrics.keys()
+            faults |= {f"/protocols/{name}: metric {metric!r} is not described in /metrics" for metric in metrics}
             used = {model for by_model in table.values() for model in by_model}
-            faults += [f"/protocols/{name}: model {m!r} is not in /models" for m in used - models]
-    return sorted(set(faults))
+            faults |= {f"/protocols/{name}: model {model!r} is not in /models" for model in used - models}
+    return sorted(faults)

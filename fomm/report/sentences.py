@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from fomm.report.schema import Report
 from fomm.report.tables import (
     baseline_name,
     contenders,
@@ -19,46 +18,46 @@ from fomm.report.tables import (
 FEW_IDENTITIES = 10
 
 
-def title(report: dict[str, Any]) -> str:
+def title(report: Report) -> str:
     names, baseline = contenders(report), baseline_name(report)
     title = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
     return f"{title} against {baseline}" if baseline else title
 
 
-def warnings(report: dict[str, Any]) -> list[str]:
+def warnings(report: Report) -> list[str]:
     """What a reader must know before the numbers."""
-    data, found = report["data"], []
-    if data["split_overlap"]:
-        names = ", ".join(data["split_overlap"][:20]) + (", ..." if len(data["split_overlap"]) > 20 else "")
+    data, found = report.data, []
+    if data.split_overlap:
+        names = ", ".join(data.split_overlap[:20]) + (", ..." if len(data.split_overlap) > 20 else "")
         found.append(
-            f"{plural(len(data['split_overlap']), 'identity is', 'identities are')} in both the training and the test "
+            f"{plural(len(data.split_overlap), 'identity is', 'identities are')} in both the training and the test "
             f"split ({names}): these results say less about new faces than they seem to."
         )
-    if data["identities"] == 1:
+    if data.identities == 1:
         found.append(
             "One identity only: no interval over identities can be given, and nothing here says how other faces fare."
         )
-    elif data["identities"] < FEW_IDENTITIES:
+    elif data.identities < FEW_IDENTITIES:
         found.append(
-            f"Only {data['identities']} identities: bootstrap intervals over so few are rough, and rather too narrow."
+            f"Only {data.identities} identities: bootstrap intervals over so few are rough, and rather too narrow."
         )
-    found += data["warnings"]
-    if report["failures"]:
-        clips = len({(f["protocol"], f["clip"]) for f in report["failures"]})
+    found += data.warnings
+    if report.failures:
+        clips = len({(f.protocol, f.clip) for f in report.failures})
         found.append(f"{plural(clips, 'clip')} failed for at least one model (listed below); the others are complete.")
     return found
 
 
-def findings(report: dict[str, Any]) -> list[str]:
+def findings(report: Report) -> list[str]:
     """One sentence per protocol and contender: on how many metrics it is better than the baseline, worse, undecided."""
     baseline, found = baseline_name(report), []
-    for name, protocol in report["protocols"].items():
+    for name, protocol in report.protocols.items():
         for model in contenders(report):
             labels: dict[str, list[str]] = {"better": [], "worse": [], "undecided": [], "no interval": []}
-            for metric in metric_order(report, protocol, "differences"):
-                if entry := protocol["differences"][metric].get(model):
-                    info = report["metrics"][metric]
-                    labels[judge(entry, info["better"])[0]].append(info["label"])
+            for metric in metric_order(report, protocol.differences):
+                if entry := protocol.differences[metric].get(model):
+                    info = report.metrics[metric]
+                    labels[judge(entry, info.better)[0]].append(info.label)
             if parts := _counted(labels):
                 verdict = f"{protocol_title(name)}, {model} against {baseline}: {parts}."
                 found.append(f"{verdict} {_headline(report, name, model)}".strip())
@@ -79,16 +78,16 @@ def _counted(labels: dict[str, list[str]]) -> str:
     return ", ".join(parts)
 
 
-def _headline(report: dict[str, Any], name: str, model: str) -> str:
+def _headline(report: Report, name: str, model: str) -> str:
     """The first metric that a contender has: its pooled value, and those of what it is measured against."""
-    protocol = report["protocols"][name]
-    for metric in metric_order(report, protocol):
-        by_model = protocol["summary"][metric]
+    protocol = report.protocols[name]
+    for metric in metric_order(report, protocol.summary):
+        by_model = protocol.summary[metric]
         others = [m for m in ordered_models(report) if m in by_model and m not in contenders(report)]
-        if others and model in by_model and by_model[model]["pooled"] is not None:
-            digits = digits_for([by_model[m]["pooled"] for m in [model, *others]])
-            values = [f"{m} {number(by_model[m]['pooled'], digits)}" for m in [model, *others]]
-            return f"{report['metrics'][metric]['label']}: {', '.join(values)}."
+        if others and model in by_model and by_model[model].pooled is not None:
+            digits = digits_for([by_model[m].pooled for m in [model, *others]])
+            values = [f"{m} {number(by_model[m].pooled, digits)}" for m in [model, *others]]
+            return f"{report.metrics[metric].label}: {', '.join(values)}."
     return ""
 
 

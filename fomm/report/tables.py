@@ -7,12 +7,12 @@ a row has two significant digits if it begins with 1 or 2, else one (the rule of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fomm.report.published import PUBLISHED, REPRODUCED_WITHIN, SETTING
-from fomm.report.schema import PROTOCOLS
+from fomm.report.schema import PROTOCOLS, Difference, Metric, Protocol, Report, Summary
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 MAX_IDENTITIES_SHOWN = 100
@@ -69,9 +69,9 @@ def is_number(value: Any) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def interval_of(entry: dict[str, Any]) -> Sequence[float] | None:
+def interval_of(entry: Summary | Difference) -> Sequence[float] | None:
     """The interval of an entry of the report, where it has one."""
-    interval = entry["interval"]
+    interval = entry.interval
     return interval if interval is not None and all(map(is_number, interval)) else None
 
 
@@ -126,77 +126,78 @@ def plural(count: int, one: str, many: str = "") -> str:
 # ------------------------------------------------------------------------------------------------- who is in a report
 
 
-def ordered_models(report: dict[str, Any]) -> list[str]:
+def ordered_models(report: Report) -> list[str]:
     """Contenders first, then what they are compared with, each in the order given."""
     first = contenders(report)
-    return first + [model["name"] for model in report["models"] if model["name"] not in first]
+    return first + [model.name for model in report.models if model.name not in first]
 
 
-def baseline_name(report: dict[str, Any]) -> str | None:
+def baseline_name(report: Report) -> str | None:
     """Against which the differences are: the first model with that role."""
-    return next((m["name"] for m in report["models"] if m["role"] == "baseline"), None)
+    return next((m.name for m in report.models if m.role == "baseline"), None)
 
 
-def contenders(report: dict[str, Any]) -> list[str]:
+def contenders(report: Report) -> list[str]:
     """The candidates that a reader asks about: those with weights; repeating the source picture is only a yardstick."""
-    candidates = [m for m in report["models"] if m["role"] == "candidate"]
-    return [m["name"] for m in candidates if m.get("checkpoint")] or [m["name"] for m in candidates]
+    candidates = [m for m in report.models if m.role == "candidate"]
+    return [m.name for m in candidates if m.checkpoint] or [m.name for m in candidates]
 
 
-def present(report: dict[str, Any], by_model: dict[str, Any]) -> list[str]:
+def present(report: Report, by_model: Mapping[str, object]) -> list[str]:
     return [name for name in ordered_models(report) if name in by_model]
 
 
-def metric_order(report: dict[str, Any], protocol: dict[str, Any], table: str = "summary") -> list[str]:
-    """The metrics of a protocol in the order of their descriptions."""
-    return [name for name in report["metrics"] if name in protocol[table]]
+def metric_order(report: Report, table: Mapping[str, object]) -> list[str]:
+    """The metrics of a table of a protocol in the order of their descriptions."""
+    return [name for name in report.metrics if name in table]
 
 
 def protocol_title(name: str) -> str:
     return PROTOCOLS[name][0] if name in PROTOCOLS else name.replace("_", " ")
 
 
-def metric_label(metric: dict[str, str]) -> str:
-    return f"{metric['label']} {ARROWS.get(metric['better'], '')}".strip()
+def metric_label(metric: Metric) -> str:
+    return f"{metric.label} {ARROWS.get(metric.better, '')}".strip()
 
 
-def metric_cell(name: str, metric: dict[str, str]) -> Cell:
-    return Cell(metric_label(metric), note=metric["unit"], href=f"metric-{name}", header=True)
+def metric_cell(name: str, metric: Metric) -> Cell:
+    return Cell(metric_label(metric), note=metric.unit, href=f"metric-{name}", header=True)
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
 
 
-def summary_table(report: dict[str, Any], name: str) -> Table:
+def summary_table(report: Report, name: str) -> Table:
     """Every metric of a protocol: pooled with its interval, averaged over clips, and misses in both treatments."""
-    protocol = report["protocols"][name]
-    models = [m for m in ordered_models(report) if any(m in by for by in protocol["summary"].values())]
+    protocol = report.protocols[name]
+    models = [m for m in ordered_models(report) if any(m in by for by in protocol.summary.values())]
     groups = []
-    for metric in metric_order(report, protocol):
-        info, by_model = report["metrics"][metric], protocol["summary"][metric]
+    for metric in metric_order(report, protocol.summary):
+        info, by_model = report.metrics[metric], protocol.summary[metric]
         entries = [by_model.get(model) for model in models]
         there = [entry for entry in entries if entry]
-        misses = any(entry["missed"] for entry in there)
+        misses = any(entry.missed for entry in there)
         digits = digits_for(
-            [entry[key] for entry in there for key in ("pooled", "clip_mean")], [interval_of(entry) for entry in there]
+            [value for entry in there for value in (entry.pooled, entry.clip_mean)],
+            [interval_of(entry) for entry in there],
         )
-        rows = [_row("misses left out" if misses else "pooled", entries, "pooled", digits, info["better"])]
-        if misses and any(entry["pooled_with_misses"] is not None for entry in there):
-            rows.append(_row("misses counted", entries, "pooled_with_misses", digits, info["better"]))
-        if any(entry["clip_mean"] is not None for entry in there):
-            rows.append(_row("mean of clips", entries, "clip_mean", digits, info["better"]))
+        rows = [_row("misses left out" if misses else "pooled", entries, "pooled", digits, info.better)]
+        if misses and any(entry.pooled_with_misses is not None for entry in there):
+            rows.append(_row("misses counted", entries, "pooled_with_misses", digits, info.better))
+        if any(entry.clip_mean is not None for entry in there):
+            rows.append(_row("mean of clips", entries, "clip_mean", digits, info.better))
         if misses:
             rows.append([Cell("missed frames", header=True), *map(_missed, entries)])
         groups.append(Group(metric_cell(metric, info), rows))
     baseline = baseline_name(report)
     columns = ["Metric", "Over", *[f"{model} (baseline)" if model == baseline else model for model in models]]
     if not groups:
-        done = any(clip["frames"] for clip in protocol["clips"])
+        done = any(clip.frames for clip in protocol.clips)
         why = "None of the computed metrics applies here" if done else "No clip was completed"
         return Table(f"{protocol_title(name)}: values", columns, groups, [f"{why}, so there are no numbers."])
     notes = ["↓ lower is better, ↑ higher is better; the best of a row is bold."]
-    entries = [entry for by_model in protocol["summary"].values() for entry in by_model.values()]
-    if any(entry["missed"] for entry in entries):
+    entries = [entry for by_model in protocol.summary.values() for entry in by_model.values()]
+    if any(entry.missed for entry in entries):
         notes.append(
             "Misses left out or counted: both pooled over frames; the mean of clips leaves them out. Where no missed "
             "frames are listed, none was missed; where they are but are not counted, a miss has no value to count as."
@@ -208,9 +209,10 @@ def summary_table(report: dict[str, Any], name: str) -> Table:
     return Table(f"{protocol_title(name)}: values", columns, groups, notes)
 
 
-def _row(label: str, entries: list[dict[str, Any] | None], key: str, digits: int, better: str) -> list[Cell]:
-    texts = [number(entry[key], digits) if entry else "–" for entry in entries]
-    values = [entry[key] for entry in entries if entry and is_number(entry[key])]
+def _row(label: str, entries: list[Summary | None], key: str, digits: int, better: str) -> list[Cell]:
+    found = [entry and getattr(entry, key) for entry in entries]
+    texts = [number(value, digits) for value in found]
+    values = [value for value in found if is_number(value)]
     best = number((min if better == "lower" else max)(values), digits) if len(values) > 1 else None
     if values and all(text == best for text, entry in zip(texts, entries, strict=True) if entry):
         best = None  # nobody is ahead
@@ -220,45 +222,45 @@ def _row(label: str, entries: list[dict[str, Any] | None], key: str, digits: int
             Cell(
                 text,
                 note=bounds(interval_of(entry), digits) if entry and key == "pooled" else "",
-                value=entry[key] if entry else None,
+                value=value,
                 best=text == best,
             )
-            for text, entry in zip(texts, entries, strict=True)
+            for text, entry, value in zip(texts, entries, found, strict=True)
         ],
     ]
 
 
-def _missed(entry: dict[str, Any] | None) -> Cell:
+def _missed(entry: Summary | None) -> Cell:
     if entry is None:
         return Cell("–")
-    total = entry["frames"] + entry["missed"]
-    return Cell(f"{entry['missed']} of {total}", note=percent(entry["missed"], total), value=entry["missed"])
+    total = entry.frames + entry.missed
+    return Cell(f"{entry.missed} of {total}", note=percent(entry.missed, total), value=entry.missed)
 
 
-def difference_tables(report: dict[str, Any], name: str) -> list[Table]:
+def difference_tables(report: Report, name: str) -> list[Table]:
     """One table per model: paired differences from the baseline, with interval, verdict and wins per clip."""
-    protocol, baseline = report["protocols"][name], baseline_name(report)
+    protocol, baseline = report.protocols[name], baseline_name(report)
     tables = []
     for model in ordered_models(report):
-        metrics = [m for m in metric_order(report, protocol, "differences") if model in protocol["differences"][m]]
+        metrics = [m for m in metric_order(report, protocol.differences) if model in protocol.differences[m]]
         if not metrics:
             continue
         groups = []
         for metric in metrics:
-            info, entry = report["metrics"][metric], protocol["differences"][metric][model]
+            info, entry = report.metrics[metric], protocol.differences[metric][model]
             span = interval_of(entry)
-            digits = digits_for([entry["mean"]], [span])
-            verdict, tone = judge(entry, info["better"])
-            interval = Interval(entry["mean"], *span, info["better"]) if span and is_number(entry["mean"]) else None
+            digits = digits_for([entry.mean], [span])
+            verdict, tone = judge(entry, info.better)
+            interval = Interval(entry.mean, *span, info.better) if span and is_number(entry.mean) else None
             row = [
-                Cell(number(entry["mean"], digits, sign=True), value=entry["mean"], tone=tone),
+                Cell(number(entry.mean, digits, sign=True), value=entry.mean, tone=tone),
                 Cell(bounds(span, digits, sign=True) or "none", interval=interval),
                 Cell(_relative(report, protocol, metric, model, entry)),
                 Cell(verdict, tone=tone),
                 Cell(
-                    f"{entry['wins']} / {entry['ties']} / {entry['losses']}",
-                    note=f"of {entry['clips']}",
-                    shares=(entry["wins"], entry["ties"], entry["losses"]),
+                    f"{entry.wins} / {entry.ties} / {entry.losses}",
+                    note=f"of {entry.clips}",
+                    shares=(entry.wins, entry.ties, entry.losses),
                 ),
             ]
             groups.append(Group(metric_cell(metric, info), [row]))
@@ -273,7 +275,7 @@ def difference_tables(report: dict[str, Any], name: str) -> list[Table]:
     return tables
 
 
-def judge(entry: dict[str, Any], better: str) -> tuple[str, Tone]:
+def judge(entry: Difference, better: str) -> tuple[str, Tone]:
     """What a difference says: ("better" | "worse" | "undecided" | "no interval", tone)."""
     interval = interval_of(entry)
     if interval is None:
@@ -284,59 +286,58 @@ def judge(entry: dict[str, Any], better: str) -> tuple[str, Tone]:
     return ("better", "good") if is_better else ("worse", "bad")
 
 
-def _relative(report: dict[str, Any], protocol: dict[str, Any], metric: str, model: str, entry: dict[str, Any]) -> str:
+def _relative(report: Report, protocol: Protocol, metric: str, model: str, entry: Difference) -> str:
     """Change in percent of the baseline, for errors: only they have a zero that means something."""
-    base = protocol["summary"].get(metric, {}).get(baseline_name(report), {}).get("clip_mean")
-    if report["metrics"][metric]["better"] != "lower" or not base or base < 0 or not is_number(entry["mean"]):
+    known = protocol.summary.get(metric, {}).get(baseline_name(report))
+    base = known and known.clip_mean
+    if report.metrics[metric].better != "lower" or not base or base < 0 or not is_number(entry.mean):
         return "–"
-    change = 100 * entry["mean"] / base
+    change = 100 * entry.mean / base
     return number(change, 1 if abs(change) < 10 else 0, sign=True) + " %"
 
 
-def identities_table(report: dict[str, Any], name: str) -> Table | None:
+def identities_table(report: Report, name: str) -> Table | None:
     """Every metric of every identity, one row per model."""
-    protocol = report["protocols"][name]
-    identities = protocol["identities"]
+    protocol = report.protocols[name]
+    identities = protocol.identities
     shown = dict(list(identities.items())[:MAX_IDENTITIES_SHOWN])
-    metrics = [m for m in report["metrics"] if any(m in entry["values"] for entry in shown.values())]
+    metrics = [m for m in report.metrics if any(m in entry.values for entry in shown.values())]
     if not metrics:
         return None
-    digits = {
-        m: digits_for([v for entry in shown.values() for v in entry["values"].get(m, {}).values()]) for m in metrics
-    }
+    digits = {m: digits_for([v for entry in shown.values() for v in entry.values.get(m, {}).values()]) for m in metrics}
     groups = []
     for identity, entry in shown.items():
-        models = [m for m in ordered_models(report) if any(m in by for by in entry["values"].values())]
+        models = [m for m in ordered_models(report) if any(m in by for by in entry.values.values())]
         rows = [
             [Cell(model, header=True)]
-            + [Cell(number(v, digits[m]), value=v) for m in metrics for v in [entry["values"].get(m, {}).get(model)]]
+            + [Cell(number(v, digits[m]), value=v) for m in metrics for v in [entry.values.get(m, {}).get(model)]]
             for model in models
         ]
-        size = f"{plural(entry['clips'], 'clip')}, {plural(entry['frames'], 'frame')}"
+        size = f"{plural(entry.clips, 'clip')}, {plural(entry.frames, 'frame')}"
         groups.append(Group(Cell(identity, note=size, header=True), rows))
     notes = []
     if len(identities) > len(shown):
         notes.append(f"The first {len(shown)} of {len(identities)}; report.json has them all.")
-    described = [report["metrics"][m] for m in metrics]
-    names = [metric_label(info) + (f" ({info['unit']})" if info["unit"] else "") for info in described]
+    described = [report.metrics[m] for m in metrics]
+    names = [metric_label(info) + (f" ({info.unit})" if info.unit else "") for info in described]
     columns = ["Identity", "Model", *names]
     return Table(f"{protocol_title(name)}: by identity", columns, groups, notes)
 
 
-def models_table(report: dict[str, Any]) -> Table:
+def models_table(report: Report) -> Table:
     groups = []
     columns = ["Model", "Role", "Checkpoint", "sha256", "Size", "Keypoints"]
-    columns += ["Notes"] if any(model["notes"] for model in report["models"]) else []
+    columns += ["Notes"] if any(model.notes for model in report.models) else []
     for name in ordered_models(report):
-        model = next(m for m in report["models"] if m["name"] == name)
-        size = model.get("image_size")
+        model = next(m for m in report.models if m.name == name)
+        size = model.image_size
         row = [
-            Cell(model["role"]),
-            Cell(str(model.get("checkpoint") or "no weights")),
-            Cell((model.get("sha256") or "–")[:12]),
-            Cell("x".join(map(str, size)) if isinstance(size, list) else f"{size}x{size}" if size else "–"),
-            Cell(str(model.get("num_keypoints") or "–")),
-            Cell("; ".join(model["notes"])),
+            Cell(model.role),
+            Cell(str(model.checkpoint or "no weights")),
+            Cell((model.sha256 or "–")[:12]),
+            Cell(f"{size}x{size}" if size else "–"),
+            Cell(str(model.num_keypoints or "–")),
+            Cell("; ".join(model.notes)),
         ]
         groups.append(Group(Cell(name, header=True), [row[: len(columns) - 1]]))
     return Table("Models", columns, groups)
@@ -362,22 +363,21 @@ def published_table() -> Table:
     return Table("Published numbers", ["Method", *names, "Source"], groups, notes)
 
 
-def failures_table(report: dict[str, Any]) -> Table | None:
+def failures_table(report: Report) -> Table | None:
     groups = [
         Group(
-            Cell(failure["clip"], header=True),
-            [[Cell(failure["model"]), Cell(protocol_title(failure["protocol"])), Cell(failure["reason"])]],
+            Cell(failure.clip, header=True),
+            [[Cell(failure.model), Cell(protocol_title(failure.protocol)), Cell(failure.reason)]],
         )
-        for failure in report["failures"][:MAX_FAILURES_SHOWN]
+        for failure in report.failures[:MAX_FAILURES_SHOWN]
     ]
-    more = [f"The first {len(groups)} of {len(report['failures'])}; report.json has them all."]
-    notes = more if len(report["failures"]) > len(groups) else []
+    more = [f"The first {len(groups)} of {len(report.failures)}; report.json has them all."]
+    notes = more if len(report.failures) > len(groups) else []
     return Table("Clips that failed", ["Clip", "Model", "Protocol", "Reason"], groups, notes) if groups else None
 
 
-def not_computed_table(report: dict[str, Any]) -> Table | None:
+def not_computed_table(report: Report) -> Table | None:
     groups = [
-        Group(Cell(entry["metric"], header=True), [[Cell(entry["reason"]), Cell(entry["how"])]])
-        for entry in report["not_computed"]
+        Group(Cell(entry.metric, header=True), [[Cell(entry.reason), Cell(entry.how)]]) for entry in report.not_computed
     ]
     return Table("Not computed", ["Metric", "Why", "How to get it"], groups) if groups else None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from typing import Any
 
 from fomm.report import sentences, tables
-from fomm.report.schema import PROTOCOLS
+from fomm.report.schema import PROTOCOLS, Report
 from fomm.report.tables import Cell, Table
 
 MAX_FAILURES_PRINTED = 20
@@ -54,35 +53,35 @@ def _note(cell: Cell, escape) -> str:
     return escape(cell.note if cell.note.startswith("[") else f"({cell.note})")
 
 
-def render_markdown(report: dict[str, Any]) -> str:
+def render_markdown(report: Report) -> str:
     """The report without pictures; clips are linked where they lie beside it."""
-    data, run = report["data"], report["run"]
+    data, run = report.data, report.run
     facts = ", ".join(_facts(report))
     parts = [f"# Evaluation: {escape_markdown(sentences.title(report))}\n", escape_markdown(facts) + "\n"]
     if warnings := sentences.warnings(report):
         parts.append("\n".join(f"> **Warning:** {escape_markdown(sentence)}\n>" for sentence in warnings)[:-2] + "\n")
     parts += [f"- {escape_markdown(sentence)}" for sentence in sentences.findings(report)] + [""]
     parts.append(markdown_table(tables.models_table(report)))
-    for name, protocol in report["protocols"].items():
+    for name, protocol in report.protocols.items():
         parts.append(f"## {escape_markdown(tables.protocol_title(name))}\n")
         if name in PROTOCOLS:
             parts.append(escape_markdown(PROTOCOLS[name][1]) + "\n")
         parts.append(markdown_table(tables.summary_table(report, name)))
         parts += [markdown_table(table) for table in tables.difference_tables(report, name)]
-        clips = [f"- {clip['kind']}: [{escape_markdown(clip['clip'])}](<{_link(clip['media'])}>) "
-                 f"({escape_markdown(', '.join(clip['columns']))})" for clip in protocol["gallery"]]  # fmt: skip
+        clips = [f"- {clip.kind}: [{escape_markdown(clip.clip)}](<{_link(clip.media)}>) "
+                 f"({escape_markdown(', '.join(clip.columns))})" for clip in protocol.gallery]  # fmt: skip
         parts += ["### Clips\n", *clips, ""] if clips else []
     parts.append("## Beside these numbers\n")
     for table in (tables.not_computed_table(report), tables.failures_table(report), tables.published_table()):
         if table:
             parts.append(markdown_table(table))
     parts.append("## What the metrics mean\n")
-    for metric in report["metrics"].values():
-        text = f"**{escape_markdown(tables.metric_label(metric))}** {escape_markdown(metric['definition'])}"
-        parts.append(f"- {text} Source: {escape_markdown(metric['source'])}.")
+    for metric in report.metrics.values():
+        text = f"**{escape_markdown(tables.metric_label(metric))}** {escape_markdown(metric.definition)}"
+        parts.append(f"- {text} Source: {escape_markdown(metric.source)}.")
     parts += ["", *(f"- {escape_markdown(sentence)}" for sentence in sentences.HOW_TO_READ), ""]
-    made = f"Made {run['created']} with fomm {report['versions'].get('fomm', '?')}; manifest sha256 "
-    parts.append(escape_markdown(f"{made}{data['manifest_sha256']}. report.json has settings, hashes and versions."))
+    made = f"Made {run.created} with fomm {report.versions.get('fomm', '?')}; manifest sha256 "
+    parts.append(escape_markdown(f"{made}{data.manifest_sha256}. report.json has settings, hashes and versions."))
     return "\n".join(parts) + "\n"
 
 
@@ -90,33 +89,33 @@ def _link(path: str) -> str:
     return "".join(c for c in plain(path) if c not in "<>\\")
 
 
-def _facts(report: dict[str, Any]) -> list[str]:
-    data = report["data"]
+def _facts(report: Report) -> list[str]:
+    data = report.data
     return [
-        tables.plural(data["clips"], "clip"),
-        tables.plural(data["identities"], "identity", "identities"),
-        tables.plural(data["frames"], "frame"),
-        f"split {data['split']}",
-        "lossless frames" if data["lossless"] else "compressed video as truth",
+        tables.plural(data.clips, "clip"),
+        tables.plural(data.identities, "identity", "identities"),
+        tables.plural(data.frames, "frame"),
+        f"split {data.split}",
+        "lossless frames" if data.lossless else "compressed video as truth",
     ]
 
 
 # ----------------------------------------------------------------------------------------------------------- terminal
 
 
-def terminal_table(report: dict[str, Any]) -> str:
+def terminal_table(report: Report) -> str:
     """What to print after an evaluation: warnings, findings and the tables, in plain text."""
     lines = [f"Evaluation: {sentences.title(report)} ({', '.join(_facts(report))})"]
     lines += [f"warning: {sentence}" for sentence in sentences.warnings(report)]
-    for name in report["protocols"]:
+    for name in report.protocols:
         for table in [tables.summary_table(report, name), *tables.difference_tables(report, name)]:
             lines += ["", *_aligned(table)]
-    lines += [""] if report["not_computed"] or report["failures"] else []
-    for entry in report["not_computed"]:
-        lines.append(f"not computed: {entry['metric']}: {entry['reason']}; {entry['how']}")
-    failures = report["failures"]
+    lines += [""] if report.not_computed or report.failures else []
+    for entry in report.not_computed:
+        lines.append(f"not computed: {entry.metric}: {entry.reason}; {entry.how}")
+    failures = report.failures
     for entry in failures[:MAX_FAILURES_PRINTED]:
-        lines.append(f"failed: {entry['clip']} ({entry['model']}, {entry['protocol']}): {entry['reason']}")
+        lines.append(f"failed: {entry.clip} ({entry.model}, {entry.protocol}): {entry.reason}")
     if len(failures) > MAX_FAILURES_PRINTED:
         lines.append(f"failed: and {len(failures) - MAX_FAILURES_PRINTED} more; report.json has them all")
     return "\n".join(map(plain, [*lines, "", *sentences.findings(report)]))

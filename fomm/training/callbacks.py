@@ -9,7 +9,6 @@ from pathlib import Path
 import imageio.v2 as imageio
 import numpy as np
 import pytorch_lightning as L
-import torch
 import wandb
 from matplotlib.figure import Figure
 from pytorch_lightning.cli import SaveConfigCallback
@@ -19,9 +18,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
-from fomm.manifest import manifest_hash
-from fomm.training.module import Training
-from fomm.training.snapshots import animation, snapshot
+from fomm.training.base import BaseTraining
 from fomm.video import VideoWriter, write_image
 
 
@@ -40,7 +37,7 @@ class WeightsFile(L.Callback):
         self.best = math.inf
         self.written_at = -1
 
-    def on_validation_end(self, trainer: L.Trainer, module: Training) -> None:
+    def on_validation_end(self, trainer: L.Trainer, module: BaseTraining) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         error = float(trainer.callback_metrics["val/l1"])
@@ -50,7 +47,7 @@ class WeightsFile(L.Callback):
             self.best = error
             self._write(trainer, module, "best", error)
 
-    def on_train_end(self, trainer: L.Trainer, module: Training) -> None:
+    def on_train_end(self, trainer: L.Trainer, module: BaseTraining) -> None:
         """A run that ends between two validations leaves its last weights, too."""
         if trainer.is_global_zero and self.written_at != trainer.global_step:
             self._write(trainer, module, "last", None)
@@ -63,7 +60,7 @@ class WeightsFile(L.Callback):
                     artifact.add_file(str(file))
                 logger.experiment.log_artifact(artifact)
 
-    def _write(self, trainer: L.Trainer, module: Training, which: str, error: float | None) -> None:
+    def _write(self, trainer: L.Trainer, module: BaseTraining, which: str, error: float | None) -> None:
         data = trainer.datamodule
         scores = (
             {} if error is None else {"val_l1": error, "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"])}
@@ -76,7 +73,7 @@ class WeightsFile(L.Callback):
             provenance={
                 "steps": trainer.global_step,
                 **scores,
-                "manifest_sha256": manifest_hash(data.manifest),
+                **data.facts(),
             },
         )
 
@@ -87,23 +84,21 @@ class WeightsFile(L.Callback):
         self.best = state["best"]
 
 
-class Watch(L.Callback):
+class LossWatch(L.Callback):
     """Stop a training that has failed, and say how, rather than train through it."""
 
-    def __init__(self, explosion: float = 20.0, collapse_radius: float = 0.02, patience: int = 100) -> None:
+    def __init__(self, explosion: float = 20.0, patience: int = 100) -> None:
         """
         Args:
             explosion: stop when the loss stays above this many times its lowest running mean.
-            collapse_radius: stop when all keypoints stay within this radius ([-1, 1] units).
             patience: for this many steps on end.
         """
-        self.explosion, self.collapse_radius, self.patience = explosion, collapse_radius, patience
+        self.explosion, self.patience = explosion, patience
         self.mean = self.lowest = math.nan
-        self.exploded = self.collapsed = 0
+        self.exploded = 0
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: Training, *_: object) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: BaseTraining, *_: object) -> None:
         loss = float(trainer.callback_metrics["train/loss"])
-        radius = float(trainer.callback_metrics["train/keypoint_radius"])
         step = trainer.global_step
         if not math.isfinite(loss):
             raise InputError(
@@ -113,23 +108,45 @@ class Watch(L.Callback):
         self.mean = loss if math.isnan(self.mean) else 0.9 * self.mean + 0.1 * loss
         self.lowest = self.mean if math.isnan(self.lowest) else min(self.lowest, self.mean)
         self.exploded = self.exploded + 1 if self.mean > self.explosion * self.lowest else 0
-        self.collapsed = self.collapsed + 1 if radius < self.collapse_radius else 0
         if self.exploded > self.patience:
             raise InputError(
                 f"step {step}: the loss exploded (running mean {self.mean:.3g}, it was {self.lowest:.3g}); lower the "
                 "learning rates or set model.clip_gradient_norm"
             )
-        if self.collapsed > self.patience:
-            raise InputError(
-                f"step {step}: all keypoints collapsed to one place (radius {radius:.3g}); lower the detector's "
-                "learning rate, or raise model.weights.equivariance_value"
-            )
 
     def state_dict(self) -> dict[str, float]:
-        return {"mean": self.mean, "lowest": self.lowest, "exploded": self.exploded, "collapsed": self.collapsed}
+        return {"mean": self.mean, "lowest": self.lowest, "exploded": self.exploded}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         vars(self).update(state)
+
+
+class Watch(LossWatch):
+    """The same, also for keypoints that are learnt."""
+
+    def __init__(self, explosion: float = 20.0, collapse_radius: float = 0.02, patience: int = 100) -> None:
+        """
+        Args:
+            explosion: stop when the loss stays above this many times its lowest running mean.
+            collapse_radius: stop when all keypoints stay within this radius ([-1, 1] units).
+            patience: for this many steps on end.
+        """
+        super().__init__(explosion, patience)
+        self.collapse_radius = collapse_radius
+        self.collapsed = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: BaseTraining, *_: object) -> None:
+        super().on_train_batch_end(trainer, module)
+        radius = float(trainer.callback_metrics["train/keypoint_radius"])
+        self.collapsed = self.collapsed + 1 if radius < self.collapse_radius else 0
+        if self.collapsed > self.patience:
+            raise InputError(
+                f"step {trainer.global_step}: all keypoints collapsed to one place (radius {radius:.3g}); lower the "
+                "detector's learning rate, or raise model.weights.equivariance_value"
+            )
+
+    def state_dict(self) -> dict[str, float]:
+        return super().state_dict() | {"collapsed": self.collapsed}
 
 
 class Snapshots(L.Callback):
@@ -146,7 +163,7 @@ class Snapshots(L.Callback):
         self.validations = 0
 
     @rank_zero_only
-    def on_validation_end(self, trainer: L.Trainer, module: Training) -> None:
+    def on_validation_end(self, trainer: L.Trainer, module: BaseTraining) -> None:
         if trainer.sanity_checking or not self.pairs:
             return
         self.validations += 1
@@ -155,16 +172,11 @@ class Snapshots(L.Callback):
         data, step = trainer.datamodule, trainer.global_step
         held_out = data.held_out_pairs
         chosen = np.linspace(0, len(held_out) - 1, min(self.pairs, len(held_out))).round().astype(int)
-        pairs = [held_out[int(i)] for i in chosen]
-        source, driving = (torch.stack([p[side] for p in pairs]).to(module.device) for side in ("source", "driving"))
-        grid = snapshot(module.exported, source, driving)
-        clip = held_out.clip(0, self.frames).to(module.device)
-        # The first clip animates another identity, where there is one.
-        frames = animation(module.exported, source[-1], clip)
+        grid, frames, fps = module.pictures(held_out, chosen.tolist(), self.frames)
         folder = run_folder(trainer) / "pictures"
         grid_file, clip_file = folder / f"pairs-{step:07d}.png", folder / f"clip-{step:07d}.mp4"
         write_image(grid_file, grid)
-        with VideoWriter(clip_file, fps=held_out.items[0][0].fps) as writer:
+        with VideoWriter(clip_file, fps=fps) as writer:
             for frame in frames:
                 writer.write(frame)
         for logger in trainer.loggers:
@@ -186,7 +198,7 @@ class LossCurves(L.Callback):
     """Draw what the CSV logger wrote into `curves.png` beside it, when training ends (an interrupted one, too)."""
 
     @rank_zero_only
-    def teardown(self, trainer: L.Trainer, module: Training, stage: str) -> None:
+    def teardown(self, trainer: L.Trainer, module: BaseTraining, stage: str) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
                 logger.save()
@@ -196,19 +208,19 @@ class LossCurves(L.Callback):
 
 
 class RunFacts(SaveConfigCallback):
-    """Keep the whole config beside the run, and tell it to the loggers, with the sha256 of the data's manifest.
+    """Keep the whole config beside the run, and tell it to the loggers, with the hashes of the data.
 
     A W&B run's id goes into its checkpoints, so that a resumed run continues it.
     """
 
-    def save_config(self, trainer: L.Trainer, module: Training, stage: str) -> None:
-        facts = self.config.as_dict() | {"manifest_sha256": manifest_hash(trainer.datamodule.manifest)}
+    def save_config(self, trainer: L.Trainer, module: BaseTraining, stage: str) -> None:
+        facts = self.config.as_dict() | trainer.datamodule.facts()
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):  # `setup` has just written its config.yaml
                 continue
             logger.log_hyperparams(facts)
 
-    def on_save_checkpoint(self, trainer: L.Trainer, module: Training, checkpoint: dict) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, module: BaseTraining, checkpoint: dict) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 checkpoint["wandb_id"] = logger.version

@@ -6,6 +6,7 @@ of workers and any number of processes see the same pairs.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fomm.errors import InputError, require
-from fomm.manifest import Clip, read_manifest, select
+from fomm.manifest import Clip, manifest_hash, read_manifest, select
 from fomm.video import read_frames
 from fomm.video.pictures import fit_square
 from fomm.video_folder import manifest_of_folder
@@ -234,90 +235,35 @@ class EpochOrder(Sampler):
                 yield self.epoch, int(position)
 
 
-class ClipData(L.LightningDataModule):
-    """Training and held-out pairs of a manifest."""
+class PairData(L.LightningDataModule):
+    """Batches of training and held-out pairs, the same for any number of workers and processes, also when resumed.
 
-    def __init__(
-        self,
-        *,
-        manifest: str,
-        size: int = 256,
-        batch_size: int = 16,
-        repeats: int = 1,
-        identity_sampling: bool = False,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
-        frames_per_held_out_clip: int = 8,
-        workers: int = 2,
-        cache: bool = False,
-        seed: int = 0,
-    ):
-        """
-        Args:
-            manifest: CSV file that lists the clips, or a folder of videos (a manifest is then made and kept in it).
-            size: side of the square frames in pixels; other frames are cut to their central square and resized.
-            batch_size: pairs per step and process.
-            repeats: how often an epoch goes through all clips (or identities).
-            identity_sampling: an epoch goes through identities, taking a random clip of each.
-            augmentation: random changes of training pairs.
-            frames_per_held_out_clip: validation pairs per clip, each with the clip's first frame as its source.
-            workers: processes that prepare batches; 0 prepares them in the training process.
-            cache: keep all decoded frames in memory (size * size * 3 bytes each).
-            seed: of the order, the pairs and the augmentation.
-        """
+    `setup` of a subclass sets the pairs; an item of the training pairs is asked for as (epoch, position).
+
+    Attributes:
+        train_pairs, held_out_pairs: the data sets.
+        size: side of the square frames in pixels.
+        batch_size: pairs per step and process.
+        repeats: how often an epoch goes through the training pairs.
+        workers: processes that prepare batches; 0 prepares them in the training process.
+        seed: of the order.
+    """
+
+    train_pairs: Dataset
+    held_out_pairs: Dataset
+    size: int
+    repeats = 1
+
+    def __init__(self, *, batch_size: int, workers: int, seed: int) -> None:
         super().__init__()
-        counts = {"size": size, "batch_size": batch_size, "repeats": repeats}
-        for name, count in (counts | {"frames_per_held_out_clip": frames_per_held_out_clip}).items():
-            require(count >= 1, f"data.{name} {count}: must be at least 1")
+        require(batch_size >= 1, f"data.batch_size {batch_size}: must be at least 1")
         require(workers >= 0, f"data.workers {workers}: must be at least 0")
-        self.manifest = Path(manifest)
-        self.size, self.batch_size, self.repeats, self.seed = size, batch_size, repeats, seed
-        self.identity_sampling, self.augmentation = identity_sampling, augmentation
-        self.frames_per_held_out_clip, self.workers, self.cache = frames_per_held_out_clip, workers, cache
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self._batches_done = 0
 
-    def prepare_data(self) -> None:
-        """Make the manifest of a folder of videos (one process does it, before the others look)."""
-        if self.manifest.is_dir():
-            manifest_of_folder(self.manifest)
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read the manifest.
-
-        Raises:
-            InputError: an empty split, clips of a single frame, or fewer pairs than a batch.
-        """
-        if self.manifest.is_dir():
-            self.manifest = manifest_of_folder(self.manifest)
-        clips = read_manifest(self.manifest)
-        parts = {split: select(clips, split) for split in ("train", "val")}
-        for split, part in parts.items():
-            if not part:
-                raise InputError(f"{self.manifest}: no clip has split {split!r}; give some rows that split")
-        short = [clip.clip_id for part in parts.values() for clip in part if clip.frames < 2]
-        if short:
-            named = ", ".join(short[:5]) + (" ..." if len(short) > 5 else "")
-            raise InputError(
-                f"{self.manifest}: {len(short)} clip(s) of one frame ({named}), need at least 2; remove their rows"
-            )
-        store = FrameStore(self.manifest.parent, size=self.size, cache=self.cache)
-        self.train_pairs = TrainPairs(
-            parts["train"],
-            store,
-            augmentation=self.augmentation,
-            identity_sampling=self.identity_sampling,
-            seed=self.seed,
-        )
-        self.held_out_pairs = HeldOutPairs(parts["val"], store, frames_per_clip=self.frames_per_held_out_clip)
-        needed = self.batch_size * self._world
-        if len(self.train_pairs) * self.repeats < needed:
-            raise InputError(
-                f"{self.manifest}: {len(self.train_pairs)} item(s) x {self.repeats} repeat(s) do not fill one batch "
-                f"of {needed}; raise --data.repeats or lower --data.batch_size"
-            )
-        if self.cache:
-            for part in parts.values():
-                for clip in part:
-                    store.read(clip, [0])
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """Hashes that tell on which data was trained, for the weights file and the loggers."""
 
     def train_dataloader(self) -> DataLoader:
         order = EpochOrder(
@@ -364,3 +310,90 @@ class ClipData(L.LightningDataModule):
             "multiprocessing_context": "fork" if self.workers else None,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+class ClipData(PairData):
+    """Training and held-out pairs of a manifest."""
+
+    def __init__(
+        self,
+        *,
+        manifest: str,
+        size: int = 256,
+        batch_size: int = 16,
+        repeats: int = 1,
+        identity_sampling: bool = False,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        frames_per_held_out_clip: int = 8,
+        workers: int = 2,
+        cache: bool = False,
+        seed: int = 0,
+    ):
+        """
+        Args:
+            manifest: CSV file that lists the clips, or a folder of videos (a manifest is then made and kept in it).
+            size: side of the square frames in pixels; other frames are cut to their central square and resized.
+            batch_size: pairs per step and process.
+            repeats: how often an epoch goes through all clips (or identities).
+            identity_sampling: an epoch goes through identities, taking a random clip of each.
+            augmentation: random changes of training pairs.
+            frames_per_held_out_clip: validation pairs per clip, each with the clip's first frame as its source.
+            workers: processes that prepare batches; 0 prepares them in the training process.
+            cache: keep all decoded frames in memory (size * size * 3 bytes each).
+            seed: of the order, the pairs and the augmentation.
+        """
+        super().__init__(batch_size=batch_size, workers=workers, seed=seed)
+        counts = {"size": size, "repeats": repeats, "frames_per_held_out_clip": frames_per_held_out_clip}
+        for name, count in counts.items():
+            require(count >= 1, f"data.{name} {count}: must be at least 1")
+        self.manifest = Path(manifest)
+        self.size, self.repeats, self.cache = size, repeats, cache
+        self.identity_sampling, self.augmentation = identity_sampling, augmentation
+        self.frames_per_held_out_clip = frames_per_held_out_clip
+
+    def facts(self) -> dict[str, str]:
+        return {"manifest_sha256": manifest_hash(self.manifest)}
+
+    def prepare_data(self) -> None:
+        """Make the manifest of a folder of videos (one process does it, before the others look)."""
+        if self.manifest.is_dir():
+            manifest_of_folder(self.manifest)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the manifest.
+
+        Raises:
+            InputError: an empty split, clips of a single frame, or fewer pairs than a batch.
+        """
+        if self.manifest.is_dir():
+            self.manifest = manifest_of_folder(self.manifest)
+        clips = read_manifest(self.manifest)
+        parts = {split: select(clips, split) for split in ("train", "val")}
+        for split, part in parts.items():
+            if not part:
+                raise InputError(f"{self.manifest}: no clip has split {split!r}; give some rows that split")
+        short = [clip.clip_id for part in parts.values() for clip in part if clip.frames < 2]
+        if short:
+            named = ", ".join(short[:5]) + (" ..." if len(short) > 5 else "")
+            raise InputError(
+                f"{self.manifest}: {len(short)} clip(s) of one frame ({named}), need at least 2; remove their rows"
+            )
+        store = FrameStore(self.manifest.parent, size=self.size, cache=self.cache)
+        self.train_pairs = TrainPairs(
+            parts["train"],
+            store,
+            augmentation=self.augmentation,
+            identity_sampling=self.identity_sampling,
+            seed=self.seed,
+        )
+        self.held_out_pairs = HeldOutPairs(parts["val"], store, frames_per_clip=self.frames_per_held_out_clip)
+        needed = self.batch_size * self._world
+        if len(self.train_pairs) * self.repeats < needed:
+            raise InputError(
+                f"{self.manifest}: {len(self.train_pairs)} item(s) x {self.repeats} repeat(s) do not fill one batch "
+                f"of {needed}; raise --data.repeats or lower --data.batch_size"
+            )
+        if self.cache:
+            for part in parts.values():
+                for clip in part:
+                    store.read(clip, [0])

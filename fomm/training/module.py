@@ -10,18 +10,20 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import pytorch_lightning as L
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from fomm.checkpoint import Checkpoint
+from fomm.checkpoint.architectures import FOMM_NAME
 from fomm.errors import InputError, require
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
 from fomm.model.geometry import Keypoints
+from fomm.training.base import BaseTraining, Pictures
+from fomm.training.data import HeldOutPairs
 from fomm.training.equivariance import ThinPlate
 from fomm.training.losses import (
     LossWeights,
@@ -34,6 +36,7 @@ from fomm.training.losses import (
     l1,
     make_perceptual,
 )
+from fomm.training.snapshots import animation, snapshot
 from fomm.training.sync_batch_norm import synchronise
 
 Part = Literal["detector", "dense_motion", "generator"]
@@ -94,7 +97,7 @@ class Deformation:
         require(self.points >= 2, f"model.deformation.points {self.points}: must be at least 2")
 
 
-class Training(L.LightningModule):
+class Training(BaseTraining):
     """Train a FOMM on (source, driving) pairs of one clip.
 
     Batches: {"source", "driving"}, each (B, 3, H, W) in [0, 1].
@@ -147,7 +150,7 @@ class Training(L.LightningModule):
         for name, value in {"clip_gradient_norm": clip_gradient_norm, "average_decay": average_decay}.items():
             require(value is None or value > 0, f"model.{name} {value}: must be above 0, or null to do without")
         require(average_decay is None or average_decay < 1, f"model.average_decay {average_decay}: must be below 1")
-        start = None if init is None else Checkpoint.read(init)
+        start = None if init is None else Checkpoint.read(init).expect(FOMM_NAME)
         if network is None:
             network = ModelConfig() if start is None else start.model().model.config
         if num_keypoints is not None:
@@ -212,11 +215,6 @@ class Training(L.LightningModule):
         if self.trainer.datamodule is not None:
             size, stride = self.trainer.datamodule.size, self.model.stride
             require(size % stride == 0, f"data.size {size}: must be a multiple of {stride} for these networks")
-
-    @property
-    def exported(self) -> FOMM:
-        """The networks that validation judges and inference should use: the average, where one is kept."""
-        return self.model if self.average is None else self.average
 
     def train(self, mode: bool = True) -> Training:
         super().train(mode)
@@ -325,46 +323,24 @@ class Training(L.LightningModule):
                 group["lr"] = factor * getattr(self.learning_rates, group["name"])
                 self.log(f"learning_rate/{group['name']}", group["lr"])
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        # Early on, the average is short: the untrained start is soon forgotten.
-        decay = min(self.average_decay, self.global_step / (self.global_step + 10))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        for mine, current in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(current, 1 - decay)
-            else:
-                mine.copy_(current)
-
     def _layout(self, frame: Tensor) -> Tensor:
         return frame.contiguous(memory_format=torch.channels_last) if self.channels_last else frame
 
     # ---- validation -----------------------------------------------------------------------------------------------
 
-    def on_validation_epoch_start(self) -> None:
-        self._held_out = torch.zeros(3, dtype=torch.float64)
-
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Doing nothing is to show the source unchanged; a ratio below 1: motion is learnt."""
         source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
         prediction = self.exported(source, driving).prediction
-        errors = torch.stack([l1(prediction, driving), l1(source, driving), torch.ones(()).to(source)])
-        self._held_out += len(source) * errors.double().cpu()
+        self.count_held_out(l1(prediction, driving), l1(source, driving), len(source))
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the held-out L1, and its ratio to that of showing the source unchanged (below 1: motion is learnt)."""
-        total = self.trainer.strategy.reduce(self._held_out.to(self.device, torch.float32), reduce_op="sum")
-        error, unchanged, count = total.tolist()
-        self.log("val/l1", error / count, prog_bar=True)
-        self.log("val/l1_ratio", error / unchanged, prog_bar=True)
-
-    # ---- files ----------------------------------------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Add what `fomm.checkpoint.load` needs to load the model from a run's own checkpoint."""
-        checkpoint["model_config"] = asdict(self.model.config)
-        checkpoint["fomm"] = {"category": self.category, "image_size": self.trainer.datamodule.size}
+    def pictures(self, held_out: HeldOutPairs, rows: Sequence[int], frames: int) -> Pictures:
+        pairs = [held_out[row] for row in rows]
+        source, driving = (torch.stack([p[side] for p in pairs]).to(self.device) for side in ("source", "driving"))
+        clip = held_out.clip(0, frames).to(self.device)
+        # The first clip animates another identity, where there is one.
+        moved = animation(self.exported, source[-1], clip)
+        return Pictures(snapshot(self.exported, source, driving), moved, held_out.items[0][0].fps)
 
 
 class _frozen:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fomm.model import FOMM
+from fomm.model.face import Face, FaceModel, Sitter, move
 from fomm.model.generator import resize
 from fomm.pixels import to_pictures
 
@@ -63,6 +64,37 @@ def animation(model: FOMM, source: Tensor, driving: Tensor) -> list[np.ndarray]:
             ]
         )
         for frame in driving
+    ]
+
+
+@torch.no_grad()
+def patch_snapshot(model: FaceModel, patch: Tensor, conditions: Tensor, target: Tensor) -> np.ndarray:
+    """A grid with a row per patch: as the warp makes it, the generator's colours, where the warp is kept (white), the
+    finished patch, what it should be.
+
+    Args:
+        patch, target: (B, 3, H, W) in [0, 1].
+        conditions: (B, 5, H, W).
+
+    Returns: (B * H, 5 * W, 3) uint8 RGB.
+    """
+    made = model.generator(patch, conditions)
+    columns = patch, made.painted, made.occlusion_map.expand_as(patch), made.prediction, target
+    return np.vstack([np.hstack([to_picture(picture) for picture in row]) for row in zip(*columns, strict=True)])
+
+
+def head_animation(model: FaceModel, frames: np.ndarray, mesh: np.ndarray) -> list[np.ndarray]:
+    """Frames (S, 3 * S, 3) uint8 RGB: a head's first frame, each other one, the first moved by it.
+
+    Args:
+        frames: (K, S, S, 3) uint8.
+        mesh: (K, 478, 3) their landmarks.
+    """
+    portrait = model.portrait(Sitter(frames[0], mesh[0]))
+    faces = [Face(points.astype(np.float64)) for points in mesh]
+    return [
+        np.hstack([frames[0], frame, portrait(move(faces[0], face, faces[0]))])
+        for frame, face in zip(frames, faces, strict=True)
     ]
 
 

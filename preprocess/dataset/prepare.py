@@ -36,7 +36,7 @@ def prepare_video(
     Args:
         finder: looks for faces; None where `rules.detector` is none.
         done: clips that an earlier run finished, by their ids; they are kept.
-        on_clip: hears of each clip that is finished.
+        on_clip: is called with each clip that is finished.
 
     Raises:
         InputError: the video cannot be read.

@@ -152,12 +152,12 @@ def mix(a, b, t) -> np.ndarray:
     return np.asarray(a, np.float32) * (1 - t) + np.asarray(b, np.float32) * t
 
 
-def _hsv(hue: float, saturation: float, value: float) -> Colour:
+def hsv(hue: float, saturation: float, value: float) -> Colour:
     pixel = np.uint8([[[int(hue * 179.99), int(saturation * 255), int(value * 255)]]])
     return tuple(float(c) for c in cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0])
 
 
-def _colour(values) -> Colour:
+def rgb(values) -> Colour:
     return tuple(round(float(np.clip(v, 0, 255)), 1) for v in values)
 
 
@@ -191,25 +191,25 @@ def random_identity(seed: int) -> Identity:
     top_hue = rng.random()
     return Identity(
         seed=seed, width=u(0.70, 0.80), depth=u(0.82, 0.92), jaw=u(0.06, 0.30) if not masculine else u(-0.08, 0.2),
-        chin=u(0.97, 1.06), skin=_colour(skin), lips=_colour(lips), blush=u(0.1, 0.8) * (1 - 0.5 * dark),
-        freckles=float(rng.random() < 0.2 and dark < 0.4), hair_style=str(rng.choice(styles)), hair=_colour(hair),
+        chin=u(0.97, 1.06), skin=rgb(skin), lips=rgb(lips), blush=u(0.1, 0.8) * (1 - 0.5 * dark),
+        freckles=float(rng.random() < 0.2 and dark < 0.4), hair_style=str(rng.choice(styles)), hair=rgb(hair),
         hair_volume=u(0.0, 1.0), hairline=u(-0.62, -0.51), part=u(-1, 1),
         eye_x=u(0.31, 0.36), eye_y=u(-0.06, 0.02), eye_width=u(0.155, 0.19), eye_height=u(0.075, 0.105),
         eye_tilt=u(-0.02, 0.03),
-        iris=_colour(np.asarray(_IRISES[rng.integers(3 if dark > 0.55 else len(_IRISES))]) + rng.normal(0, 5, 3)),
+        iris=rgb(np.asarray(_IRISES[rng.integers(3 if dark > 0.55 else len(_IRISES))]) + rng.normal(0, 5, 3)),
         iris_size=u(0.078, 0.09), lashes=u(0.4, 0.7) if masculine else u(0.6, 1.0), brow_height=u(0.19, 0.24),
         brow_thickness=u(0.03, 0.055) * (1.15 if masculine else 0.8), brow_arch=u(0.02, 0.07),
-        brow_colour=_colour(mix(hair, (40, 30, 28), 0.45 if hair.mean() > 90 else 0.15)),
+        brow_colour=rgb(mix(hair, (40, 30, 28), 0.45 if hair.mean() > 90 else 0.15)),
         nose_length=u(0.35, 0.42), nose_width=u(0.105, 0.15), nose_out=u(0.13, 0.2),
         mouth_y=u(0.585, 0.64), mouth_width=u(0.21, 0.265), lip_upper=u(0.03, 0.055), lip_lower=u(0.045, 0.075),
         ear=u(0.85, 1.15), beard=beard, glasses=str(rng.choice(["", "round", "square"], p=[0.78, 0.11, 0.11])),
-        glasses_colour=_colour(rng.choice([[30, 28, 30], [92, 58, 36], [150, 40, 44], [40, 56, 96], [170, 140, 84]])),
+        glasses_colour=rgb(rng.choice([[30, 28, 30], [92, 58, 36], [150, 40, 44], [40, 56, 96], [170, 140, 84]])),
         earrings=bool(not masculine and rng.random() < 0.45), top=str(rng.choice(TOPS)),
-        top_colour=_hsv(top_hue, u(0.2, 0.75), u(0.3, 0.9)),
-        top_accent=_hsv((top_hue + u(0.3, 0.7)) % 1, u(0.05, 0.5), u(0.6, 0.98)),
+        top_colour=hsv(top_hue, u(0.2, 0.75), u(0.3, 0.9)),
+        top_accent=hsv((top_hue + u(0.3, 0.7)) % 1, u(0.05, 0.5), u(0.6, 0.98)),
         shoulders=u(1.45, 1.75), backdrop=str(rng.choice(BACKDROPS)),
-        backdrop_a=_hsv(hue, u(0.08, 0.42), u(0.55, 0.92)),
-        backdrop_b=_hsv((hue + u(-0.12, 0.12)) % 1, u(0.15, 0.5), u(0.3, 0.7)),
+        backdrop_a=hsv(hue, u(0.08, 0.42), u(0.55, 0.92)),
+        backdrop_b=hsv((hue + u(-0.12, 0.12)) % 1, u(0.15, 0.5), u(0.3, 0.7)),
         light=tuple(round(float(v), 4) for v in light),
     )  # fmt: skip
 

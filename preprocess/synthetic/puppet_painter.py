@@ -60,7 +60,7 @@ def _light(normal_dot_light: np.ndarray, shadow, lit) -> np.ndarray:
     return cv2.merge([np.float32(s) + np.float32(b - s) * t for s, b in zip(shadow, lit, strict=True)])
 
 
-class _Painter:
+class Painter:
     """Everything that the parts of one frame share."""
 
     def __init__(
@@ -579,7 +579,7 @@ def draw(
     """
     width, height = (size, size) if isinstance(size, int) else size
     camera = camera or Camera()
-    painter = _Painter(identity, pose, width, height, camera, grey)
+    painter = Painter(identity, pose, width, height, camera, grey)
     covered = identity.hair_style in ("bob", "long")
     painter.hair_behind()
     painter.neck_and_body()

@@ -8,7 +8,6 @@ dense motion is computed, and an occlusion-aware generator paints what the warp 
     layers     background, person, eyeballs, the inside of the mouth
     generator  what the warp cannot show
     portrait   all layers together, at the photo's own resolution
-    patches    training pairs of the generator
 """
 
 from fomm.model.face.model import FaceConfig, FaceModel, Sitter

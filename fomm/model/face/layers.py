@@ -11,10 +11,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import CHIN, EYES, MOUTH, Eye, Pose
-from fomm.model.face.motion import Face, Moved
+from fomm.model.face.mesh import CHIN, LIPS, MOUTH, Eye, Pose
+from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
+DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
@@ -100,12 +101,14 @@ class Inside:
         return part
 
     def warped(self, turn: np.ndarray, here: np.ndarray, there: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-        """(h, w, 4) its colours and where it was seen, so that the photo's point `here` comes to the canvas' `there`."""
+        """(h, w, 4) its colours and where it was seen; the photo's point `here` comes to the canvas' `there`."""
         back = np.linalg.inv(turn)
         matrix = np.column_stack([back, here - self.low - back @ there])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        colours = cv2.warpAffine(self.texture, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=flags)])
+        back_map = cv2.WARP_INVERSE_MAP
+        colours = cv2.warpAffine(
+            self.texture, matrix, size_wh, flags=cv2.INTER_CUBIC | back_map, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=cv2.INTER_LINEAR | back_map)])
 
 
 class Canvas(NamedTuple):
@@ -179,20 +182,27 @@ class Eyeball:
 
 
 class Mouth:
-    """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw."""
+    """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw.
+
+    Elsewhere it is dark, in the colour of the lips, until the generator paints it.
+    """
 
     def __init__(self, photo: np.ndarray, source: Face) -> None:
         self._source = source
         opening = source.landmarks[MOUTH.opening, :2]
-        inside = Inside(photo, opening, 2.0)
+        inside = Inside(photo, opening, 0.2 * source.pose.scale)
         upper = source.shape[MOUTH.upper].copy()
         upper[:, 1] += UPPER_TEETH
-        teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], source.landmarks[MOUTH.upper[::-1], :2], opening[[0]]])
+        edge = source.landmarks[MOUTH.upper[::-1], :2]
+        teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], edge, opening[[0]]])
+        lips = source.landmarks[LIPS, :2]
+        rim = cv2.subtract(polygon(lips - inside.low, inside.seen.shape[::-1]), inside.seen)
+        self._dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
         is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
         self._parts = (inside.only(255 - is_teeth), True), (inside.only(is_teeth), False)
 
     def draw(self, canvas: Canvas, moved: Moved) -> np.ndarray:
-        """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where what is seen now was seen before."""
+        """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where the photo showed what is seen."""
         source, shown = self._source, np.zeros(canvas.picture.shape[:2], np.uint8)
         edge = canvas.points(moved.landmarks[MOUTH.opening, :2])
         window = canvas.window(edge)
@@ -205,6 +215,8 @@ class Mouth:
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
         dropped = (moved.shape - source.shape)[CHIN]
         here = source.pose.place(middle)[0, :2]
+        dark = np.broadcast_to(np.round(self._dark).astype(np.uint8), (*within.shape, 3))
+        canvas.blend(low, dark, within.astype(np.float32) * (strength / 255))
         for part, with_jaw in self._parts:
             there = canvas.points(moved.pose.place(middle + with_jaw * dropped)[:, :2])[0] - low
             piece = part.warped(turn, here, there, size)
@@ -239,8 +251,3 @@ def polygon(points: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     drawn = np.round(np.asarray(points) * (1 << _SUBPIXEL)).astype(np.int32)
     cv2.fillPoly(mask, [drawn], 255, cv2.LINE_AA, _SUBPIXEL)
     return mask
-
-
-def ramp(values: np.ndarray | float, low: float, high: float) -> np.ndarray:
-    part = np.clip((values - low) / (high - low), 0, 1)
-    return part * part * (3 - 2 * part)

@@ -149,12 +149,13 @@ def _bounded(value: float, free: float, limit: float) -> float:
     return float(np.sign(value) * (free + room * np.tanh(beyond / room)))
 
 
-def _smoothstep(value: float | np.ndarray, low: float, high: float) -> float | np.ndarray:
-    ramp = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return ramp * ramp * (3 - 2 * ramp)
+def ramp(value: float | np.ndarray, low: float, high: float) -> float | np.ndarray:
+    """0 up to `low`, 1 from `high` on, smooth in between."""
+    part = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return part * part * (3 - 2 * part)
 
 
-_LOWER_FACE = _smoothstep(REFERENCE[:, 1], REFERENCE[NOSE_BASE, 1] - 0.25, REFERENCE[NOSE_BASE, 1] + 0.1)
+_LOWER_FACE = ramp(REFERENCE[:, 1], REFERENCE[NOSE_BASE, 1] - 0.25, REFERENCE[NOSE_BASE, 1] + 0.1)
 
 
 def _proportions(source: np.ndarray, initial: np.ndarray) -> np.ndarray:
@@ -225,7 +226,7 @@ _LIDS = tuple(
 def _set_mouth(shape: np.ndarray, source: Face, driving: Face, initial: Face, growth: float) -> None:
     """Move the lips until their gaps are what they should be: shut where the driving mouth is, never crossed."""
     was, now = initial.mouth_opening, driving.mouth_opening
-    left = 1 - (1 - min(1.0, now / was)) * _smoothstep(was, 0.5 * SHUT_MOUTH, 2 * SHUT_MOUTH) if was > 0 else 1.0
+    left = 1 - (1 - min(1.0, now / was)) * ramp(was, 0.5 * SHUT_MOUTH, 2 * SHUT_MOUTH) if was > 0 else 1.0
     own = _gaps(source.shape, MOUTH.upper, MOUTH.lower)
     opened = _gaps(driving.shape, MOUTH.upper, MOUTH.lower) - _gaps(initial.shape, MOUTH.upper, MOUTH.lower)
     wanted = np.where(own > 0, left * own, own) + growth * np.maximum(opened, 0)
@@ -250,7 +251,7 @@ def _set_eye(
     upper, lower = _LIDS[EYES.index(eye)]
     shape[:, 1] += lower @ (0.15 * missing) - upper @ (0.85 * missing)
 
-    seen = _smoothstep(min(driving[1], initial[1]), 0.06, 0.12)  # under shut lids the iris is a guess
+    seen = ramp(min(driving[1], initial[1]), 0.06, 0.12)  # under shut lids the iris is a guess
     looks = driving[2] - initial[2]
     away = width * seen * np.array([_bounded(looks[0], *LOOKS_ASIDE), _bounded(looks[1], *LOOKS_UP)])
     corners = [eye.outer, eye.inner]

@@ -46,7 +46,9 @@ class Portrait:
         self._grid_wh = max(2, round(width * factor)), max(2, round(height * factor))
         factors = np.array(self._grid_wh) / (width, height)
         self._to_grid = np.column_stack([np.diag(factors), factors / 2 - 0.5])
-        across, down = ((np.arange(n, dtype=np.float32) + 0.5) / f - 0.5 for n, f in zip(self._grid_wh, factors, strict=True))
+        across, down = (
+            (np.arange(n, dtype=np.float32) + 0.5) / f - 0.5 for n, f in zip(self._grid_wh, factors, strict=True)
+        )
         self._at_rest = np.dstack(np.meshgrid(across, down))
         self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
@@ -78,7 +80,7 @@ class Portrait:
         return result
 
     def _refine(self, points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> None:
-        """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids and lips would run together."""
+        """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids or lips would run together."""
         corners = vertices[np.unique(self.surface.triangles[triangles]), :2]
         low = np.maximum(np.floor(corners.min(0)).astype(int), 0)
         high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, points.shape[1::-1])

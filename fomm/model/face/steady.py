@@ -6,8 +6,8 @@ import numpy as np
 
 from fomm.model.face.mesh import find_pose
 
-REST_HZ = 0.5  # cutoff at rest
-HZ_PER_SPEED = 30.0  # cutoff added per unit of the head's frame a second
+REST_HZ = 0.4  # cutoff at rest
+HZ_PER_SPEED = 20.0  # cutoff added per unit of the head's frame a second
 SPEED_HZ = 1.5  # cutoff of the speed itself
 
 

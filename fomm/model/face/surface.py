@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 
 from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES
-from fomm.model.face.motion import Face, Moved
+from fomm.model.face.motion import Face, Moved, ramp
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.4, 3.0, 4.0, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
 SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes behind the outline, in face heights
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
 NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
+EDGE = 0.3  # how near to the photo's edge it fades in any case
 _BITS = 4  # of a pixel, in which triangles are drawn
 
 
@@ -41,12 +42,6 @@ def _openings() -> np.ndarray:
 
 
 OPENINGS = _openings()
-
-
-def _to_edge(start: np.ndarray, direction: np.ndarray, size_wh: tuple[int, int]) -> float:
-    """Pixels from a point (2,) along a direction (2,) to the edge of a picture."""
-    room = np.where(direction > 0, np.array(size_wh) - 1 - start, -start)
-    return float((room / np.where(np.abs(direction) > 1e-9, direction, 1e-9)).min())
 
 
 class Field(NamedTuple):
@@ -93,10 +88,11 @@ class Surface:
 
         down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
         below = ((xy - landmarks[CHIN, :2]) @ down / height).ravel()
-        to_edge = _to_edge(landmarks[CHIN, :2], down, size_wh) / height  # nothing moves where the photo cuts the body
-        start, end = NECK[0], max(NECK[0] + 0.15, min(NECK[1], to_edge))
-        ramp = np.clip((below - start) / (end - start), 0, 1)
-        self._rigid = 1 - ramp * ramp * (3 - 2 * ramp)
+        # nothing moves where the body leaves the photo
+        room = _way_out(rings[..., :2].reshape(-1, 2), down, size_wh) / height
+        cut = float(_way_out(landmarks[[CHIN], :2], down, size_wh)[0]) / height
+        end = max(NECK[0] + 0.15, min(NECK[1], cut))
+        self._rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, 0.0, EDGE)
         self._jaw = np.repeat(np.exp(-((out / JAW_REACH) ** 2)), len(OVAL), axis=0)[:, 0] * self._rigid
 
         count, rounds = len(OVAL), len(RINGS)
@@ -164,3 +160,11 @@ class Surface:
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         points = mine[..., 0, :] * x[..., None] + mine[..., 1, :] * y[..., None] + mine[..., 2, :]
         return Field(points, covered, triangle)
+
+
+def _way_out(points: np.ndarray, direction: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """(N,) how far it is from points (N, 2) to the picture's edge in this direction, pixels; 0 for those outside."""
+    far = np.where(direction > 0, np.array(size_wh) - 1.0, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ways = np.where(np.abs(direction) > 1e-9, (far - points) / direction, np.inf)
+    return np.maximum(ways.min(1), 0.0)

@@ -1,4 +1,4 @@
-"""Training pairs of the generator: what the warp makes of one frame of a person around the mouth of another frame."""
+"""Training pairs of the generator of model `face`: what the warp makes of one frame of a person for another frame."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ class Patch(NamedTuple):
     to: np.ndarray
 
 
+class Pair(NamedTuple):
+    """Attributes:
+    patch: (80, 96, 3) float32 in [0, 1], what the warp makes of the source.
+    conditions: (5, 80, 96) float32, see `generator.conditions`.
+    target: (80, 96, 3) float32 in [0, 1], what it should be.
+    """
+
+    patch: np.ndarray
+    conditions: np.ndarray
+    target: np.ndarray
+
+
 class Source:
     """A picture (H, W, 3) uint8 and its face, of which patches are drawn."""
 
@@ -42,14 +54,16 @@ class Source:
         return Patch(drawn, conditions(self.face, moved, shown, to), to)
 
 
-def training_pair(source: Source, picture: np.ndarray, face: Face) -> tuple[Patch, np.ndarray]:
+def training_pair(source: Source, picture: np.ndarray, face: Face) -> Pair:
     """The patch that the warp makes of the source for another frame of the same person, and what it should be.
 
     Args:
         picture: (H, W, 3) uint8, the other frame; `face`: its face.
-
-    Returns: the patch and the target (80, 96, 3) uint8.
     """
     made = source.patch(move(source.face, face, source.face))
     target = cv2.warpAffine(picture, made.to, PATCH_WH, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return made, target
+    return Pair(_unit(made.patch), made.conditions, _unit(target))
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) / 255

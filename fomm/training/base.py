@@ -1,0 +1,97 @@
+"""What every training does: keep an average of the weights, judge it on held-out pairs, say what a checkpoint holds.
+
+Held-out errors are logged as `val/l1` and as `val/l1_ratio`, relative to doing nothing; what that is, each training
+says.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fomm.checkpoint.architectures import Model, name_of
+
+
+class Pictures(NamedTuple):
+    """What a model makes of held-out pairs, to look at.
+
+    Attributes:
+        grid: (H, W, 3) uint8 RGB, a row for each pair.
+        clip: frames (H, W, 3) uint8 RGB.
+        fps: of the clip.
+    """
+
+    grid: np.ndarray
+    clip: list[np.ndarray]
+    fps: Fraction
+
+
+class BaseTraining(L.LightningModule):
+    """A subclass has:
+
+    Attributes:
+        model: what is trained.
+        average: a running average of its weights; None where none is kept.
+        average_decay: of the average, below 1.
+        category: what is animated, kept in the weights file.
+    """
+
+    model: Model
+    average: Model | None
+    average_decay: float | None
+    category: str
+
+    @property
+    def exported(self) -> Model:
+        """What validation judges and inference should use: the average, where one is kept."""
+        return self.model if self.average is None else self.average
+
+    @abstractmethod
+    def pictures(self, held_out: Dataset, rows: Sequence[int], frames: int) -> Pictures:
+        """Show some of the held-out pairs and, of their first clip, at most so many frames."""
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.average is None:
+            return
+        # Early on, the average is short: the untrained start is soon forgotten.
+        decay = min(self.average_decay, self.global_step / (self.global_step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        for mine, current in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(current, 1 - decay)
+            else:
+                mine.copy_(current)
+
+    def on_validation_epoch_start(self) -> None:
+        self._held_out = torch.zeros(3, dtype=torch.float64)
+
+    def count_held_out(self, error: Tensor, unchanged: Tensor, count: int) -> None:
+        """Take down the mean errors, of the model and of doing nothing, of `count` held-out pairs."""
+        errors = torch.stack([error, unchanged, torch.ones(()).to(error)])
+        self._held_out += count * errors.double().cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the held-out L1, and its ratio to that of doing nothing."""
+        total = self.trainer.strategy.reduce(self._held_out.to(self.device, torch.float32), reduce_op="sum")
+        error, unchanged, count = total.tolist()
+        self.log("val/l1", error / count, prog_bar=True)
+        self.log("val/l1_ratio", error / unchanged, prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add what `fomm.checkpoint` needs to load the model from a run's own checkpoint."""
+        checkpoint["model_config"] = asdict(self.model.config)
+        checkpoint["fomm"] = {
+            "architecture": name_of(self.model),
+            "category": self.category,
+            "image_size": self.trainer.datamodule.size,
+        }

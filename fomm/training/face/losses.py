@@ -1,0 +1,86 @@
+"""What the training of model `face` minimises. Functions of tensors, each a scalar that is not weighted yet; `terms`
+weights them.
+
+Patches are (B, 3, H, W) in [0, 1]; `opening` (B, 1, H, W) in [0, 1] is where the mouth is open, the first of the
+generator's conditions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from fomm.model.face.generator import Output, support
+from fomm.model.geometry import at_least_float32
+
+COARSE_LEVELS = 3  # halvings
+
+
+@dataclass(frozen=True)
+class FaceLossWeights:
+    """How much each term counts.
+
+    Attributes:
+        prediction: L1 of the finished patch, the opening counting more (`importance`).
+        painted: L1 of the generator's own colours, wherever it may paint.
+        edges: L1 of the differences between neighbouring pixels, the opening counting more.
+        coarse: L1 of the patch at 1/2, 1/4 and 1/8 of its size.
+        occlusion: how much is painted beside the opening.
+    """
+
+    prediction: float = 1.0
+    painted: float = 4.0
+    edges: float = 1.0
+    coarse: float = 1.0
+    occlusion: float = 0.05
+
+
+def terms(output: Output, opening: Tensor, target: Tensor, weights: FaceLossWeights) -> dict[str, Tensor]:
+    """All losses, weighted, by the names of their weights."""
+    output = Output(*map(at_least_float32, output))
+    raw = {
+        "prediction": important_l1(output.prediction, target, opening),
+        "painted": painted_l1(output.painted, target, opening),
+        "edges": edges_l1(output.prediction, target, opening),
+        "coarse": coarse_l1(output.prediction, target),
+        "occlusion": painted_beside(output.occlusion_map, opening),
+    }
+    return {name: getattr(weights, name) * value for name, value in raw.items()}
+
+
+def importance(opening: Tensor) -> Tensor:
+    """How much a pixel counts: 13 inside the opening, 1 far from it, in between around its edge."""
+    return 1 + 6 * support(opening) + 6 * opening
+
+
+def important_l1(prediction: Tensor, target: Tensor, opening: Tensor) -> Tensor:
+    """Mean absolute difference, times `importance`."""
+    return (importance(opening) * (prediction - target).abs()).mean()
+
+
+def painted_l1(painted: Tensor, target: Tensor, opening: Tensor) -> Tensor:
+    """Mean absolute difference where the generator may paint, whether it does or not."""
+    return (support(opening) * (painted - target).abs()).mean()
+
+
+def edges_l1(prediction: Tensor, target: Tensor, opening: Tensor) -> Tensor:
+    """Mean absolute difference of the steps from pixel to pixel, down plus to the right, times `importance`."""
+    weight, error = importance(opening), prediction - target
+    down = (weight[..., :-1, :] * error.diff(dim=-2).abs()).mean()
+    return down + (weight[..., :, :-1] * error.diff(dim=-1).abs()).mean()
+
+
+def coarse_l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute differences of patches halved once, twice, three times, added."""
+    total, error = 0, prediction - target
+    for _ in range(COARSE_LEVELS):
+        error = F.avg_pool2d(error, 2)
+        total = total + error.abs().mean()
+    return total
+
+
+def painted_beside(occlusion_map: Tensor, opening: Tensor) -> Tensor:
+    """Mean share (0..1) of paint, counted outside of the opening."""
+    return ((1 - occlusion_map) * (1 - opening)).mean()

@@ -1,0 +1,141 @@
+"""The LightningModule of model `face`: it only optimises its generator. The mathematics is in `losses`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from fomm.checkpoint import Checkpoint
+from fomm.checkpoint.architectures import FACE_NAME
+from fomm.errors import InputError, require
+from fomm.model.face import FaceConfig, FaceModel
+from fomm.training.base import BaseTraining, Pictures
+from fomm.training.face.data import HeldOutPatches
+from fomm.training.face.losses import FaceLossWeights, important_l1, terms
+from fomm.training.snapshots import head_animation, patch_snapshot
+
+CLIP_FPS = Fraction(2)  # of the frames of a head, which do not follow one another
+
+
+class FaceTraining(BaseTraining):
+    """Train the generator of a `FaceModel` on patches that the warp makes of one frame of a head for another.
+
+    Batches: {"patch", "conditions", "target"}, see `fomm.training.face.patches.Pair`.
+    """
+
+    category = "face"
+
+    def __init__(
+        self,
+        *,
+        network: FaceConfig | None = None,
+        weights: FaceLossWeights = FaceLossWeights(),  # noqa: B008 - frozen
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-3,
+        warmup_steps: int = 200,
+        average_decay: float | None = None,
+        init: str | None = None,
+        seed: int = 0,
+    ):
+        """
+        Args:
+            network: size of the generator; by default that of `init`, else that of the model in the package.
+            weights: how much each loss counts.
+            learning_rate: of AdamW. It rises from 0 over `warmup_steps`; in the second half of the training it falls
+                to 0 along half a cosine.
+            weight_decay: of AdamW.
+            warmup_steps: see `learning_rate`.
+            average_decay: keep a running average of the weights (0.998, say), validate and export it.
+            init: start from this checkpoint's weights, a known name or a file.
+            seed: of the initial weights.
+        """
+        super().__init__()
+        for name, value in {"learning_rate": learning_rate, "weight_decay": weight_decay}.items():
+            require(value >= 0, f"model.{name} {value}: must be at least 0")
+        require(warmup_steps >= 0, f"model.warmup_steps {warmup_steps}: must be at least 0")
+        require(
+            average_decay is None or 0 < average_decay < 1,
+            f"model.average_decay {average_decay}: must be above 0 and below 1, or null to do without",
+        )
+        start = None if init is None else Checkpoint.read(init).expect(FACE_NAME)
+        if network is None:
+            network = FaceConfig() if start is None else start.model().model.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                self.model = FaceModel(network)
+            except (ValueError, RuntimeError, ZeroDivisionError) as error:
+                raise InputError(f"model.network.width {network.width}: impossible ({error}); give 48, say") from error
+        if start is not None:
+            report = start.initialize(self.model)
+            rank_zero_info(f"init {init}: {len(report.loaded)} tensors taken over")
+            if report.fresh:
+                rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
+        self.average = copy.deepcopy(self.model).requires_grad_(False) if average_decay else None
+        self.average_decay = average_decay
+        self.weights = weights
+        self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
+
+    # ---- one step -------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        patch, conditions, target = batch["patch"], batch["conditions"], batch["target"]
+        losses = terms(self.model.generator(patch, conditions), conditions[:, :1], target, self.weights)
+        total = sum(losses.values())
+        self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
+        self.log("train/loss", total.detach(), prog_bar=True)
+        self.log("learning_rate/generator", self.optimizers().param_groups[0]["lr"])
+        return total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self.log("gradient_norm/generator", nn.utils.get_total_norm(gradients))
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self._update_average()
+
+    def configure_optimizers(self) -> dict:
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
+        )
+        steps = self.trainer.estimated_stepping_batches
+        require(math.isfinite(steps), "trainer.max_steps: the training has no end; set it, or trainer.max_epochs")
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_factor(step, steps=int(steps), warmup_steps=self.warmup_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # ---- validation -----------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Errors are `important_l1`; doing nothing is to leave the patch as the warp makes it."""
+        patch, conditions, target = batch["patch"], batch["conditions"], batch["target"]
+        prediction = self.exported.generator(patch, conditions).prediction
+        errors = (important_l1(picture, target, conditions[:, :1]) for picture in (prediction, patch))
+        self.count_held_out(*errors, len(patch))
+
+    def pictures(self, held_out: HeldOutPatches, rows: Sequence[int], frames: int) -> Pictures:
+        model = copy.deepcopy(self.exported).cpu().float()
+        batch = default_collate([held_out[row] for row in rows])
+        head = held_out.head(0)
+        clip = head_animation(model, head.frames[:frames], head.mesh[:frames])
+        return Pictures(patch_snapshot(model, **batch), clip, CLIP_FPS)
+
+
+def rate_factor(step: int, *, steps: int, warmup_steps: int) -> float:
+    """What the learning rate is multiplied by at this step (from 0) of `steps`.
+
+    >>> [round(rate_factor(step, steps=8, warmup_steps=2), 3) for step in range(9)]
+    [0.5, 1.0, 1.0, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    rise = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    fallen = min(1.0, max(0.0, 2 * step / steps - 1))
+    return rise * 0.5 * (1 + math.cos(math.pi * fallen))
