@@ -310,7 +310,7 @@ class FaceFinder:
         size = _PERSON_INPUT
         crop = Crop(crop_matrix(centre_px, _PERSON_SIDES * face.side_px, face.roll_deg, size), size)
         person = self.person(crop.apply(photo))
-        corners, hull = Region.whole(photo).corners_px, cv2.convexHull(face.landmarks_px)[:, 0]
+        corners, hull = Region.whole(photo).corners_px, cv2.convexHull(face.landmarks_px.astype(np.float32))[:, 0]
         on_photo, on_face = (
             cv2.fillConvexPoly(np.zeros((size, size), np.uint8), np.rint(points).astype(np.int32), 1) > 0
             for points in (transform(crop.matrix, corners), transform(crop.matrix, hull))

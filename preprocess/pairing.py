@@ -304,6 +304,11 @@ def best_frame(frames: Iterable[np.ndarray], wanted: np.ndarray, landmarks: Land
 
 def doubts_about_photo(faces: Sequence[Face], face: Face, crop: Crop, shape: tuple[int, ...]) -> list[str]:
     """What makes the chosen face of a photo of `shape` (H, W, ...) hard to animate, one sentence each."""
+    return doubts_about_face(faces, face) + _doubts_about_crop(face.side_px, crop, shape)
+
+
+def doubts_about_face(faces: Sequence[Face], face: Face) -> list[str]:
+    """Whether another face could have been meant, and how the chosen one is turned, one sentence each."""
     doubts = []
     if len(faces) > 1:
         number = next(n for n, other in enumerate(faces, 1) if other is face)
@@ -314,11 +319,20 @@ def doubts_about_photo(faces: Sequence[Face], face: Face, crop: Crop, shape: tup
     if abs(face.pitch_deg) > TURNED_DEG:
         way = "up" if face.pitch_deg > 0 else "down"
         doubts.append(f"the head is tipped {way} by {abs(face.pitch_deg):.0f} degrees; level faces work best")
-    return doubts + _doubts_about_crop(face.side_px, crop, shape)
+    return doubts
 
 
 def doubts_about_driving(tracks: Sequence[Track], track: Track, crop: Crop, frame_count: int) -> list[str]:
     """What makes the chosen track of a clip of `frame_count` frames hard to follow, one sentence each."""
+    doubts = doubts_about_track(tracks, track, frame_count)
+    turned = max(track.yaw_range_deg, key=abs)
+    if abs(turned) > DRIVING_TURNED_DEG:
+        doubts.append(f"the head turns by {abs(turned):.0f} degrees; the result gets weak there")
+    return doubts + _doubts_about_crop(track.face_side_px, crop, (track.height, track.width))
+
+
+def doubts_about_track(tracks: Sequence[Track], track: Track, frame_count: int) -> list[str]:
+    """Whether another track could have been meant, and how much of a clip shows the face, one sentence each."""
     doubts = []
     if len(tracks) > 1:
         number = tracks.index(track) + 1
@@ -330,16 +344,13 @@ def doubts_about_driving(tracks: Sequence[Track], track: Track, crop: Crop, fram
         )
     if track.found_share < SEEN:
         doubts.append(f"the face is lost in {1 - track.found_share:.0%} of that time; the motion there is a guess")
-    turned = max(track.yaw_range_deg, key=abs)
-    if abs(turned) > DRIVING_TURNED_DEG:
-        doubts.append(f"the head turns by {abs(turned):.0f} degrees; the result gets weak there")
-    return doubts + _doubts_about_crop(track.face_side_px, crop, (track.height, track.width))
+    return doubts
 
 
-def doubts_about_start(face: Face, start: Sample) -> list[str]:
+def doubts_about_start(face: Face, start: Sample, most_deg: float = START_DIFFERS_DEG) -> list[str]:
     """Whether the pose that the motion starts from is unlike the photo's: relative motion takes them for the same."""
     turn, tip = start.yaw_deg - face.yaw_deg, start.pitch_deg - face.pitch_deg
-    if max(abs(turn), abs(tip)) <= START_DIFFERS_DEG:
+    if max(abs(turn), abs(tip)) <= most_deg:
         return []
     return [
         f"the pose in its starting frame ({start.index}) is unlike the photo's, by {abs(turn):.0f} degrees to the side "

@@ -6,7 +6,7 @@ the clip one fixed crop, in which landmarks are looked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -19,14 +19,28 @@ from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import VideoReader, prefetch, read_frames
-from preprocess.crop import Region, crop_matrix, invert, transform
-from preprocess.faces import Face, FaceFinder, choose_face
-from preprocess.pairing import BEST_FRAME_EVERY, Pairing, Tracked, choose_track
+from preprocess.crop import Crop, Region, crop_matrix, invert, transform
+from preprocess.faces import NUM_LANDMARKS, Face, FaceFinder, choose_face
+from preprocess.pairing import (
+    BEST_FRAME_EVERY,
+    Pairing,
+    Tracked,
+    choose_track,
+    doubts_about_face,
+    doubts_about_start,
+    doubts_about_track,
+)
 from preprocess.track import TRACK_SCALE, Track
 
 VIEW_PX = 320  # side of the driving crop; the mesh's network reads 192 of it
+WHOLE_PX = 640  # longer side of a driving frame that is looked at as a whole
 REACH = 1.9  # the part of a photo that moves, in face sides from a point somewhat below the face's middle ...
 LOWER = 0.2  # ... by so much, to which comes how far the driving face travels
+
+# Where doubts begin: size of a face, distance of two in the sum of their sides, difference of poses.
+SMALL_PX = 64.0
+NEAR = 0.75
+START_UNLIKE_DEG = 20.0
 
 # What counts as one step of difference between the faces that motion starts from.
 STEP_DEG, STEP_EYES, STEP_MOUTH, STEP_GAZE = 6.0, 0.25, 0.05, 0.15
@@ -150,7 +164,12 @@ def pair_portrait(
     index = track.start if start is None else start
     region = region_around(face, photo.shape, travel_of(track, index))
     person = finder.person_at(photo, face, region)
-    doubts = []
+    doubts = [f"{photo_path}: {doubt}" for doubt in doubts_about_portrait(faces, face, person)]
+    about_driving = doubts_about_track(tracks, track, frame_count) + doubts_about_company(tracks, track, driving_crop)
+    if settings.best_frame and start is None:
+        about_driving.append("no face is seen well enough to find the best frame; the motion starts from the first")
+    if settings.relative:
+        about_driving += doubts_about_start(face, track.at(index), START_UNLIKE_DEG)
     return Pairing(
         region.of(photo),
         driving_crop.apply,
@@ -160,7 +179,7 @@ def pair_portrait(
         index,
         region,
         driving_crop,
-        [*warnings, *doubts],
+        [*warnings, *doubts, *(f"{reader.path}: {doubt}" for doubt in about_driving)],
         faces,
         face,
         tracks,
@@ -168,6 +187,38 @@ def pair_portrait(
         mesh - [region.left, region.top, 0],
         person,
     )
+
+
+def doubts_about_portrait(faces: Sequence[Face], face: Face, person: np.ndarray | None) -> list[str]:
+    """What makes the chosen face of a photo hard to animate, one sentence each."""
+    doubts = doubts_about_face(faces, face)
+    if face.side_px < SMALL_PX:
+        doubts.append(f"the face is small ({face.side_px:.0f} px): its eyes and mouth show little, so they move little")
+    near = [
+        number
+        for number, other in enumerate(faces, 1)
+        if other is not face
+        and np.linalg.norm(other.centre_px - face.centre_px) < NEAR * (other.side_px + face.side_px)
+    ]
+    if near:
+        doubts.append(f"face {near[0]} is very near; where the two persons touch it moves along")
+    return doubts + doubts_about_person(person)
+
+
+def doubts_about_person(person: np.ndarray | None) -> list[str]:
+    if person is not None:
+        return []
+    return ["the person's outline is not found, so the background moves along with the head"]
+
+
+def doubts_about_company(tracks: Sequence[Track], track: Track, crop: Crop) -> list[str]:
+    """Whether somebody else comes so near to the driving face that the one may be taken for the other."""
+    for number, other in enumerate(tracks, 1):
+        if other is not track and other.start < track.stop and track.start < other.stop:
+            corners = transform(crop.matrix, np.reshape(other.union_box_xyxy_px, (2, 2)))
+            if (corners.max(0) > 0).all() and (corners.min(0) < crop.size).all():
+                return [f"face track {number} comes into the crop around the face; the motion may jump to it"]
+    return []
 
 
 def pair_whole_portrait(
@@ -180,25 +231,30 @@ def pair_whole_portrait(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, the face is where it is seen; arguments as for `pair_portrait`."""
-    mesh = finder.mesh(photo)
-    if mesh is None:
+    seen = finder.mesh(photo)
+    if seen is None:
         raise InputError(f"{photo_path}: no face is seen in the whole picture; leave out --crop false, or use another")
+    face = Face(seen[:NUM_LANDMARKS, :2], 1.0, 0.0, 0.0)
+    closer = finder.close_mesh(photo, face)
+    mesh = seen if closer is None else closer
+    person = finder.person_at(photo, face, Region.whole(photo))
     start = None
     if settings.best_frame:
-        start = seek_start(reader, 0, None, shrunk, mesh, finder, progress)
+        start = seek_start(reader, 0, None, shrunk, upright(mesh, face.roll_deg), finder, progress)
     return Pairing(
         photo,
         shrunk,
         initial=None if start is None else shrunk(read_frames(reader.path, [start])[0]),
         initial_index=start or 0,
+        doubts=[f"{photo_path}: {doubt}" for doubt in doubts_about_person(person)],
         mesh=mesh,
-        person=finder.person(photo),
+        person=person,
     )
 
 
 def shrunk(frame: np.ndarray) -> np.ndarray:
-    """A driving frame (h, w, 3), its longer side at most `VIEW_PX`."""
-    factor = min(1.0, VIEW_PX / max(frame.shape[:2]))
+    """A driving frame (h, w, 3), its longer side at most `WHOLE_PX`."""
+    factor = min(1.0, WHOLE_PX / max(frame.shape[:2]))
     size = max(1, round(factor * frame.shape[1])), max(1, round(factor * frame.shape[0]))
     return frame if factor == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 

@@ -115,6 +115,9 @@ def test_lids_close_over_the_eyes(sitter: Sitter) -> None:
     white = (sitter.photo.min(2) > 225) & eyes
     assert white.sum() > 50
     assert (result.min(2) > 225)[eyes].sum() < 0.25 * white.sum()  # where the lids meet, a line one pixel wide
+    for eye in EYES:  # and in their place is skin, not a stretched shadow
+        x, y = np.round((moved.landmarks[eye.crease, :2] + moved.landmarks[eye.upper, :2]) / 2).astype(int).T
+        assert np.abs(result[y[2:5], x[2:5]].mean(0) - (175, 129, 106)).max() < 25
 
 
 def test_a_generator_paints_only_at_an_open_mouth(sitter: Sitter) -> None:

@@ -15,6 +15,8 @@ from fomm.model.face.mesh import CHIN, LIPS, MOUTH, Eye, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
+LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
+LID_COVER, LASHES, LASH_WIDTH = 0.9, 0.6, 0.04  # weight of that skin; brightness and width of the line of lashes
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
@@ -181,6 +183,59 @@ class Eyeball:
         canvas.blend(low, ball[..., :3], polygon(edge - low, size).astype(np.float32) * (strength / 255))
 
 
+class Lid:
+    """The skin of an upper lid that comes down.
+
+    In an open eye most of it is folded away; what the photo shows of it, its shadow and the roots of the lashes, would
+    be stretched over the whole eye and look like an open one. Instead the skin around the eye goes on over the ball,
+    and the lashes stay a line.
+    """
+
+    def __init__(self, photo: np.ndarray, source: Face, eye: Eye) -> None:
+        self._eye, self._source = eye, source
+        width = float(np.linalg.norm(source.landmarks[eye.outer, :2] - source.landmarks[eye.inner, :2]))
+        near = Inside(photo, source.landmarks[[*eye.fold, *eye.bag], :2], 0.2 * width)
+        smooth = cv2.GaussianBlur(near.texture, (0, 0), max(0.5, 0.05 * width))
+
+        def colours(points: np.ndarray) -> np.ndarray:
+            x, y = np.round(source.landmarks[points, :2] - near.low).astype(int).T
+            return smooth[y.clip(0, smooth.shape[0] - 1), x.clip(0, smooth.shape[1] - 1)].astype(np.float32)
+
+        self._above, self._below = (_evened(colours(row)) for row in (eye.fold, eye.bag))  # (7, 3)
+        self._lashes = LASHES * colours(eye.upper).min(0)
+
+    def draw(self, canvas: Canvas, moved: Moved) -> None:
+        """Draw the lid as far as it has come down."""
+        eye, source = self._eye, self._source
+        own, now = (float((s[eye.lower, 1] - s[eye.upper, 1]).mean()) for s in (source.shape, moved.shape))
+        closed = float(ramp(1 - now / own, *LID_COMES)) if own > 0 else 0.0
+        rows = [canvas.points(moved.landmarks[row, :2]) for row in (eye.fold, eye.crease, eye.upper)]
+        corners = canvas.points(moved.landmarks[[eye.outer, eye.inner], :2])
+        window = canvas.window(np.concatenate([*rows, corners]))
+        if closed == 0 or window is None:
+            return
+        low, size = window
+        # along: from corner to corner 0 to 1; down: across it, in the same unit
+        axis = corners[1] - corners[0]
+        flip = 1.0 if axis[0] * moved.pose.rotation[1, 1] - axis[1] * moved.pose.rotation[0, 1] > 0 else -1.0
+        frame = np.array([axis, flip * np.array([-axis[1], axis[0]])]) / (axis @ axis)
+        x, y = np.meshgrid(*(np.arange(n, dtype=np.float32) + start for n, start in zip(size, low, strict=True)))
+        along, down = (f[0] * (x - corners[0, 0]) + f[1] * (y - corners[0, 1]) for f in frame)
+        top, begins, edge = (_curve((row - corners[0]) @ frame.T, along) for row in rows)
+        within = ((along > 0) & (along < 1)).astype(np.float32)
+        lid = ramp(down, 0.5 * (top + begins), begins + 1e-3) * ramp(edge - down, -0.5 / size[0], 0.5 / size[0])
+        lid *= within * ramp(along, 0.0, 0.15) * ramp(1 - along, 0.0, 0.15)
+        place = np.clip(along, 0, 1) * 8 - 1
+        skin = np.dstack([np.interp(place, np.arange(7), self._above[:, c]) for c in range(3)])
+        under = np.dstack([np.interp(place, np.arange(7), self._below[:, c]) for c in range(3)])
+        part = np.clip((down - begins) / np.maximum(edge - begins, 1e-3), 0, 1)[..., None]
+        colour = skin + 0.5 * part * (under - skin)
+        canvas.blend(low, np.clip(colour, 0, 255).astype(np.uint8), (LID_COVER * closed * lid).astype(np.float32))
+        line = np.exp(-(((down - edge) / LASH_WIDTH) ** 2)) * within * ramp(along, 0.0, 0.1) * ramp(1 - along, 0.0, 0.1)
+        lashes = np.broadcast_to(np.round(self._lashes).astype(np.uint8), (*line.shape, 3))
+        canvas.blend(low, lashes, (0.75 * closed * line).astype(np.float32))
+
+
 class Mouth:
     """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw.
 
@@ -225,6 +280,18 @@ class Mouth:
             here_too = shown[low[1] : low[1] + size[1], low[0] : low[0] + size[0]]
             np.maximum(here_too, mask, out=here_too)
         return shown
+
+
+def _curve(points: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """How far down a row (7, 2) of (along, down) between the eye's corners lies at each place (H, W) along."""
+    order = np.argsort(points[:, 0])
+    return np.interp(along, [0, *points[order, 0], 1], [0, *points[order, 1], 0])
+
+
+def _evened(colours: np.ndarray) -> np.ndarray:
+    """Colours (7, 3) of neighbouring places without outliers: each the median of itself and its neighbours."""
+    padded = np.pad(colours, ((1, 1), (0, 0)), mode="edge")
+    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
 
 
 def _complete(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:

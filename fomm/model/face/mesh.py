@@ -39,13 +39,17 @@ RIGID = np.array(
 
 
 class Eye(NamedTuple):
-    """Landmark numbers of an eye; `upper[i]` lies above `lower[i]`, both from the outer to the inner corner."""
+    """Landmark numbers of an eye. Rows run from the outer to the inner corner; numbers at one place of all rows lie
+    above each other: fold, crease, upper, lower, bag."""
 
     outer: int
     inner: int
-    upper: np.ndarray  # (7,)
-    lower: np.ndarray  # (7,)
+    upper: np.ndarray  # (7,) the upper lid's edge
+    lower: np.ndarray  # (7,) the lower lid's
     iris: np.ndarray  # (5,), the centre first
+    crease: np.ndarray  # (7,) where the upper lid begins
+    fold: np.ndarray  # (7,) the skin between crease and brow
+    bag: np.ndarray  # (7,) the skin below the lower lid
 
     @property
     def opening(self) -> np.ndarray:
@@ -59,6 +63,9 @@ LEFT_EYE = Eye(
     np.array([246, 161, 160, 159, 158, 157, 173]),
     np.array([7, 163, 144, 145, 153, 154, 155]),
     np.arange(468, 473),
+    np.array([247, 30, 29, 27, 28, 56, 190]),
+    np.array([113, 225, 224, 223, 222, 221, 189]),
+    np.array([25, 110, 24, 23, 22, 26, 112]),
 )
 RIGHT_EYE = Eye(
     263,
@@ -66,6 +73,9 @@ RIGHT_EYE = Eye(
     np.array([466, 388, 387, 386, 385, 384, 398]),
     np.array([249, 390, 373, 374, 380, 381, 382]),
     np.arange(473, 478),
+    np.array([467, 260, 259, 257, 258, 286, 414]),
+    np.array([342, 445, 444, 443, 442, 441, 413]),
+    np.array([255, 339, 254, 253, 252, 256, 341]),
 )
 EYES = (LEFT_EYE, RIGHT_EYE)
 

@@ -10,7 +10,18 @@ import numpy as np
 import torch
 
 from fomm.model.face.generator import PATCH_WH, Generator, conditions, patch_matrix
-from fomm.model.face.layers import STILL_PX, Canvas, Eyeball, Mouth, change_px, fill, foreground, ramp, refine_matte
+from fomm.model.face.layers import (
+    STILL_PX,
+    Canvas,
+    Eyeball,
+    Lid,
+    Mouth,
+    change_px,
+    fill,
+    foreground,
+    ramp,
+    refine_matte,
+)
 from fomm.model.face.mesh import EYES, MOUTH
 from fomm.model.face.motion import Face, Moved
 from fomm.model.face.surface import Surface
@@ -51,6 +62,7 @@ class Portrait:
         )
         self._at_rest = np.dstack(np.meshgrid(across, down))
         self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
+        self._lids = [Lid(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
 
     def __call__(self, moved: Moved) -> np.ndarray:
@@ -74,6 +86,8 @@ class Portrait:
         canvas = Canvas(result, np.eye(2, 3))
         for eyeball in self._eyeballs:
             eyeball.draw(canvas, moved)
+        for lid in self._lids:
+            lid.draw(canvas, moved)
         shown = self._mouth.draw(canvas, moved)
         if self._generator is not None:
             self._paint(canvas, moved, shown)

@@ -1,0 +1,344 @@
+"""infer.py with model `face`: what comes out of a photo and a clip, what is said, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from test_video import audio_codec, beeps_in, make_clip, steady
+
+from fomm import expression
+from fomm.animator import AnimationSettings, ModelSettings
+from fomm.animator.face import Followed
+from fomm.checkpoint import save_weights
+from fomm.errors import InputError
+from fomm.model.face import FaceConfig, FaceModel
+from fomm.video import SYNTHETIC_COMPOSITE, VideoReader, read_image, write_image
+from infer import Options, infer
+from preprocess.crop import Region
+from preprocess.faces import FaceFinder
+from preprocess.portraits import Look, steps_from
+from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
+from preprocess.track import find_tracks
+from studio.animation import Result, animate_files, load_tools
+from studio.tools import PortraitTools
+
+ROOT = Path(__file__).resolve().parent.parent
+PORTRAIT, SPEAKER = ROOT / "fomm" / "assets" / "portrait.png", ROOT / "fomm" / "assets" / "speaker.mp4"
+FRAMES, FPS = 12, 12
+NEAR = Camera(0, 0, 3.4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo, a clip with sound whose first half blinks, and a model that was never trained."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_image(
+        folder / "photo.png", draw(random_identity(1), Pose(roll=0.2), (320, 250), Camera(-0.3, 0.4, 4.5)).image
+    )
+    shut = [1, 1, 1, 0.6, 0.3, 0, 0, 0, 0, 0, 0, 0]
+    poses = [Pose(yaw=0.02 * i, blink=blink, mouth=0.7 * (i > 7)) for i, blink in enumerate(shut)]
+    make_clip(
+        folder / "clip.mp4",
+        steady(FRAMES, FPS),
+        size=(192, 192),
+        draw=lambda index, *_: draw(random_identity(2), poses[index], 192, NEAR).image,
+        sound=("aac", Fraction(0), FRAMES / FPS),
+    )
+    torch.manual_seed(0)
+    save_weights(folder / "face.safetensors", FaceModel(FaceConfig(width=8)), category="face")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tools(folder: Path) -> Iterator[PortraitTools]:
+    with ExitStack() as stack:
+        chosen = ModelSettings(str(folder / "face.safetensors"), device="cpu")
+        yield load_tools(chosen, AnimationSettings(), stack, lambda sentence: None)
+
+
+def animated(
+    folder: Path, output: Path, tools: PortraitTools, settings: AnimationSettings | None = None, **given: Path
+) -> tuple[Result, np.ndarray]:
+    """The result of photo and clip, or what is given in their place, and its frames (N, H, W, 3)."""
+    files = {"source": folder / "photo.png", "driving": folder / "clip.mp4", **given}
+    result = animate_files(*files.values(), output, settings or AnimationSettings(), tools)
+    return result, np.stack([frame.image for frame in VideoReader(output)])
+
+
+def still_clip(folder: Path, image: np.ndarray, count: int) -> Path:
+    for index in range(count):
+        write_image(folder / f"{index}.png", image)
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------------ what comes out
+
+
+def test_a_photo_and_a_clip_become_a_finished_video(folder: Path, tmp_path: Path, capsys) -> None:
+    files = str(folder / "photo.png"), str(folder / "clip.mp4"), str(tmp_path / "r.mp4")
+    (result,) = infer(Options(*files, str(folder / "face.safetensors"), side_by_side=True, device="cpu"))
+    assert "at the photo's own size on cpu" in capsys.readouterr().err
+    video, photo = VideoReader(tmp_path / "r.mp4"), read_image(folder / "photo.png")
+    frames = np.stack([frame.image for frame in video])
+    assert frames.shape == (FRAMES, 250, 320, 3) and audio_codec(tmp_path / "r.mp4") == "aac"
+    np.testing.assert_allclose(beeps_in(tmp_path / "r.mp4"), beeps_in(folder / "clip.mp4"), atol=0.5 / FPS)
+    change = np.abs(frames.astype(int) - photo).max(-1)
+    assert change[..., :60].max() < 40 and change.max() > 60
+    assert VideoReader(tmp_path / "r_side_by_side.mp4").width == 320 + 250 + 320
+    record = json.loads(result.sidecar.read_text())
+    assert record["tags"]["DigitalSourceType"] == SYNTHETIC_COMPOSITE
+    assert not {"adapt_scale", "best_frame_by", "batch_size", "cuda_graphs"} & record["settings"].keys()
+    again = {name: value for name, value in record["settings"].items() if value is not None}
+    infer(Options(**again | {"output": str(tmp_path / "again.mp4")}))
+    np.testing.assert_array_equal([frame.image for frame in VideoReader(tmp_path / "again.mp4")], frames)
+
+
+def test_equal_driving_frames_give_the_photo_back_bit_for_bit(folder: Path, tmp_path: Path, tools) -> None:
+    clip = still_clip(tmp_path / "clip", list(VideoReader(folder / "clip.mp4"))[6].image, 4)
+    for crop in (True, False):
+        _, frames = animated(folder, tmp_path / "out", tools, AnimationSettings(crop=crop), driving=clip)
+        np.testing.assert_array_equal(frames, [read_image(folder / "photo.png")] * 4)
+
+
+def test_what_is_far_from_the_person_stays_bit_equal(folder: Path, tmp_path: Path, tools) -> None:
+    _, frames = animated(folder, tmp_path / "out", tools)
+    photo = read_image(folder / "photo.png")
+    person = cv2.dilate((tools.finder.person(photo) > 0.05).astype(np.uint8), np.ones((51, 51), np.uint8)) > 0
+    assert (frames[:, ~person] == photo[~person]).all() and (~person).mean() > 0.25
+    assert (frames[:, person] != photo[person]).any()
+
+
+def test_without_embedding_the_part_around_the_face_comes_out(folder: Path, tmp_path: Path, tools) -> None:
+    _, whole = animated(folder, tmp_path / "whole", tools)
+    result, part = animated(folder, tmp_path / "part", tools, AnimationSettings(embed=False))
+    matrix = np.array(json.loads(result.sidecar.read_text())["crop_matrices"]["source"])
+    left, top = -matrix[:, 2].astype(int)
+    region = Region(left, top, left + part.shape[2], top + part.shape[1])
+    np.testing.assert_array_equal([region.of(frame) for frame in whole], part)
+
+
+def test_only_a_part_of_a_large_photo_is_worked_on(folder: Path, tmp_path: Path, tools) -> None:
+    photo = cv2.copyMakeBorder(read_image(folder / "photo.png"), 300, 0, 400, 500, cv2.BORDER_REFLECT_101)
+    write_image(tmp_path / "photo.png", photo)
+    seen: list[tuple[int, ...]] = []
+    keep = replace(tools, animator=Watched(tools.animator, seen))
+    _, frames = animated(folder, tmp_path / "out", keep, source=tmp_path / "photo.png")
+    assert frames.shape[1:] == photo.shape and seen[0][0] * seen[0][1] < 0.4 * photo.shape[0] * photo.shape[1]
+
+
+class Watched:
+    """An animator that tells how large a picture it is given."""
+
+    def __init__(self, animator, seen: list) -> None:
+        self._animator, self._seen = animator, seen
+
+    def __str__(self) -> str:
+        return str(self._animator)
+
+    def animate(self, source, *arguments, **more):
+        self._seen.append(source.photo.shape)
+        return self._animator.animate(source, *arguments, **more)
+
+
+def test_a_photo_that_lies_is_animated_as_it_lies(folder: Path, tmp_path: Path, tools) -> None:
+    photo = read_image(folder / "photo.png")
+    write_image(tmp_path / "lies.png", np.rot90(photo))
+    _, stands = animated(folder, tmp_path / "stands", tools)
+    _, lies = animated(folder, tmp_path / "lies", tools, source=tmp_path / "lies.png")
+    back = np.rot90(lies, -1, axes=(1, 2)).astype(int)
+    moved = np.abs(stands.astype(int) - photo).mean()
+    assert np.abs(back - stands).mean() < 0.4 * moved
+
+
+def test_sound_can_be_left_out_and_the_mark_put_in(folder: Path, tmp_path: Path, tools) -> None:
+    result, frames = animated(folder, tmp_path / "a.mp4", tools, AnimationSettings(audio=False, label=True))
+    assert not VideoReader(tmp_path / "a.mp4").has_audio
+    change = np.abs(frames[0].astype(int) - read_image(folder / "photo.png")).max(-1)
+    rows, columns = np.nonzero(change[200:, :120] > 60)
+    assert len(rows) > 50
+
+
+def test_absolute_motion_takes_the_drivers_pose_over(folder: Path, tmp_path: Path, tools, finder: FaceFinder) -> None:
+    turned = still_clip(tmp_path / "turned", draw(random_identity(2), Pose(yaw=0.35), 192, NEAR).image, 1)
+    settings = AnimationSettings(relative=False, best_frame=False)
+    result, frames = animated(folder, tmp_path / "out", tools, settings, driving=turned)
+    assert finder.find(frames[0])[0].yaw_deg > finder.find(read_image(folder / "photo.png"))[0].yaw_deg + 8
+    result, frames = animated(folder, tmp_path / "out", tools, AnimationSettings(best_frame=False), driving=turned)
+    np.testing.assert_array_equal(frames[0], read_image(folder / "photo.png"))
+
+
+# ------------------------------------------------------------------------------------ the frame that motion starts from
+
+
+def test_shut_eyes_and_an_open_mouth_lose(folder: Path, tmp_path: Path, tools) -> None:
+    result, _ = animated(folder, tmp_path / "out", tools)
+    assert json.loads(result.sidecar.read_text())["driving_frames"]["initial"] == 5  # of 0, 5 and 10
+
+
+def a_look(turn=(0.0, 0.0), eyes=(0.3, 0.3), mouth=0.0, gaze=(0.0, 0.0)) -> Look:
+    return Look(*(np.array(value) for value in (turn, eyes, mouth, gaze)))
+
+
+def test_eyes_are_to_be_as_open_as_this_driver_has_them() -> None:
+    """Narrow eyes in the photo do not ask for a driver's half shut ones; shut eyes do ask for shut ones."""
+    driver = [a_look(eyes=(opening, opening)) for opening in (0.02, 0.16, 0.3, 0.3, 0.31)]
+    together = Look(*(np.stack(values) for values in zip(*driver, strict=True)))
+    assert steps_from(a_look(eyes=(0.16, 0.16)), together).argmin() in (2, 3)
+    assert steps_from(a_look(eyes=(0.03, 0.03)), together).argmin() == 0
+
+
+def test_turn_mouth_and_gaze_count() -> None:
+    driver = [a_look((20, 0)), a_look((0, 15)), a_look(mouth=0.4), a_look(gaze=(0.3, 0)), a_look((3, -2), mouth=0.02)]
+    together = Look(*(np.stack(values) for values in zip(*driver, strict=True)))
+    assert steps_from(a_look(), together).argmin() == 4
+    assert steps_from(a_look(mouth=0.4), together).argmin() == 2
+
+
+# -------------------------------------------------------------------------------------------------------- what is said
+
+
+def test_a_face_that_is_lost_is_held_and_told(folder: Path, tmp_path: Path, tools) -> None:
+    faces = [frame.image for frame in VideoReader(folder / "clip.mp4")]
+    clip = tmp_path / "clip"
+    for index, image in enumerate([*faces[5:8], *[np.full_like(faces[0], 90)] * 3, *faces[5:8]]):
+        write_image(clip / f"{index}.png", image)
+    result, frames = animated(folder, tmp_path / "out", tools, AnimationSettings(crop=False), driving=clip)
+    assert len(frames) == 9
+    assert any("no face in 3 of 9 frames" in warning for warning in result.warnings)
+
+
+def test_turns_beyond_what_the_photo_can_show_are_told() -> None:
+    assert Followed(10, 0, 12.0).doubts()[0].startswith("the head turns 12 degrees further than the photo can show")
+    assert Followed(10, 0, 3.0).doubts() == []
+
+
+def test_no_outline_is_told_and_the_whole_moves(folder: Path, tmp_path: Path, tools, monkeypatch) -> None:
+    nobody = lambda self, image: np.zeros(image.shape[:2], np.float32)  # noqa: E731
+    monkeypatch.setattr(FaceFinder, "person", nobody)
+    result, frames = animated(folder, tmp_path / "out", tools)
+    assert any("outline is not found" in warning for warning in result.warnings) and len(frames) == FRAMES
+
+
+def test_faces_to_choose_from_are_listed(folder: Path, tmp_path: Path, tools) -> None:
+    sides = [draw(random_identity(seed), Pose(), 300, Camera(0, 0, view)).image for seed, view in ((5, 3.4), (7, 4.2))]
+    write_image(tmp_path / "two.png", np.concatenate(sides, 1))
+    changed = []
+    for face in (None, 2):
+        settings = AnimationSettings(face=face)
+        result, frames = animated(folder, tmp_path / "out", tools, settings, source=tmp_path / "two.png")
+        assert any(f"2 faces, face {face or 1} is taken" in warning for warning in result.warnings)
+        changed.append(np.abs(frames.astype(int) - read_image(tmp_path / "two.png")).max((0, 3)))
+    assert changed[0][:, 300:].mean() < 1 < changed[0][:, :300].mean()
+    assert changed[1][:, :300].mean() < 1 < changed[1][:, 300:].mean()
+
+
+@pytest.mark.parametrize(
+    "role, settings, says",
+    [
+        ("source", AnimationSettings(), "nobody.png: no face found"),
+        ("source", AnimationSettings(crop=False), "nobody.png: no face is seen in the whole picture"),
+        ("driving", AnimationSettings(), "nobody.mp4: no face found"),
+        (None, AnimationSettings(face=3), "no face 3; choose --face from 1: box"),
+        (None, AnimationSettings(track=2), "no face track 2; choose --track from 1: frames 0"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(folder: Path, tmp_path: Path, tools, role, settings, says: str) -> None:
+    write_image(tmp_path / "nobody.png", np.full((200, 300, 3), 128, np.uint8))
+    make_clip(tmp_path / "nobody.mp4", steady(6), size=(128, 128))
+    given = {"source": tmp_path / "nobody.png", "driving": tmp_path / "nobody.mp4"}
+    with pytest.raises(InputError, match=re.escape(says)):
+        animated(folder, tmp_path / "out" / "r.mp4", tools, settings, **{role: given[role]} if role else {})
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_batch_goes_on_after_a_failure(folder: Path, tmp_path: Path, capsys) -> None:
+    photos = tmp_path / "photos"
+    write_image(photos / "a.png", read_image(folder / "photo.png"))
+    write_image(photos / "nobody.png", np.full((100, 100, 3), 90, np.uint8))
+    options = Options(str(photos), str(folder / "clip.mp4"), str(tmp_path / "out"), str(folder / "face.safetensors"))
+    with pytest.raises(InputError, match="1 of 2 pairs failed.*nobody_clip.mp4"):
+        infer(options)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_clip.mp4", "a_clip.mp4.json"]
+
+
+def test_progress_tells_every_frame_of_every_stage(folder: Path, tmp_path: Path, tools) -> None:
+    heard: list[tuple[str, int, int | None]] = []
+    fresh = replace(tools, tracked={})
+    animate_files(folder / "photo.png", folder / "clip.mp4", tmp_path / "a.mp4", AnimationSettings(), fresh,
+                  progress=lambda *event: heard.append(event))  # fmt: skip
+    stages = list(dict.fromkeys(stage for stage, *_ in heard))
+    assert stages == ["find faces", "find best frame", "animate"]
+    for stage, frames in (("find faces", FRAMES), ("find best frame", 3), ("animate", FRAMES)):
+        assert [done for s, done, _ in heard if s == stage] == [*range(frames + 1), frames]
+
+
+# --------------------------------------------------------------------------------------------- faces and their outline
+
+
+@pytest.fixture(scope="module")
+def finder() -> Iterator[FaceFinder]:
+    with FaceFinder() as finder:
+        yield finder
+
+
+def test_the_close_mesh_is_calm_and_in_the_photos_pixels(finder: FaceFinder) -> None:
+    photo = read_image(PORTRAIT)
+    face = finder.find(photo)[0]
+    mesh = finder.close_mesh(photo, face)
+    assert np.abs(mesh[:468, :2] - face.landmarks_px).mean() < 0.01 * face.side_px
+    turned = np.ascontiguousarray(np.rot90(photo))
+    other = finder.close_mesh(turned, finder.find(turned)[0])
+    back = np.column_stack([photo.shape[1] - 1 - other[:, 1], other[:, 0]])
+    assert np.abs(back - mesh[:, :2]).mean() < 0.003 * face.side_px
+    assert np.abs(other[:, 2] - mesh[:, 2]).mean() < 0.01 * face.side_px
+
+
+def test_the_persons_outline_is_placed_into_the_photo(finder: FaceFinder) -> None:
+    photo = read_image(PORTRAIT)
+    face = finder.find(photo)[0]
+    whole = finder.person_at(photo, face, Region.whole(photo))
+    assert whole.shape == photo.shape[:2] and whole.dtype == np.float32 and 0 <= whole.min() and whole.max() <= 1
+    x, y = face.centre_px.astype(int)
+    assert whole[y, x] > 0.9 and whole[y, :250].max() < 0.2
+    part = Region(400, 100, 900, 600)
+    np.testing.assert_allclose(finder.person_at(photo, face, part), part.of(whole), atol=0.1)
+
+
+def test_an_outline_that_is_none_is_left_out(finder: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = read_image(PORTRAIT)
+    face = finder.find(photo)[0]
+    for everywhere in (0.0, 1.0):
+        monkeypatch.setattr(
+            FaceFinder, "person", lambda self, image, v=everywhere: np.full(image.shape[:2], v, np.float32)
+        )
+        assert finder.person_at(photo, face, Region.whole(photo)) is None
+
+
+# ------------------------------------------------------------------------------------------------------- real pictures
+
+
+@pytest.mark.parametrize("name", ["photo_tilted.jpg", "photo_frontal.png"])
+def test_real_photos_follow_a_real_clip(media: Path, tmp_path: Path, tools, name: str) -> None:
+    """The result's mouth does what the driver's does; far from the person nothing changes."""
+    reader = VideoReader(media / "drive_hevc10.mp4")
+    crop = find_tracks(reader, tools.finder)[0].crop(320)
+    result, frames = animated(media, tmp_path / "out", tools, source=media / name, driving=reader.path)
+    photo = read_image(media / name)
+    face = tools.finder.find(photo)[0]
+    driven = np.stack([tools.finder.mesh(crop.apply(frame.image)) for frame in reader])[::3]
+    made = np.stack([tools.finder.close_mesh(frame, face) for frame in frames[::3]])
+    assert expression.correlation(expression.mouth_opening(driven), expression.mouth_opening(made)) > 0.8
+    person = tools.finder.person_at(photo, face, Region.whole(photo)) > 0.05
+    reach = round(0.5 * face.side_px)
+    person = cv2.dilate(person.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    assert (frames[:, ~person] == photo[~person]).all()
