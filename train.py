@@ -108,8 +108,8 @@ class TrainCLI(LightningCLI):
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in ours}
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Each backward pass may reach one optimiser's networks only: processes must not wait for the others'
-        gradients, whether or not the strategy was named so."""
+        """Each backward pass reaches one optimiser's networks only: processes must not wait for the others' gradients,
+        whether or not the strategy was named so."""
         trainer = super().instantiate_trainer(**kwargs)
         if isinstance(trainer.strategy, DDPStrategy):
             trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
@@ -119,7 +119,7 @@ class TrainCLI(LightningCLI):
         """Refuse what would go wrong later; a resumed W&B run continues under its old id."""
         super().parse_arguments(parser, args)
         options = self.config[self.config.subcommand]
-        _check(options, self.architecture)
+        _check(options)
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
         if not checkpoint:
             return
@@ -136,18 +136,18 @@ class TrainCLI(LightningCLI):
             logger.init_args.resume = "allow"
 
 
-def _check(options: Namespace, architecture: str) -> None:
+def _check(options: Namespace) -> None:
     """Options of Lightning's that do not mean here what they say.
 
     Raises:
         InputError: names the option that does.
     """
     trainer = options.trainer
-    if architecture == FOMM_NAME and trainer.gradient_clip_val is not None:
+    if trainer.gradient_clip_val is not None:
         raise InputError(
-            "trainer.gradient_clip_val: three networks are limited one by one; set model.clip_gradient_norm instead"
+            "trainer.gradient_clip_val: networks are limited one by one; set model.clip_gradient_norm instead"
         )
-    if architecture == FOMM_NAME and trainer.accumulate_grad_batches != 1:
+    if trainer.accumulate_grad_batches != 1:
         raise InputError(
             f"trainer.accumulate_grad_batches {trainer.accumulate_grad_batches}: each batch is a step; set "
             "data.batch_size, or train in several processes"

@@ -14,12 +14,12 @@ SIDE = 128
 
 
 def face_mesh(rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
-    """Landmarks (478, 3) of a face with a random pose and a mouth that is open by a random amount."""
+    """Landmarks (478, 3) of a face with a random pose and a mouth that is shut, or open by a random amount."""
     shape = REFERENCE.copy()
-    gap = rng.uniform(0.0, 0.35)
+    gap = max(0.0, rng.uniform(-0.2, 0.35))
     drop = np.clip((shape[:, 1] - shape[MOUTH.upper, 1].mean()) / (shape[CHIN, 1] - shape[MOUTH.upper, 1].mean()), 0, 1)
     shape[:, 1] += 0.3 * gap * drop
-    shape[MOUTH.lower, 1] += gap
+    shape[MOUTH.lower, 1] = shape[MOUTH.upper, 1] + gap
     pose = Pose(side / 4, rotation_of(rng.normal(0, 4, 3)), np.array([side / 2, side / 2, 0]))
     return pose.place(shape)
 

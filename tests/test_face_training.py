@@ -19,9 +19,19 @@ from fomm.checkpoint import load_model
 from fomm.errors import InputError
 from fomm.model.face import Face, FaceModel
 from fomm.model.face.generator import Output, support
+from fomm.training.face import data, module
+from fomm.training.face.critic import Critic, Judged
 from fomm.training.face.data import FaceData, Heads, TrainPatches, find_sets, open_set
 from fomm.training.face.finish import compressed, mirrored, random_look
-from fomm.training.face.losses import FaceLossWeights, coarse_l1, edges_l1, importance, terms
+from fomm.training.face.losses import (
+    FaceLossWeights,
+    coarse_l1,
+    critic_hinge,
+    critic_terms,
+    edges_l1,
+    importance,
+    terms,
+)
 from fomm.training.face.module import rate_factor
 from fomm.training.face.patches import Source, training_pair
 from preprocess.dataset.face_set import FRAMES, Seen, deal, write_faces
@@ -93,11 +103,11 @@ def test_items_depend_on_nothing_but_seed_epoch_and_position(heads: Path) -> Non
 
 
 def test_training_and_held_out_heads_are_apart(heads: Path) -> None:
-    data = FaceData(folder=str(heads), batch_size=4, workers=0)
-    data.setup()
-    rows = [{row for row, _ in pairs.items} for pairs in (data.held_out_pairs, data.train_pairs)]
-    assert rows == [{0, 1}, set(range(2, 8))] and data.size == 128  # a quarter, though 24 are asked for
-    assert len(data.held_out_pairs) == 2 * 3
+    both = FaceData(folder=str(heads), batch_size=4, workers=0)
+    both.setup()
+    rows = [{row for row, _ in pairs.items} for pairs in (both.held_out_pairs, both.train_pairs)]
+    assert rows == [{0, 1}, set(range(2, 8))] and both.size == 128  # a quarter, though 24 are asked for
+    assert len(both.held_out_pairs) == 2 * 3
 
 
 def test_several_sets_are_one(heads: Path, tmp_path: Path) -> None:
@@ -105,10 +115,10 @@ def test_several_sets_are_one(heads: Path, tmp_path: Path) -> None:
         shutil.copytree(heads, tmp_path / name)
     (tmp_path / "c").mkdir()
     assert find_sets(tmp_path) == [tmp_path / "a", tmp_path / "b"] and find_sets(heads) == [heads]
-    data = FaceData(folder=str(tmp_path), batch_size=4, workers=0)
-    data.setup()
-    assert len(data.held_out_pairs.heads) == 16
-    assert np.array_equal(data.held_out_pairs.heads[11].mesh, data.held_out_pairs.heads[3].mesh)
+    both = FaceData(folder=str(tmp_path), batch_size=4, workers=0)
+    both.setup()
+    found = both.held_out_pairs.heads
+    assert len(found) == 16 and np.array_equal(found[11].mesh, found[3].mesh)
 
 
 def test_sets_that_cannot_be_used(heads: Path, tmp_path: Path) -> None:
@@ -134,7 +144,8 @@ def test_what_is_right_costs_nothing() -> None:
     opening[..., 30:50, 30:60] = 1
     target = torch.rand(1, 3, 80, 96)
     right = terms(Output(target, target, 1 - opening), opening, target, FaceLossWeights())
-    assert right.keys() == vars(FaceLossWeights()).keys() and all(loss == 0 for loss in right.values())
+    assert right.keys() == vars(FaceLossWeights()).keys() - {"adversarial", "features"}
+    assert all(loss == 0 for loss in right.values())
     beside = terms(Output(target, target, opening), opening, target, FaceLossWeights())
     assert beside["occlusion"] == pytest.approx(0.05 * (1 - 600 / (80 * 96)))
 
@@ -152,6 +163,27 @@ def test_losses_by_hand() -> None:
     checks = (torch.arange(64).view(1, 1, 8, 8) + torch.arange(8).view(8, 1)) % 2.0
     assert coarse_l1(checks, 0.5 + 0 * checks) == 0  # as a whole it is right
     assert support(opening).max() <= 1
+
+
+def test_losses_of_the_critic_by_hand() -> None:
+    predicted = Judged(torch.full((2, 1, 3, 3), -0.5), [torch.zeros(2, 4, 5, 5), torch.ones(2, 1)])
+    real = Judged(torch.full((2, 1, 3, 3), 2.0), [torch.full((2, 4, 5, 5), 0.25), torch.ones(2, 1)])
+    found = critic_terms(predicted, real, FaceLossWeights(adversarial=0.1, features=2))
+    assert {name: float(loss) for name, loss in found.items()} == pytest.approx({"adversarial": 0.05, "features": 0.5})
+    assert critic_hinge(predicted, real) == 0.5  # the drawn patches are beyond their margin, the finished ones are not
+    patch, conditions = torch.rand(2, 3, 80, 96), torch.rand(2, 5, 80, 96)
+    judged = Critic(width=4)(patch, conditions)
+    assert judged.scores.shape[:2] == (2, 1) and [f.shape[1] for f in judged.features] == [4, 8, 16, 16]
+
+
+def test_shut_mouths_are_rare(heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "SHUT", 0.02)  # lips that touch cover 0.012 of these wide mouths' patches
+    pairs = TrainPatches(Heads([open_set(heads)]), range(8), seed=0)
+    shut = {item for item in pairs.items if pairs.heads[item[0]].pair(0, item[1]).conditions[0].mean() < 0.02}
+    assert 0 < len(shut) < len(pairs.items)
+    before = len(shut) / len(pairs.items)
+    after = np.mean([pairs[epoch, i]["conditions"][0].mean() < 0.02 for epoch in range(4) for i in range(len(pairs))])
+    assert after < 0.8 * before
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
@@ -181,11 +213,14 @@ def test_a_short_training_paints_better_than_the_warp(heads: Path, tmp_path: Pat
     assert {"pairs-0000060.png", "clip-0000060.mp4"} <= pictures
 
 
-def test_resumed_it_is_the_same_training(heads: Path, tmp_path: Path) -> None:
+def test_resumed_it_is_the_same_training(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CRITIC_LEAD", 2)
     more = ["--trainer.max_steps=9", "--resume_point.every_n_train_steps=5", "--model.average_decay=0.9"]
     train.main(options(heads, tmp_path / "whole", *more))
     point = folder(tmp_path / "whole") / "checkpoints" / "resume.ckpt"
     assert torch.load(point, weights_only=True)["global_step"] == 5
+    rows = list(csv.DictReader((folder(tmp_path / "whole") / "metrics.csv").open()))
+    assert [row["step"] for row in rows if row["train/adversarial"]] == [str(step) for step in range(2, 9)]
     train.main(options(heads, tmp_path / "resumed", *more, f"--ckpt_path={point}"))
     one, other = (load_file(folder(tmp_path / n) / "weights-last.safetensors") for n in ("whole", "resumed"))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

@@ -196,7 +196,7 @@ class FaceAnimator:
 
 
 def _as_if(source: Face, start: Face) -> Face:
-    """The source's face, upright, where the driving one started: what changes is what they have not in common."""
+    """The source's own face, upright, where the driving one started: what changes is what the two do not share."""
     roll = rotation_of(angles_deg(source.pose.rotation) * [0, 0, 1])
     place = Pose(start.pose.scale, roll.T @ source.pose.rotation, start.pose.shift)
     return Face(place.place(source.shape))

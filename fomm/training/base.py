@@ -7,7 +7,7 @@ says.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import pytorch_lightning as L
 import torch
-from torch import Tensor
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from fomm.checkpoint.architectures import Model, name_of
@@ -42,12 +43,14 @@ class BaseTraining(L.LightningModule):
         model: what is trained.
         average: a running average of its weights; None where none is kept.
         average_decay: of the average, below 1.
+        clip_gradient_norm: largest gradient norm of each network; None: no limit.
         category: what is animated, kept in the weights file.
     """
 
     model: Model
     average: Model | None
     average_decay: float | None
+    clip_gradient_norm: float | None
     category: str
 
     @property
@@ -58,6 +61,18 @@ class BaseTraining(L.LightningModule):
     @abstractmethod
     def pictures(self, held_out: Dataset, rows: Sequence[int], frames: int) -> Pictures:
         """Show some of the held-out pairs and, of their first clip, at most so many frames."""
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log and limit gradient norms; here they are unscaled at every precision."""
+        for group in optimizer.param_groups:
+            norm = nn.utils.get_total_norm([p.grad for p in group["params"] if p.grad is not None])
+            self.log(f"gradient_norm/{group['name']}", norm)
+            if self.clip_gradient_norm is not None:
+                nn.utils.clip_grads_with_norm_(group["params"], self.clip_gradient_norm, norm)
+
+    def step_uncounted(self, optimizer: LightningOptimizer) -> None:
+        """Step past Lightning's wrapper, which would count this as another step: one batch is one step."""
+        self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -95,3 +110,24 @@ class BaseTraining(L.LightningModule):
             "category": self.category,
             "image_size": self.trainer.datamodule.size,
         }
+
+
+class frozen:
+    """For the length of a block, let no gradient into a network (gradients still pass through it)."""
+
+    def __init__(self, network: nn.Module | None):
+        self.network = network
+
+    def __enter__(self) -> None:
+        if self.network is not None:
+            self.network.requires_grad_(False)
+
+    def __exit__(self, *_: object) -> None:
+        if self.network is not None:
+            self.network.requires_grad_(True)
+
+
+def parameter_group(name: str, networks: Iterable[nn.Module], learning_rate: float) -> dict:
+    """A group of an optimiser: what of these networks is to learn; its name is that of its logged numbers."""
+    params = [p for network in networks for p in network.parameters() if p.requires_grad]
+    return {"name": name, "params": params, "lr": learning_rate}

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor
 
 from fomm.checkpoint import Checkpoint
 from fomm.checkpoint.architectures import FOMM_NAME
 from fomm.errors import InputError, require
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
 from fomm.model.geometry import Keypoints
-from fomm.training.base import BaseTraining, Pictures
+from fomm.training.base import BaseTraining, Pictures, frozen, parameter_group
 from fomm.training.data import HeldOutPairs
 from fomm.training.equivariance import ThinPlate
 from fomm.training.losses import (
@@ -235,7 +235,7 @@ class Training(BaseTraining):
         deformation = self.draw_deformation(len(driving)).to(driving)
         model_optimizer.zero_grad()
         # The generator's losses flow through the discriminator, not into it.
-        with _frozen(self.discriminator):
+        with frozen(self.discriminator):
             terms, output = self.generator_terms(source, driving, deformation)
             self.manual_backward(sum(terms.values()))
         model_optimizer.step()
@@ -243,8 +243,7 @@ class Training(BaseTraining):
             critic_terms = self.discriminator_terms(driving, output)
             critic_optimizers[0].zero_grad()
             self.manual_backward(sum(critic_terms.values()))
-            # Past Lightning's wrapper, which would count this as another step: one batch is one step.
-            self.trainer.strategy.optimizer_step(critic_optimizers[0].optimizer, closure=lambda: None)
+            self.step_uncounted(critic_optimizers[0])
             terms |= critic_terms
         self._update_average()
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
@@ -290,19 +289,11 @@ class Training(BaseTraining):
         mine = slice(self.global_rank * batch, (self.global_rank + 1) * batch)
         return ThinPlate(drawn.theta[mine], drawn.control_points, drawn.control_params[mine])
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log and limit gradient norms; here they are unscaled at every precision."""
-        for group in optimizer.param_groups:
-            norm = nn.utils.get_total_norm([p.grad for p in group["params"] if p.grad is not None])
-            self.log(f"gradient_norm/{group['name']}", norm)
-            if self.clip_gradient_norm is not None:
-                nn.utils.clip_grads_with_norm_(group["params"], self.clip_gradient_norm, norm)
-
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         rates = self.learning_rates
         groups = [
-            _group("generator", [self.model.dense_motion, self.model.generator], rates.generator),
-            _group("detector", [self.model.detector], rates.detector),
+            parameter_group("generator", [self.model.dense_motion, self.model.generator], rates.generator),
+            parameter_group("detector", [self.model.detector], rates.detector),
         ]
         groups = [group for group in groups if group["params"]]
         if not groups:
@@ -312,7 +303,7 @@ class Training(BaseTraining):
         options = {"betas": (0.5, 0.999), "fused": self.device.type == "cpu"}
         optimizers = [torch.optim.Adam(groups, **options)]
         if self.discriminator is not None:
-            critic = _group("discriminator", [self.discriminator], rates.discriminator)
+            critic = parameter_group("discriminator", [self.discriminator], rates.discriminator)
             optimizers.append(torch.optim.Adam([critic], **options))
         return optimizers
 
@@ -343,25 +334,5 @@ class Training(BaseTraining):
         return Pictures(snapshot(self.exported, source, driving), moved, held_out.items[0][0].fps)
 
 
-class _frozen:
-    """For the length of a block, let no gradient into a network (gradients still pass through it)."""
-
-    def __init__(self, network: nn.Module | None):
-        self.network = network
-
-    def __enter__(self) -> None:
-        if self.network is not None:
-            self.network.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        if self.network is not None:
-            self.network.requires_grad_(True)
-
-
 def _detached(keypoints: Keypoints) -> Keypoints:
     return Keypoints(*(part.detach() for part in keypoints))
-
-
-def _group(name: str, networks: Iterable[nn.Module], learning_rate: float) -> dict:
-    params = [p for network in networks for p in network.parameters() if p.requires_grad]
-    return {"name": name, "params": params, "lr": learning_rate}

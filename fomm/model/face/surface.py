@@ -18,12 +18,12 @@ import numpy as np
 from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES
 from fomm.model.face.motion import Face, Moved, ramp
 
-RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.4, 3.0, 4.0, 6.0, 9.0])
+RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 3.5, 4.2, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
 SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes behind the outline, in face heights
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
 NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
-EDGE = 0.3  # how near to the photo's edge it fades in any case
+EDGE = (0.05, 0.35)  # where, before the photo's edge, it fades in any case
 _BITS = 4  # of a pixel, in which triangles are drawn
 
 
@@ -92,7 +92,7 @@ class Surface:
         room = _way_out(rings[..., :2].reshape(-1, 2), down, size_wh) / height
         cut = float(_way_out(landmarks[[CHIN], :2], down, size_wh)[0]) / height
         end = max(NECK[0] + 0.15, min(NECK[1], cut))
-        self._rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, 0.0, EDGE)
+        self._rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, *EDGE)
         self._jaw = np.repeat(np.exp(-((out / JAW_REACH) ** 2)), len(OVAL), axis=0)[:, 0] * self._rigid
 
         count, rounds = len(OVAL), len(RINGS)

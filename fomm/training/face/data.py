@@ -26,6 +26,8 @@ from fomm.training.data import PairData
 from fomm.training.face.finish import finished
 from fomm.training.face.patches import Pair, Source, training_pair
 
+SHUT, LEFT_OUT = 0.012, 0.6  # a mouth that opens onto less of the patch is shut; of these so many are left out
+
 
 class HeadSet(NamedTuple):
     """A set, as memory maps."""
@@ -48,8 +50,8 @@ class Head(NamedTuple):
 
 def find_sets(folder: Path) -> list[Path]:
     """The folder, if it holds a set, else those folders in it that do."""
-    inner = (place for place in sorted(folder.iterdir()) if not place.name.startswith("."))  # half-written ones
-    places = [folder, *(inner if folder.is_dir() else ())]
+    inner = sorted(folder.iterdir()) if folder.is_dir() else []
+    places = [folder, *(place for place in inner if not place.name.startswith("."))]  # those are half-written
     found = [place for place in places if all((place / f"{name}.npy").is_file() for name in HeadSet._fields)]
     return found[:1] if found[:1] == [folder] else found
 
@@ -96,9 +98,10 @@ class Heads:
 
 
 class TrainPatches(Dataset):
-    """Each frame of each head once as the driving frame, with a random one of the same head as its source.
+    """Each frame of each head as the driving frame, with a random one of the same head as its source.
 
-    Items are asked for as (epoch, position).
+    Items are asked for as (epoch, position). In the place of most frames with a shut mouth, from which there is little
+    to learn, others are taken.
     """
 
     def __init__(self, heads: Heads, rows: range, *, seed: int) -> None:
@@ -111,9 +114,13 @@ class TrainPatches(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> dict[str, Tensor]:
         epoch, position = item
         rng = np.random.default_rng((self.seed, epoch, position))
-        row, driving = self.items[position % len(self.items)]
-        source = int(rng.integers(self.heads.num_frames(row)))
-        return to_tensors(finished(self.heads[row].pair(source, driving), rng))
+        position %= len(self.items)
+        while True:
+            row, driving = self.items[position]
+            pair = self.heads[row].pair(int(rng.integers(self.heads.num_frames(row))), driving)
+            if pair.conditions[0].mean() >= SHUT or rng.random() >= LEFT_OUT:
+                return to_tensors(finished(pair, rng))
+            position = int(rng.integers(len(self.items)))
 
 
 class HeldOutPatches(Dataset):

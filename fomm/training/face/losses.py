@@ -1,5 +1,5 @@
-"""What the training of model `face` minimises. Functions of tensors, each a scalar that is not weighted yet; `terms`
-weights them.
+"""What the training of model `face` minimises. Functions of tensors, each a scalar that is not weighted yet: `terms`
+and `critic_terms` weight them.
 
 Patches are (B, 3, H, W) in [0, 1]; `opening` (B, 1, H, W) in [0, 1] is where the mouth is open, the first of the
 generator's conditions.
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fomm.model.face.generator import Output, support
 from fomm.model.geometry import at_least_float32
+from fomm.training.face.critic import Judged
 
 COARSE_LEVELS = 3  # halvings
 
@@ -28,6 +30,8 @@ class FaceLossWeights:
         edges: L1 of the differences between neighbouring pixels, the opening counting more.
         coarse: L1 of the patch at 1/2, 1/4 and 1/8 of its size.
         occlusion: how much is painted beside the opening.
+        adversarial: the critic's scores of the finished patch; 0: no critic is built, run or trained.
+        features: L1 of the critic's features.
     """
 
     prediction: float = 1.0
@@ -35,10 +39,12 @@ class FaceLossWeights:
     edges: float = 1.0
     coarse: float = 1.0
     occlusion: float = 0.05
+    adversarial: float = 0.0
+    features: float = 0.0
 
 
 def terms(output: Output, opening: Tensor, target: Tensor, weights: FaceLossWeights) -> dict[str, Tensor]:
-    """All losses, weighted, by the names of their weights."""
+    """The losses that need no critic, weighted, by the names of their weights."""
     output = Output(*map(at_least_float32, output))
     raw = {
         "prediction": important_l1(output.prediction, target, opening),
@@ -48,6 +54,26 @@ def terms(output: Output, opening: Tensor, target: Tensor, weights: FaceLossWeig
         "occlusion": painted_beside(output.occlusion_map, opening),
     }
     return {name: getattr(weights, name) * value for name, value in raw.items()}
+
+
+def critic_terms(predicted: Judged, real: Judged, weights: FaceLossWeights) -> dict[str, Tensor]:
+    """The generator's losses that a critic gives, weighted, by the names of their weights."""
+    raw = {"adversarial": -at_least_float32(predicted.scores).mean(), "features": features_l1(predicted, real)}
+    return {name: getattr(weights, name) * value for name, value in raw.items()}
+
+
+def critic_hinge(predicted: Judged, real: Judged) -> Tensor:
+    """The critic's own loss: drawn patches should score above 1, finished ones below -1."""
+    low, high = (at_least_float32(judged.scores) for judged in (predicted, real))
+    return torch.relu(1 - high).mean() + torch.relu(1 + low).mean()
+
+
+def features_l1(predicted: Judged, real: Judged) -> Tensor:
+    """Mean absolute difference of the critic's features, summed over its layers; no gradient into the real side."""
+    return sum(
+        (at_least_float32(seen) - at_least_float32(wanted.detach())).abs().mean()
+        for seen, wanted in zip(predicted.features, real.features, strict=True)
+    )
 
 
 def importance(opening: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""The LightningModule of model `face`: it only optimises its generator. The mathematics is in `losses`."""
+"""The LightningModule of model `face`: it optimises the generator, and a critic if there is one, and logs. The
+mathematics is in `losses`."""
 
 from __future__ import annotations
 
@@ -9,18 +10,20 @@ from fractions import Fraction
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import default_collate
 
 from fomm.checkpoint import Checkpoint
 from fomm.checkpoint.architectures import FACE_NAME
 from fomm.errors import InputError, require
 from fomm.model.face import FaceConfig, FaceModel
-from fomm.training.base import BaseTraining, Pictures
+from fomm.training.base import BaseTraining, Pictures, frozen, parameter_group
+from fomm.training.face.critic import Critic
 from fomm.training.face.data import HeldOutPatches
-from fomm.training.face.losses import FaceLossWeights, important_l1, terms
+from fomm.training.face.losses import FaceLossWeights, critic_hinge, critic_terms, important_l1, terms
 from fomm.training.snapshots import head_animation, patch_snapshot
 
+CRITIC_LEAD = 100  # steps that the critic learns before the generator listens to it
 CLIP_FPS = Fraction(2)  # of the frames of a head, which do not follow one another
 
 
@@ -38,8 +41,10 @@ class FaceTraining(BaseTraining):
         network: FaceConfig | None = None,
         weights: FaceLossWeights = FaceLossWeights(),  # noqa: B008 - frozen
         learning_rate: float = 1e-3,
+        critic_learning_rate: float = 3e-4,
         weight_decay: float = 1e-3,
         warmup_steps: int = 200,
+        clip_gradient_norm: float | None = None,
         average_decay: float | None = None,
         init: str | None = None,
         seed: int = 0,
@@ -48,18 +53,25 @@ class FaceTraining(BaseTraining):
         Args:
             network: size of the generator; by default that of `init`, else that of the model in the package.
             weights: how much each loss counts.
-            learning_rate: of AdamW. It rises from 0 over `warmup_steps`; in the second half of the training it falls
-                to 0 along half a cosine.
-            weight_decay: of AdamW.
+            learning_rate: of the generator's AdamW. It rises from 0 over `warmup_steps`; in the second half of the
+                training it falls to 0 along half a cosine.
+            critic_learning_rate: of the critic's Adam, the same all along.
+            weight_decay: of the generator's AdamW.
             warmup_steps: see `learning_rate`.
+            clip_gradient_norm: largest gradient norm of each network; no limit by default.
             average_decay: keep a running average of the weights (0.998, say), validate and export it.
             init: start from this checkpoint's weights, a known name or a file.
             seed: of the initial weights.
         """
         super().__init__()
-        for name, value in {"learning_rate": learning_rate, "weight_decay": weight_decay}.items():
+        self.automatic_optimization = False
+        rates = {"learning_rate": learning_rate, "critic_learning_rate": critic_learning_rate}
+        for name, value in (rates | {"weight_decay": weight_decay, "warmup_steps": warmup_steps}).items():
             require(value >= 0, f"model.{name} {value}: must be at least 0")
-        require(warmup_steps >= 0, f"model.warmup_steps {warmup_steps}: must be at least 0")
+        require(
+            clip_gradient_norm is None or clip_gradient_norm > 0,
+            f"model.clip_gradient_norm {clip_gradient_norm}: must be above 0, or null to do without",
+        )
         require(
             average_decay is None or 0 < average_decay < 1,
             f"model.average_decay {average_decay}: must be above 0 and below 1, or null to do without",
@@ -71,6 +83,7 @@ class FaceTraining(BaseTraining):
             torch.manual_seed(seed)
             try:
                 self.model = FaceModel(network)
+                self.critic = Critic() if weights.adversarial or weights.features else None
             except (ValueError, RuntimeError, ZeroDivisionError) as error:
                 raise InputError(f"model.network.width {network.width}: impossible ({error}); give 48, say") from error
         if start is not None:
@@ -81,37 +94,49 @@ class FaceTraining(BaseTraining):
         self.average = copy.deepcopy(self.model).requires_grad_(False) if average_decay else None
         self.average_decay = average_decay
         self.weights = weights
-        self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
+        self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
+        self.weight_decay, self.warmup_steps = weight_decay, warmup_steps
+        self.clip_gradient_norm = clip_gradient_norm
 
     # ---- one step -------------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         patch, conditions, target = batch["patch"], batch["conditions"], batch["target"]
-        losses = terms(self.model.generator(patch, conditions), conditions[:, :1], target, self.weights)
+        optimizers = self.optimizers()
+        optimizer, *critic_optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        factor = rate_factor(self.global_step, steps=self._steps, warmup_steps=self.warmup_steps)
+        optimizer.param_groups[0]["lr"] = factor * self.learning_rate
+        output = self.model.generator(patch, conditions)
+        losses = terms(output, conditions[:, :1], target, self.weights)
+        if self.critic is not None and self.global_step >= CRITIC_LEAD:
+            with frozen(self.critic):
+                judged = (self.critic(picture, conditions) for picture in (output.prediction, target))
+                losses |= critic_terms(*judged, self.weights)
         total = sum(losses.values())
+        optimizer.zero_grad()
+        self.manual_backward(total)
+        optimizer.step()
+        if critic_optimizers:
+            judged = (self.critic(picture, conditions) for picture in (output.prediction.detach(), target))
+            losses["critic"] = critic_hinge(*judged)
+            critic_optimizers[0].zero_grad()
+            self.manual_backward(losses["critic"])
+            self.step_uncounted(critic_optimizers[0])
+        self._update_average()
         self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
         self.log("train/loss", total.detach(), prog_bar=True)
-        self.log("learning_rate/generator", self.optimizers().param_groups[0]["lr"])
-        return total
+        self.log("learning_rate/generator", factor * self.learning_rate)
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self.log("gradient_norm/generator", nn.utils.get_total_norm(gradients))
-
-    def optimizer_step(self, *args, **kwargs) -> None:
-        super().optimizer_step(*args, **kwargs)
-        self._update_average()
-
-    def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay
-        )
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         steps = self.trainer.estimated_stepping_batches
         require(math.isfinite(steps), "trainer.max_steps: the training has no end; set it, or trainer.max_epochs")
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, steps=int(steps), warmup_steps=self.warmup_steps)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        self._steps = int(steps)
+        group = parameter_group("generator", [self.model], self.learning_rate)
+        optimizers = [torch.optim.AdamW([group], betas=(0.9, 0.99), weight_decay=self.weight_decay)]
+        if self.critic is not None:
+            group = parameter_group("critic", [self.critic], self.critic_learning_rate)
+            optimizers.append(torch.optim.Adam([group], betas=(0.5, 0.99)))
+        return optimizers
 
     # ---- validation -----------------------------------------------------------------------------------------------
 
