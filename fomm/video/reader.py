@@ -325,7 +325,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
 def _check_index(path: Path, index: int, count: int) -> None:
     if index >= count:
         raise InputError(
-            f"{path}: frame {index} asked for, but it has {count} frames; correct the number, or the row of its manifest"
+            f"{path}: frame {index} asked for, but it has {count} frames; correct it, or the row of its manifest"
         )
 
 
