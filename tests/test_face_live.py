@@ -18,7 +18,7 @@ from fomm.model.face import FaceConfig, FaceModel
 from fomm.video import read_image
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from studio import shown
-from studio.animation import load_tools
+from studio.animation import load_tools, look
 from studio.jobs import Stopped
 from studio.live import LIVE_PX, Live, Setting, as_jpeg, make_live, read_jpeg
 from studio.tools import PortraitTools
@@ -120,3 +120,16 @@ def test_the_server_looks_at_pictures_in_order_and_answers_all(checkpoint: Path,
         assert moved == sorted(moved) and moved[-1] > 0.3 and max(answers[0].shape) == LIVE_PX
     finally:
         studio.close()
+
+
+def test_what_was_found_is_shown(tools: PortraitTools, tmp_path: Path) -> None:
+    found = look(PORTRAIT, ASSETS / "speaker.mp4", AnimationSettings(), tools)
+    facts = shown.facts(found)
+    assert "may move, as they are; the person's outline is found" in facts["Crop"] and "to 320 px" in facts["Its crop"]
+    photo, frame = shown.drawn_both(found, tools.finder)
+    assert photo.shape == shown.shrunk(found.photo, shown.SHOWN_PX).shape
+    page = shown.found_view(found, (photo, frame), tmp_path)
+    assert page.count("<img") == 4 and "outline" in page
+    whole = look(PORTRAIT, ASSETS / "speaker.mp4", AnimationSettings(crop=False), tools)
+    assert shown.facts(whole) == {"Photo": "taken whole", "Video": "taken whole"}
+    shown.found_view(whole, shown.drawn_both(whole, tools.finder), tmp_path)
