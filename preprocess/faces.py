@@ -238,17 +238,18 @@ class FaceFinder:
         faces = self.find(image, thorough=False)
         return faces[0].landmarks_px if faces else None
 
-    def mesh(self, image: np.ndarray) -> np.ndarray | None:
+    def mesh(self, image: np.ndarray, *, closer: bool = True) -> np.ndarray | None:
         """Refined mesh (478, 3) float32 of a face in a picture (H, W, 3) uint8 RGB, or None where there is no face.
 
         Pixels of the picture: x right, y down, integers at pixel centres, z in the same unit and smaller = nearer. The
         last ten points are the irises, each its centre first. Each picture by itself, nothing is smoothed in time.
-        For pictures that a face fills well; where none is seen at once, the largest face that `find` finds is used.
+        For pictures that a face fills well; where none is seen at once, the largest face that `find` finds is used,
+        which looks as `closer` says.
         """
         points = self._refined_mesh(image)
         if points is not None:
             return points
-        for face in self.find(image, thorough=False)[:1]:
+        for face in self.find(image, thorough=False, closer=closer)[:1]:
             return self._mesh_through(image, face_crop(face, _MESH_INPUT, scale=_MESH_CONTEXT[1]))
         return None
 
@@ -554,7 +555,7 @@ def face_crop(face: Face, size: int = 256, *, scale: float = FACE_SCALE, derotat
 
 
 class SharedFinder:
-    """A `FaceFinder` in a thread of its own, of which any thread may ask for meshes; a context manager."""
+    """A `FaceFinder` in a thread of its own, which sees faces in videos' frames for any thread; a context manager."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="meshes")
@@ -573,8 +574,8 @@ class SharedFinder:
         self._thread.shutdown()
 
     def mesh(self, image: np.ndarray) -> np.ndarray | None:
-        """As `FaceFinder.mesh`."""
-        return self._thread.submit(self._finder.mesh, image).result()
+        """As `FaceFinder.mesh`, without the search where no face is seen at once."""
+        return self._thread.submit(self._finder.mesh, image, closer=False).result()
 
     def person(self, image: np.ndarray) -> np.ndarray:
         """As `FaceFinder.person`."""

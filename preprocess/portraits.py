@@ -29,11 +29,13 @@ from preprocess.pairing import (
     doubts_about_face,
     doubts_about_start,
     doubts_about_track,
+    start_hint,
 )
-from preprocess.track import TRACK_SCALE, Track
+from preprocess.track import TRACK_SCALE, Track, find_tracks
 
 VIEW_PX = 320  # side of the driving crop; the mesh's network reads 192 of it
 WHOLE_PX = 640  # longer side of a driving frame that is looked at as a whole
+CAMERA_SCALE = 2.0  # side of the crop of a camera's pictures, in sides of the face that it begins with
 REACH = 1.9  # the part of a photo that moves, in face sides from a point somewhat below the face's middle ...
 LOWER = 0.2  # ... by so much, to which comes how far the driving face travels
 
@@ -122,7 +124,7 @@ def seek_start(
     count = count and -(-count // BEST_FRAME_EVERY)
     with closing(prefetch(reader.frames(start, stop, BEST_FRAME_EVERY))) as frames:
         for number, frame in enumerate(watched(frames, "find best frame", count, progress)):
-            mesh = finder.mesh(view(frame.image))
+            mesh = finder.mesh(view(frame.image), closer=False)
             if mesh is not None:
                 numbers.append(start + BEST_FRAME_EVERY * number)
                 looks.append(Look.of(mesh, photo))
@@ -250,6 +252,18 @@ def pair_whole_portrait(
         mesh=mesh,
         person=person,
     )
+
+
+def camera_crop(frame: np.ndarray, finder: FaceFinder) -> Crop:
+    """The part of a camera's pictures (h, w, 3) uint8 RGB in which the face of this one may move about.
+
+    Raises:
+        InputError: it shows no face; says what to do.
+    """
+    tracks = find_tracks([frame], finder)
+    if not tracks:
+        raise InputError(f"camera: {start_hint([], frame.shape)}")
+    return tracks[0].crop(VIEW_PX, scale=CAMERA_SCALE)
 
 
 def shrunk(frame: np.ndarray) -> np.ndarray:

@@ -207,9 +207,17 @@ def check_outputs(outputs: list[Path], source: Path, driving: Path) -> None:
 
 
 def load_tools(
-    chosen: ModelSettings, settings: AnimationSettings, stack: ExitStack, warn: Callable[[str], None]
+    chosen: ModelSettings,
+    settings: AnimationSettings,
+    stack: ExitStack,
+    warn: Callable[[str], None],
+    *,
+    meshes: SharedFinder | None = None,
 ) -> Tools:
     """Load the model and whatever finds faces; `stack` closes it.
+
+    Args:
+        meshes: sees the driving faces for model `face`; the caller, who has one, sets the tools' finder as well.
 
     Raises:
         InputError: the checkpoint or the device is not there or not right.
@@ -223,7 +231,9 @@ def load_tools(
     if settings.crop and info.category not in ("face", "unknown"):
         warn(f"{chosen.checkpoint}: it animates a {info.category}, but --crop looks for faces; give --crop false")
     if isinstance(model, FaceModel):
-        finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
+        finder = None
+        if meshes is None:
+            finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
         animator = FaceAnimator(model, lambda: meshes, device=chosen.device, precision=chosen.precision)
         return PortraitTools(animator, info, finder, None, chosen)
     animator = Animator(

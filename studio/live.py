@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -13,17 +14,20 @@ from PIL import Image
 
 from fomm.errors import InputError
 from fomm.model import Output
+from fomm.model.face import Moved
 from fomm.pixels import to_pictures
 from preprocess.crop import Paster
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
-from studio.animation import Tools
+from preprocess.portraits import camera_crop
 from studio.shown import shrunk
+from studio.tools import PortraitTools, Tools, sitter_of
 
 LIVE_PX = 512  # longer side of the photo in a live picture
 MAX_CAMERA_PX = 1920 * 1080
 JPEG_QUALITY = 85
 FAST = 0.75  # of the model's size; at half of it the models lose eyes and mouth
+MOST_S = 0.5  # a longer pause between two pictures counts as this
 
 
 class Setting(NamedTuple):
@@ -32,6 +36,44 @@ class Setting(NamedTuple):
     photo: str
     checkpoint: str
     fast: bool
+
+
+class Live(Protocol):
+    """One photo, driven by a camera.
+
+    `begin` takes a camera picture whose pose is taken for the photo's and fixes the crops; from then on each other one
+    is first looked at, in order, and then shown, by several threads at once.
+    """
+
+    setting: object  # what this was made for
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has begun."""
+
+    def begin(self, frame: np.ndarray) -> None:
+        """Take the pose in this camera picture (h, w, 3) uint8 RGB for the photo's.
+
+        Raises:
+            InputError: it shows no face; says what to do. What was begun before goes on.
+        """
+
+    def look(self, frame: np.ndarray) -> Any:
+        """What `show` needs of a camera picture (h, w, 3) uint8 RGB; for one picture after the other."""
+
+    def show(self, seen: Any) -> np.ndarray:
+        """The photo (H, W, 3) uint8 in the pose of the picture that was looked at."""
+
+
+def make_live(tools: Tools, photo: np.ndarray, setting: object, *, fast: bool) -> Live:
+    """`photo` (H, W, 3) uint8 RGB, ready for a camera; large ones are shrunk, nobody sees the difference live.
+
+    Raises:
+        InputError: the photo shows no face.
+    """
+    if isinstance(tools, PortraitTools):
+        return LivePortrait(tools, shrunk(photo, round(FAST * LIVE_PX) if fast else LIVE_PX), setting)
+    return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size=live_size(tools, fast))
 
 
 @dataclass(frozen=True)
@@ -43,25 +85,18 @@ class _Begun:
     paste: Paster
 
 
-class Live:
-    """One photo, driven by a camera.
-
-    `begin` takes a camera picture whose pose is taken for the photo's and fixes both crops; from then on `live(frame)`
-    animates any other, from several threads at once.
+class LiveCrop:
+    """A `Live` for models of the paper: crops alike on both sides.
 
     Args:
-        photo: (H, W, 3) uint8 RGB; large ones are shrunk, nobody sees the difference live.
-        setting: what this was made for.
+        photo: (H, W, 3) uint8 RGB.
         size: side of the animated picture in pixels, a multiple of the model's stride; the time grows with its square.
-
-    Raises:
-        InputError: the photo shows no face.
     """
 
     def __init__(self, tools: Tools, photo: np.ndarray, setting: object, *, size: int) -> None:
         self.setting = setting
-        self._photo = shrunk(photo, LIVE_PX)
-        self._face = choose_face(tools.finder.find(self._photo), None, "photo")
+        self._photo = photo
+        self._face = choose_face(tools.finder.find(photo), None, "photo")
         self._finder, self._size, self._scale = tools.finder, size, tools.scale
         self._animator = tools.animator
         self._begun: _Begun | None = None
@@ -71,20 +106,50 @@ class Live:
         return self._begun is not None
 
     def begin(self, frame: np.ndarray) -> None:
-        """Take the pose in this camera picture (h, w, 3) uint8 RGB for the photo's.
-
-        Raises:
-            InputError: it shows no face; says what to do. What was begun before goes on.
-        """
         pairing = pair_frame(self._photo, self._face, frame, self._finder, size=self._size, scale=self._scale)
         follow = self._animator.follower(pairing.source, pairing.initial)
         self._begun = _Begun(pairing.view, follow, Paster(self._photo, pairing.source_crop))
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Camera picture (h, w, 3) uint8 RGB -> the photo (H, W, 3) uint8 in its pose."""
+    def look(self, frame: np.ndarray) -> np.ndarray:
+        return frame
+
+    def show(self, seen: np.ndarray) -> np.ndarray:
         begun = self._begun
-        (picture,) = to_pictures(begun.follow([begun.view(frame)]).prediction)
+        (picture,) = to_pictures(begun.follow([begun.view(seen)]).prediction)
         return begun.paste(picture)
+
+
+class LivePortrait:
+    """A `Live` for model `face`: landmarks are filtered in time; the photo's own pixels move.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, tools: PortraitTools, photo: np.ndarray, setting: object) -> None:
+        self.setting = setting
+        self._finder, self._animator = tools.finder, tools.animator
+        face = choose_face(tools.finder.find(photo), None, "photo")
+        self._portrait = self._animator.portrait(sitter_of(photo, face, tools.finder))
+        self._follow: Callable[[np.ndarray, float], Moved] | None = None
+        self._looked = 0.0
+
+    @property
+    def ready(self) -> bool:
+        return self._follow is not None
+
+    def begin(self, frame: np.ndarray) -> None:
+        view = camera_crop(frame, self._finder).apply
+        follow = self._animator.follow(self._portrait.source, view(frame))
+        self._follow = lambda frame, seconds: follow(view(frame), seconds)
+
+    def look(self, frame: np.ndarray) -> Moved:
+        now = time.monotonic()
+        seconds, self._looked = min(now - self._looked, MOST_S), now
+        return self._follow(frame, seconds)
+
+    def show(self, seen: Moved) -> np.ndarray:
+        return self._portrait(seen)
 
 
 def live_size(tools: Tools, fast: bool) -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from preprocess.crop import Crop
+from preprocess.crop import Crop, Region
 from preprocess.faces import Face, FaceFinder
+from preprocess.pairing import Pairing
 from studio.animation import Found, Result
 
 SHOWN_PX = 640  # longer side of a picture that shows what was found
@@ -38,7 +39,7 @@ def shrunk(image: np.ndarray, side_px: int) -> np.ndarray:
     return image if factor == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def drawn(image: np.ndarray, faces: Sequence[Face], chosen: Face | None, crop: Crop | None) -> np.ndarray:
+def drawn(image: np.ndarray, faces: Sequence[Face], chosen: Face | None, crop: Crop | Region | None) -> np.ndarray:
     """A small copy of a picture with what was found in it: boxes with numbers, landmarks, the crop."""
     factor = min(1.0, SHOWN_PX / max(image.shape[:2]))
     shown = shrunk(image, SHOWN_PX).copy()
@@ -81,16 +82,24 @@ def facts(found: Found) -> dict[str, str]:
     pairing, face, track = found.pairing, found.pairing.face, found.pairing.track
     size = pairing.source.shape[0]
     if face is None or track is None:
-        return {"Photo": f"taken whole, resized to {size} px", "Video": f"taken whole, resized to {size} px"}
+        resized = "" if pairing.mesh is not None else f", resized to {size} px"
+        return {"Photo": f"taken whole{resized}", "Video": f"taken whole{resized}"}
     number = next(n for n, other in enumerate(pairing.faces, 1) if other is face)
     low, high = track.yaw_range_deg
+    if isinstance(pairing.source_crop, Region):
+        height, width = pairing.source.shape[:2]
+        outline = "is found" if pairing.person is not None else "is not found"
+        part = f"{width}×{height} px around the face may move, as they are; the person's outline {outline}"
+    else:
+        part = f"{pairing.source_crop.side_px:.0f} px, turned upright, to {size} px"
+    seen = pairing.driving_crop.size
     return {
         "Photo": f"face {number} of {len(pairing.faces)}, {face.side_px:.0f} px, tilted by {round(face.roll_deg):+d}°, "
         f"turned by {round(face.yaw_deg):+d}°",
-        "Crop": f"{pairing.source_crop.side_px:.0f} px, turned upright, to {size} px",
+        "Crop": part,
         "Video": f"face in frames {track.start} to {track.stop - 1}, {track.face_side_px:.0f} px, "
         f"turning from {round(low):+d}° to {round(high):+d}°",
-        "Its crop": f"{pairing.driving_crop.side_px:.0f} px ({found.scale:g} face sizes), fixed, to {size} px",
+        "Its crop": f"{pairing.driving_crop.side_px:.0f} px ({found.scale:g} face sizes), fixed, to {seen} px",
     }
 
 
@@ -138,7 +147,7 @@ def found_view(found: Found, drawings: tuple[np.ndarray, np.ndarray], folder: Pa
     pairing = found.pairing
     pictures = {
         "Photo": drawings[0],
-        "What the model sees of it": pairing.source,
+        "What the model sees of it": person_lit(pairing),
         f"Video, frame {pairing.initial_index}": drawings[1],
         "What it sees of the video": pairing.view(found.frame),
     }
@@ -150,7 +159,15 @@ def found_view(found: Found, drawings: tuple[np.ndarray, np.ndarray], folder: Pa
     return f'<div class="found">{figures}</div><table class="facts">{rows}</table>' + doubts_view(found.doubts, folder)
 
 
+def person_lit(pairing: Pairing) -> np.ndarray:
+    """What the model sees of the photo (H, W, 3); where it knows the person's outline, the background is dimmed."""
+    if pairing.person is None:
+        return pairing.source
+    return (pairing.source * (0.4 + 0.6 * pairing.person[..., None])).astype(np.uint8)
+
+
 def data_uri(picture: np.ndarray) -> str:
-    """A picture (H, W, 3) uint8 RGB as a JPEG inside an address."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    """A picture (H, W, 3) uint8 RGB, shrunk where it is large, as a JPEG inside an address."""
+    picture = cv2.cvtColor(shrunk(picture, SHOWN_PX), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()

@@ -16,17 +16,30 @@ import numpy as np
 from fomm.animator import AnimationSettings, Animator, ModelSettings
 from fomm.animator.face import INTERVAL_S, FaceAnimator, Followed
 from fomm.checkpoint import CheckpointInfo
+from fomm.errors import InputError
 from fomm.model.face import Sitter
 from fomm.progress import Progress
 from fomm.video import VideoReader
-from preprocess.crop import Paster
-from preprocess.faces import FaceFinder
+from preprocess.crop import Paster, Region
+from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_whole, track_driving
 from preprocess.portraits import pair_portrait, pair_whole_portrait
 from preprocess.track import TRACK_SCALE
 
-UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
 WITHOUT_EFFECT = ("adapt_scale", "best_frame_by", "batch_size", "cuda_graphs")  # with model `face`
+UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
+
+
+def sitter_of(photo: np.ndarray, face: Face, finder: FaceFinder) -> Sitter:
+    """A face that was found in a photo (H, W, 3) uint8 RGB, all of which may move.
+
+    Raises:
+        InputError: it is not seen well enough.
+    """
+    mesh = finder.close_mesh(photo, face)
+    if mesh is None:
+        raise InputError("photo: the face is not seen well enough; take one that shows it larger or clearer")
+    return Sitter(photo, mesh, finder.person_at(photo, face, Region.whole(photo)))
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,8 @@ class Scene:
     Attributes:
         animate: from what `Pairing.view` makes of the driving frames to as many pictures, in order.
         paste: puts such a picture into the full photo; None: it is the result.
-        met: what was met on the way that should be told, one sentence each; complete after the last picture.
+        met: what was met on the way that should be told, one sentence each; to be called after the last picture.
+            Raises InputError where the result is none.
     """
 
     animate: Callable[[Iterator[np.ndarray]], Iterable[np.ndarray]]
@@ -134,7 +148,13 @@ class PortraitTools(Tools):
             followed=followed,
         )
         paste = partial(pairing.source_crop.put, photo) if settings.embed and pairing.source_crop else None
-        return Scene(animate, paste, lambda: [f"{reader.path}: {said}" for said in followed.doubts()])
+
+        def met() -> list[str]:
+            if followed.frames and followed.lost == followed.frames:
+                raise InputError(f"{reader.path}: no face is seen in any of its {followed.frames} frames; use another")
+            return [f"{reader.path}: {said}" for said in followed.doubts()]
+
+        return Scene(animate, paste, met)
 
     def used(self, settings: AnimationSettings) -> dict[str, object]:
         given = asdict(self.model) | asdict(settings)

@@ -21,12 +21,12 @@ from typing import Any
 from fomm.animator import AnimationSettings, ModelSettings, choose_device, lanes_for
 from fomm.errors import InputError
 from fomm.video import read_image
-from preprocess.faces import FaceFinder
+from preprocess.faces import FaceFinder, SharedFinder
 from preprocess.pairing import Tracked
 from studio import shown
 from studio.animation import Tools, load_tools
 from studio.jobs import Job, Stopped
-from studio.live import Live, Setting, as_jpeg, live_size, read_jpeg
+from studio.live import Live, Setting, as_jpeg, make_live, read_jpeg
 
 ASSETS = Path(__file__).resolve().parent.parent / "fomm" / "assets"
 MAX_IDLE_S = 3600.0  # a visitor who has not been heard of for so long has left
@@ -81,11 +81,13 @@ class Studio:
         self._lock = threading.RLock()
         self._pools = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in WORKERS}
         self._jobs: dict[str, list[Job]] = {name: [] for name in WORKERS}
-        self._lanes = lanes_for(choose_device(device))  # live pictures
+        self._looks = ThreadPoolExecutor(1, thread_name_prefix="live-looks")  # at live pictures, in order
+        self._lanes = lanes_for(choose_device(device))  # which are then animated side by side
         self.live_frames_at_once = self._lanes.count + 2  # of one camera: more on their way while some are made
         self._own = threading.local()  # the face finder of each thread
         self._loading = threading.Lock()
         self._models: dict[str, Tools] = {}  # without a face finder; oldest first
+        self._meshes: SharedFinder | None = None  # for all models that want meshes, made when first needed
 
     def visitor(self, key: str, *uploads: str | None) -> Visitor:
         """The visitor of this key; a new one if it was not heard of before.
@@ -171,8 +173,7 @@ class Studio:
         def begin(tools: Tools, job: Job) -> Live:
             live = visitor.live
             if live is None or live.setting != setting:
-                size = live_size(tools, setting.fast)
-                visitor.live = live = Live(tools, read_image(setting.photo), setting, size=size)
+                visitor.live = live = make_live(tools, read_image(setting.photo), setting, fast=setting.fast)
             if neutral or not live.ready:
                 live.begin(read_jpeg(jpeg))
             return live
@@ -187,8 +188,8 @@ class Studio:
                 visitor.beginning = setting
                 job = self.start("live", visitor, setting.checkpoint, begin)  # where the face finder is
                 live = await asyncio.get_running_loop().run_in_executor(None, job.result)
-            work = self._lanes.submit(lambda jpeg: as_jpeg(live(read_jpeg(jpeg))), jpeg)
-            return await asyncio.wrap_future(work)
+            seen = await asyncio.wrap_future(self._looks.submit(lambda: live.look(read_jpeg(jpeg))))
+            return await asyncio.wrap_future(self._lanes.submit(lambda seen: as_jpeg(live.show(seen)), seen))
         except InputError as error:
             raise InputError(shown.in_page_words(str(error), self.folder)) from error
         finally:
@@ -206,7 +207,10 @@ class Studio:
         for pool in self._pools.values():
             pool.submit(lambda: self._finder().close())
             pool.shutdown()
+        self._looks.shutdown(cancel_futures=True)
         self._lanes.close()
+        if self._meshes:
+            self._meshes.close()
 
     def _finder(self) -> FaceFinder:
         if not hasattr(self._own, "finder"):
@@ -225,6 +229,8 @@ class Studio:
                 while len(self._models) >= MAX_MODELS:
                     del self._models[next(iter(self._models))]
                 chosen = ModelSettings(checkpoint, device=self._device, precision=self._precision)
-                without_faces = AnimationSettings(crop=False)
-                self._models[checkpoint] = load_tools(chosen, without_faces, ExitStack(), lambda sentence: None)
+                self._meshes = self._meshes or SharedFinder()
+                self._models[checkpoint] = load_tools(
+                    chosen, AnimationSettings(crop=False), ExitStack(), lambda sentence: None, meshes=self._meshes
+                )
             return self._models[checkpoint]

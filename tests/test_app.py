@@ -32,7 +32,7 @@ from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from studio import gate, shown
 from studio.animation import animate_files, look
 from studio.jobs import MAX_FRAMES, Job, Stopped
-from studio.live import Live, Setting, as_jpeg, read_jpeg
+from studio.live import Setting, as_jpeg, make_live, read_jpeg
 from studio.server import MAX_UPLOAD_MB
 from studio.visitors import Studio
 
@@ -664,14 +664,14 @@ def test_live_starts_from_the_photos_own_pose(studio: Studio) -> None:
     )
 
     def work(tools: Any, job: Job) -> list[float]:
-        live = Live(tools, photo, "ann", size=128)
+        live = make_live(tools, photo, "ann", fast=False)
         with pytest.raises(InputError, match="no face seen: come into the picture"):
             live.begin(np.full((180, 240, 3), 90, np.uint8))
         assert not live.ready
         live.begin(still)
-        pictures = [live(still), live(turned)]
+        pictures = [live.show(live.look(still)), live.show(live.look(turned))]
         live.begin(turned)
-        pictures.append(live(turned))
+        pictures.append(live.show(live.look(turned)))
         return [float(np.abs(picture.astype(int) - photo).mean()) for picture in pictures]
 
     rest, moved, rest_again = studio.start("live", visitor, "puppets", work).result()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,13 +17,18 @@ import torch
 
 from fomm.animator.device import choose_device, lanes_for, processor_units
 from fomm.errors import InputError
-from fomm.model.face import Face, FaceModel, Moved, Sitter, Steady, move
+from fomm.model.face import Face, FaceModel, Moved, Portrait, Sitter, Steady, move
 from fomm.model.face.mesh import Pose, angles_deg, rotation_of
+from fomm.video import prefetch
 
 INTERVAL_S = 1 / 25  # between driving frames, where nobody says
 HOLD_S, FADE_S = 0.4, 1.2  # a face that is lost keeps its motion, then comes to rest
 BACK_S = 0.3  # when it is seen again
 LIMIT_DEG = 5.0  # a turn held back by more is told
+
+
+class Follow(Protocol):
+    def __call__(self, frame: np.ndarray, seconds: float = ...) -> Moved: ...
 
 
 class Observer(Protocol):
@@ -103,6 +109,10 @@ class FaceAnimator:
             raise InputError("no face is seen in the source picture")
         return Sitter(photo, landmarks, self.observer.person(photo))
 
+    def portrait(self, sitter: Sitter) -> Portrait:
+        """The photo, ready to be put into motion; several threads may use it at once."""
+        return self._networks.portrait(sitter)
+
     def animate(
         self,
         source: Sitter | np.ndarray,
@@ -128,11 +138,10 @@ class FaceAnimator:
         Raises:
             InputError: there is no face in the source, or none in `initial`.
         """
-        sitter = source if isinstance(source, Sitter) else self.sit(source)
-        portrait = self._networks.portrait(sitter)
+        portrait = self.portrait(source if isinstance(source, Sitter) else self.sit(source))
         follow = self.follow(portrait.source, initial, relative=relative, interval_s=interval_s, followed=followed)
-        with lanes_for(self.device) as lanes:
-            yield from lanes.map(portrait, map(follow, driving))
+        with closing(prefetch(map(follow, driving), depth=2)) as moves, lanes_for(self.device) as lanes:
+            yield from lanes.map(portrait, moves)
 
     def follow(
         self,
@@ -142,8 +151,10 @@ class FaceAnimator:
         relative: bool = True,
         interval_s: float = INTERVAL_S,
         followed: Followed | None = None,
-    ) -> Callable[[np.ndarray], Moved]:
+    ) -> Follow:
         """A function from each driving frame (h, w, 3) uint8, in order, to the source's face moved.
+
+        Its second argument, the seconds since the frame before, is `interval_s` unless it is given.
 
         Raises:
             InputError: no face in `initial`.
@@ -157,18 +168,18 @@ class FaceAnimator:
             start = Face(seen.astype(np.float64))
         steady, last, away, back = Steady(), None, 0.0, 1.0
 
-        def next_face(frame: np.ndarray) -> Moved:
+        def next_face(frame: np.ndarray, seconds: float = interval_s) -> Moved:
             nonlocal start, steady, last, away, back
             seen = self.observer.mesh(frame)
             followed.frames += 1
             if seen is None:
                 followed.lost += 1
-                away, back = away + interval_s, 0.0
+                away, back = away + seconds, 0.0
             else:
                 if away > HOLD_S:
                     steady = Steady()
-                away, back = 0.0, min(1.0, back + interval_s / BACK_S)
-                found = steady(seen.astype(np.float64), interval_s)
+                away, back = 0.0, min(1.0, back + seconds / BACK_S)
+                found = steady(seen.astype(np.float64), seconds)
                 start = start or Face(found)
                 last = found if last is None or back == 1.0 else last + back * (found - last)
             if start is None:

@@ -324,7 +324,9 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
 
 def _check_index(path: Path, index: int, count: int) -> None:
     if index >= count:
-        raise InputError(f"{path}: frame {index} asked for, but it has {count} frames; correct the frame numbers")
+        raise InputError(
+            f"{path}: frame {index} asked for, but it has {count} frames; correct it, or the row of its manifest"
+        )
 
 
 @lru_cache(maxsize=100_000)
