@@ -10,7 +10,7 @@ from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
-from fomm.model.face.layers import fill, foreground, polygon, refine_matte
+from fomm.model.face.layers import LAYERS_PX, Layers, fill, foreground, polygon, refine_matte
 from fomm.model.face.mesh import EYES, MOUTH, OVAL, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.portrait import shrunk
@@ -179,3 +179,33 @@ def test_shrinking_averages_and_lands_where_the_matrix_says() -> None:
 def test_scale_is_bounded() -> None:
     pose, _ = move_pose(AT_REST, AT_REST._replace(scale=10 * AT_REST.scale), AT_REST)
     assert pose.scale < 2 * AT_REST.scale
+
+
+def test_layers_of_a_large_face_are_those_of_a_small_one(sitter: Sitter) -> None:
+    """They are found in a smaller photo; where one layer alone is seen, the photo's own pixels stay."""
+    photo, person = (
+        cv2.resize(one, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for one in (sitter.photo, sitter.person)
+    )
+    face_px = 4 * 2.2 * AT_REST.scale
+    assert face_px > LAYERS_PX
+    large, small = Layers.of(photo, person, face_px), Layers.of(sitter.photo, sitter.person, face_px / 4)
+    assert large.person.shape == large.background.shape == photo.shape
+    there = cv2.resize(small.matte, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
+    assert np.abs(large.matte - there).mean() < 0.01
+    inside, outside = cv2.erode(person, np.ones((81, 81))) > 0.99, cv2.dilate(person, np.ones((161, 161))) == 0
+    assert inside.mean() > 0.05 and outside.mean() > 0.05
+    np.testing.assert_array_equal(large.person[inside], photo[inside])
+    np.testing.assert_array_equal(large.background[outside], photo[outside])
+
+
+def test_only_the_part_that_moves_is_drawn(sitter: Sitter) -> None:
+    """A raised brow leaves every pixel away from it alone."""
+    portrait, source = FaceModel().portrait(sitter), Face(sitter.landmarks)
+    shape = source.shape.copy()
+    shape[[70, 63, 105, 66, 107]] += [0.0, -0.08, 0.0]
+    brow = source.landmarks[[70, 63, 105, 66, 107], :2]
+    changed = portrait(Moved(source.pose.place(shape), source.pose, shape, 0.0)) != sitter.photo
+    rows, columns = np.nonzero(changed.any(2))
+    reach = 0.35 * source.pose.scale
+    assert len(rows) > 20 and (np.abs(columns - brow[:, 0].mean()) < np.ptp(brow[:, 0]) / 2 + reach).all()
+    assert (np.abs(rows - brow[:, 1].mean()) < 2 * reach).all()

@@ -22,7 +22,51 @@ DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not know
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
+LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
 _SUBPIXEL = 4  # bits
+
+
+class Layers(NamedTuple):
+    """A photo taken apart.
+
+    Attributes:
+        matte: (H, W) float32 in [0, 1], how much of a pixel is the person.
+        person: (H, W, 3) uint8, the person's own colours, also a little beyond the outline.
+        background: (H, W, 3) uint8, with the person taken out; away from the person it is the photo, bit for bit.
+    """
+
+    matte: np.ndarray
+    person: np.ndarray
+    background: np.ndarray
+
+    @classmethod
+    def of(cls, photo: np.ndarray, person: np.ndarray, face_px: float) -> Layers:
+        """From a photo and (H, W) float32 in [0, 1], how sure it is that a pixel shows the person.
+
+        Outline and filling of a large face are found in a smaller photo: they are smooth, and the photo's own pixels
+        stay wherever one layer alone is seen.
+        """
+        factor = LAYERS_PX / face_px
+        if factor >= 1:
+            matte = refine_matte(photo, person, face_px)
+            return cls(matte, foreground(photo, matte, face_px), fill(photo, matte, face_px))
+        height, width = photo.shape[:2]
+        small_wh = max(1, round(factor * width)), max(1, round(factor * height))
+        small = cls.of(*(cv2.resize(one, small_wh, interpolation=cv2.INTER_AREA) for one in (photo, person)), LAYERS_PX)
+        matte, near, behind = (cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in small)
+        alone = ramp(matte, 0.9, 1.0).astype(np.float32)
+        hidden = cv2.dilate(small.matte, _disc(LAYERS_PX))
+        hidden = cv2.resize(hidden, (width, height), interpolation=cv2.INTER_LINEAR)
+        hidden = np.minimum(1.0, 8 * hidden)
+        return cls(
+            matte, cv2.blendLinear(photo, near, alone, 1 - alone), cv2.blendLinear(behind, photo, hidden, 1 - hidden)
+        )
+
+
+def _disc(face_px: float) -> np.ndarray:
+    """How far around the person the photo is not trusted to be background alone."""
+    reach = 2 * max(2, round(face_px / 18)) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
 
 
 def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
@@ -62,8 +106,7 @@ def fill(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
 
     Pull-push over a pyramid (Gortler et al., "The lumigraph", SIGGRAPH 1996).
     """
-    reach = 2 * max(2, round(face_px / 18)) + 1
-    hidden = cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    hidden = cv2.dilate(matte, _disc(face_px))
     known = np.clip(1 - 4 * hidden, 0, 1)
     levels = [(photo.astype(np.float32) * known[..., None], known)]
     while min(levels[-1][1].shape) > 2:

@@ -14,16 +14,14 @@ from fomm.model.face.layers import (
     STILL_PX,
     Canvas,
     Eyeball,
+    Layers,
     Lid,
     Mouth,
-    fill,
-    foreground,
     mouth_change,
-    refine_matte,
 )
 from fomm.model.face.mesh import EYES
 from fomm.model.face.motion import Face, Moved, ramp
-from fomm.model.face.surface import Surface
+from fomm.model.face.surface import Field, Surface
 
 GRID = 288  # longer side of the grid of the dense motion
 
@@ -45,21 +43,21 @@ class Portrait:
         self.photo, self.source, self._generator = photo, source, generator
         self.surface = Surface(source, (width, height))
         face_px = source.pose.scale * 2.2
-        if person is None:
-            matte, colours, self._background = np.ones((height, width), np.float32), photo, photo
-        else:
-            matte = refine_matte(photo, person, face_px)
-            colours = foreground(photo, matte, face_px)
-            self._background = fill(photo, matte, face_px)
-        self._person = np.dstack([colours, np.round(255 * matte).astype(np.uint8)])
-        factor = min(1.0, GRID / max(width, height))
-        self._grid_wh = max(2, round(width * factor)), max(2, round(height * factor))
-        factors = np.array(self._grid_wh) / (width, height)
-        self._to_grid = np.column_stack([np.diag(factors), factors / 2 - 0.5])
-        across, down = (
-            (np.arange(n, dtype=np.float32) + 0.5) / f - 0.5 for n, f in zip(self._grid_wh, factors, strict=True)
+        layers = (
+            Layers(np.ones((height, width), np.float32), photo, photo)
+            if person is None
+            else Layers.of(photo, person, face_px)
         )
+        self._background = layers.background
+        self._person = np.dstack([layers.person, np.round(255 * layers.matte).astype(np.uint8)])
+        cell = self._cell = max(1, round(max(width, height) / GRID))
+        self._grid_wh = -(-width // cell), -(-height // cell)
+        self._to_grid = np.column_stack([np.eye(2) / cell, np.full(2, 0.5 / cell - 0.5)])
+        across, down = ((np.arange(n, dtype=np.float32) + 0.5) * cell - 0.5 for n in self._grid_wh)
         self._at_rest = np.dstack(np.meshgrid(across, down))
+        reach = round(2 * face_px / 18 / cell) + 3
+        near = cv2.resize(layers.matte, self._grid_wh, interpolation=cv2.INTER_AREA)
+        self._near = cv2.dilate(near, np.ones((reach, reach), np.uint8))  # (h, w) where the person may be, in cells
         self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
         self._lids = [Lid(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
@@ -72,16 +70,10 @@ class Portrait:
         change = np.where(field.covered[..., None], field.points - self._at_rest, 0)
         moves = ramp(np.abs(change).max(2), *STILL_PX).astype(np.float32)
         moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
-        points = cv2.resize(field.points, (width, height), interpolation=cv2.INTER_LINEAR)
-        for triangles in self.surface.details:
-            self._refine(points, vertices, triangles)
-        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        alpha = person[..., 3].astype(np.float32) * (1 / 255)
-        if not field.covered.all():
-            alpha *= cv2.resize(field.covered.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), self._background, alpha, 1 - alpha)
-        moves = cv2.resize(moves, (width, height), interpolation=cv2.INTER_LINEAR)
-        result = cv2.blendLinear(drawn, self.photo, moves, 1 - moves)
+        result = self.photo.copy()
+        window = self._touched(field.points, moves)
+        if window is not None:
+            self._draw(result, window, field, moves, vertices)
         canvas = Canvas(result, np.eye(2, 3))
         for eyeball in self._eyeballs:
             eyeball.draw(canvas, moved)
@@ -92,17 +84,60 @@ class Portrait:
             self._paint(canvas, moved, shown)
         return result
 
-    def _refine(self, points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> None:
-        """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids or lips would run together."""
+    def _touched(self, points: np.ndarray, moves: np.ndarray) -> tuple[slice, slice] | None:
+        """Rows and columns of the grid in which the person goes or was; all else is the photo. None: nothing is."""
+        there = (points + 0.5) / self._cell - 0.5
+        person = cv2.remap(self._near, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rows, columns = np.nonzero((np.maximum(person, self._near) > 0) & (moves > 0))
+        if len(rows) == 0:
+            return None
+        return tuple(slice(max(0, one.min() - 2), one.max() + 3) for one in (rows, columns))
+
+    def _draw(
+        self,
+        result: np.ndarray,
+        window: tuple[slice, slice],
+        field: Field,
+        moves: np.ndarray,
+        vertices: np.ndarray,
+    ) -> None:
+        """Draw person and background into the part of `result` (H, W, 3) that is `window`, in cells."""
+        low = np.array([window[1].start, window[0].start]) * self._cell
+        part = tuple(slice(one.start * self._cell, one.stop * self._cell) for one in window)
+        height, width = result[part].shape[:2]
+
+        def large(values: np.ndarray) -> np.ndarray:
+            values = values[window]
+            size = values.shape[1] * self._cell, values.shape[0] * self._cell
+            return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+
+        points = np.ascontiguousarray(large(field.points))
+        for triangles in self.surface.details:
+            self._refine(points, low, vertices, triangles)
+        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        alpha = person[..., 3].astype(np.float32) * (1 / 255)
+        if not field.covered[window].all():
+            alpha *= large(field.covered.astype(np.float32))
+        background, photo = (np.ascontiguousarray(one[part]) for one in (self._background, self.photo))
+        drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), background, alpha, 1 - alpha)
+        weight = np.ascontiguousarray(large(moves))
+        result[part] = cv2.blendLinear(drawn, photo, weight, 1 - weight)
+
+    def _refine(self, points: np.ndarray, start: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> None:
+        """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids or lips would run together.
+
+        Args:
+            points: (h, w, 2) dense motion in a part of the photo that begins at `start`.
+        """
         corners = vertices[np.unique(self.surface.triangles[triangles]), :2]
-        low = np.maximum(np.floor(corners.min(0)).astype(int), 0)
-        high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, points.shape[1::-1])
+        low = np.maximum(np.floor(corners.min(0)).astype(int), start)
+        high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, start + points.shape[1::-1])
         if (high - low < 1).any():
             return
         size = int(high[0] - low[0]), int(high[1] - low[1])
         field = self.surface.field(vertices, np.column_stack([np.eye(2), -low]), size, triangles)
-        part = points[low[1] : high[1], low[0] : high[0]]
-        np.copyto(part, field.points, where=field.covered[..., None])
+        (left, top), (right, bottom) = low - start, high - start
+        np.copyto(points[top:bottom, left:right], field.points, where=field.covered[..., None])
 
     @torch.inference_mode()
     def _paint(self, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
