@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_videos import audio_codec, beeps_in, make_clip, steady
 from pictures import ASTRONAUT, picture
-from test_video import audio_codec, beeps_in, make_clip, steady
 
 from fomm import expression
 from fomm.animator import AnimationSettings, ModelSettings

@@ -18,10 +18,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from made_videos import audio_codec, beeps_in, make_clip, numbered, steady
 from pictures import ASTRONAUT, picture
 from PIL import Image
-from test_animator import small_model
-from test_video import audio_codec, beeps_in, make_clip, numbered, steady
+from small_models import small_model
 
 import infer
 from fomm import errors
