@@ -1,31 +1,25 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and what the end of a run says about skipped tests."""
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
+import pictures
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
 def media() -> Path:
     """Folder of real photos and clips (`$FOMM_TEST_MEDIA`); tests that need it are skipped where it is missing."""
-    folder = Path(os.environ.get("FOMM_TEST_MEDIA", ROOT.parent / "shared" / "media"))
-    if not (folder / "photo_frontal.png").is_file():
-        pytest.skip(
-            f"no real media: set FOMM_TEST_MEDIA to a folder with photo_frontal.png and the other clips ({folder})"
-        )
-    return folder
+    return pictures.folder()
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Folder with the golden numbers of the original implementation."""
-    return ROOT / "tests" / "golden"
+    return pictures.ROOT / "tests" / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +28,16 @@ def chromium() -> str:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     return found or pytest.skip("no Chromium: install the system's package `chromium`")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests were skipped, and why, in one line."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        said = "; ".join(f"{count} ({reason})" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"skipped tests: {said}")

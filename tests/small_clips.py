@@ -1,4 +1,4 @@
-"""A small data set for tests: a coloured disc that moves, 32x32 PNG frames."""
+"""Small clips and data sets for tests: a coloured disc that moves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from fomm.manifest import Clip, write_manifest
+from fomm.video import VideoWriter
 
 
 def moving_disc(seed: int, frames: int, size: int) -> list[np.ndarray]:
@@ -37,3 +38,16 @@ def write_clips(folder: Path, *, clips: int = 6, frames: int = 8, size: int = 32
         rows.append(Clip(f"c{index}", f"clips/{index:03d}", identity, split, frames, Fraction(25), size, size))
     write_manifest(folder / "manifest.csv", rows)
     return folder / "manifest.csv"
+
+
+def write_clip(folder: Path, name: str, frames: list[np.ndarray], identity: str = "x", suffix: str = "") -> Clip:
+    """A clip of PNG frames, or a video, and its row."""
+    with VideoWriter(folder / f"{name}{suffix}", fps=25) as writer:
+        for frame in frames:
+            writer.write(frame)
+    height, width = frames[0].shape[:2]
+    return Clip(name, f"{name}{suffix}", identity, "test", len(frames), Fraction(25), width, height)
+
+
+def disc_clip(folder: Path, name: str, frames: int, *, size: int = 64, identity: str = "x", seed: int = 0) -> Clip:
+    return write_clip(folder, name, moving_disc(seed, frames, size), identity)

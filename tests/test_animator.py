@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fill import fill_model
+from small_models import small_model
 
 from fomm.animator import AnimationSettings, Animator, choose_device
 from fomm.animator import animator as animator_module
@@ -17,24 +18,13 @@ from fomm.animator.animator import BATCH_SIZES
 from fomm.animator.cuda_graphs import copied
 from fomm.animator.device import processor_units, tf32
 from fomm.errors import InputError
-from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig, Output
+from fomm.model import FOMM, ModelConfig, Output
 
 MODES = {
     "relative_adapt": AnimationSettings(relative=True, adapt_scale=True),
     "absolute": AnimationSettings(relative=False, adapt_scale=True),
     "relative_noadapt": AnimationSettings(relative=True, adapt_scale=False),
 }
-
-
-def small_model() -> FOMM:
-    """Filled weights, so that keypoints spread and move, on pictures of 64x64."""
-    config = ModelConfig(
-        num_keypoints=5,
-        detector=DetectorConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
-        dense_motion=DenseMotionConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
-        generator=GeneratorConfig(block_expansion=8, max_features=32, num_down_blocks=2, num_bottleneck_blocks=1),
-    )
-    return fill_model(FOMM.from_config(config))
 
 
 def clip(count: int, size: int = 64, seed: int = 0) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from pictures import ROOT
 
 from fomm.errors import InputError
 from fomm.manifest import Clip, hash_clip, read_manifest, write_manifest

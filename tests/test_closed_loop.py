@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from pictures import ROOT
 
 from fomm.checkpoint import load_model
 from fomm.manifest import read_manifest

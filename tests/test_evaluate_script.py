@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 import torch
 from report_example import example_report, typed
+from small_clips import disc_clip
+from small_models import small_model
 from small_onnx import write_onnx
-from test_evaluation import disc_clip, small_model
 
 import evaluate
 from evaluate import LISTS, parse

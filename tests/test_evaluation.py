@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from fill import fill_model
-from small_clips import moving_disc
+from small_clips import disc_clip, moving_disc, write_clip
+from small_models import small_model
 
 from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import export_original, load_model
@@ -26,39 +27,16 @@ from fomm.evaluation.performance import Performance
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import SOURCE, Contender, Task, Truth, common_size, is_lossless, list_tasks
 from fomm.manifest import Clip, Pair
-from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.model import FOMM, ModelConfig
 from fomm.pixels import to_tensor
 from fomm.report.schema import Clip as ClipResult
 from fomm.report.schema import ClipValue, Failure, Protocol
-from fomm.video import VideoReader, VideoWriter
-
-
-def small_model(num_keypoints: int = 5) -> FOMM:
-    config = ModelConfig(
-        num_keypoints=num_keypoints,
-        detector=DetectorConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
-        dense_motion=DenseMotionConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
-        generator=GeneratorConfig(block_expansion=8, max_features=32, num_down_blocks=2, num_bottleneck_blocks=1),
-    )
-    return fill_model(FOMM.from_config(config))
+from fomm.video import VideoReader
 
 
 def contender(name: str = "ours", *, size: int = 64, model: FOMM | None = None, **more) -> Contender:
     animator = Animator(model or small_model(), device="cpu", precision="fp32")
     return Contender(name, "candidate", animator, image_size=size, num_keypoints=5, **more)
-
-
-def write_clip(folder: Path, name: str, frames: list[np.ndarray], identity: str = "x", suffix: str = "") -> Clip:
-    """A clip of PNG frames, or a video, and its row."""
-    with VideoWriter(folder / f"{name}{suffix}", fps=25) as writer:
-        for frame in frames:
-            writer.write(frame)
-    height, width = frames[0].shape[:2]
-    return Clip(name, f"{name}{suffix}", identity, "test", len(frames), Fraction(25), width, height)
-
-
-def disc_clip(folder: Path, name: str, frames: int, *, size: int = 64, identity: str = "x", seed: int = 0) -> Clip:
-    return write_clip(folder, name, moving_disc(seed, frames, size), identity)
 
 
 def reconstruction(clip: Clip) -> Task:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
@@ -49,11 +47,6 @@ def face() -> np.ndarray:
         points[[up, low]] = [[place, 0.5, 0], [place, 0.57, 0]]
     points[[expression.FOREHEAD, expression.CHIN]] = [[0, -0.6, 0], [0, 0.9, 0]]
     return points
-
-
-def test_doctests() -> None:
-    result = doctest.testmod(expression, extraglobs={"np": np})
-    assert result.attempted and not result.failed
 
 
 def test_known_amounts(face: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from pictures import ROOT
 from safetensors.torch import load_file, save_file
 
 from fomm import known

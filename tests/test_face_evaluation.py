@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_evaluation import disc_clip, write_clip
+from small_clips import disc_clip, write_clip
 
 import evaluate
 from fomm.animator.face import FaceAnimator

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_video import audio_codec, beeps_in, make_clip, steady
+from made_videos import audio_codec, beeps_in, make_clip, steady
+from pictures import ASTRONAUT, picture
 
 from fomm import expression
 from fomm.animator import AnimationSettings, ModelSettings
@@ -327,15 +328,19 @@ def test_an_outline_that_is_none_is_left_out(finder: FaceFinder, monkeypatch: py
 # ------------------------------------------------------------------------------------------------------- real pictures
 
 
-@pytest.mark.parametrize("name", ["photo_tilted.jpg", "photo_frontal.png"])
-def test_real_photos_follow_a_real_clip(media: Path, tmp_path: Path, tools, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "clip"),
+    [("photo_tilted.jpg", "drive_hevc10.mp4"), ("photo_frontal.png", "drive_hevc10.mp4"), (ASTRONAUT, SPEAKER)],
+)
+def test_real_photos_follow_a_clip(tmp_path: Path, tools, name: str, clip: str | Path) -> None:
     """The result's mouth does what the driver's does; far from the person nothing changes."""
-    frames = [frame.image for frame in VideoReader(media / "drive_hevc10.mp4").frames(every=3)]
+    driver = clip if clip == SPEAKER else picture(clip)
+    frames = [frame.image for frame in VideoReader(driver).frames(every=3)]
     for index, image in enumerate(frames):
         write_image(tmp_path / "clip" / f"{index:02d}.png", image)
     crop = find_tracks(frames, tools.finder)[0].crop(320)
-    _, made = animated(media, tmp_path / "out", tools, source=media / name, driving=tmp_path / "clip")
-    photo = read_image(media / name)
+    _, made = animated(tmp_path, tmp_path / "out", tools, source=picture(name), driving=tmp_path / "clip")
+    photo = read_image(picture(name))
     face = tools.finder.find(photo)[0]
     driven = np.stack([tools.finder.mesh(crop.apply(image)) for image in frames])
     seen = np.stack([tools.finder.close_mesh(image, face) for image in made])

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from pictures import ROOT
 from safetensors.torch import load_file
 from small_heads import face_mesh, face_picture, write_heads
 

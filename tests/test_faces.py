@@ -6,10 +6,12 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
 import pytest
+from pictures import ASTRONAUT, COFFEE, is_here, picture
 
 from fomm.errors import InputError
 from fomm.video import read_image
@@ -38,6 +40,7 @@ PHOTOS = [
     "photo_two_faces.jpg",
     "photo_glasses.jpg",
     "painting.jpg",
+    ASTRONAUT,
 ]
 
 
@@ -47,11 +50,18 @@ def finder() -> Iterator[FaceFinder]:
         yield finder
 
 
+class Found(dict[str, tuple[np.ndarray, list[Face]]]):
+    """The photos that are here with their faces; a test that asks for another one is skipped."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        picture(name)
+        raise KeyError(name)
+
+
 @pytest.fixture(scope="module")
-def found(media: Path, finder: FaceFinder) -> dict[str, tuple[np.ndarray, list[Face]]]:
-    """Every photo with its faces as it is."""
-    photos = {name: read_image(media / name) for name in PHOTOS}
-    return {name: (photo, finder.find(photo)) for name, photo in photos.items()}
+def found(finder: FaceFinder) -> Found:
+    photos = {name: read_image(picture(name)) for name in PHOTOS if is_here(name)}
+    return Found((name, (photo, finder.find(photo))) for name, photo in photos.items())
 
 
 def turned(photo: np.ndarray, roll_deg: float, border: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +110,7 @@ def test_head_angles_of_a_turned_board() -> None:
 
 
 @pytest.mark.parametrize("name", PHOTOS)
-def test_photos(found: dict[str, tuple[np.ndarray, list[Face]]], name: str) -> None:
+def test_photos(found: Found, name: str) -> None:
     """Count, roll and size as the photos' description has them (its size: another detector's box, so roughly)."""
     photo, faces = found[name]
     rolls, sizes = {
@@ -110,6 +120,7 @@ def test_photos(found: dict[str, tuple[np.ndarray, list[Face]]], name: str) -> N
         "photo_two_faces.jpg": ([1, 3], [147, 118]),
         "photo_glasses.jpg": ([3], [247]),
         "painting.jpg": ([-1], [220]),
+        ASTRONAUT: ([3], [100]),
     }[name]
     assert len(faces) == len(rolls)
     for face, roll, size in zip(faces, rolls, sizes, strict=True):
@@ -124,16 +135,17 @@ def test_photos(found: dict[str, tuple[np.ndarray, list[Face]]], name: str) -> N
         assert faces[0].centre_px[0] > photo.shape[1] / 2 > faces[1].centre_px[0]  # the larger one is on the right
 
 
-def test_no_face(media: Path, finder: FaceFinder) -> None:
-    path = media / "photo_no_face.jpg"
-    faces = finder.find(read_image(path))
-    assert faces == [] and finder.landmarks(read_image(path)) is None
-    with pytest.raises(InputError, match=r"photo_no_face.jpg: no face found: tried .*--crop false"):
-        choose_face(faces, None, path)
+@pytest.mark.parametrize("name", ["photo_no_face.jpg", COFFEE])
+def test_no_face(finder: FaceFinder, name: str) -> None:
+    photo = read_image(picture(name))
+    faces = finder.find(photo)
+    assert faces == [] and finder.landmarks(photo) is None and finder.mesh(photo) is None
+    with pytest.raises(InputError, match=rf"{name}: no face found: tried .*--crop false"):
+        choose_face(faces, None, Path(name))
 
 
 @pytest.mark.parametrize("roll_deg", [-60, -40, -20, 20, 40, 60])
-def test_turned_photos(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int) -> None:
+def test_turned_photos(found: Found, finder: FaceFinder, roll_deg: int) -> None:
     """The roll follows the turn within 2 degrees, and the landmarks follow the matrix."""
     for name, (photo, faces) in found.items():
         image, matrix = turned(photo, roll_deg, border=200 if roll_deg % 40 else 0)
@@ -148,22 +160,20 @@ def test_turned_photos(found: dict[str, tuple[np.ndarray, list[Face]]], finder: 
 
 
 @pytest.mark.parametrize("roll_deg", [90, 180, 270])
-def test_quarter_turns(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, roll_deg: int) -> None:
-    for name in ("photo_frontal.png", "photo_tilted.jpg", "photo_glasses.jpg"):
+def test_quarter_turns(found: Found, finder: FaceFinder, roll_deg: int) -> None:
+    for name in {"photo_frontal.png", "photo_tilted.jpg", "photo_glasses.jpg", ASTRONAUT} & found.keys():
         photo, (face,) = found[name]
         (match,) = finder.find(np.rot90(photo, -roll_deg // 90))
         assert angle_between(match.roll_deg, face.roll_deg + roll_deg) < 2
 
 
 @pytest.mark.parametrize("name", PHOTOS)
-def test_small_faces(
-    found: dict[str, tuple[np.ndarray, list[Face]]], media: Path, finder: FaceFinder, name: str
-) -> None:
+def test_small_faces(found: Found, finder: FaceFinder, name: str) -> None:
     """A face of 5 % of the long side, somewhere in a busy and in a plain picture."""
     photo, (face, *_) = found[name]
     size = round(2.2 * 0.05 * 1600)
     patch = Crop(crop_matrix(face.centre_px, 2.2 * face.side_px, face.roll_deg, size), size).apply(photo)
-    busy = cv2.resize(read_image(media / "photo_no_face.jpg"), (1600, 1067))
+    busy = cv2.resize(read_image(picture(COFFEE)), (1600, 1067))
     for background, (x, y) in ((busy, (200, 700)), (np.full((1067, 1600, 3), 180, np.uint8), (1234, 321))):
         image = background.copy()
         image[y : y + size, x : x + size] = patch
@@ -172,9 +182,7 @@ def test_small_faces(
         assert match.side_px == pytest.approx(80, rel=0.1) and abs(match.roll_deg) < 2
 
 
-def test_a_lookout_saves_views_but_misses_no_face_for_long(
-    found: dict[str, tuple[np.ndarray, list[Face]]], media: Path, finder: FaceFinder
-) -> None:
+def test_a_lookout_saves_views_but_misses_no_face_for_long(found: Found, finder: FaceFinder) -> None:
     closely: list[bool] = []
 
     class Seen:  # the finder, and how closely it was asked to look
@@ -182,7 +190,7 @@ def test_a_lookout_saves_views_but_misses_no_face_for_long(
             closely.append(closer)
             return finder.find(image, thorough=thorough, closer=closer)
 
-    cup = read_image(media / "photo_no_face.jpg")
+    cup = read_image(picture("photo_no_face.jpg"))
     photo, (face,) = found["photo_tilted.jpg"]
     patch = Crop(crop_matrix(face.centre_px, 2.2 * face.side_px, 0, 80), 80).apply(photo)
     small = cup.copy()
@@ -201,8 +209,9 @@ def test_a_lookout_saves_views_but_misses_no_face_for_long(
     assert not closely[-1] and lookout.find(photo) != [] and not closely[-1]  # an ordinary face is found at once
 
 
-def test_resizing_and_mirroring(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
-    photo, (face,) = found["photo_tilted.jpg"]
+@pytest.mark.parametrize("name", ["photo_tilted.jpg", ASTRONAUT])
+def test_resizing_and_mirroring(found: Found, finder: FaceFinder, name: str) -> None:
+    photo, (face,) = found[name]
     (large,) = finder.find(cv2.resize(photo, None, fx=6, fy=6, interpolation=cv2.INTER_LINEAR))
     assert np.abs((large.landmarks_px + 0.5) / 6 - 0.5 - face.landmarks_px).mean() < 0.01 * face.side_px
     (mirrored,) = finder.find(photo[:, ::-1])
@@ -211,8 +220,9 @@ def test_resizing_and_mirroring(found: dict[str, tuple[np.ndarray, list[Face]]],
     assert mirrored.pitch_deg == pytest.approx(face.pitch_deg, abs=6)
 
 
-def test_face_crop_is_upright(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
-    photo, (face,) = found["photo_tilted.jpg"]
+@pytest.mark.parametrize("name", ["photo_tilted.jpg", ASTRONAUT])
+def test_face_crop_is_upright(found: Found, finder: FaceFinder, name: str) -> None:
+    photo, (face,) = found[name]
     crop = face_crop(face, 256, scale=1.5)
     (again,) = finder.find(crop.apply(photo))
     assert abs(again.roll_deg) < 1
@@ -222,7 +232,7 @@ def test_face_crop_is_upright(found: dict[str, tuple[np.ndarray, list[Face]]], f
     assert kept.roll_deg == 0 and kept.centre_px == pytest.approx(crop.centre_px)
 
 
-def test_pasted_real_faces(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
+def test_pasted_real_faces(found: Found, finder: FaceFinder) -> None:
     """An altered face is really there: its mouth is found where it was moved to, and the photo around is untouched."""
     for name, (photo, (face, *_)) in found.items():
         crop = face_crop(face, 256)
@@ -240,7 +250,7 @@ def test_pasted_real_faces(found: dict[str, tuple[np.ndarray, list[Face]]], find
         assert np.abs(after - in_altered).mean() < 1.5, name
 
 
-def test_choose_face(found: dict[str, tuple[np.ndarray, list[Face]]]) -> None:
+def test_choose_face(found: Found) -> None:
     _, faces = found["photo_two_faces.jpg"]
     assert choose_face(faces, None, "p.jpg") is choose_face(faces, 1, "p.jpg") is faces[0]
     assert choose_face(faces, 2, "p.jpg") is faces[1]
@@ -250,9 +260,10 @@ def test_choose_face(found: dict[str, tuple[np.ndarray, list[Face]]]) -> None:
             choose_face(faces, number, "p.jpg")
 
 
+@pytest.mark.parametrize("name", ["photo_frontal.png", ASTRONAUT])
 @pytest.mark.parametrize("model", ["short", "full"])
-def test_one_detector(found: dict[str, tuple[np.ndarray, list[Face]]], model: str) -> None:
-    photo, (face,) = found["photo_frontal.png"]
+def test_one_detector(found: Found, model: str, name: str) -> None:
+    photo, (face,) = found[name]
     with FaceFinder(model=model, confidence=0.6) as finder:
         (match,) = finder.find(photo)
         assert np.abs(match.landmarks_px - face.landmarks_px).mean() < 2
@@ -278,8 +289,8 @@ def test_wrong_arrays(finder: FaceFinder) -> None:
             finder.find(image)
 
 
-def test_another_thread_is_refused(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
-    photo, faces = found["photo_frontal.png"]
+def test_another_thread_is_refused(found: Found, finder: FaceFinder) -> None:
+    photo, faces = found[ASTRONAUT]
     caught: list[BaseException] = []
 
     def work() -> None:
@@ -295,10 +306,8 @@ def test_another_thread_is_refused(found: dict[str, tuple[np.ndarray, list[Face]
     assert len(finder.find(photo)) == len(faces)  # and the finder still works
 
 
-def test_silent_and_closed_twice(
-    found: dict[str, tuple[np.ndarray, list[Face]]], capfd: pytest.CaptureFixture[str]
-) -> None:
-    photo, _ = found["photo_frontal.png"]
+def test_silent_and_closed_twice(found: Found, capfd: pytest.CaptureFixture[str]) -> None:
+    photo, _ = found[ASTRONAUT]
     open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with FaceFinder() as finder:
         assert finder.find(photo)
@@ -322,7 +331,7 @@ def test_puppets_are_found(finder: FaceFinder) -> None:
     assert np.corrcoef(np.array(yaws).T)[0, 1] > 0.9
 
 
-def test_refined_mesh(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder, media: Path) -> None:
+def test_refined_mesh(found: Found, finder: FaceFinder) -> None:
     """It agrees with the landmarks of the same face, its irises lie in the eyes, and it finds small faces too."""
     for name, (photo, faces) in found.items():
         mesh = finder.mesh(photo)
@@ -333,11 +342,11 @@ def test_refined_mesh(found: dict[str, tuple[np.ndarray, list[Face]]], finder: F
         for iris, centre in ((468, face.eye_left_px), (473, face.eye_right_px)):
             assert np.linalg.norm(mesh[iris, :2] - centre) < 0.06 * face.side_px, name
         assert mesh[NOSE_TIP, 2] < mesh[[234, 454], 2].min()  # nearer than the cheeks
-    assert finder.mesh(read_image(media / "photo_no_face.jpg")) is None
 
 
-def test_person_mask(found: dict[str, tuple[np.ndarray, list[Face]]], finder: FaceFinder) -> None:
-    photo, (face,) = found["photo_frontal.png"]
+@pytest.mark.parametrize("name", ["photo_frontal.png", ASTRONAUT])
+def test_person_mask(found: Found, finder: FaceFinder, name: str) -> None:
+    photo, (face,) = found[name]
     mask = finder.person(photo)
     assert mask.shape == photo.shape[:2] and mask.dtype == np.float32
     x, y = face.centre_px.astype(int)

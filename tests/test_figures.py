@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from pictures import ROOT
 
 from fomm.checkpoint import Checkpoint, load_model
 from fomm.errors import InputError

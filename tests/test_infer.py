@@ -18,9 +18,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from made_videos import audio_codec, beeps_in, make_clip, numbered, steady
+from pictures import ASTRONAUT, picture
 from PIL import Image
-from test_animator import small_model
-from test_video import audio_codec, beeps_in, make_clip, numbered, steady
+from small_models import small_model
 
 import infer
 from fomm import errors
@@ -229,12 +230,21 @@ def test_inputs_of_the_models_size_are_taken_as_they_are(tmp_path: Path, tools: 
         np.testing.assert_array_equal(frames_of(tmp_path / "out")[0], expected)
 
 
-@pytest.mark.parametrize("name", ["photo_tilted.jpg", "photo_glasses.jpg", "photo_frontal.png"])
-def test_an_unchanged_face_leaves_the_photo_unchanged(media: Path, tmp_path: Path, tools: Tools, name: str) -> None:
+@pytest.mark.parametrize("name", ["photo_tilted.jpg", "photo_glasses.jpg", "photo_frontal.png", ASTRONAUT])
+def test_an_unchanged_face_leaves_the_photo_unchanged(tmp_path: Path, tools: Tools, name: str) -> None:
     still = replace(tools, animator=StandIn(give_source_back))
     options = AnimationSettings(best_frame=False)
-    animate_files(media / name, media / "photo_frontal.png", tmp_path / "out.png", options, still)
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), read_image(media / name))
+    animate_files(picture(name), picture(ASTRONAUT), tmp_path / "out.png", options, still)
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), read_image(picture(name)))
+
+
+def test_a_real_photo_follows_a_clip(folder: Path, tmp_path: Path, call) -> None:
+    outcome = call(tmp_path / "r.mp4", "--best_frame false", source=picture(ASTRONAUT))
+    assert outcome.code == 0, outcome.err
+    photo, (images, _) = read_image(picture(ASTRONAUT)), frames_of(tmp_path / "r.mp4")
+    assert images.shape == (FRAMES, *photo.shape)
+    change = np.abs(images.astype(int) - photo).max(-1)
+    assert np.median(change[:, 300:]) <= 3 and change[:, 60:180, 170:280].max() > 60  # below the head; in the face
 
 
 @pytest.mark.parametrize("name", ["photo_tilted.jpg", "photo_frontal.png"])
@@ -397,8 +407,13 @@ def test_a_folder_of_frames_is_one_driving_video(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------- what can go wrong
 
 
-def test_faces_to_choose_from_are_listed(media: Path, tmp_path: Path, call) -> None:
-    photo = media / "photo_two_faces.jpg"
+@pytest.mark.parametrize("name", ["photo_two_faces.jpg", "twice.png"])
+def test_faces_to_choose_from_are_listed(tmp_path: Path, call, name: str) -> None:
+    if name == "twice.png":
+        one = read_image(picture(ASTRONAUT))
+        write_image(photo := tmp_path / name, np.concatenate([one, one[:, ::-1]], 1))
+    else:
+        photo = picture(name)
     outcome = call(tmp_path / "a.mp4", "--best_frame false", source=photo)
     assert outcome.code == 0 and "2 faces, face 1 is taken; choose with --face from 1: box" in outcome.err
     second = call(tmp_path / "b.mp4", "--best_frame false --face 2", source=photo)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,13 +20,16 @@ def four_cores() -> Iterator[None]:
 
 
 def test_results_are_in_order_whoever_is_first() -> None:
-    def slow_when_even(number: int) -> int:
-        time.sleep(0.02 * (number % 2 == 0))
+    done = [threading.Event() for _ in range(20)]
+
+    def after_the_next_if_even(number: int) -> int:
+        assert number % 2 or done[number + 1].wait(10)
+        done[number].set()
         return number * number
 
     with Lanes(3) as lanes:
-        assert list(lanes.map(slow_when_even, range(20))) == [n * n for n in range(20)]
-        assert list(lanes.map(slow_when_even, [])) == []
+        assert list(lanes.map(after_the_next_if_even, range(20))) == [n * n for n in range(20)]
+        assert list(lanes.map(after_the_next_if_even, [])) == []
 
 
 @pytest.mark.parametrize(("count", "each"), [(1, 4), (2, 2), (4, 1), (8, 1)])
@@ -84,16 +86,16 @@ def test_lanes_made_at_the_same_time() -> None:
 
 
 def test_closing_drops_what_has_not_begun() -> None:
-    gate, done = threading.Event(), []
+    begun, gate, done = threading.Event(), threading.Event(), []
 
     def work(number: int) -> None:
+        begun.set()
         gate.wait(10)
         done.append(number)
 
     lanes = Lanes(1)
     futures = [lanes.submit(work, number) for number in range(5)]
-    while not futures[0].running():
-        time.sleep(0.01)
-    threading.Timer(0.1, gate.set).start()
+    futures[-1].add_done_callback(lambda _: gate.set())  # what has begun goes on when the last one has been dropped
+    assert begun.wait(10)
     lanes.close()
     assert done == [0] and all(future.cancelled() for future in futures[1:])

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from pictures import ROOT
 
 from fomm.errors import InputError
 from fomm.manifest import (

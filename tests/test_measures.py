@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from pictures import ASTRONAUT, picture
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
@@ -493,7 +494,7 @@ def test_fid_s_network_with_weights_from_a_file(hub, monkeypatch) -> None:
 # ------------------------------------------------------------------------------------------------------ with real faces
 
 
-def test_mediapipe_on_puppets_and_on_a_photo(media) -> None:
+def test_mediapipe_on_puppets_and_on_a_photo() -> None:
     """The real detector: zero on equal frames, the size of a shift on shifted ones, near the exact landmarks."""
     from fomm.video import read_image
     from preprocess.faces import FaceFinder
@@ -517,7 +518,7 @@ def test_mediapipe_on_puppets_and_on_a_photo(media) -> None:
         assert run(Akd(mesh), shifted)["akd_mediapipe"] == pytest.approx([5.0, 5.0], abs=0.7)
         assert run(HeadPose(mesh), shifted)["head_pose"].max() < 2
         assert (run(AkdTruth(mesh), shifted)["akd_truth"] > 3.5).all()
-        photo = torch.from_numpy(read_image(media / "photo_frontal.png")).permute(2, 0, 1)[None] / 255
+        photo = torch.from_numpy(read_image(picture(ASTRONAUT))).permute(2, 0, 1)[None] / 255
         photo = nn.functional.interpolate(photo, (256, 256), mode="bilinear", antialias=True)
         darker = run(FacePixels(mesh), reconstruction(photo * 0.9, photo))
         assert 0 < darker["l1_face"][0] < 0.1 and np.isfinite(darker["ssim_face"]).all()

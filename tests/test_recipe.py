@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from pictures import ROOT
 
 import train
 from preprocess.synthetic.puppets import write_dataset

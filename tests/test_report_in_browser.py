@@ -214,7 +214,7 @@ def test_it_prints_everything(folder: Path, open_page: Any) -> None:
 
 
 def test_a_real_evaluation(tmp_path: Path, open_page: Any) -> None:
-    from test_evaluation import small_model
+    from small_models import small_model
 
     from evaluate import Options, evaluate
     from fomm.checkpoint import save_weights

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from pictures import ASTRONAUT, ROOT, picture
 
 from fomm.errors import InputError
 from fomm.video import VideoReader, read_image, write_image
@@ -45,6 +45,14 @@ def test_a_drawing_shows_what_was_found(tmp_path: Path, capsys: pytest.CaptureFi
     # the crop beside it is the crop itself
     shown = drawing[16 : 16 + 512, 1024 + 32 : 1024 + 32 + 512]
     assert np.abs(shown[1::2, 1::2].astype(int) - crop.apply(photo)).mean() < 4
+
+
+def test_a_real_photo_is_drawn(tmp_path: Path) -> None:
+    drawing = read_image(face(str(picture(ASTRONAUT)), output=str(tmp_path / "face.png")))
+    assert drawing.shape[1] == 1024 + 512 + 48
+    with FaceFinder() as finder:
+        (again,) = finder.find(drawing[:, -512 - 16 : -16])  # the crop beside it
+    assert abs(again.roll_deg) < 1
 
 
 def test_a_small_face_in_a_large_photo_and_two_faces(media: Path, tmp_path: Path) -> None:

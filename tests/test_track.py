@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pictures import COFFEE, picture
 
 from fomm.video import VideoReader, read_image
 from preprocess.crop import crop_matrix, invert, transform
@@ -169,8 +170,8 @@ def test_two_faces_are_two_tracks(two_people: tuple[list[np.ndarray], list[np.nd
     assert {track.samples[0].centre_px[0] > 480 for track in tracks} == {True, False}
 
 
-def test_no_face_and_no_frames(media: Path, finder: FaceFinder) -> None:
-    cup = read_image(media / "photo_no_face.jpg")
+def test_no_face_and_no_frames(finder: FaceFinder) -> None:
+    cup = read_image(picture(COFFEE))
     assert find_tracks([cup] * 3, finder) == [] and find_tracks([], finder) == []
 
 

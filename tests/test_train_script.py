@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from pictures import ROOT
 from safetensors.torch import load_file
 from small_clips import write_clips
 

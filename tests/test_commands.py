@@ -1,0 +1,96 @@
+"""The commands that the documents show are understood by the programs that they call. Nothing of them is run."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jsonargparse
+import pytest
+from pictures import ROOT
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "data_manifests/README.md", "fomm/weights/README.md"]
+DOCUMENTS += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
+
+
+class Understood(BaseException):
+    """Ends a program where its command line has been parsed; no `except Exception` of the program's holds it up."""
+
+
+def commands(document: str) -> Iterator[list[str]]:
+    """The words of every command in the document's code blocks that starts Python, without `python` and `--help`."""
+    for block in re.findall(r"^```\w*\n(.*?)^```", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            if re.match(r"(\.venv/bin/)?python ", line) and not line.startswith("python -c"):
+                yield [word for word in shlex.split(line, comments=True)[1:] if word != "--help"]
+
+
+COMMANDS = sorted({shlex.join(words) for document in DOCUMENTS for words in commands(document)})
+
+
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Start a command's program here, and end it after its parser."""
+
+    def then_stop(original: Callable[..., Any]) -> Callable[..., Any]:
+        def parse_args(*arguments: Any, **named: Any) -> None:
+            original(*arguments, **named)
+            raise Understood
+
+        return parse_args
+
+    def parse(command: str) -> None:
+        program, *arguments = shlex.split(command)
+        module = arguments.pop(0) if program == "-m" else None
+        monkeypatch.setattr(sys, "argv", [module or program, *arguments])
+        with pytest.raises(Understood):
+            if module:
+                runpy.run_module(module, run_name="__main__", alter_sys=False)
+            else:
+                runpy.run_path(str(ROOT / program), run_name="__main__")
+
+    for parser in (argparse.ArgumentParser, jsonargparse.ArgumentParser):
+        monkeypatch.setattr(parser, "parse_args", then_stop(parser.parse_args))
+    monkeypatch.chdir(ROOT)
+    return parse
+
+
+@pytest.mark.parametrize("command", [words for words in COMMANDS if not words.startswith("-m pytest")])
+def test_a_command_is_understood(parse: Callable[[str], None], command: str) -> None:
+    parse(command)
+
+
+def test_tests_that_are_named_are_there() -> None:
+    named = [word for command in COMMANDS for word in command.split() if word.startswith("tests/")]
+    assert named and all((ROOT / name.partition("::")[0]).exists() for name in named)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "infer.py --source a.png --driving b.mp4 --output c.mp4 --no_such true",
+        "evaluate.py --checkpoint puppets --data a.csv --output b --no_such 1",
+        "train.py fit --config configs/puppets-64.yaml --model.no_such 1",
+        "train.py fit --config configs/no_such.yaml",
+        "train.py no_such",
+        "app.py --no_such 1",
+        "-m fomm no_such",
+        "-m fomm info puppets --no_such 1",
+        "-m preprocess no_such",
+        "-m preprocess heads --no_such 1",
+        "benchmarks/puppets.py --no_such 1",
+    ],
+)
+def test_a_command_that_is_not_is_refused(parse: Callable[[str], None], command: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse(command)
+    assert stopped.value.code == 2
+
+
+def test_documents_have_commands() -> None:
+    assert len(COMMANDS) > 30 and any(command.startswith("infer.py") for command in COMMANDS)
