@@ -207,8 +207,14 @@ def test_a_short_training_paints_better_than_the_warp(heads: Path, tmp_path: Pat
     assert isinstance(loaded, FaceModel) and (info.category, info.image_size) == ("face", 128)
     assert info.provenance["steps"] == 60 and info.provenance["val_l1_ratio"] == pytest.approx(ratios[-1])
     assert len(info.provenance["mesh_sha256"]) == 64
-    average = load_model(folder(tmp_path) / "checkpoints" / "last.ckpt").model.state_dict()
+    average = loaded.state_dict()
     assert all(torch.equal(tensor, average[name]) for name, tensor in cli.model.average.state_dict().items())
+    best, other = (
+        load_model(folder(tmp_path) / name) for name in ("checkpoints/best.ckpt", "weights-best.safetensors")
+    )
+    assert best.info.notes == ("averaged weights",) and (best.info.category, best.info.image_size) == ("face", 128)
+    same = other.model.state_dict()
+    assert all(torch.equal(tensor, same[name]) for name, tensor in best.model.state_dict().items())
     pictures = {file.name for file in (folder(tmp_path) / "pictures").iterdir()}
     assert {"pairs-0000060.png", "clip-0000060.mp4"} <= pictures
 

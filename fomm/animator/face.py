@@ -196,7 +196,11 @@ class FaceAnimator:
 
 
 def _as_if(source: Face, start: Face) -> Face:
-    """The source's own face, upright, where the driving one started: what changes is what the two do not share."""
-    roll = rotation_of(angles_deg(source.pose.rotation) * [0, 0, 1])
-    place = Pose(start.pose.scale, roll.T @ source.pose.rotation, start.pose.shift)
+    """The source's own face where the driving one started: what changes is what the two do not share.
+
+    A photo that lies on its side is taken as if it stood.
+    """
+    lies_deg = 90 * np.round(angles_deg(source.pose.rotation)[2] / 90)
+    stands = rotation_of(np.array([0.0, 0.0, -lies_deg])) @ source.pose.rotation
+    place = Pose(start.pose.scale, stands, start.pose.shift)
     return Face(place.place(source.shape))

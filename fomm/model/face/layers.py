@@ -17,6 +17,7 @@ from fomm.model.face.motion import Face, Moved, ramp
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
 LID_COVER, LASHES, LASH_WIDTH = 0.9, 0.6, 0.04  # weight of that skin; brightness and width of the line of lashes
+MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
@@ -183,6 +184,11 @@ def change_px(points: np.ndarray, source: Face, moved: Moved) -> float:
     return float(np.abs(moved.landmarks[points, :2] - source.landmarks[points, :2]).max())
 
 
+def mouth_change(source: Face, moved: Moved) -> float:
+    """0 where the mouth is as in the photo, however the head moves, to 1 where its inside has to be drawn anew."""
+    return float(ramp(np.abs((moved.shape - source.shape)[MOUTH.opening, :2]).max(), *MOUTH_CHANGES))
+
+
 def turn_of(source: Pose, moved: Pose) -> np.ndarray:
     """(2, 2) how a flat piece of the face, at right angles to where it looks, changes from one pose to the other."""
     return (moved.scale * moved.rotation[:2, :2]) @ np.linalg.inv(source.scale * source.rotation[:2, :2])
@@ -304,7 +310,7 @@ class Mouth:
         source, shown = self._source, np.zeros(canvas.picture.shape[:2], np.uint8)
         edge = canvas.points(moved.landmarks[MOUTH.opening, :2])
         window = canvas.window(edge)
-        strength = float(ramp(change_px(MOUTH.opening, source, moved), *STILL_PX))
+        strength = mouth_change(source, moved)
         if strength == 0 or window is None:
             return shown
         low, size = window

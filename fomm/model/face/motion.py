@@ -18,6 +18,7 @@ from fomm.model.face.mesh import (
     BROWS,
     CHIN,
     EYES,
+    LIP_MIDDLE,
     MOUTH,
     MOUTH_CORNERS,
     NOSE_BASE,
@@ -38,6 +39,7 @@ SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth c
 TURN_DEG = (25.0, 40.0)  # turns up to the first are followed, larger ones approach the second: what a photo can show
 TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
 ALIKE = 0.05  # difference of two shapes, in the head's frame, up to which they count as the same face
+HIGHEST_LIP = 0.4  # the same for the upper lip and the nose
 LOWEST_BROW = 0.3  # by how much of their distance brows may come nearer to the eyes
 SCALES = (0.6, 1.7)  # bounds of the head's size against the source's
 
@@ -124,6 +126,7 @@ def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
     change[NUM_LANDMARKS - 10 :] = 0.0
     shape = source.shape + change
     _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]))
+    _limit_upper_lip(shape, source.shape, 1 - alike)
     for eye, *about in zip(EYES, source.eyes, driving.eyes, initial.eyes, strict=True):
         _set_eye(shape, source.shape, eye, *about)
     return shape
@@ -232,6 +235,14 @@ def _set_mouth(shape: np.ndarray, source: Face, driving: Face, initial: Face, gr
     wanted = np.where(own > 0, left * own, own) + growth * np.maximum(opened, 0)
     missing = wanted - _gaps(shape, MOUTH.upper, MOUTH.lower)
     shape[:, 1] += _LOWER_LIP @ (0.7 * missing) - _UPPER_LIP @ (0.3 * missing)
+
+
+def _limit_upper_lip(shape: np.ndarray, source: np.ndarray, strength: float) -> None:
+    """Keep a lip that is raised from coming too near to the nose: a photo that smiles has raised it already."""
+    own, now = (float(s[LIP_MIDDLE, 1] - s[NOSE_BASE, 1]) for s in (source, shape))
+    room = HIGHEST_LIP * own
+    if own > now and room > 0:
+        shape[:, 1] += strength * (own - now - room * np.tanh((own - now) / room)) * _UPPER_LIP.sum(1)
 
 
 def _set_eye(

@@ -17,11 +17,10 @@ from fomm.model.face.layers import (
     Layers,
     Lid,
     Mouth,
-    change_px,
-    ramp,
+    mouth_change,
 )
-from fomm.model.face.mesh import EYES, MOUTH
-from fomm.model.face.motion import Face, Moved
+from fomm.model.face.mesh import EYES
+from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.surface import Field, Surface
 
 GRID = 288  # longer side of the grid of the dense motion
@@ -142,7 +141,7 @@ class Portrait:
 
     @torch.inference_mode()
     def _paint(self, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
-        strength = float(ramp(change_px(MOUTH.opening, self.source, moved), *STILL_PX))
+        strength = mouth_change(self.source, moved)
         if strength == 0:
             return
         to = patch_matrix(moved)
@@ -164,6 +163,7 @@ class Portrait:
         start, size = window
         back[:, 2] -= start
         weight = strength * cv2.warpAffine(paints, back, size, flags=cv2.INTER_LINEAR)
+        weight *= 1 - shown[start[1] : start[1] + size[1], start[0] : start[0] + size[0]] / np.float32(255)  # is kept
         colours = cv2.warpAffine(colours, back, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         canvas.blend(start, np.clip(np.round(colours), 0, 255).astype(np.uint8), weight)
 

@@ -126,7 +126,7 @@ class Surface:
 
         Args:
             to_grid: (2, 3) leads to the grid from the photo.
-            only: numbers of the triangles to draw; by default all.
+            only: numbers of the triangles to draw, those of them that look here; by default all.
         """
         width, height = size_wh
         grid = vertices[:, :2] @ to_grid[:, :2].T + to_grid[:, 2]
@@ -136,7 +136,12 @@ class Surface:
         one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
         low, high = corners.min(1), corners.max(1)
-        seen = (np.abs(area) > 1e-6) & (high >= 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
+        seen = (
+            ((np.abs(area) if only is None else area) > 1e-6)
+            & (high >= 0).all(1)
+            & (low[:, 0] < width)
+            & (low[:, 1] < height)
+        )
         order = np.flatnonzero(seen)
         # what looks away is behind what looks here: it shows only where nothing else is
         depth = vertices[triangles[order], 2].mean(1) + behind[order] + 2 * self._height * (area[order] < 0)
