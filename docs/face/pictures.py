@@ -1,4 +1,4 @@
-"""The picture of the layers in docs/face.md; `python docs/face/layers.py --help` explains it."""
+"""The pictures of README and docs/face.md; `python docs/face/pictures.py --help` explains it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from fomm.model.face import Moved, Portrait, Sitter
 from fomm.model.face.layers import Layers
 from fomm.model.face.mesh import EYES, MOUTH, TRIANGLES
 from fomm.video import VideoReader, read_frames, read_image, write_image
+from preprocess.crop import Region
 from preprocess.faces import FaceFinder
-from preprocess.pairing import track_driving
-from preprocess.portraits import pair_portrait
+from preprocess.pairing import Pairing, track_driving
+from preprocess.portraits import pair_portrait, region_around
 
 ASSETS = Path(__file__).resolve().parents[2] / "fomm" / "assets"
 LINES = (30, 90, 220)
@@ -27,21 +28,23 @@ LINES = (30, 90, 220)
 
 def draw(
     *,
-    output: Path = Path("docs/face"),
+    demo: Path = Path("docs/demo.jpg"),
+    layers: Path = Path("docs/face/layers.jpg"),
     checkpoint: str = "face",
     photo: Path = ASSETS / "portrait.png",
     clip: Path = ASSETS / "speaker.mp4",
-    frame: int = 79,
-    height: int = 300,
+    frames: list[int] = [32, 54, 79, 99],  # noqa: B006 - is not changed
+    step: int = 79,
 ) -> None:
-    """Write `layers.jpg`: eight steps from a photo and a driving frame to the result.
+    """Draw what becomes of a photo: beside some driving frames, and in eight steps.
 
     Args:
-        output: folder for the picture.
+        demo: the first picture.
+        layers: the second one.
         checkpoint: of model `face`.
         photo, clip: what is animated, and by what.
-        frame: number of the driving frame.
-        height: of each step in pixels.
+        frames: driving frames of the first picture.
+        step: driving frame of the second one.
     """
     with closing(FaceFinder()) as finder:
         reader = VideoReader(clip)
@@ -49,12 +52,29 @@ def draw(
         pairing = pair_portrait(read_image(photo), photo, reader, driving, finder, AnimationSettings().decided(1.2))
         animator = FaceAnimator(load_model(checkpoint).model, lambda: finder, device="cpu")
         portrait = animator.portrait(Sitter(pairing.source, pairing.mesh, pairing.person))
-        view = pairing.view(read_frames(clip, [frame])[0])
-        moved = animator.follow(portrait.source, pairing.initial)(view)
-        mesh = finder.mesh(view)
+        shown = dict(zip([*frames, step], read_frames(clip, [*frames, step]), strict=True))
+        moved = {
+            number: animator.follow(portrait.source, pairing.initial)(pairing.view(image))
+            for number, image in shown.items()
+        }
+        mesh = finder.mesh(pairing.view(shown[step]))
+    head = region_around(pairing.face, read_image(photo).shape, travel=-0.75)
+    head = Region(*(np.array(head) - [pairing.source_crop.left, pairing.source_crop.top] * 2).tolist())
+    columns = [fitted(head.of(portrait.photo), 440)]
+    for number in frames:
+        result = fitted(head.of(portrait(moved[number])), 300)
+        above = fitted(shown[number], 140)
+        side = result.shape[1] - above.shape[1]
+        columns.append(np.concatenate([padded(above, (0, 0, side // 2, side - side // 2)), result]))
+    write_image(demo, np.concatenate([padded(column, (0, 0, 0, 6)) for column in columns], 1)[:, :-6])
+    write_image(layers, steps(portrait, pairing, moved[step], pairing.view(shown[step]), mesh))
+
+
+def steps(portrait: Portrait, pairing: Pairing, moved: Moved, view: np.ndarray, mesh: np.ndarray) -> np.ndarray:
+    """From a photo and a driving frame, its `view` with its mesh, to the result."""
     layers = Layers.of(portrait.photo, pairing.person, 2.2 * portrait.source.pose.scale)
     bare = Portrait(portrait.photo, portrait.source, pairing.person)
-    steps = {
+    pictures = {
         "1 photo and its mesh": wires(portrait.photo, pairing.mesh),
         "2 driving frame": wires(view, mesh),
         "3 landmarks moved": wires(portrait.photo // 2, moved.landmarks),
@@ -64,13 +84,10 @@ def draw(
         "7 warped, mouth as the photo has it": bare(moved),
         "8 result, mouth painted": portrait(moved),
     }
-    pictures = [titled(fitted(picture, height), name) for name, picture in steps.items()]
-    width = max(picture.shape[1] for picture in pictures)
-    cells = [
-        cv2.copyMakeBorder(p, 4, 4, 4, 4 + width - p.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3) for p in pictures
-    ]
-    rows = [np.concatenate(cells[i : i + 4], 1) for i in (0, 4)]
-    write_image(output / "layers.jpg", np.concatenate(rows))
+    cells = [titled(fitted(picture, 300), name) for name, picture in pictures.items()]
+    width = max(cell.shape[1] for cell in cells)
+    cells = [padded(cell, (4, 4, 4, 4 + width - cell.shape[1])) for cell in cells]
+    return np.concatenate([np.concatenate(cells[i : i + 4], 1) for i in (0, 4)])
 
 
 def wires(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
