@@ -28,7 +28,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python infer.py --checkpoint puppets --source fomm/assets/portrait.png --driving fomm/assets/speaker.mp4 \
+	$(BIN)/python infer.py --source fomm/assets/portrait.png --driving fomm/assets/speaker.mp4 \
 		--output $(DEMO)/result.mp4 --side_by_side true
 	@cp $(DEMO)/result_side_by_side.mp4 $(DEMO)/side_by_side.mp4
 	@$(BIN)/python -m fomm strip $(DEMO)/side_by_side.mp4 $(DEMO)/result.png

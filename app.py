@@ -37,7 +37,7 @@ class Settings:
         precision: as for infer.py.
     """
 
-    checkpoint: str = "puppets"
+    checkpoint: str = "face"
     report: str | None = None
     host: str = "127.0.0.1"
     port: int = 7860

@@ -227,7 +227,7 @@ def load_tools(
     for note in info.notes:
         warn(f"{chosen.checkpoint}: {note}")
     if info.name == "puppets":
-        warn("puppets: this small model knows drawn puppets only; for photos of people give --checkpoint vox-adv")
+        warn("puppets: this small model knows drawn puppets only; for photos of people leave out --checkpoint puppets")
     if settings.crop and info.category not in ("face", "unknown"):
         warn(f"{chosen.checkpoint}: it animates a {info.category}, but --crop looks for faces; give --crop false")
     if isinstance(model, FaceModel):

@@ -211,7 +211,7 @@ def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
         with gr.Column(min_width=300):
             checkpoint = model_choice(models)
             fast = gr.Radio(
-                [("Fast: a smaller picture", True), ("Fine: the model's size", False)], value=True, label="Picture"
+                [("Fast: a smaller picture", True), ("Fine: full size", False)], value=False, label="Picture"
             )
 
     def choose(request: gr.Request, photo: str | None, checkpoint: str, fast: bool) -> dict:
@@ -257,7 +257,7 @@ def model_choice(models: list[str]) -> gr.Dropdown:
         [(model_label(name), name) for name in models],
         value=models[0],
         label=shown.LABELS["checkpoint"],
-        info="“puppets” knows drawn puppets only; for photos of people take vox-adv.",
+        info="“face” animates any face at once, “puppets” drawn puppets only; the others are fetched.",
     )
 
 

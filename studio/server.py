@@ -45,7 +45,7 @@ def build_app(work: Studio, *, checkpoint: str, host: str, report: str | None) -
         return Response(status_code=204)
 
     add_route(app, work)
-    models = list(dict.fromkeys([checkpoint, "puppets", *KNOWN]))
+    models = list(dict.fromkeys([checkpoint, "face", *KNOWN]))
     page = build_page(work, models, with_report=report is not None)
     font = ("system-ui", "sans-serif")
     gr.mount_gradio_app(

@@ -201,7 +201,7 @@ def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> 
     assert VideoReader(files["result_side_by_side.mp4"]).width > 960
     record = json.loads(files["result.mp4.json"].read_text())
     assert record["synthetic"] is True and record["settings"]["label"] is True
-    assert record["checkpoint"]["name"] == "puppets"
+    assert record["checkpoint"]["name"] == "face"
 
 
 def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server) -> None:
@@ -277,7 +277,7 @@ def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any, tmp_path
         neutral.click()
     next_picture()
     assert page.locator(".live .note").inner_text() == ""
-    page.get_by_text("Fine: the model's size").click()  # while it runs
+    page.get_by_text("Fast: a smaller picture").click()  # while it runs
     next_picture()
     photo = block(page, "Photo")
     photo.get_by_role("button", name="Remove Image").click()

@@ -97,7 +97,9 @@ def test_the_server_looks_at_pictures_in_order_and_answers_all(checkpoint: Path,
     try:
         visitor = studio.visitor("ann")
         visitor.setting = Setting(str(PORTRAIT), str(checkpoint), False)
-        frames = [as_jpeg(camera(Pose(yaw=0.03 * number))) for number in range(4)]
+        frames = [
+            as_jpeg(camera(Pose(yaw=0.05 * number))) for number in range(3)
+        ]  # as many as are taken at once on one core
 
         async def begin() -> None:
             while True:

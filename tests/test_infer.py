@@ -581,7 +581,7 @@ def test_the_names_that_other_programs_call_hold() -> None:
     switches = "relative adapt_scale best_frame crop embed side_by_side audio label"
     promised = f"checkpoint {switches} face scale device precision batch_size"
     assert set(promised.split()) <= set(defaults)
-    assert defaults["checkpoint"] == "vox-adv"
+    assert defaults["checkpoint"] == "face"
 
 
 LIMITED = """

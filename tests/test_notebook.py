@@ -30,7 +30,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert re.search(r"box \d+,\d+ to \d+,\d+, 23\d px, tilted by \+[12]\d degrees", printed), printed
     assert "frames 0 to 99, 25 per second, sound: True" in printed and "starts from frame" in printed
     kinds = [kind for cell in notebook.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
-    assert kinds.count("image/png") == 4 and "text/html" in kinds
+    assert kinds.count("image/png") == 3 and "text/html" in kinds
     result = VideoReader(tmp_path / "result.mp4")
     frames = [frame.image for frame in result]
     photo = read_image(ROOT / "fomm" / "assets" / "portrait.png")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +18,6 @@ from fomm.animator.device import choose_device, lanes_for, processor_units
 from fomm.errors import InputError
 from fomm.model.face import Face, FaceModel, Moved, Portrait, Sitter, Steady, move
 from fomm.model.face.mesh import Pose, angles_deg, rotation_of
-from fomm.video import prefetch
 
 INTERVAL_S = 1 / 25  # between driving frames, where nobody says
 HOLD_S, FADE_S = 0.4, 1.2  # a face that is lost keeps its motion, then comes to rest
@@ -140,8 +138,8 @@ class FaceAnimator:
         """
         portrait = self.portrait(source if isinstance(source, Sitter) else self.sit(source))
         follow = self.follow(portrait.source, initial, relative=relative, interval_s=interval_s, followed=followed)
-        with closing(prefetch(map(follow, driving), depth=2)) as moves, lanes_for(self.device) as lanes:
-            yield from lanes.map(portrait, moves)
+        with lanes_for(self.device) as lanes:  # the next face is looked at while all lanes are at work
+            yield from lanes.map(portrait, map(follow, driving), waiting=1)
 
     def follow(
         self,

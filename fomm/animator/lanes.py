@@ -62,14 +62,18 @@ class Lanes:
     def submit(self, function: Callable[[T], R], item: T) -> Future[R]:
         return self._pool.submit(function, item)
 
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Generator[R]:
-        """Results in the items' order. Of the items no more are taken than there are lanes to work on them."""
+    def map(self, function: Callable[[T], R], items: Iterable[T], *, waiting: int = 0) -> Generator[R]:
+        """Results in the items' order. Of the items no more are taken than there are lanes to work on them.
+
+        Args:
+            waiting: so many more are taken ahead, where making an item is work as well.
+        """
         if self.count == 1:
             yield from map(function, items)
             return
         ahead: deque[Future[R]] = deque()
         for item in items:
             ahead.append(self.submit(function, item))
-            if len(ahead) == self.count:
+            if len(ahead) == self.count + waiting:
                 yield ahead.popleft().result()
         yield from (future.result() for future in ahead)

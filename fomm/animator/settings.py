@@ -60,7 +60,7 @@ class ModelSettings:
     """Which model, and what it runs on.
 
     Args:
-        checkpoint: a known name (vox-adv, vox, taichi, ...; puppets comes with the package) or a file.
+        checkpoint: a known name (face and puppets come with the package; vox-adv, taichi, ... are fetched), or a file.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: fp32 is exact; bf16 is faster and changes little (docs/speed.md); fp16 is for GPUs. auto takes bf16
             on a processor that multiplies it in hardware, else fp32 (on CUDA with TF32).
@@ -68,7 +68,7 @@ class ModelSettings:
         cuda_graphs: on CUDA, record the work on a batch of frames once and replay it; the result is the same.
     """
 
-    checkpoint: str = "vox-adv"
+    checkpoint: str = "face"
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     batch_size: int | None = None
