@@ -57,21 +57,27 @@ def warp(
     Shrinking averages over source pixels (cv2.warpAffine alone would alias); what lies outside the picture repeats
     its border.
     """
-    height, width = image.shape[:2]
     factor = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    # only the part of the picture that the result can see, with room for the interpolation
-    seen = transform(invert(matrix), np.array([(x, y) for x in (0, size_wh[0] - 1) for y in (0, size_wh[1] - 1)]))
-    room = 3 / min(1.0, factor)
-    left, top = np.clip(np.floor(seen.min(0) - room), 0, (width - 1, height - 1)).astype(int)
-    right, bottom = np.clip(np.ceil(seen.max(0) + room), (left + 1, top + 1), (width, height)).astype(int)
-    part = image[top:bottom, left:right]
-    matrix = np.column_stack([matrix[:, :2], transform(matrix, np.array([[left, top]]))[0]])
+    region = seen_region(matrix, size_wh, (image.shape[1], image.shape[0]))
+    part = region.of(image)
+    matrix = np.column_stack([matrix[:, :2], transform(matrix, np.array([[region.left, region.top]]))[0]])
     if factor < 1.0:
         old_wh = (part.shape[1], part.shape[0])
         new_wh = (max(1, round(factor * old_wh[0])), max(1, round(factor * old_wh[1])))
         part = cv2.resize(part, new_wh, interpolation=cv2.INTER_AREA)
         matrix = matrix @ resized_pixels(old_wh, new_wh)
     return cv2.warpAffine(part, matrix, size_wh, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
+def seen_region(matrix: np.ndarray, size_wh: tuple[int, int], picture_wh: tuple[int, int]) -> Region:
+    """The part of a picture that `warp` reads, with room for the interpolation."""
+    factor = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    seen = transform(invert(matrix), np.array([(x, y) for x in (0, size_wh[0] - 1) for y in (0, size_wh[1] - 1)]))
+    room = 3 / min(1.0, factor)
+    width, height = picture_wh
+    left, top = np.clip(np.floor(seen.min(0) - room), 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(seen.max(0) + room), (left + 1, top + 1), (width, height)).astype(int)
+    return Region(int(left), int(top), int(right), int(bottom))
 
 
 @lru_cache(maxsize=8)
@@ -121,6 +127,14 @@ class Crop:
         """(4, 2) corners in picture pixels: left top, right top, right bottom, left bottom of the crop."""
         low, high = -0.5, self.size - 0.5
         return transform(self.inverse, np.array([[low, low], [high, low], [high, high], [low, high]]))
+
+    def region(self, picture_wh: tuple[int, int]) -> Region:
+        """The part of a picture that `apply` reads."""
+        return seen_region(self.matrix, (self.size, self.size), picture_wh)
+
+    def within(self, region: Region) -> Crop:
+        """The same square, for a picture of which only this part is there."""
+        return Crop(self.matrix @ np.vstack([Region(-region.left, -region.top, 0, 0).matrix, [0, 0, 1]]), self.size)
 
     def apply(self, photo: np.ndarray) -> np.ndarray:
         """The crop (size, size, 3) of a picture; where it leaves the picture, the border is repeated."""

@@ -62,6 +62,7 @@ class Pairing:
         face, track: those chosen.
         mesh: of a portrait, its refined mesh (478, 3) in the pixels of `source`.
         person: of a portrait, (H, W) float32 in [0, 1], how surely a pixel of `source` shows the person; None: unknown.
+        glance: as `view`, of a frame that is not converted yet, in less time; None where there is no such way.
     """
 
     source: np.ndarray
@@ -79,6 +80,7 @@ class Pairing:
     track: Track | None = None
     mesh: np.ndarray | None = None
     person: np.ndarray | None = None
+    glance: Callable[[LazyFrame], np.ndarray] | None = None
 
 
 class Tracked(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from fomm import expression
 from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
-from fomm.video import VideoReader, prefetch, read_frames
+from fomm.video import LazyFrame, VideoReader, prefetch, read_frames
 from preprocess.crop import Crop, Region, crop_matrix, invert, transform
 from preprocess.faces import NUM_LANDMARKS, Face, FaceFinder, choose_face
 from preprocess.pairing import (
@@ -107,7 +108,7 @@ def seek_start(
     reader: VideoReader,
     start: int,
     stop: int | None,
-    view: Callable[[np.ndarray], np.ndarray],
+    glance: Callable[[LazyFrame], np.ndarray],
     photo: np.ndarray,
     finder: FaceFinder,
     progress: Progress = silent,
@@ -116,15 +117,16 @@ def seek_start(
 
     Args:
         start, stop: where to look (None: to the end).
-        view: what is looked at of a frame.
+        glance: what is looked at of a frame.
         photo: (478, 3) the photo's mesh, upright.
     """
     numbers, looks = [], []
     count = reader.frame_count if stop is None else stop - start
     count = count and -(-count // BEST_FRAME_EVERY)
-    with closing(prefetch(reader.frames(start, stop, BEST_FRAME_EVERY))) as frames:
-        for number, frame in enumerate(watched(frames, "find best frame", count, progress)):
-            mesh = finder.mesh(view(frame.image), closer=False)
+    frames = map(glance, islice(reader.lazy_frames(), start, stop, BEST_FRAME_EVERY))
+    with closing(prefetch(frames)) as views:
+        for number, view in enumerate(watched(views, "find best frame", count, progress)):
+            mesh = finder.mesh(view, closer=False)
             if mesh is not None:
                 numbers.append(start + BEST_FRAME_EVERY * number)
                 looks.append(Look.of(mesh, photo))
@@ -153,6 +155,15 @@ def pair_portrait(
     tracks, frame_count, warnings = driving
     track = choose_track(tracks, settings.track, reader.path)
     driving_crop = track.crop(VIEW_PX, scale=settings.scale or TRACK_SCALE)
+    seen = driving_crop.region((reader.width, reader.height))
+    inner = driving_crop.within(seen)
+
+    def view(image: np.ndarray) -> np.ndarray:
+        return inner.apply(seen.of(image))
+
+    def glance(frame: LazyFrame) -> np.ndarray:
+        return inner.apply(frame.region(tuple(seen)))
+
     mesh = finder.close_mesh(photo, face)
     if mesh is None:
         raise InputError(
@@ -162,7 +173,7 @@ def pair_portrait(
     start = None
     if settings.best_frame:
         photo_mesh = upright(mesh, face.roll_deg)
-        start = seek_start(reader, track.start, track.stop, driving_crop.apply, photo_mesh, finder, progress)
+        start = seek_start(reader, track.start, track.stop, glance, photo_mesh, finder, progress)
     index = track.start if start is None else start
     region = region_around(face, photo.shape, travel_of(track, index))
     person = finder.person_at(photo, face, region)
@@ -174,10 +185,10 @@ def pair_portrait(
         about_driving += doubts_about_start(face, track.at(index), START_UNLIKE_DEG)
     return Pairing(
         region.of(photo),
-        driving_crop.apply,
+        view,
         track.start,
         track.stop,
-        None if start is None else driving_crop.apply(read_frames(reader.path, [start])[0]),
+        None if start is None else view(read_frames(reader.path, [start])[0]),
         index,
         region,
         driving_crop,
@@ -188,6 +199,7 @@ def pair_portrait(
         track,
         mesh - [region.left, region.top, 0],
         person,
+        glance,
     )
 
 
@@ -242,7 +254,8 @@ def pair_whole_portrait(
     person = finder.person_at(photo, face, Region.whole(photo))
     start = None
     if settings.best_frame:
-        start = seek_start(reader, 0, None, shrunk, upright(mesh, face.roll_deg), finder, progress)
+        photo_mesh = upright(mesh, face.roll_deg)
+        start = seek_start(reader, 0, None, lambda frame: shrunk(frame.image), photo_mesh, finder, progress)
     return Pairing(
         photo,
         shrunk,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fomm.files import all_or_none
 from fomm.model.face import FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
-from fomm.video import VideoReader, VideoWriter, read_image
+from fomm.video import Frame, VideoReader, VideoWriter, read_image
 from preprocess.faces import FaceFinder, SharedFinder
 from preprocess.pairing import Pairing
 from preprocess.track import TRACK_SCALE
@@ -99,7 +100,11 @@ def animate_files(
     pairing = tools.pair(photo, source, reader, settings, progress)
     tell(reader.warnings + pairing.doubts + tools.doubts(source, pairing))
     scene = tools.scene(photo, reader, pairing, settings)
-    animated = animated_frames(scene.animate, reader.frames(pairing.start, pairing.stop), pairing.view)
+    frames = reader.frames(pairing.start, pairing.stop)
+    view = pairing.view
+    if pairing.glance is not None and not settings.side_by_side:
+        frames, view = glances(reader, pairing), as_it_is
+    animated = animated_frames(scene.animate, frames, view)
     count = reader.frame_count if pairing.stop is None else pairing.stop - pairing.start
     with all_or_none(outputs), closing(animated):  # no result without a sidecar
         rendered = render(
@@ -132,6 +137,16 @@ def look(
     frame = next(reader.frames(pairing.initial_index)).image
     doubts = list(dict.fromkeys(pairing.doubts + tools.doubts(source, pairing)))
     return Found(photo, frame, pairing, settings.scale, doubts)
+
+
+def glances(reader: VideoReader, pairing: Pairing) -> Iterator[Frame]:
+    """What the model sees of each driving frame that is used, in the place of the frame."""
+    for frame in islice(reader.lazy_frames(), pairing.start, pairing.stop):
+        yield Frame(pairing.glance(frame), frame.time)
+
+
+def as_it_is(image: np.ndarray) -> np.ndarray:
+    return image
 
 
 def open_both(source: Path, driving: Path) -> tuple[np.ndarray, VideoReader]:
@@ -234,7 +249,7 @@ def load_tools(
         finder = None
         if meshes is None:
             finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
-        animator = FaceAnimator(model, lambda: meshes, device=chosen.device, precision=chosen.precision)
+        animator = FaceAnimator(model, lambda: meshes, device=chosen.device)
         return PortraitTools(animator, info, finder, None, chosen)
     animator = Animator(
         model,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocess.crop import Crop, Paster, crop_matrix, invert, resized_pixels, soft_mask, transform, warp
+from preprocess.crop import Crop, Paster, Region, crop_matrix, invert, resized_pixels, soft_mask, transform, warp
 
 
 def a_crop(centre: tuple[float, float], side: float, roll_deg: float = 0.0, size: int = 256) -> Crop:
@@ -149,3 +149,27 @@ def test_odd_pictures(shape: tuple[int, int]) -> None:
     for crop in (a_crop((1, 1), 2), a_crop((5, 5), 20000, 45)):
         assert crop.apply(photo).shape == (256, 256, 3)
         assert np.array_equal(Paster(photo, crop)(crop.apply(photo)), photo)
+
+
+@pytest.mark.parametrize("roll_deg, side", [(0.0, 90.0), (0.0, 37.5), (25.0, 60.0)])
+def test_a_crop_reads_a_part_of_the_picture_only(roll_deg: float, side: float) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    crop = Crop(crop_matrix(np.array([70.0, 52.0]), side, roll_deg, 48), 48)
+    region = crop.region((160, 120))
+    assert 0 < region.left and region.right < 160
+    other = np.zeros_like(picture)
+    region.of(other)[...] = region.of(picture)
+    np.testing.assert_array_equal(crop.apply(other), crop.apply(picture))
+    np.testing.assert_allclose(crop.within(region).apply(region.of(picture)).astype(int), crop.apply(picture), atol=1)
+
+
+def test_a_region_is_cut_out_and_put_back_bit_for_bit() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    region = Region(10, 5, 31, 25)
+    part = region.of(picture)
+    assert part.shape == (20, 21, 3) and region.corners_px.tolist()[0] == [9.5, 4.5]
+    np.testing.assert_array_equal(region.put(picture, part), picture)
+    np.testing.assert_array_equal(transform(region.matrix, np.array([[10, 5]])), [[0, 0]])
+    changed = region.put(picture, np.zeros_like(part))
+    assert not region.of(changed).any() and (changed != picture).any(2).sum() <= 20 * 21
+    assert Region.whole(picture) == (0, 0, 60, 40)

@@ -98,7 +98,7 @@ def test_a_photo_and_a_clip_become_a_finished_video(folder: Path, tmp_path: Path
     assert VideoReader(tmp_path / "r_side_by_side.mp4").width == 320 + 250 + 320
     record = json.loads(result.sidecar.read_text())
     assert record["tags"]["DigitalSourceType"] == SYNTHETIC_COMPOSITE
-    assert not {"adapt_scale", "best_frame_by", "batch_size", "cuda_graphs"} & record["settings"].keys()
+    assert not {"adapt_scale", "best_frame_by", "precision", "batch_size", "cuda_graphs"} & record["settings"].keys()
     again = {name: value for name, value in record["settings"].items() if value is not None}
     infer(Options(**again | {"output": str(tmp_path / "again.mp4")}))
     np.testing.assert_array_equal([frame.image for frame in VideoReader(tmp_path / "again.mp4")], frames)
@@ -159,6 +159,13 @@ def test_a_photo_that_lies_is_animated_as_it_lies(folder: Path, tmp_path: Path, 
     back = np.rot90(lies, -1, axes=(1, 2)).astype(int)
     moved = np.abs(stands.astype(int) - photo).mean()
     assert np.abs(back - stands).mean() < 0.4 * moved
+
+
+def test_a_driving_frame_read_in_part_is_the_same(folder: Path, tmp_path: Path, tools) -> None:
+    """Where the whole frame is not shown beside the result, only what the mesh needs of it is converted."""
+    _, part = animated(folder, tmp_path / "part", tools)
+    _, whole = animated(folder, tmp_path / "whole", tools, AnimationSettings(side_by_side=True))
+    np.testing.assert_array_equal(part, whole)
 
 
 def test_sound_can_be_left_out_and_the_mark_put_in(folder: Path, tmp_path: Path, tools) -> None:

@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from fomm.animator.device import choose_device, lanes_for, processor_units
+from fomm.animator.device import choose_device
+from fomm.animator.lanes import Lanes
 from fomm.errors import InputError
 from fomm.model.face import Face, FaceModel, Moved, Portrait, Sitter, Steady, move
 from fomm.model.face.mesh import Pose, angles_deg, rotation_of
@@ -69,25 +70,21 @@ class FaceAnimator:
     Args:
         model: see `fomm.model.face`.
         observer: makes what sees faces in driving frames; called once in every thread that needs one.
-        device, precision: of the generator, as for `Animator`.
+        device: of the generator, as for `Animator`; everything else is done by the processor.
 
     Raises:
         InputError: unknown or missing device.
     """
 
-    def __init__(
-        self, model: FaceModel, observer: Callable[[], Observer], *, device: str = "auto", precision: str = "auto"
-    ) -> None:
+    def __init__(self, model: FaceModel, observer: Callable[[], Observer], *, device: str = "auto") -> None:
         self.device = choose_device(device)
         self.model = model.eval()
-        amx = self.device.type == "cpu" and "amx_bf16" in processor_units()
-        self.precision = ("bf16" if amx else "fp32") if precision == "auto" else precision
         self._make_observer = observer
         self._seen_by = threading.local()
         self._networks = deepcopy(model).to(self.device, memory_format=torch.channels_last)
 
     def __str__(self) -> str:
-        return f"{self.device.type}, {self.precision}"
+        return self.device.type
 
     @property
     def observer(self) -> Observer:
@@ -138,7 +135,7 @@ class FaceAnimator:
         """
         portrait = self.portrait(source if isinstance(source, Sitter) else self.sit(source))
         follow = self.follow(portrait.source, initial, relative=relative, interval_s=interval_s, followed=followed)
-        with lanes_for(self.device) as lanes:  # the next face is looked at while all lanes are at work
+        with Lanes() as lanes:  # the next face is looked at while all lanes are at work
             yield from lanes.map(portrait, map(follow, driving), waiting=1)
 
     def follow(

@@ -115,7 +115,7 @@ def load_contenders(
         about = {"checkpoint": str(source), "sha256": info.sha256, "category": info.category}
         about |= {"image_size": info.image_size}
         if isinstance(model, FaceModel):
-            animator = FaceAnimator(model, observer, device="cpu", precision="fp32")
+            animator = FaceAnimator(model, observer, device="cpu")
             contenders.append(Contender(name, role, animator, notes=(*info.notes, *FACE_NOTES), **about))
         else:
             animator = Animator(model, device="cpu", precision="fp32")

@@ -147,10 +147,11 @@ class Portrait:
         to = patch_matrix(moved)
         patch = shrunk(canvas.picture, to, PATCH_WH)
         known = conditions(self.source, moved, shrunk(shown, to, PATCH_WH), to)
-        pictures = torch.from_numpy(patch).permute(2, 0, 1)[None].float() / 255
-        made = self._generator(pictures, torch.from_numpy(known)[None])
-        colours = (255 * made.painted[0].permute(1, 2, 0)).numpy()
-        paints = (1 - made.occlusion_map[0, 0]).numpy()
+        device = next(self._generator.parameters()).device
+        pictures = torch.from_numpy(patch).to(device).permute(2, 0, 1)[None].float() / 255
+        made = self._generator(pictures, torch.from_numpy(known)[None].to(device))
+        colours = (255 * made.painted[0].permute(1, 2, 0)).cpu().numpy()
+        paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
         painted = np.argwhere(paints > 0.01)[:, ::-1]
         if len(painted) == 0:
             return
