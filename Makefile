@@ -24,7 +24,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 			"make the environment with conda (conda create --prefix $(VENV) python=3.12) and run make again"; exit 2; } >&2; \
 	fi
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[app,export,test,lint]'
+	@# what setuptools says of every editable installation is of no use here
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[app,export,test,lint]'
 	@touch $@
 
 demo: $(VENV)/installed

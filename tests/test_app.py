@@ -27,7 +27,7 @@ from report_example import example_report, write_example
 from fomm.animator import AnimationSettings
 from fomm.errors import InputError
 from fomm.report import write_report
-from fomm.video import VideoReader, read_image, write_image
+from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from studio import gate, shown
 from studio.animation import animate_files, look
@@ -40,6 +40,7 @@ pytest.importorskip("gradio", reason="needs gradio (pip install fomm[app])")
 ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT, SPEAKER = ROOT / "fomm" / "assets" / "portrait.png", ROOT / "fomm" / "assets" / "speaker.mp4"
 LONG_MS = 90_000
+SHOWN = "window.recording.getVideoPlaybackQuality().totalVideoFrames"  # pictures of the camera
 PICTURE = "document.querySelector('.live .animated').toDataURL('image/jpeg')"
 UNNAMED = """() => [...document.querySelectorAll('button, input, textarea, select, iframe, canvas, img, video')]
   .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest('[aria-hidden=true]'))
@@ -169,7 +170,8 @@ def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> 
     driving.get_by_role("button", name="Capture from camera").click()
     driving.get_by_role("button", name="Access Webcam").click()
     driving.get_by_role("button", name="Record").click()
-    page.wait_for_timeout(1300)
+    driving.locator("video").evaluate(f"(video) => {{ window.recording = video; window.before = {SHOWN}; }}")
+    page.wait_for_function(f"{SHOWN} >= window.before + 32")
     driving.get_by_role("button", name="Stop").click()
 
     facts = page.locator(".facts").inner_text()
@@ -204,20 +206,22 @@ def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> 
     assert record["checkpoint"]["name"] == "face"
 
 
-def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server) -> None:
-    """One click on an example each. The first leaves: the job ends, the files go, and the second one's begins."""
-    one = visit()
-    one.get_by_role("button", name="Portrait").click()
+def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server, tmp_path: Path) -> None:
+    """The first one's job is a long one. Who leaves ends it: the files go, and the second one's begins."""
+    with VideoWriter(tmp_path / "long.mp4", fps=25) as writer:
+        for _ in range(5):
+            for frame in VideoReader(SPEAKER):
+                writer.write(frame.image)
+    one, two = visit(), visit(390)
+    one.locator("input[type=file]").first.set_input_files(PORTRAIT)
+    one.locator("#driving input[type=file]").set_input_files(tmp_path / "long.mp4")
+    one.locator(".facts").filter(has_text="face in frames 0 to").wait_for()
+    animate(one)
     one.locator(".working", has_text="Animating").wait_for()
     (folder,) = until(lambda: {path.parent for path in server.folder.rglob(".*.part.mp4")})
     # unfinished, in a folder whose name cannot be guessed
     assert len(folder.name) >= 32 and stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
-    two = visit(390)
-    if one.locator("#status", has_text="Done").count():  # a quick machine: the first one begins again
-        one.get_by_role("button", name="Portrait").click()
-        one.locator(".working", has_text="Animating").wait_for()
-        (folder,) = until(lambda: {path.parent for path in server.folder.rglob(".*.part.mp4")})
     two.get_by_role("button", name="Puppet 1").click()
     two.locator("#status .working", has_text="Waiting: 1 before you").wait_for()
     one.context.close()
@@ -505,7 +509,7 @@ def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         await receive()
 
     async def nothing_more() -> dict:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return {}
 
     async def send(message: dict) -> None:

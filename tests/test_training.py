@@ -92,8 +92,9 @@ def test_the_others_take_the_original_two_steps(golden, tmp_path, name):
 
 # Float32 gradients of the original are themselves reproducible to a few per cent only, and the first Adam step is close
 # to a sign step: in step 2 its own float32 and float64 norms differ by up to 121 % (vox-256, mask), so there a norm
-# may lie anywhere between them. The golden numbers come from two threads; another number sums in another order.
-FLOAT32 = {"losses": (3e-4, 0.3), "norms": (0.15, 0.3), "discriminator norm": (2e-3, 0.3)}
+# may lie anywhere between them, and on processors with matrix units up to 44 % beyond (vox-adv-256, mask). The golden
+# numbers come from two threads; another number sums in another order. What has to agree is held in float64 above.
+FLOAT32 = {"losses": (3e-4, 0.3), "norms": (0.15, 0.6), "discriminator norm": (2e-3, 0.3)}
 FLOAT32_SUMS = {"generator": 5.0, "kp_detector": 5.0, "discriminator": 6e-2}  # absolute, after the first step
 
 
