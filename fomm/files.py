@@ -77,7 +77,7 @@ def remove_parts(*folders: Path, before: float | None = None) -> None:
     Args:
         before: newer parts (seconds since the epoch) stay: they belong to somebody who is still writing.
     """
-    for part in (part for folder in folders for part in folder.iterdir() if _PART.fullmatch(part.name)):
+    for part in (part for folder in folders for part in folder.glob(".*.part*") if _PART.fullmatch(part.name)):
         with suppress(OSError):
             if before is None or part.stat().st_mtime < before:
                 _remove(part)

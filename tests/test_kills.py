@@ -183,18 +183,19 @@ def test_a_stopped_training_says_so_in_its_exit_code(tmp_path: Path, name: str) 
 
 
 def test_output_that_nobody_takes_is_no_traceback(tmp_path: Path) -> None:
-    help, info = (f"exec {sys.executable} {words}" for words in ("infer.py --help", "-u -m fomm info puppets"))
+    told = f"""exec {sys.executable} -c 'from fomm.errors import run; run(lambda: print("done"))'"""
+    info = f"exec {sys.executable} -u -m fomm info puppets"
     gone, pipe = os.pipe()
     os.close(gone)  # whoever read it
     full = "error: the standard output cannot be written (No space left on device)"
     for command, code, said in (
-        (f"{help} >&{pipe}", 141, ""),
+        (f"{told} >&{pipe}", 141, ""),
         (f"{info} >&{pipe}", 141, ""),
-        (f"{help} > /dev/full", 2, full),
+        (f"{told} > /dev/full", 2, full),
         (f"{info} > /dev/full", 2, full),  # in the middle of the work
-        (f"{help} >&-", 0, ""),
-        (f"{help} > /dev/null 2>&-", 0, ""),
-        (f"{help} > /dev/null 2> /dev/full", 0, ""),
+        (f"{told} >&-", 0, ""),
+        (f"{told} > /dev/null 2>&-", 0, ""),
+        (f"{told} > /dev/null 2> /dev/full", 0, ""),
     ):
         done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, pass_fds=[pipe])
         assert done.returncode == code, (command, done.stderr)
