@@ -206,9 +206,7 @@ class VideoReader:
             except InputError:
                 if not read:
                     raise
-                self.warnings.append(
-                    f"{self.path}: the file is cut off: {read} of {count} frames could be read"
-                )
+                self.warnings.append(f"{self.path}: the file is cut off: {read} of {count} frames could be read")
 
         self._decode = decode
 
@@ -376,7 +374,9 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
         position = key_before = None
         for index in wanted:
             stamp = int(stamps[index])
-            key = int(keys[max(int(np.searchsorted(keys, stamp, side="right")) - 1, 0)]) if len(keys) else int(stamps[0])
+            key = (
+                int(keys[max(int(np.searchsorted(keys, stamp, side="right")) - 1, 0)]) if len(keys) else int(stamps[0])
+            )
             if position is None or key != key_before:
                 container.seek(key, stream=stream, backward=True)
                 frames, key_before = decoded(container, stream, Damage()), key
