@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fomm.model.face.canvas import Canvas, polygon
 from fomm.model.face.mesh import CHIN, LIPS, MOUTH, Eye, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
@@ -23,7 +24,6 @@ EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's ou
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
-_SUBPIXEL = 4  # bits
 
 
 class Layers(NamedTuple):
@@ -155,28 +155,6 @@ class Inside:
             self.texture, matrix, size_wh, flags=cv2.INTER_CUBIC | back_map, borderMode=cv2.BORDER_REPLICATE
         )
         return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=cv2.INTER_LINEAR | back_map)])
-
-
-class Canvas(NamedTuple):
-    """A picture to draw into and the way to it: `to` (2, 3) leads from the photo's pixels to the picture's."""
-
-    picture: np.ndarray
-    to: np.ndarray
-
-    def points(self, points: np.ndarray) -> np.ndarray:
-        """(N, 2) from the photo's pixels to the canvas'."""
-        return points @ self.to[:, :2].T + self.to[:, 2]
-
-    def window(self, points: np.ndarray) -> tuple[np.ndarray, tuple[int, int]] | None:
-        """Corner and size (width, height) of the part that holds `points` of the canvas; None where there is none."""
-        low = np.maximum(np.floor(points.min(0)).astype(int) - 2, 0)
-        high = np.minimum(np.ceil(points.max(0)).astype(int) + 3, self.picture.shape[1::-1])
-        return None if (high - low < 2).any() else (low, (int(high[0] - low[0]), int(high[1] - low[1])))
-
-    def blend(self, low: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> None:
-        """Lay `colours` (h, w, 3) over the part that begins at `low`, with `weight` (h, w) float32 in [0, 1]."""
-        part = self.picture[low[1] : low[1] + weight.shape[0], low[0] : low[0] + weight.shape[1]]
-        part[:] = cv2.blendLinear(np.ascontiguousarray(colours), np.ascontiguousarray(part), weight, 1 - weight)
 
 
 def change_px(points: np.ndarray, source: Face, moved: Moved) -> float:
@@ -359,11 +337,3 @@ def _complete(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: f
         known |= wanted
     missing = (~known).astype(np.uint8)
     return cv2.inpaint(texture, missing, 3, cv2.INPAINT_TELEA)
-
-
-def polygon(points: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 mask of a closed line (N, 2), with a soft edge."""
-    mask = np.zeros((size_wh[1], size_wh[0]), np.uint8)
-    drawn = np.round(np.asarray(points) * (1 << _SUBPIXEL)).astype(np.int32)
-    cv2.fillPoly(mask, [drawn], 255, cv2.LINE_AA, _SUBPIXEL)
-    return mask
