@@ -37,7 +37,7 @@ def off(landmarks: np.ndarray, truth: np.ndarray) -> float:
 
 @pytest.mark.parametrize("matrix", [np.eye(2, 3), turned(0, 1, (5, -3)), turned(8, 1, (0, 0)), turned(-4, 1.1, (6, 2))])
 def test_wrong_landmarks_come_right(matrix: np.ndarray) -> None:
-    """A mesh that is shifted by two pixels and bent by another gets to within half a pixel, and nearer the next time."""
+    """A mesh that is shifted by two pixels and bent by another comes right, nearer with each frame."""
     frame, truth = moved(matrix)
     wrong = truth.copy()
     wrong[:, :2] += [1.6, -1.2]
