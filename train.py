@@ -6,6 +6,7 @@ A config says by `architecture` which model it trains: `fomm`, the paper's (the 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,15 +23,18 @@ require_system_libraries()
 import pytorch_lightning as L
 import yaml
 from jsonargparse import ArgumentError, Namespace
+from lightning_fabric.plugins.io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities import rank_zero
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.checkpoint import run_checkpoint
 from fomm.checkpoint.architectures import FACE_NAME, FOMM_NAME
 from fomm.training.base import BaseTraining
 from fomm.training.callbacks import LossCurves, LossWatch, RunFacts, Snapshots, Watch, WeightsFile
+from fomm.training.checkpoint_files import WholeCheckpoints
 from fomm.training.data import ClipData, PairData
 from fomm.training.face.data import FaceData, find_sets
 from fomm.training.face.module import FaceTraining
@@ -111,6 +115,8 @@ class TrainCLI(LightningCLI):
         """Each backward pass reaches one optimiser's networks only: processes must not wait for the others' gradients,
         whether or not the strategy was named so."""
         trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # sharded strategies have another of their own
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
         if isinstance(trainer.strategy, DDPStrategy):
             trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
         return trainer
@@ -223,6 +229,10 @@ def main(args: ArgsType = None) -> TrainCLI:
         "find_unused_parameters=True was specified",
     ):
         warnings.filterwarnings("ignore", message)
+    # `run` says it in one line.
+    logging.getLogger(rank_zero.__name__).addFilter(
+        lambda record: "Detected KeyboardInterrupt" not in record.getMessage()
+    )
     try:
         return TrainCLI(
             architecture,
@@ -249,6 +259,10 @@ def main(args: ArgsType = None) -> TrainCLI:
         raise InputError(f"{error}; `python train.py fit --help` explains the options") from error
     except MisconfigurationException as error:  # options of Lightning's that contradict one another or the machine
         raise InputError(str(error)) from error
+    except SystemExit as leaving:  # Lightning's word for any signal is exit code 1
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            raise leaving.__context__ from None
+        raise
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 SYSTEM_PACKAGES = "libgl1 and libglib2.0-0 (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"
@@ -32,27 +35,82 @@ def require(holds: bool, message: str) -> None:
         raise InputError(message)
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks the process to end; what is unfinished is removed on the way out, as after Ctrl-C.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
 def run(main: Callable[[], object]) -> NoReturn:
     """Run an entry script's `main` and leave with the exit code that scripts rely on.
 
-    0 success; 2 bad input or a missing system library (`error: ...` on stderr, no traceback); 130 stopped by Ctrl-C.
+    0 success; 2 bad input, a missing system library or a stdout that takes nothing (`error: ...` on stderr, no
+    traceback); 128 + n ended by signal n, as shells count: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 when whoever read
+    the output has gone.
     """
+    keep_streams()
     try:
-        signal.signal(signal.SIGINT, _stop_once)
-        main()
+        interrupt_on_signals()
+        try:
+            main()
+        finally:  # a full or a closed stdout shows here at the latest
+            sys.stdout.flush()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2, f"error: {' '.join(str(error).split())}")
     except ImportError as error:
         _leave_without(error)
-    except KeyboardInterrupt:
-        print("stopped: no unfinished file was left behind", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        _leave(128 + number, f"stopped by {signal.Signals(number).name}: no unfinished file was left behind")
+    except BrokenPipeError:
+        _leave(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO):
+            raise
+        _leave(2, f"error: the standard output cannot be written ({error.strerror}); give it another place")
+    _leave(0)
+
+
+def keep_streams() -> None:
+    """Where a standard stream is closed, open it to nowhere: the next file would get its number, and with it all that
+    is said on that stream."""
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            file = open(os.devnull, "r" if number == 0 else "w")  # noqa: SIM115 - for as long as the process lives
+            if file.fileno() != number:
+                os.dup2(file.fileno(), number)
+            setattr(sys, name, file)
+
+
+def interrupt_on_signals() -> None:
+    """From now on, whatever asks this process to end raises `Interrupted` in its main thread, once.
+
+    A hang-up that is ignored already (`nohup`) stays so, and under Slurm SIGUSR1 is the scheduler's word to Lightning.
+    """
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.add(signal.SIGHUP)
+    if hasattr(signal, "SIGUSR1") and "SLURM_JOB_ID" not in os.environ:
+        numbers.add(signal.SIGUSR1)
+
+    def stop(number: int, _: object) -> NoReturn:
+        for other in numbers:  # one more must not cut short the removal of unfinished files
+            signal.signal(other, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    for number in numbers:
+        signal.signal(number, stop)
 
 
 def require_system_libraries() -> None:
     """As `run` for a missing system library, for scripts that import OpenCV at their top: call it before that."""
+    keep_streams()
     try:
         import cv2  # noqa: F401
     except ImportError as error:
@@ -62,11 +120,17 @@ def require_system_libraries() -> None:
 def _leave_without(error: ImportError) -> NoReturn:
     if ".so" not in str(error):
         raise error
-    print(f"error: a system library is missing ({error}); install {SYSTEM_PACKAGES}", file=sys.stderr)
-    sys.exit(2)
+    _leave(2, f"error: a system library is missing ({error}); install {SYSTEM_PACKAGES}")
 
 
-def _stop_once(*_: object) -> NoReturn:
-    """Ctrl-C, pressed again while the first one is still removing unfinished files, must not keep it from that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def _leave(code: int, message: str | None = None) -> NoReturn:
+    """Say why, where anybody can hear it; nothing is left for Python to write when it ends."""
+    with suppress(OSError):
+        if message is not None:
+            print(message, file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)

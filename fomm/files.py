@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
+import secrets
 import shutil
-import uuid
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
+
+import psutil
 
 from fomm.errors import InputError
 
-PART = ".{}.part{}"  # 8 characters, suffix: short, since the name itself may be as long as may be
+# What is being written is called .MACHINE-PROCESS-xxxx.part: whose it is can be told when that process was killed. It
+# is short, since the name of the finished file may be as long as may be.
+_PART = re.compile(r"\.(?P<machine>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{4}\.part(\..*)?")
+_STRANGE_S = 7 * 24 * 3600.0  # whether processes of other machines live is not known; parts untouched for so long go
 
 
 @contextmanager
@@ -20,31 +31,44 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     """Yield a fresh path beside `path` (same suffix) that replaces it when the block succeeds.
 
     The block may create a file or a folder there. On any error, Ctrl-C included, what was written is removed and an
-    existing `path` stays as it was.
+    existing `path` stays as it was. What killed processes left in the folder is removed.
 
     Raises:
         InputError: the folder does not exist and cannot be made, cannot be written, or the disk is full.
     """
     path = Path(path)
-    beside = path.parent / PART.format(uuid.uuid4().hex[:8], path.suffix)
+    beside = path.parent / f".{_machine()}-{os.getpid()}-{secrets.token_hex(2)}.part{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(13, "no permission to write here", str(path.parent))
+        _remove_stale_parts(path.parent.absolute())
         yield beside
         if os.path.isdir(path) and os.path.isdir(beside):
-            shutil.rmtree(path)
-        os.replace(beside, path)
+            _replace_folder(path, beside)
+        else:
+            os.replace(beside, path)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename != str(beside):
             raise
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be written ({reason}); choose another --output or free some space") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        action = "free some space or choose another --output" if full else "choose another --output"
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); {action}") from error
     finally:
         if os.path.isdir(beside):  # unlike Path.is_dir, no error for a name that is too long
             shutil.rmtree(beside, ignore_errors=True)
         elif os.path.lexists(beside):
             beside.unlink()
+
+
+@contextmanager
+def atomic_stream(path: str | Path) -> Iterator[BinaryIO]:
+    """As `atomic_output`, for one file, which is on the disk before it takes its name: not even a machine that loses
+    its power leaves less than one whole file, the old or the new."""
+    with atomic_output(path) as part, open(part, "wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def remove_parts(*folders: Path, before: float | None = None) -> None:
@@ -53,10 +77,60 @@ def remove_parts(*folders: Path, before: float | None = None) -> None:
     Args:
         before: newer parts (seconds since the epoch) stay: they belong to somebody who is still writing.
     """
-    for part in (part for folder in folders for part in folder.glob(PART.format("?" * 8, "*"))):
+    for part in (part for folder in folders for part in folder.glob(".*.part*") if _PART.fullmatch(part.name)):
         with suppress(OSError):
             if before is None or part.stat().st_mtime < before:
-                shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
+                _remove(part)
+
+
+@cache  # once for each folder is enough, and some folders hold very many files
+def _remove_stale_parts(folder: Path) -> None:
+    for part in folder.iterdir():
+        if found := _PART.fullmatch(part.name):
+            with suppress(OSError):  # another process may be sweeping, too
+                changed = _last_change(part)
+                ours = found["machine"] == _machine()
+                if changed < time.time() - _STRANGE_S or (ours and _is_gone(int(found["process"]), changed)):
+                    _remove(part)
+
+
+@cache
+def _machine() -> str:
+    """Six characters for this machine, or rather for all processes whose numbers are seen from here."""
+    numbering = "/proc/self/ns/pid"  # containers have their own
+    name = f"{socket.gethostname()} {os.stat(numbering).st_ino if os.path.exists(numbering) else ''}"
+    return hashlib.sha256(name.encode()).hexdigest()[:6]
+
+
+def _is_gone(process: int, since: float) -> bool:
+    """Whether the process has ended that was there at a time; another may have its number by now."""
+    try:
+        return psutil.Process(process).create_time() > since + 60
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+def _last_change(part: Path) -> float:
+    inside = part.rglob("*") if part.is_dir() else ()
+    return max(path.stat().st_mtime for path in (part, *inside))
+
+
+def _remove(part: Path) -> None:
+    shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
+
+
+def _replace_folder(old: Path, new: Path) -> None:
+    """A folder takes the place of another: neither is gone for longer than two renamings take."""
+    aside = new.with_name(f"{new.name}.old")
+    os.replace(old, aside)
+    try:
+        os.replace(new, old)
+    except BaseException:
+        os.replace(aside, old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -335,11 +335,12 @@ def test_networks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_leftovers_of_killed_processes_go_and_those_being_written_stay(tmp_path: Path) -> None:
-    for name, age_s in ((".0123abcd.part.npz", 60), (".89abcdef.part.npz", -60), ("000000.npz", 60), (".my.part", 60)):
+    parts = [".012345-1-89ab.part.npz", ".012345-1-cdef.part.npz"]
+    for name, age_s in ((parts[0], 60), (parts[1], -60), ("000000.npz", 60), (".my.part", 60)):
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
     remove_parts(tmp_path, tmp_path / "nowhere", before=time.time())
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".89abcdef.part.npz", ".my.part", "000000.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [parts[1], ".my.part", "000000.npz"]
 
 
 def test_many_faulty_rows_are_counted_not_listed(tmp_path: Path) -> None:

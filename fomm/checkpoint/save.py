@@ -18,7 +18,7 @@ from fomm import known
 from fomm.checkpoint.architectures import Model, name_of
 from fomm.checkpoint.formats import DENSE_MOTION, FORMAT_VERSION, TrainingState, not_finite
 from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.files import atomic_stream
 from fomm.model import FOMM
 from fomm.version import __version__
 
@@ -68,8 +68,8 @@ def save_weights(
     }
     # One entry only: safetensors keeps several in random order.
     blob = safetensors.torch.save(tensors, {"fomm": json.dumps(metadata, sort_keys=True)})
-    with atomic_output(path) as part:
-        part.write_bytes(blob)
+    with atomic_stream(path) as stream:
+        stream.write(blob)
 
 
 def export_original(path: str | Path, model: Model, *, training: TrainingState | None = None, epoch: int = 0) -> None:
@@ -101,15 +101,22 @@ def export_original(path: str | Path, model: Model, *, training: TrainingState |
         "optimizer_kp_detector": training.optimizer_kp_detector,
         "epoch": epoch if training.epoch is None else training.epoch,
     }
-    with atomic_output(path) as part:
+    kept = {key: value for key, value in checkpoint.items() if value is not None}
+    write_torch(path, kept, _use_new_zipfile_serialization=False)
+
+
+def write_torch(path: str | Path, content: object, **options: Any) -> None:
+    """`torch.save` to a file that is on the disk before it takes the place of an older one.
+
+    Raises:
+        InputError: the file cannot be written; an older one is as it was.
+    """
+    with atomic_stream(path) as stream:
         try:
-            torch.save(
-                {key: value for key, value in checkpoint.items() if value is not None},
-                part,
-                _use_new_zipfile_serialization=False,
-            )
-        except RuntimeError as error:  # how torch says that the disk is full
-            raise OSError(str(error)) from error
+            torch.save(content, stream, **options)
+        except RuntimeError as error:  # how torch's writers say that the disk is full
+            known = error.__context__
+            raise known if isinstance(known, OSError) else OSError(str(error)) from error
 
 
 def _joined(parts: Mapping[str, Mapping[str, Tensor]]) -> OrderedDict[str, Tensor]:

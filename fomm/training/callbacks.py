@@ -18,6 +18,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
+from fomm.files import atomic_output
 from fomm.training.base import BaseTraining
 from fomm.video import VideoWriter, write_image
 
@@ -260,4 +261,5 @@ def draw_curves(table: Path, picture: Path) -> None:
         panel.grid(alpha=0.3)
         if panel.lines:
             panel.legend(fontsize=8)
-    figure.savefig(picture, dpi=110)
+    with atomic_output(picture) as part:
+        figure.savefig(part, dpi=110)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from fomm.errors import InputError
 from fomm.video.pictures import looks_like, on_white
@@ -42,6 +43,7 @@ def opened_container(path: Path) -> Iterator[av.container.InputContainer]:
         try:
             container = av.open(
                 file,
+                "r",
                 metadata_errors="replace",
                 container_options={"format_whitelist": _FFMPEG_FORMATS},
                 io_open=_refuse_to_open,
@@ -65,6 +67,12 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
     if not known:
         raise InputError(f"{path}: its video is of a kind that FFmpeg does not know; convert it to H.264")
     return max(known, key=lambda s: (s.codec_context.width or 0) * (s.codec_context.height or 0))
+
+
+def clock(timed: av.VideoStream | av.AudioStream | av.AudioFrame) -> Fraction:
+    """The unit of the time stamps of a stream or a frame, in seconds."""
+    assert timed.time_base is not None, "FFmpeg gives one to every stream of an open file, and to what comes from it"
+    return timed.time_base
 
 
 class Damage:
@@ -92,7 +100,7 @@ def decoded(container: av.container.InputContainer, stream: av.VideoStream, dama
         if packet.stream is not stream or not packet.size:
             continue
         try:
-            yield from packet.decode()
+            yield from stream.decode(packet)
         except av.FFmpegError:
             damage.errors += 1
     with suppress(av.FFmpegError):
@@ -112,15 +120,14 @@ class Converter:
         self._small = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        self._settle(frame)
-        return _oriented(self._to_rgb(frame, self._size), self._matrix)
+        return _oriented(self._to_rgb(frame, self._settled(frame)), self._matrix)
 
     def region(self, frame: av.VideoFrame, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
         """Part of the picture, (bottom - top, right - left, 3): of common formats only this part is converted."""
-        self._settle(frame)
+        size = self._settled(frame)
         left, top, right, bottom = box_xyxy
         stored = (frame.width, frame.height)
-        if frame.format.name not in _CUT_FORMATS or self._size != stored or any(n % 2 for n in stored):
+        if frame.format.name not in _CUT_FORMATS or size != stored or any(n % 2 for n in stored):
             return self(frame)[top:bottom, left:right]
         transposed, flip_y, flip_x = _turns(self._matrix)
         shown = stored[::-1] if transposed else stored
@@ -143,15 +150,16 @@ class Converter:
             if len(self._cutters) >= _KEPT:
                 self._cutters.clear()
             graph = av.filter.Graph()
-            size = {"width": frame.width, "height": frame.height, "format": frame.format.name}
-            source = graph.add_buffer(**size, time_base=Fraction(1, 25))
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25)
+            )
             crop = graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}")
             source.link_to(crop)
             crop.link_to(graph.add("buffersink"))
             graph.configure()
             self._cutters[box_xyxy] = graph
-        self._cutters[box_xyxy].push(frame)
-        return self._cutters[box_xyxy].pull()
+        self._cutters[box_xyxy].vpush(frame)
+        return self._cutters[box_xyxy].vpull()
 
     def _to_rgb(self, frame: av.VideoFrame, size: tuple[int, int], like: av.VideoFrame | None = None) -> np.ndarray:
         """(H, W, 3) uint8, as stored; `like`: the whole frame of which this is a part."""
@@ -169,7 +177,7 @@ class Converter:
                 frame,
                 *size,
                 format="rgba" if alpha else "rgb24",
-                src_colorspace="ITU709" if untagged_hd else None,
+                src_colorspace=Colorspace.ITU709 if untagged_hd else None,
                 dst_color_range="JPEG",
                 interpolation=SCALING,
                 threads=1,
@@ -180,19 +188,22 @@ class Converter:
 
     def thumbnail(self, frame: av.VideoFrame, side: int) -> np.ndarray:
         """(side, side, 3) uint8 RGB, upright but squeezed: to compare frames, for a tenth of the time."""
-        self._settle(frame)
+        self._settled(frame)
         small = self._small.reformat(frame, side, side, format="rgb24", interpolation=0x20, threads=1)  # averages areas
         return _oriented(small.to_ndarray(), self._matrix)
 
-    def _settle(self, frame: av.VideoFrame) -> None:
+    def _settled(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of all pictures, as stored: those of the first frame, in square pixels."""
         if self._size is None:
             self._size = max(1, round(frame.width * self._aspect)), frame.height
             self._matrix = _display_matrix(frame)
+        return self._size
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """(a, b, c, d) of the display matrix: a stored step (x, y) is shown as (a x + c y, b x + d y)."""
-    for side in frame.side_data.keys():
+    side_data: Any = frame.side_data  # PyAV's types know of motion vectors alone
+    for side in side_data:
         if side.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(side), np.int32)[:5].tolist()
             return a, b, c, d

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from fomm.video.decoding import SCALING
 from fomm.video.pictures import TIMES_NAME, save_picture, xmp_packet
@@ -21,13 +23,25 @@ from fomm.video.sound import Sound
 _FINE_CLOCK = Fraction(1, 5_760_000)
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How frames are to be stored, as `VideoWriter` says; each kind of file takes what it can hold."""
+
+    metadata: Mapping[str, str]
+    fps: Fraction | None = None
+    clock: Fraction | None = None
+    open_sound: Callable[[], Sound | None] = lambda: None
+    keyframe_every: int | None = None
+    threads: int = 0
+
+
 class Sink:
     """Where frames go. Calls: add() for each frame, finish() at the end, abandon() always."""
 
     holds_sound = False
 
-    def __init__(self, path: Path, size: tuple[int, int], *, metadata: Mapping[str, str], **_: object) -> None:
-        self.path, self.size, self.metadata = path, size, metadata
+    def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding) -> None:
+        self.path, self.size, self.metadata = path, size, encoding.metadata
 
     def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
         raise NotImplementedError
@@ -47,8 +61,8 @@ class PictureSink(Sink):
 class _FolderSink(Sink):
     """000000.png, 000001.png, ... and their times."""
 
-    def __init__(self, path: Path, size: tuple[int, int], **options: object) -> None:
-        super().__init__(path, size, **options)
+    def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding) -> None:
+        super().__init__(path, size, encoding)
         path.mkdir()
         self.times = open(path / TIMES_NAME, "w")
         self.count = 0
@@ -68,15 +82,17 @@ class _FolderSink(Sink):
 class _GifSink(Sink):
     """An endless gif with a palette for each frame."""
 
-    def __init__(self, path: Path, size: tuple[int, int], **options: object) -> None:
-        super().__init__(path, size, **options)
+    def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding) -> None:
+        super().__init__(path, size, encoding)
         self.container = av.open(_as_file(path), "w", format="gif", container_options={"loop": "0"})
         self.stream = self.container.add_stream("gif", rate=100)
         self.stream.width, self.stream.height = size
         self.stream.pix_fmt = "pal8"
         self.stream.codec_context.time_base = self.stream.time_base = Fraction(1, 100)
         self.graph = av.filter.Graph()
-        source = self.graph.add_buffer(width=size[0], height=size[1], format="rgb24", time_base=Fraction(1, 100))
+        source = self.graph.add_buffer(
+            width=size[0], height=size[1], format=av.VideoFormat("rgb24"), time_base=Fraction(1, 100)
+        )
         split = self.graph.add("split")
         palette = self.graph.add("palettegen", "stats_mode=single")
         use = self.graph.add("paletteuse", "new=1:dither=sierra2_4a")
@@ -96,19 +112,19 @@ class _GifSink(Sink):
         frame = av.VideoFrame.from_ndarray(image, "rgb24")
         frame.pts, frame.time_base, frame.duration = tick, Fraction(1, 100), max(2, round(length * 100))
         self.last = tick
-        self.graph.push(frame)
+        self.graph.vpush(frame)
         self._drain()
 
     def _drain(self) -> None:
         while True:
             try:
-                frame = self.graph.pull()
+                frame = self.graph.vpull()
             except (av.BlockingIOError, av.EOFError):
                 return
             self.container.mux(self.stream.encode(frame))
 
     def finish(self, end: Fraction) -> None:
-        self.graph.push(None)
+        self.graph.vpush(None)
         self._drain()
         self.container.mux(self.stream.encode(None))
         self.container.close()
@@ -137,19 +153,9 @@ class _ContainerSink(Sink):
 
     holds_sound = True
 
-    def __init__(
-        self,
-        path: Path,
-        size: tuple[int, int],
-        *,
-        fps: Fraction | None,
-        clock: Fraction | None,
-        open_sound: Callable[[], Sound | None],
-        metadata: Mapping[str, str],
-        keyframe_every: int | None,
-        threads: int,
-    ) -> None:
-        super().__init__(path, size, metadata=metadata)
+    def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding) -> None:
+        super().__init__(path, size, encoding)
+        fps, keyframe_every = encoding.fps, encoding.keyframe_every
         self.kind = path.suffix.lower()[1:]
         self.sound: Sound | None = None
         webm = self.kind == "webm"
@@ -157,8 +163,9 @@ class _ContainerSink(Sink):
         # bitexact: no random identifiers in a webm; equal calls write equal bytes.
         options = {"fflags": "+bitexact"} if webm else {"movflags": "+faststart+use_metadata_tags"}
         self.container = av.open(_as_file(path), "w", format=self.kind, container_options=options)
-        self.container.metadata.update(metadata)
-        self.clock = Fraction(1, 1000) if webm else _clock_for(fps, clock)
+        self.container.metadata.update(self.metadata)
+        self.clock = Fraction(1, 1000) if webm else _clock_for(fps, encoding.clock)
+        codec: Literal["libvpx-vp9", "libx264"]
         if webm:
             codec, settings = "libvpx-vp9", {"crf": "24", "b": "0", "cpu-used": "4"}
         else:
@@ -168,20 +175,20 @@ class _ContainerSink(Sink):
                 settings = {"crf": "17", "preset": "veryfast"}
         stream = self.container.add_stream(codec, rate=(fps or Fraction(30)).limit_denominator(2**16), options=settings)
         even = 1 if webm else 2
-        self.padded = tuple(-(-side // even) * even for side in size)
+        self.padded = -(-size[0] // even) * even, -(-size[1] // even) * even
         stream.width, stream.height = self.padded
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.time_base = stream.time_base = self.clock
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         context.color_range = 1  # limited
-        context.thread_type, context.thread_count = "AUTO", threads
+        context.thread_type, context.thread_count = "AUTO", encoding.threads
         if keyframe_every:
             context.gop_size = keyframe_every
         self.stream = stream
         self.reformatter = VideoReformatter()
         self.last = -1
-        self.sound = open_sound()
+        self.sound = encoding.open_sound()
         if self.sound is not None:
             self.sound.attach(self.container, self.kind)
         self.container.start_encoding()
@@ -197,7 +204,7 @@ class _ContainerSink(Sink):
         frame = self.reformatter.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
             format="yuv420p",
-            dst_colorspace="ITU709",
+            dst_colorspace=Colorspace.ITU709,
             src_color_range="JPEG",
             dst_color_range="MPEG",
             interpolation=SCALING,

@@ -130,7 +130,7 @@ def pillow_to_rgb(picture: Image.Image) -> np.ndarray:
     picture.load()
     upright = picture
     with suppress(Exception):  # damaged EXIF: the picture itself is fine
-        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
         upright = picture if turn is None else picture.transpose(turn)
     if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):  # Pillow would clip these at 255
         values = np.asarray(upright, np.float64)

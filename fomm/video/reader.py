@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fomm.errors import InputError
-from fomm.video.decoding import Converter, Damage, decoded, opened_container, video_stream
+from fomm.video.decoding import Converter, Damage, clock, decoded, opened_container, video_stream
 from fomm.video.pictures import (
     TIMES_NAME,
     frame_files,
@@ -73,8 +73,13 @@ class _Decoded(LazyFrame):
 
     def __init__(self, frame: av.VideoFrame, convert: Converter, time: Fraction) -> None:
         super().__init__(partial(convert, frame), time)
-        self.thumbnail = partial(convert.thumbnail, frame)
-        self.region = partial(convert.region, frame)
+        self._frame, self._convert = frame, convert
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        return self._convert.thumbnail(self._frame, side)
+
+    def region(self, box_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+        return self._convert.region(self._frame, box_xyxy)
 
 
 class VideoReader:
@@ -114,6 +119,7 @@ class VideoReader:
         self.has_audio = False
         self.warnings: list[str] = []
         self._repaired_times = False
+        self._decode: Callable[[], Iterator[LazyFrame]]  # each source sets it, and the attributes above
         if os.path.isdir(path):
             self._open_folder(Fraction(fps))
         else:
@@ -153,8 +159,6 @@ class VideoReader:
             return self._decode()
         return self._decode_container(since)
 
-    # Each source sets the attributes above and `_decode`: () -> iterator of LazyFrame.
-
     def _open_folder(self, fps: Fraction) -> None:
         files = frame_files(self.path)
         times = [index / fps for index in range(len(files))]
@@ -178,33 +182,31 @@ class VideoReader:
                         f"{file}: is {image.shape[1]}x{image.shape[0]}, but the first frame of the folder is "
                         f"{shape[1]}x{shape[0]}; all frames of a folder need one size"
                     )
-                yield LazyFrame(lambda image=image: image, time)
+                yield LazyFrame(partial(np.asarray, image), time)
 
         self._decode = decode
 
     def _open_picture(self) -> None:
         with opened_picture(self.path) as picture:
-            animated = picture.format in _ANIMATED_FORMATS and getattr(picture, "is_animated", False)
-            self.frame_count = picture.n_frames if animated else 1
+            count = getattr(picture, "n_frames", 1) if picture.format in _ANIMATED_FORMATS else 1
+        self.frame_count = count
 
         def decode() -> Iterator[LazyFrame]:
             time, read = Fraction(0), 0
             try:
                 with opened_picture(self.path) as picture:
-                    for index in range(self.frame_count):
+                    for index in range(count):
                         picture.seek(index)
                         picture.load()
-                        yield LazyFrame(lambda picture=picture: pillow_to_rgb(picture), time)
+                        yield LazyFrame(partial(pillow_to_rgb, picture), time)
                         read += 1
                         # Pillow gives 100/3 ms as a float. Browsers show frames of 10 ms and less for 100 ms; so do we.
                         delay_ms = Fraction(picture.info.get("duration", 0)).limit_denominator(1000)
-                        time += (delay_ms if delay_ms > 10 else 100) / 1000
+                        time += (delay_ms if delay_ms > 10 else Fraction(100)) / 1000
             except InputError:
                 if not read:
                     raise
-                self.warnings.append(
-                    f"{self.path}: the file is cut off: {read} of {self.frame_count} frames could be read"
-                )
+                self.warnings.append(f"{self.path}: the file is cut off: {read} of {count} frames could be read")
 
         self._decode = decode
 
@@ -215,7 +217,7 @@ class VideoReader:
             self.fps = stream.average_rate or None
             self.has_audio = bool(container.streams.audio)
             if stream.duration:
-                self.duration = stream.duration * stream.time_base
+                self.duration = stream.duration * clock(stream)
             elif container.duration:
                 self.duration = Fraction(container.duration, av.time_base)
             if stream.frames:
@@ -227,22 +229,21 @@ class VideoReader:
     def _decode_container(self, since: Fraction = Fraction(0)) -> Iterator[LazyFrame]:
         with opened_container(self.path) as container:
             stream = video_stream(container, self.path)
-            stream.thread_type, stream.thread_count = "AUTO", self._threads
-            origin = self._enter(container, stream, since)
+            stream.codec_context.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
+            offset = self._enter(container, stream, since)
             promised = Fraction(container.duration, av.time_base) if container.duration else None
             interval = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
             convert = Converter(stream)
-            entered = origin is not None
-            offset = origin
+            entered = offset is not None
+            tick = clock(stream)
             time = Fraction(-1)
             count = 0
             damage = Damage()
             spoilt = False
             for frame in decoded(container, stream, damage):
-                stamp = time + interval if frame.pts is None else frame.pts * stream.time_base
-                if origin is None:
-                    origin = offset = stamp
-                    self.start_time = origin
+                stamp = time + interval if frame.pts is None else frame.pts * tick
+                if offset is None:
+                    offset = self.start_time = stamp
                 # Stamps that stand still or jump back (joined streams) must not break the order of time.
                 if count and stamp - offset <= time:
                     self._repaired_times = True
@@ -256,7 +257,7 @@ class VideoReader:
             if entered:
                 return
             # Some formats count the promised length from zero, some from the first frame.
-            end = max(damage.last_seen, damage.last_seen - (origin or 0))
+            end = max(damage.last_seen, damage.last_seen - self.start_time)
             missing = promised is not None and end + max(Fraction(1, 2), 2 * interval) < promised
             if damage.errors or missing:
                 frames = f"{count} of {self.frame_count}" if self.frame_count else f"{count}"
@@ -265,15 +266,17 @@ class VideoReader:
                     f"{self.path}: the file is damaged or cut off: {frames} frames could be read ({seconds})"
                 )
 
-    def _enter(self, container, stream: av.VideoStream, since: Fraction) -> Fraction | None:
+    def _enter(
+        self, container: av.container.InputContainer, stream: av.VideoStream, since: Fraction
+    ) -> Fraction | None:
         """Go to the key frame before `since`; the file's time stamp of the first frame, or None to read it all."""
         if since <= 0 or not container.format.name.startswith(("mov", "matroska")):
             return None
         with suppress(av.FFmpegError):
-            target = since + self.start_time
-            container.seek(int(target / stream.time_base), stream=stream, backward=True)
+            target, tick = since + self.start_time, clock(stream)
+            container.seek(int(target / tick), stream=stream, backward=True)
             first = next(decoded(container, stream, Damage()), None)
-            if first is not None and first.pts is not None and first.pts * stream.time_base <= target:
+            if first is not None and first.pts is not None and first.pts * tick <= target:
                 container.seek(first.pts, stream=stream, backward=True)
                 return self.start_time
         container.seek(0)
@@ -371,7 +374,9 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
         position = key_before = None
         for index in wanted:
             stamp = int(stamps[index])
-            key = int(keys[max(np.searchsorted(keys, stamp, side="right") - 1, 0)]) if len(keys) else int(stamps[0])
+            key = (
+                int(keys[max(int(np.searchsorted(keys, stamp, side="right")) - 1, 0)]) if len(keys) else int(stamps[0])
+            )
             if position is None or key != key_before:
                 container.seek(key, stream=stream, backward=True)
                 frames, key_before = decoded(container, stream, Damage()), key

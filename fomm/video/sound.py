@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
 
-from fomm.video.decoding import opened_container
+from fomm.video.decoding import clock, opened_container
 from fomm.video.reader import VideoReader
 
 
@@ -25,11 +26,23 @@ class Sound:
     # Stamps of recorders jitter by some ms around the count of samples; only beyond this is it a gap.
     _GAP = Fraction(1, 50)
 
-    def __init__(self, session: object, container, stream, origin: Fraction, warnings: list[str], path: Path) -> None:
+    out: av.container.OutputContainer  # this and the next from attach() on
+    out_stream: av.AudioStream
+    _next: tuple[Fraction, av.Packet | av.AudioFrame] | None
+
+    def __init__(
+        self,
+        session: AbstractContextManager[av.container.InputContainer],
+        container: av.container.InputContainer,
+        stream: av.AudioStream,
+        origin: Fraction,
+        warnings: list[str],
+        path: Path,
+    ) -> None:
         self._session = session
         self.source, self.stream, self.origin = container, stream, origin
         self.warnings, self.path = warnings, path
-        self.out: av.container.OutputContainer | None = None
+        self._items: Iterator[tuple[Fraction, av.Packet | av.AudioFrame]] = iter(())
 
     @classmethod
     def open(cls, reader: VideoReader, start: Fraction, warnings: list[str]) -> Sound | None:
@@ -56,7 +69,7 @@ class Sound:
             rate = codec.sample_rate if kind != "webm" and codec.sample_rate in (32000, 44100, 48000) else 48000
             layout = "mono" if codec.channels == 1 else "stereo"
             bit_rate = 96_000 if layout == "mono" else 160_000
-            encoder = "libopus" if kind == "webm" else "aac"
+            encoder: Literal["libopus", "aac"] = "libopus" if kind == "webm" else "aac"
             self.out_stream = out.add_stream(encoder, rate=rate, layout=layout, bit_rate=bit_rate)
             self.out_stream.codec_context.time_base = Fraction(1, rate)
             self._items = self._encoded(rate, layout)
@@ -68,7 +81,7 @@ class Sound:
             self._send(self._next[1], end)
             self._next = next(self._items, None)
 
-    def _send(self, item, end: Fraction) -> None:
+    def _send(self, item: av.Packet | av.AudioFrame, end: Fraction) -> None:
         if isinstance(item, av.AudioFrame):
             self.out.mux(self.out_stream.encode(item))
         else:
@@ -83,7 +96,7 @@ class Sound:
         with suppress(Exception):
             self._session.__exit__(None, None, None)
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[av.Packet[av.AudioStream]]:
         try:
             for packet in self.source.demux(self.stream):
                 if packet.size and packet.pts is not None:
@@ -98,9 +111,10 @@ class Sound:
             preroll = Fraction(int.from_bytes(head[10:12], "little") if head[:8] == b"OpusHead" else 0, 48000)
         frame_size, rate = self.stream.codec_context.frame_size, self.stream.codec_context.sample_rate
         length = Fraction(frame_size, rate) if frame_size and rate else None
-        tick = self.stream.time_base
+        tick = clock(self.stream)
         expected = None
         for packet in self._packets():
+            assert packet.pts is not None, "_packets leaves out those"
             time = packet.pts * tick - self.origin
             # Coarse clocks (mkv: 1 ms) round each stamp; within a tick the count of samples is the better truth.
             if expected is not None and abs(time - expected) <= tick:
@@ -141,12 +155,12 @@ class Sound:
             resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
             for frame in chain(frames, [None]):
                 for out in resampler.resample(frame):
-                    yield out.to_ndarray(), None if out.pts is None else out.pts * out.time_base
+                    yield out.to_ndarray(), None if out.pts is None else out.pts * clock(out)
 
     def _frames(self) -> Iterator[av.AudioFrame]:
         for packet in self._packets():
             with suppress(av.FFmpegError):
-                yield from packet.decode()
+                yield from self.stream.decode(packet)
 
 
 def _audio_frame(samples: np.ndarray, layout: str, rate: int, position: int) -> av.AudioFrame:

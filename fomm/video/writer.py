@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import av
 import numpy as np
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
-from fomm.video.encoding import SINKS, PictureSink, Sink
+from fomm.video.encoding import SINKS, Encoding, PictureSink, Sink
 from fomm.video.pictures import TIMES_NAME, check_image
 from fomm.video.reader import VideoReader
 from fomm.video.sound import Sound
@@ -91,7 +92,7 @@ class VideoWriter:
         self._sink: Sink | None = None
         self._part: Path | None = None
         self._held: tuple[np.ndarray, Fraction] | None = None  # waits for the next frame: only then its length is known
-        self._origin: Fraction | None = None
+        self._origin = Fraction(0)  # the time of the first frame
         self._count = 0
         self._interval = self._length = 1 / (self._fps or Fraction(25))  # s; the last lasts as long as the one before
 
@@ -100,8 +101,10 @@ class VideoWriter:
         self._session.__enter__()
         return self
 
-    def __exit__(self, *exc_info: object) -> bool | None:
-        return self._session.__exit__(*exc_info)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._session.__exit__(kind, error, trace)
 
     @contextmanager
     def _open_session(self) -> Iterator[None]:
@@ -109,7 +112,7 @@ class VideoWriter:
             self._part = part
             try:
                 yield
-                self._finish()
+                self._finish(part)
             finally:
                 if self._sink is not None:
                     with suppress(Exception):
@@ -139,47 +142,50 @@ class VideoWriter:
         if self._held is not None and image.shape != self._held[0].shape:
             raise ValueError(f"frame {self._count} has shape {image.shape}, the first has {self._held[0].shape}")
         if time is None:
-            time = (self._origin or Fraction(0)) + self._count * self._interval
-        if self._origin is None:
+            time = self._origin + self._count * self._interval
+        if self._held is None:
             self._origin = time
-        if self._held is not None:
+        else:
             if time <= self._held[1]:
                 raise ValueError(f"frame {self._count} at {time} s does not follow the one at {self._held[1]} s")
             self._length = time - self._held[1]
-            self._emit()
+            self._emit(self._part, *self._held)
         self._held = image, time
         self._count += 1
 
-    def _emit(self) -> None:
-        image, time = self._held
+    def _emit(self, part: Path, image: np.ndarray, time: Fraction) -> Sink:
         with self._explained(image.shape):
             if self._sink is None:
-                self._sink = self._make_sink(image)
+                self._sink = self._make_sink(part, image)
             self._sink.add(image, time - self._origin, self._length)
+        return self._sink
 
-    def _make_sink(self, image: np.ndarray) -> Sink:
+    def _make_sink(self, part: Path, image: np.ndarray) -> Sink:
         kind = SINKS[self.path.suffix.lower()]
         start = self._origin if self._audio_start is None else self._audio_start
         source = self._audio_from
         if source is not None and source.has_audio and not kind.holds_sound:
             self.warnings.append(f"{self.path}: this kind of file holds no sound, so the sound was left out")
         return kind(
-            self._part,
+            part,
             (image.shape[1], image.shape[0]),
-            fps=self._fps,
-            clock=self._clock,
-            open_sound=lambda: Sound.open(source, start, self.warnings) if source and source.has_audio else None,
-            metadata=self._metadata,
-            keyframe_every=self._keyframe_every,
-            threads=self._threads,
+            Encoding(
+                fps=self._fps,
+                clock=self._clock,
+                open_sound=lambda: Sound.open(source, start, self.warnings) if source and source.has_audio else None,
+                metadata=self._metadata,
+                keyframe_every=self._keyframe_every,
+                threads=self._threads,
+            ),
         )
 
-    def _finish(self) -> None:
+    def _finish(self, part: Path) -> None:
         if self._held is None:
             raise InputError(f"{self.path}: not written, since there was no frame to write; check the input video")
-        self._emit()
-        with self._explained(self._held[0].shape):
-            self._sink.finish(self._held[1] - self._origin + self._length)
+        image, time = self._held
+        sink = self._emit(part, image, time)
+        with self._explained(image.shape):
+            sink.finish(time - self._origin + self._length)
 
     @contextmanager
     def _explained(self, shape: tuple[int, ...]) -> Iterator[None]:

@@ -63,7 +63,7 @@ def run(
     with ExitStack() as stack:
         if scheduler is None:
             stack.enter_context(dask.config.set(_LEAN))
-            with _deaf_to_ctrl_c():
+            with _deaf_to_the_terminal():
                 cluster = LocalCluster(
                     n_workers=min(workers or own_cores(), max(1, len(tasks))),
                     threads_per_worker=1,
@@ -94,16 +94,16 @@ def run(
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Threads and processes that are begun here, and theirs, do not hear Ctrl-C: who began them ends them.
+def _deaf_to_the_terminal() -> Iterator[None]:
+    """Threads and processes that are begun here, and theirs, do not hear Ctrl-C or a hang-up: who began them ends them.
 
-    A terminal sends it to all processes at once, and each worker would die with a traceback.
+    A terminal sends these to all processes at once, and each worker would die with a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     resource_tracker.ensure_running()  # begun later, it would undo this in its thread
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
