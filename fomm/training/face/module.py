@@ -17,6 +17,7 @@ from fomm.checkpoint import Checkpoint
 from fomm.checkpoint.architectures import FACE_NAME
 from fomm.errors import InputError, require
 from fomm.model.face import FaceConfig, FaceModel
+from fomm.model.face.generator import support
 from fomm.training.base import BaseTraining, Pictures, frozen, parameter_group
 from fomm.training.face.critic import Critic
 from fomm.training.face.data import HeldOutPatches
@@ -108,16 +109,18 @@ class FaceTraining(BaseTraining):
         optimizer.param_groups[0]["lr"] = factor * self.learning_rate
         output = self.model.generator(patch, conditions)
         losses = terms(output, conditions[:, :1], target, self.weights)
+        # What the warp makes around the mouth is not the generator's: the critic sees the same of it on both sides.
+        real = torch.lerp(patch, target, support(conditions[:, :1]))
         if self.critic is not None and self.global_step >= CRITIC_LEAD:
             with frozen(self.critic):
-                judged = (self.critic(picture, conditions) for picture in (output.prediction, target))
+                judged = (self.critic(picture, conditions) for picture in (output.prediction, real))
                 losses |= critic_terms(*judged, self.weights)
         total = sum(losses.values())
         optimizer.zero_grad()
         self.manual_backward(total)
         optimizer.step()
         if critic_optimizers:
-            judged = (self.critic(picture, conditions) for picture in (output.prediction.detach(), target))
+            judged = (self.critic(picture, conditions) for picture in (output.prediction.detach(), real))
             losses["critic"] = critic_hinge(*judged)
             critic_optimizers[0].zero_grad()
             self.manual_backward(losses["critic"])
