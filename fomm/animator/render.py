@@ -87,7 +87,7 @@ def render(
     mark = Label() if settings.label else None
     common = {"fps": reader.fps, "time_base": reader.time_base, "metadata": synthetic_tags(pasted=paste is not None)}
     if settings.audio and reader.has_audio:
-        common["audio_from"] = reader.path
+        common["audio_from"] = reader
     done, first, last = Rendered(), Fraction(0), Fraction(0)
     with ExitStack() as stack:
         writer = stack.enter_context(VideoWriter(output, **common))
