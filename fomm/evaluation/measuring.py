@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fomm.animator import Animator
 from fomm.errors import InputError
-from fomm.evaluation.frames import ClipReference, Frames, Reference
+from fomm.evaluation.frames import ClipReference, Frames, Reference, Which
 from fomm.evaluation.measures import Measure
 from fomm.evaluation.performance import Performance, resized
 from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
@@ -77,7 +77,7 @@ class Record:
                     record.values.setdefault(model, {})[metric] = arrays[f"values_{i}"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
-        record.sizes = [tuple(size) for size in record.sizes]
+        record.sizes = [(width, height) for width, height in record.sizes]
         return record
 
 
@@ -160,29 +160,29 @@ class _Collector:
             for measure in self._measures:
                 self._add(measure.update(frames))
             if self._network:
-                sides = [
-                    frames.remember(w, ("fid", self._network), self._extract) for w in (frames.wanted, "prediction")
-                ]
-                self.features.append(np.stack(sides))
+                wanted, made = (_extract(self._network, frames, which) for which in (frames.wanted, "prediction"))
+                self.features.append(np.stack([wanted, made]))
 
     def finish(self) -> dict[str, np.ndarray]:
         for measure in self._measures:
             self._add(measure.finish())
         return {name: np.concatenate(parts) for name, parts in self._values.items()}
 
-    def _extract(self, pictures: Tensor) -> np.ndarray:
-        return self._network(to_bytes(pictures)).float().cpu().numpy()
-
     def _add(self, values: Mapping[str, np.ndarray]) -> None:
         for name, array in values.items():
             self._values.setdefault(name, []).append(np.asarray(array, np.float64))
+
+
+def _extract(network: Features, frames: Frames, which: Which) -> np.ndarray:
+    return frames.remember(which, ("fid", network), lambda pictures: network(to_bytes(pictures)).float().cpu().numpy())
 
 
 def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor] | None:
     """Frames (T, 3, H, W) -> the contender's own keypoints (T, K, 2); None where it learnt none."""
     if not isinstance(contender.animator, Animator):
         return None
-    return lambda pictures: contender.animator.model.detect(resized(pictures, contender.image_size)).points
+    model, side = contender.animator.model, contender.image_size
+    return lambda pictures: model.detect(resized(pictures, side or pictures.shape[-1])).points
 
 
 def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
