@@ -32,12 +32,25 @@ class _View:
     """A part of the photo and of the grid of the dense motion: `window` is its rows and columns, in cells."""
 
     def __init__(self, window: tuple[slice, slice], cell: int, shape: tuple[int, ...]) -> None:
-        self._window, self._cell = window, cell
+        self._window, self._cell, self._shape = window, cell, shape
         self.part = tuple(
             slice(one.start * cell, min(one.stop * cell, n)) for one, n in zip(window, shape, strict=False)
         )
         self.low = np.array([self.part[1].start, self.part[0].start])
         self.height, self.width = (one.stop - one.start for one in self.part)
+
+    def within(self, rows: np.ndarray, columns: np.ndarray) -> _View:
+        """The part of this one that holds these rows and columns of the grid, and two around them."""
+        down, across = (
+            slice(max(one.start, int(cells[0]) - 2), min(one.stop, int(cells[-1]) + 3))
+            for one, cells in zip(self._window, (rows, columns), strict=True)
+        )
+        return _View((down, across), self._cell, self._shape)
+
+    def inside(self, other: _View) -> tuple[slice, slice]:
+        """Rows and columns of this part, counted in another one that it lies in."""
+        x, y = self.low - other.low
+        return slice(y, y + self.height), slice(x, x + self.width)
 
     def large(self, values: np.ndarray) -> np.ndarray:
         """Values of the grid for each pixel."""
@@ -45,20 +58,28 @@ class _View:
         size = values.shape[1] * self._cell, values.shape[0] * self._cell
         return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[: self.height, : self.width]
 
-    def points(self, points: np.ndarray, at_rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points of the grid for each pixel; (height, width) uint8, 1 where they jump: there is nothing in between."""
-        shift = (points - at_rest)[self._window]
-        jumps = np.zeros(shift.shape[:2], np.uint8)
+    def points(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the photo shows each pixel (height, width, 2), from how far that is from its own place on the grid;
+        (height, width) uint8, 1 where it jumps: there is nothing in between."""
+        part = shift[self._window]
+        jumps = np.zeros(part.shape[:2], np.uint8)
         for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-            apart = np.abs(shift[one] - shift[other]).max(2) > self._cell
+            apart = farther(part[one] - part[other]) > self._cell
             jumps[one] |= apart
             jumps[other] |= apart
-        smooth = self.large(points)
-        nearest, jumps = (
-            each.repeat(self._cell, 0).repeat(self._cell, 1)[: self.height, : self.width] for each in (shift, jumps)
-        )
-        np.copyto(smooth, self.large(at_rest) + nearest, where=jumps[..., None] > 0)
-        return smooth, jumps
+        points = np.ascontiguousarray(self.large(shift))
+        size = jumps.shape[1] * self._cell, jumps.shape[0] * self._cell
+        jumps = cv2.resize(jumps, size, interpolation=cv2.INTER_NEAREST)[: self.height, : self.width]
+        rows, columns = np.nonzero(jumps)
+        points[rows, columns] = part[rows // self._cell, columns // self._cell]
+        points[..., 0] += np.arange(self.low[0], self.low[0] + self.width, dtype=np.float32)
+        points[..., 1] += np.arange(self.low[1], self.low[1] + self.height, dtype=np.float32)[:, None]
+        return points, jumps
+
+
+def farther(shift: np.ndarray) -> np.ndarray:
+    """(h, w) the longer side of shifts (h, w, 2)."""
+    return np.maximum(np.abs(shift[..., 0]), np.abs(shift[..., 1]))
 
 
 class Portrait:
@@ -105,9 +126,8 @@ class Portrait:
             self.surface.field(vertices, self._to_grid, self._grid_wh, part, shown_at) for part in (behind, near)
         )
         points = np.where(face.covered[..., None], face.points, around.points)
-        covered = face.covered | around.covered
-        change = np.where(covered[..., None], points - self._at_rest, 0)
-        moves = ramp(np.abs(change).max(2), *STILL_PX).astype(np.float32)
+        change = farther(points - self._at_rest) * (face.covered | around.covered)
+        moves = ramp(change, *STILL_PX).astype(np.float32)
         moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
         result = self.photo.copy()
         window = self._touched(points, moves)
@@ -130,7 +150,8 @@ class Portrait:
         rows, columns = np.nonzero((np.maximum(person, self._near) > 0) & (moves > 0))
         if len(rows) == 0:
             return None
-        return tuple(slice(max(0, one.min() - 2), one.max() + 3) for one in (rows, columns))
+        down, across = (slice(max(0, one.min() - 2), one.max() + 3) for one in (rows, columns))
+        return down, across
 
     def _draw(
         self,
@@ -148,41 +169,64 @@ class Portrait:
         """
         view = _View(window, self._cell, result.shape)
         around, face = fields
-        person = self._person_at(*view.points(self._continued(around), self._at_rest))
+        person = self._person_at(*view.points(self._shift(around)))
         alpha = person[..., 3].astype(np.float32) * (1 / 255)
         covered = around.covered | face.covered
         if not covered[window].all():
             alpha *= view.large(covered.astype(np.float32))
-        over, inner = _silhouette(vertices[self.surface.triangles[near], :2] - view.low, view)
-        if inner is not None:
-            points, jumps = (each[inner] for each in view.points(self._continued(face), self._at_rest))
-            points = np.ascontiguousarray(points)
-            start = view.low + [inner[1].start, inner[0].start]
-            for triangles in self.surface.details:
-                self._refine(points, start, vertices, shown_at, triangles)
-            nearer, weight = self._person_at(points, jumps), over[inner]
-            person[inner] = cv2.blendLinear(nearer, np.ascontiguousarray(person[inner]), weight, 1 - weight)
-            alpha[inner] += weight * (nearer[..., 3] / np.float32(255) - alpha[inner])
+        if face.covered[window].any():
+            self._lay_over(person, alpha, view, face, vertices, shown_at, near)
         background, photo = (np.ascontiguousarray(one[view.part]) for one in (self._background, self.photo))
         drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), background, alpha, 1 - alpha)
         weight = np.ascontiguousarray(view.large(moves))
         result[view.part] = cv2.blendLinear(drawn, photo, weight, 1 - weight)
 
+    def _lay_over(
+        self,
+        person: np.ndarray,
+        alpha: np.ndarray,
+        view: _View,
+        face: Field,
+        vertices: np.ndarray,
+        shown_at: np.ndarray,
+        near: np.ndarray,
+    ) -> None:
+        """Draw the face over what is around it, in `person` (h, w, 4) uint8 and `alpha` (h, w) float32 of a view."""
+        rows, columns = (np.flatnonzero(face.covered.any(axis)) for axis in (1, 0))
+        inner = view.within(rows, columns)
+        points, jumps = inner.points(self._shift(face))
+        for triangles in self.surface.details:
+            self._refine(points, inner.low, vertices, shown_at, triangles)
+        nearer = self._person_at(points, jumps)
+        mask = np.zeros((inner.height, inner.width), np.uint8)
+        for triangle in np.round((vertices[self.surface.triangles[near], :2] - inner.low) * 16).astype(np.int32):
+            cv2.fillConvexPoly(mask, triangle, 255, cv2.LINE_8, 4)
+        soft = max(0.6, EDGE_SOFT * inner.width)
+        weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * (1 / 255)
+        here = inner.inside(view)
+        person[here] = cv2.blendLinear(nearer, np.ascontiguousarray(person[here]), weight, 1 - weight)
+        alpha[here] += weight * (nearer[..., 3] / np.float32(255) - alpha[here])
+
     def _person_at(self, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-        """(h, w, 4) uint8: the person's colours and matte at points (h, w, 2) of the photo, softened at `jumps`."""
-        x, y = np.ascontiguousarray(points[..., 0]), points[..., 1] + np.float32(self._above)
-        person = cv2.remap(self._person, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        """(h, w, 4) uint8: the person's colours and matte at points (h, w, 2) of the photo, softened at `jumps`; the
+        points are changed."""
+        points[..., 1] += self._above
+        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         if jumps.any():
             np.copyto(person, cv2.blur(person, (self._cell + 1,) * 2), where=jumps[..., None] > 0)
         return person
 
-    def _continued(self, field: Field) -> np.ndarray:
-        """(h, w, 2) a field's points, carried on a little where it is not covered."""
+    def _shift(self, field: Field) -> np.ndarray:
+        """(h, w, 2) how far a field's points are from their places, carried on a little where it is not covered."""
+        shift = field.points - self._at_rest
+        if field.covered.all():
+            return shift
         known = field.covered.astype(np.float32)
-        shift = (field.points - self._at_rest) * known[..., None]
-        near = cv2.boxFilter(np.dstack([shift, known]), -1, (5, 5), normalize=False)
-        carried = self._at_rest + near[..., :2] / np.maximum(near[..., 2:], 1e-3)
-        return np.where(field.covered[..., None], field.points, carried)
+        shift *= known[..., None]
+        near = cv2.boxFilter(shift, -1, (5, 5), normalize=False)
+        near /= np.maximum(cv2.boxFilter(known, -1, (5, 5), normalize=False), 1e-3)[..., None]
+        np.copyto(shift, near, where=~field.covered[..., None])
+        return shift
 
     def _refine(
         self,
@@ -236,15 +280,3 @@ class Portrait:
         weight *= 1 - shown[start[1] : start[1] + size[1], start[0] : start[0] + size[0]] / np.float32(255)  # is kept
         colours = cv2.warpAffine(colours, back, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         canvas.blend(start, np.clip(np.round(colours), 0, 255).astype(np.uint8), weight)
-
-
-def _silhouette(corners: np.ndarray, view: _View) -> tuple[np.ndarray, tuple[slice, slice] | None]:
-    """(h, w) float32 in [0, 1], where triangles (T, 3, 2) lie in a view; its rows and columns, None where none does."""
-    mask = np.zeros((view.height, view.width), np.uint8)
-    for triangle in np.round(corners * 16).astype(np.int32):
-        cv2.fillConvexPoly(mask, triangle, 255, cv2.LINE_8, 4)
-    left, top, width, height = cv2.boundingRect(mask)
-    if min(width, height) < 2:
-        return mask.astype(np.float32), None
-    soft = cv2.GaussianBlur(mask, (0, 0), max(0.6, EDGE_SOFT * width)).astype(np.float32) * (1 / 255)
-    return soft, (slice(max(0, top - 3), top + height + 3), slice(max(0, left - 3), left + width + 3))

@@ -236,11 +236,16 @@ class Surface:
         by_x = (first * two[:, 1:] - second * one[:, 1:]) / safe
         by_y = (second * one[:, :1] - first * two[:, :1]) / safe
         at_0 = photo[:, 0] - by_x * corners[:, 0, :1] - by_y * corners[:, 0, 1:]
-        affine = np.stack([by_x, by_y, at_0], axis=1).astype(np.float32)  # (T, 3, 2)
-        covered = triangle >= 0
-        mine = affine[np.where(covered, triangle, 0)]
-        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        points = mine[..., 0, :] * x[..., None] + mine[..., 1, :] * y[..., None] + mine[..., 2, :]
+        affine = np.concatenate([by_x, by_y, at_0], axis=1).astype(np.float32)  # (T, 6)
+        covered, points = triangle >= 0, np.zeros((height, width, 2), np.float32)
+        if len(order):
+            left, top = np.clip(np.floor(low[order].min(0)).astype(int), 0, (width - 1, height - 1))
+            right, bottom = np.clip(np.ceil(high[order].max(0)).astype(int) + 1, 1, (width, height))
+            part = np.s_[top:bottom, left:right]
+            mine = affine.take(np.maximum(triangle[part], 0), axis=0)  # (h, w, 6)
+            x = np.arange(left, right, dtype=np.float32)[:, None]
+            y = np.arange(top, bottom, dtype=np.float32)[:, None, None]
+            points[part] = mine[..., :2] * x + mine[..., 2:4] * y + mine[..., 4:]
         return Field(points, covered, triangle)
 
 
