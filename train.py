@@ -213,7 +213,7 @@ def _config_of(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def main(args: ArgsType = None) -> TrainCLI:
+def main(args: list[str] | None = None) -> TrainCLI:
     """Parse the command line (or `args`) and run it."""
     architecture = architecture_of(sys.argv[1:] if args is None else args)
     if args is None:

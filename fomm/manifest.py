@@ -229,11 +229,17 @@ def _parse(row: dict[str, str | None]) -> Clip:
     if box and (box.count("-") != 3 or not all(part.isdigit() for part in box.split("-"))):
         raise ValueError(f"crop_box {box!r} is not left-top-right-bottom")
     return Clip(
-        **{name: text[name] for name in ("clip_id", "path", "identity", "split")},
+        clip_id=text["clip_id"],
+        path=text["path"],
+        identity=text["identity"],
+        split=text["split"],
         **numbers,
         fps=_positive("fps", text["fps"], Fraction),
         confidence=confidence,
-        **{name: text.get(name, "") for name in ("source_video", "crop_box", "crop_rule", "sha256")},
+        source_video=text.get("source_video", ""),
+        crop_box=box,
+        crop_rule=text.get("crop_rule", ""),
+        sha256=text.get("sha256", ""),
     )
 
 

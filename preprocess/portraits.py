@@ -162,7 +162,7 @@ def pair_portrait(
         return inner.apply(seen.of(image))
 
     def glance(frame: LazyFrame) -> np.ndarray:
-        return inner.apply(frame.region(tuple(seen)))
+        return inner.apply(frame.region(seen))
 
     mesh = finder.close_mesh(photo, face)
     if mesh is None:

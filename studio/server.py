@@ -70,8 +70,9 @@ def build_app(work: Studio, *, checkpoint: str, host: str, report: str | None) -
     page.has_launched = page.is_running = True
     for block in page.blocks.values():
         if isinstance(block, gr.components.Component):
-            block.async_move_resource_to_block_cache = local_only(block.async_move_resource_to_block_cache)
-            block.preprocess = uploaded_only(block.preprocess, work.folder)
+            move, read = block.async_move_resource_to_block_cache, block.preprocess
+            block.async_move_resource_to_block_cache = local_only(move)  # type: ignore[method-assign]
+            block.preprocess = uploaded_only(read, work.folder)  # type: ignore[method-assign]
     return Gate(app, work.folder, LOOPBACK if host in LOOPBACK else None)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fomm.animator import AnimationSettings, ModelSettings, choose_device, lanes_for
+from fomm.animator.settings import Precision
 from fomm.errors import InputError
 from fomm.video import read_image
 from preprocess.faces import FaceFinder, SharedFinder
@@ -73,7 +74,7 @@ class Studio:
         device, precision: as for `infer.py`.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, folder: Path, *, device: str = "auto", precision: Precision = "auto") -> None:
         self.folder = folder
         self.shared: set[Path] = set()  # files in the folder that belong to the page: they outlive every visitor
         self._device, self._precision = device, precision
@@ -180,14 +181,16 @@ class Studio:
 
         visitor.frames += 1
         try:
-            live = visitor.live
-            if neutral or live is None or live.setting != setting or not live.ready:
+            current = visitor.live
+            if neutral or current is None or current.setting != setting or not current.ready:
                 last = visitor.jobs.get("live")
                 if not neutral and last and not last.future.done() and visitor.beginning == setting:
                     raise Stopped
                 visitor.beginning = setting
                 job = self.start("live", visitor, setting.checkpoint, begin)  # where the face finder is
-                live = await asyncio.get_running_loop().run_in_executor(None, job.result)
+                begun: Live = await asyncio.get_running_loop().run_in_executor(None, job.result)
+                current = begun
+            live = current
             seen = await asyncio.wrap_future(self._looks.submit(lambda: live.look(read_jpeg(jpeg))))
             return await asyncio.wrap_future(self._lanes.submit(lambda seen: as_jpeg(live.show(seen)), seen))
         except InputError as error:

@@ -81,7 +81,7 @@ class FaceAnimator:
         self.model = model.eval()
         self._make_observer = observer
         self._seen_by = threading.local()
-        self._networks = deepcopy(model).to(self.device, memory_format=torch.channels_last)
+        self._networks = deepcopy(model).to(self.device).to(memory_format=torch.channels_last)
 
     def __str__(self) -> str:
         return self.device.type

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from fomm.checkpoint.architectures import ARCHITECTURES, FOMM_NAME, Architecture, Config, Model, name_of
+from fomm.checkpoint.architectures import ARCHITECTURES, FACE_NAME, FOMM_NAME, Architecture, Config, Model, name_of
 from fomm.checkpoint.formats import Contents, TrainingState, not_finite, read_contents, unpickle
 from fomm.checkpoint.sizes import infer_discriminator_config, shapes_of
 from fomm.download import inspect
 from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.known import CATEGORIES, UNKNOWN, KnownCheckpoint, find_known, resolve
-from fomm.model import ModelConfig
+from fomm.model import FOMM, ModelConfig
+from fomm.model.face import FaceModel
 
 
 @dataclass(frozen=True)
@@ -148,16 +149,16 @@ class Checkpoint:
         """
         _check_category(category)
         told, notes, defaults = self.contents.metadata, list(self.notes), self.known or UNKNOWN
-        kind, is_fomm = ARCHITECTURES[self.architecture], self.architecture == FOMM_NAME
+        kind = ARCHITECTURES[self.architecture]
         config = _stored_config(kind, told, notes)
         if config is None:
             config = kind.infer(shapes_of(self.contents.state))
-            if is_fomm:
+            if isinstance(config, ModelConfig):
                 if self.known is None:
                     settings = f"temperature {defaults.temperature} and align_corners"
                     notes.append(f"not a known checkpoint: {settings} assumed")
                 config = _with_settings(config, defaults.temperature, defaults.align_corners)
-        if is_fomm:
+        if isinstance(config, ModelConfig):
             config = _with_settings(config, temperature, align_corners)
         elif temperature is not None or align_corners is not None:
             raise InputError(f"{self.path}: this model has neither temperature nor align_corners; leave them out")
@@ -185,6 +186,18 @@ class Checkpoint:
             ),
         )
 
+    def fomm(self) -> FOMM:
+        """The model, which is a FOMM; raises as `model`, and where it is another."""
+        model = self.expect(FOMM_NAME).model().model
+        assert isinstance(model, FOMM)
+        return model
+
+    def face(self) -> FaceModel:
+        """The model, which is a `FaceModel`; raises as `model`, and where it is another."""
+        model = self.expect(FACE_NAME).model().model
+        assert isinstance(model, FaceModel)
+        return model
+
     def training_state(self) -> TrainingState:
         """What it holds for going on with a training.
 
@@ -198,6 +211,7 @@ class Checkpoint:
         path, training, state = self.path, self.contents.training, self.contents.state
         kind = ARCHITECTURES[FOMM_NAME]
         model = _build(kind, kind.infer(shapes_of(state)), state, path)
+        assert isinstance(model, FOMM)
         generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
         _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
         _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from fomm.animator import Animator
 from fomm.errors import InputError
-from fomm.evaluation.frames import ClipReference, Frames, Reference
+from fomm.evaluation.frames import ClipReference, Frames, Reference, Which
 from fomm.evaluation.measures import Measure
 from fomm.evaluation.performance import Performance, resized
 from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
@@ -115,8 +115,8 @@ def measure_task(
     record = Record(contents=contents_of(task, folder))
     collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
     try:
-        for clip in task.clips:
-            require_content(clip, folder, record.contents)
+        for played in task.clips:
+            require_content(played, folder, record.contents)
         performance = Performance(task, folder, contenders, size)
         clip = ClipReference(task.name, to_tensor(performance.source[None], device)[0], task.source.identity)
         for collector in collected.values():
@@ -186,29 +186,29 @@ class _Collector:
             for measure in self._measures:
                 self._add(measure.update(frames))
             if self._network:
-                sides = [
-                    frames.remember(w, ("fid", self._network), self._extract) for w in (frames.wanted, "prediction")
-                ]
-                self.features.append(np.stack(sides))
+                wanted, made = (_extract(self._network, frames, which) for which in (frames.wanted, "prediction"))
+                self.features.append(np.stack([wanted, made]))
 
     def finish(self) -> dict[str, np.ndarray]:
         for measure in self._measures:
             self._add(measure.finish())
         return {name: np.concatenate(parts) for name, parts in self._values.items()}
 
-    def _extract(self, pictures: Tensor) -> np.ndarray:
-        return self._network(to_bytes(pictures)).float().cpu().numpy()
-
     def _add(self, values: Mapping[str, np.ndarray]) -> None:
         for name, array in values.items():
             self._values.setdefault(name, []).append(np.asarray(array, np.float64))
+
+
+def _extract(network: Features, frames: Frames, which: Which) -> np.ndarray:
+    return frames.remember(which, ("fid", network), lambda pictures: network(to_bytes(pictures)).float().cpu().numpy())
 
 
 def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor] | None:
     """Frames (T, 3, H, W) -> the contender's own keypoints (T, K, 2); None where it learnt none."""
     if not isinstance(contender.animator, Animator):
         return None
-    return lambda pictures: contender.animator.model.detect(resized(pictures, contender.image_size)).points
+    model, side = contender.animator.model, contender.image_size
+    return lambda pictures: model.detect(resized(pictures, side or pictures.shape[-1])).points
 
 
 def check_records(folder: Path, settings: Mapping[str, Any]) -> None:

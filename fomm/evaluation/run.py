@@ -130,7 +130,7 @@ def evaluate(
             progress=tell,
         )
 
-    resumed = run_tasks(
+    mine = run_tasks(
         tasks,
         records,
         measure,
@@ -139,7 +139,8 @@ def evaluate(
         world=fabric.world_size,
         progress=progress,
     )
-    resumed = int(fabric.all_reduce(torch.tensor(resumed, device=fabric.device), reduce_op="sum"))
+    resumed = torch.tensor(mine, device=fabric.device)
+    fabric.all_reduce(resumed, reduce_op="sum")
     fabric.barrier()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
@@ -162,7 +163,7 @@ def evaluate(
             elapsed_s=0.0,
             command=list(command),
             hardware=hardware(fabric),
-            clips_from_before=resumed,
+            clips_from_before=int(resumed),
         ),
         settings={
             "baseline": baseline_of(contenders),

@@ -64,7 +64,9 @@ def log_to_wandb(report: Report, output: Path, project: str) -> None:
 
     config = report.model_dump(include={"settings", "versions", "data", "models"})
     with wandb.init(project=project, job_type="evaluate", dir=output, config=config) as session:
-        logged = {"per_clip": wandb.Table(list(PER_CLIP), [list(row) for row in per_clip(report)])}
+        logged: dict[str, wandb.Table | wandb.Video] = {
+            "per_clip": wandb.Table(list(PER_CLIP), [list(row) for row in per_clip(report)])
+        }
         for protocol, results in report.protocols.items():
             for table, values in (("summary", results.summary), ("differences", results.differences)):
                 rows = [

@@ -6,8 +6,10 @@ already weighted, so that what is logged adds up to what is minimised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +75,7 @@ class Perceptual(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             expected = [self.features(image) for image in self.pyramid(target.detach()).values()]
-        return sum(
+        return total(
             weight * l1(seen, wanted)
             for image, wanted_at_scale in zip(self.pyramid(prediction).values(), expected, strict=True)
             for weight, seen, wanted in zip(self.weights, self.features(image), wanted_at_scale, strict=True)
@@ -103,6 +105,11 @@ def make_perceptual(
         raise InputError(f"model.scales {list(scales)}: {error}") from error
 
 
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """Their sum; there is at least one."""
+    return reduce(add, terms)
+
+
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference, in float32 or better: `l1([0, 2], [0, 1]) == 0.5`."""
     return (at_least_float32(prediction) - at_least_float32(target)).abs().mean()
@@ -129,12 +136,12 @@ Judgements = dict[float, Judgement]  # per scale
 
 def generator_gan(predicted: Judgements) -> Tensor:
     """Least-squares GAN, generator's side: predictions should score 1. Sum over scales, unweighted."""
-    return sum((1 - at_least_float32(judged.scores)).square().mean() for judged in predicted.values())
+    return total((1 - at_least_float32(judged.scores)).square().mean() for judged in predicted.values())
 
 
 def discriminator_gan(predicted: Judgements, real: Judgements) -> Tensor:
     """Least-squares GAN, discriminator's side: real frames score 1, predictions 0. Sum over scales, unweighted."""
-    return sum(
+    return total(
         ((1 - at_least_float32(real[scale].scores)).square() + at_least_float32(judged.scores).square()).mean()
         for scale, judged in predicted.items()
     )
@@ -142,7 +149,7 @@ def discriminator_gan(predicted: Judgements, real: Judgements) -> Tensor:
 
 def feature_matching(predicted: Judgements, real: Judgements, weights: Sequence[float]) -> Tensor:
     """L1 of the discriminator's features, weighted per block, summed over scales; no gradient into the real side."""
-    return sum(
+    return total(
         weight * l1(seen, wanted.detach())
         for scale, judged in predicted.items()
         for weight, seen, wanted in zip(weights, judged.features, real[scale].features, strict=True)

@@ -296,9 +296,10 @@ class VideoReader:
             container.seek(int(target / tick), stream=stream, backward=True)
             findings = Findings()
             first = next(decoded(container, stream, findings), None)
-            inside = first is not None and first.pts is not None and first.pts * tick <= target
-            if inside and not findings.interlaced:  # whose first picture would differ
-                container.seek(first.pts, stream=stream, backward=True)
+            stamp = None if first is None else first.pts
+            # the first picture of an interlaced video would differ
+            if stamp is not None and stamp * tick <= target and not findings.interlaced:
+                container.seek(stamp, stream=stream, backward=True)
                 return self.start_time
         container.seek(0)
         return None
@@ -395,9 +396,8 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
         position = key_before = None
         for index in wanted:
             stamp = int(stamps[index])
-            key = (
-                int(keys[max(int(np.searchsorted(keys, stamp, side="right")) - 1, 0)]) if len(keys) else int(stamps[0])
-            )
+            before = int(np.searchsorted(keys, stamp, side="right")) - 1
+            key = int(keys[max(before, 0)]) if len(keys) else int(stamps[0])
             if position is None or key != key_before:
                 container.seek(key, stream=stream, backward=True)
                 frames, key_before = decoded(container, stream, findings), key

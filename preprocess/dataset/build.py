@@ -220,7 +220,7 @@ def _with_names(files: Sequence[str]) -> tuple[list[str], list[Reject]]:
 
 def _named(files: Sequence[str]) -> list[Video]:
     """The videos with names for their clips, each its own."""
-    videos, taken = [], Counter()
+    videos, taken = [], Counter[str]()
     for file in files:
         folders, stem = Path(file).parts[:-1], Path(file).stem
         name = _plain("_".join([*folders[1:], stem]))

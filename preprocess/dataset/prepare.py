@@ -42,6 +42,7 @@ def prepare_video(
         InputError: the video cannot be read.
         OutputFault: a clip cannot be written.
     """
+    done = done or {}
     reader = VideoReader(videos / video.path, threads=1)
     outcome = Outcome()
     if video.given is not None:
@@ -51,11 +52,9 @@ def prepare_video(
         outcome.seconds = float(stamps[-1] - stamps[0]) + 1 / float(reader.fps or 25)
     verifier = finder if video.given is not None else None
     writings = [
-        ClipWriter(cut, output, rules, verifier, video, outcome, on_clip)
-        for cut in cuts
-        if cut.clip_id not in (done or {})
+        ClipWriter(cut, output, rules, verifier, video, outcome, on_clip) for cut in cuts if cut.clip_id not in done
     ]
-    outcome.clips += [done[cut.clip_id] for cut in cuts if cut.clip_id in (done or {})]
+    outcome.clips += [done[cut.clip_id] for cut in cuts if cut.clip_id in done]
     write_clips(writings, reader)
     if reader.warnings and video.given is not None:
         outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
@@ -75,13 +74,13 @@ def _found_cuts(
             stamps.append(frame.time)
             yield frame
 
+    found: list[tuple[int, int, Track | None]]
     if finder is None:
-        whole = (0, 0, reader.width, reader.height)
-        found = [(start, stop, whole, None) for start, stop in find_shots(stamped())]
+        found = [(start, stop, None) for start, stop in find_shots(stamped())]
     else:
         tracks = find_tracks(stamped(), Lookout(finder))
         tracks.sort(key=lambda track: (track.start, track.union_box_xyxy_px))
-        found = [(track.start, track.stop, None, track) for track in tracks]
+        found = [(track.start, track.stop, track) for track in tracks]
         if not tracks:
             looks = -(-len(stamps) // EVERY)
             outcome.rejects.append(Reject(video.path, None, None, "no_face", f"none in {looks} looked-at frames"))
@@ -89,7 +88,7 @@ def _found_cuts(
         outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
     stamps_end = [*stamps, stamps[-1] + 1] if stamps else []
     cuts, used = [], set()
-    for start, stop, box, track in found:
+    for start, stop, track in found:
         for first, last in _pieces(start, stop, rules.max_frames):
             piece = track.part(first, last) if track else None
             name = f"{video.key}#{first:06d}#{last:06d}"
@@ -102,8 +101,9 @@ def _found_cuts(
                 if piece and piece.confidence < rules.min_confidence:
                     raise _LeaveOut("low_confidence", f"{piece.confidence:.2f}, less than {rules.min_confidence:g}")
                 bounds = (first, last, stamps_end[first], stamps_end[last])
-                if piece:  # from centres of pixels to their edges
-                    box = tuple(edge + 0.5 for edge in piece.union_box_xyxy_px)
+                whole = (0, 0, reader.width, reader.height)
+                # from centres of pixels to their edges
+                box = tuple(edge + 0.5 for edge in piece.union_box_xyxy_px) if piece else whole
                 cuts.append(_cut(name, bounds, box, reader, rules, piece))
             except _LeaveOut as why:
                 outcome.rejects.append(Reject(video.path, first, last, why.reason, why.detail))
@@ -148,7 +148,7 @@ def _cut(
     whole = (left, top, right, bottom) == (0, 0, *frame_wh)
     if rules.shape == "stretch":
         rule = "whole frame, stretched" if whole else "box, stretched to a square"
-        box = tuple(round(edge) for edge in box_xyxy)
+        box = (round(left), round(top), round(right), round(bottom))
     else:
         rule = "central square of the frame" if whole else f"square of {rules.scale:g} x the longer side of the box"
         side = min(frame_wh) if whole else max(2, round(rules.scale * max(right - left, bottom - top)))

@@ -188,17 +188,19 @@ def _outwards(angle: float, side: int, lean: float) -> np.ndarray:
 def _knee(hip: np.ndarray, foot: np.ndarray, length: float, side: int) -> np.ndarray:
     """Where thigh and shank of this length meet, to that side of the line from hip to foot."""
     half = (foot - hip) / 2
-    distance = np.linalg.norm(half)
+    distance = float(np.linalg.norm(half))
     out = np.sqrt(max(length**2 - distance**2, 0.0)) / distance
     return hip + half + side * out * np.array([half[1], -half[0]])
 
 
 def _colour(hue: float, saturation: float, value: float) -> Colour:
-    return tuple(round(255 * c, 1) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    red, green, blue = (round(255 * c, 1) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    return red, green, blue
 
 
 def _shade(colour: Colour, factor: float) -> Colour:
-    return tuple(float(np.clip(c * factor, 0, 255)) for c in colour)
+    red, green, blue = (float(np.clip(c * factor, 0, 255)) for c in colour)
+    return red, green, blue
 
 
 class _Brush:

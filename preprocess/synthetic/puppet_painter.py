@@ -138,7 +138,8 @@ class Painter:
 
     def hair_behind(self) -> None:
         i, cap = self.i, self.cap
-        if cap is None:
+        outline = self.hair_outline
+        if cap is None or outline is None:
             return
         dark = np.asarray(i.hair, np.float32) * 0.62
         if i.hair_style == "long":
@@ -152,11 +153,10 @@ class Painter:
             rest = self.body_px(shape[:, :2])
             weight = np.clip((shape[:, 1] - 0.5) / 1.4, 0, 1)[:, None] * 0.6
             points = np.where(low[:, None], points * (1 - weight) + rest * weight, points)
-            outline = smoothed(points, 3)
-            self.canvas.fill(outline, dark, lit=False)
-            core = outline.mean(0) + (outline - outline.mean(0)) * (0.72, 0.9)
+            fall = smoothed(points, 3)
+            self.canvas.fill(fall, dark, lit=False)
+            core = fall.mean(0) + (fall - fall.mean(0)) * (0.72, 0.9)
             self.canvas.fill(core, dark * 0.72, alpha=0.7, soft=0.12 * self.unit, lit=False)
-        outline = self.hair_outline
         box = self.canvas.box(outline)
         if box[2] <= box[0] or box[3] <= box[1]:
             return
@@ -527,9 +527,9 @@ class Painter:
 
     def hair_front(self) -> None:
         i, cap, canvas, u = self.i, self.cap, self.canvas, self.unit
-        if cap is None:
-            return
         outline = self.hair_outline
+        if cap is None or outline is None:
+            return
         box = canvas.box(outline)
         if box[2] <= box[0] or box[3] <= box[1]:
             return

@@ -337,7 +337,8 @@ def _backdrop(identity: Identity) -> np.ndarray:
     if i.backdrop == "bokeh":
         for _ in range(55):
             warm = mix(a, (255, 236, 190), rng.uniform(0.2, 0.8))
-            disc(*rng.uniform(-6.5, 6.5, 2), rng.uniform(0.12, 0.5), warm, rng.uniform(0.08, 0.4), 0.06)
+            cx, cy = rng.uniform(-6.5, 6.5, 2)
+            disc(cx, cy, rng.uniform(0.12, 0.5), warm, rng.uniform(0.08, 0.4), 0.06)
     elif i.backdrop == "room":
         picture[:] = mix(a, (236, 228, 214), 0.55) * (1 - 0.04 * np.abs(x))[..., None]
         for left in (-6.2, -2.9, 1.6, 4.6):

@@ -386,7 +386,7 @@ def _write_clip(path: Path, drawings: Iterable[Drawing], size: int, sound: np.nd
             container.mux(picture.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
         container.mux(picture.encode(None))
         for start in range(0, len(sound), 1024):
-            frame = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = _SAMPLE_RATE, start
-            container.mux(voice.encode(frame))
+            heard = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
+            heard.sample_rate, heard.pts = _SAMPLE_RATE, start
+            container.mux(voice.encode(heard))
         container.mux(voice.encode(None))

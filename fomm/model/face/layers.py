@@ -53,7 +53,8 @@ class Layers(NamedTuple):
             return cls(matte, foreground(photo, matte, face_px), fill(photo, matte, face_px))
         height, width = photo.shape[:2]
         small_wh = max(1, round(factor * width)), max(1, round(factor * height))
-        small = cls.of(*(cv2.resize(one, small_wh, interpolation=cv2.INTER_AREA) for one in (photo, person)), LAYERS_PX)
+        less_photo, less_person = (cv2.resize(one, small_wh, interpolation=cv2.INTER_AREA) for one in (photo, person))
+        small = cls.of(less_photo, less_person, LAYERS_PX)
         matte, near, behind = (cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in small)
         alone = ramp(matte, 0.9, 1.0).astype(np.float32)
         hidden = cv2.dilate(small.matte, _disc(LAYERS_PX))
@@ -160,7 +161,7 @@ class Inside:
         self.texture = np.ascontiguousarray(photo[np.ix_(y, x)])
         self.low = low
         margin = max(0.5, (high - low)[0] / 80)
-        size = tuple(int(n) for n in high - low)
+        size = int(high[0] - low[0]), int(high[1] - low[1])
         self.seen = cv2.erode(polygon(opening - low, size), np.ones((2 * round(margin) + 1,) * 2, np.uint8))
 
     def only(self, mask: np.ndarray) -> Inside:

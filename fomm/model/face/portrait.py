@@ -81,7 +81,7 @@ class Portrait:
             lid.draw(canvas, moved)
         shown = self._mouth.draw(canvas, moved)
         if self._generator is not None:
-            self._paint(canvas, moved, shown)
+            self._paint(self._generator, canvas, moved, shown)
         return result
 
     def _touched(self, points: np.ndarray, moves: np.ndarray) -> tuple[slice, slice] | None:
@@ -91,7 +91,8 @@ class Portrait:
         rows, columns = np.nonzero((np.maximum(person, self._near) > 0) & (moves > 0))
         if len(rows) == 0:
             return None
-        return tuple(slice(max(0, one.min() - 2), one.max() + 3) for one in (rows, columns))
+        down, across = (slice(max(0, one.min() - 2), one.max() + 3) for one in (rows, columns))
+        return down, across
 
     def _draw(
         self,
@@ -140,16 +141,16 @@ class Portrait:
         np.copyto(points[top:bottom, left:right], field.points, where=field.covered[..., None])
 
     @torch.inference_mode()
-    def _paint(self, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
+    def _paint(self, generator: Generator, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
         strength = mouth_change(self.source, moved)
         if strength == 0:
             return
         to = patch_matrix(moved)
         patch = shrunk(canvas.picture, to, PATCH_WH)
         known = conditions(self.source, moved, shrunk(shown, to, PATCH_WH), to)
-        device = next(self._generator.parameters()).device
+        device = next(generator.parameters()).device
         pictures = torch.from_numpy(patch).to(device).permute(2, 0, 1)[None].float() / 255
-        made = self._generator(pictures, torch.from_numpy(known)[None].to(device))
+        made = generator(pictures, torch.from_numpy(known)[None].to(device))
         colours = (255 * made.painted[0].permute(1, 2, 0)).cpu().numpy()
         paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
         painted = np.argwhere(paints > 0.01)[:, ::-1]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES
+from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES, Mouth
 from fomm.model.face.motion import Face, Moved, ramp
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 3.5, 4.2, 6.0, 9.0])
@@ -31,7 +31,7 @@ def _openings() -> np.ndarray:
     """(46, 3) triangles that close eyes and mouth, drawn before the others."""
     triangles = []
     for part in (*EYES, MOUTH):
-        start, end = (part.left, part.right) if part is MOUTH else (part.outer, part.inner)
+        start, end = (part.left, part.right) if isinstance(part, Mouth) else (part.outer, part.inner)
         upper, lower = [start, *part.upper, end], [start, *part.lower, end]
         clockwise = start != EYES[1].outer  # the right eye's outer corner is on the right
         for i in range(len(upper) - 1):

@@ -16,13 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fomm.errors import InputError, require
 from fomm.files import hash_file
 from fomm.model.face import Face
 from fomm.model.face.mesh import NUM_LANDMARKS
-from fomm.training.data import PairData
+from fomm.training.data import PairData, PairSet
 from fomm.training.face.finish import finished
 from fomm.training.face.patches import Pair, Source, training_pair
 
@@ -97,7 +96,7 @@ class Heads:
         return self.sets[self.places[index][0]].frames.shape[1]
 
 
-class TrainPatches(Dataset):
+class TrainPatches(PairSet):
     """Each frame of each head as the driving frame, with a random one of the same head as its source.
 
     Items are asked for as (epoch, position). In the place of most frames with a shut mouth, from which there is little
@@ -123,7 +122,7 @@ class TrainPatches(Dataset):
             position = int(rng.integers(len(self.items)))
 
 
-class HeldOutPatches(Dataset):
+class HeldOutPatches(PairSet):
     """The first frame of each head as the source, each other one as the driving frame; always the same."""
 
     def __init__(self, heads: Heads, rows: range) -> None:
@@ -150,6 +149,8 @@ def to_tensors(pair: Pair) -> dict[str, Tensor]:
 
 class FaceData(PairData):
     """Training and held-out patches of sets of heads."""
+
+    held_out_pairs: HeldOutPatches
 
     def __init__(self, *, folder: str, held_out: int = 24, batch_size: int = 16, workers: int = 2, seed: int = 0):
         """
