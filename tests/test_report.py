@@ -172,11 +172,11 @@ def test_findings_count_and_name() -> None:
         "Reconstruction, puppets against early: better on 1 of 4 metrics (L1), worse on 1 (PSNR), "
         "undecided on 1 (SSIM), no interval on 1 (Jitter). L1: puppets 0.0"
     )
-    assert sentences._counted({"better": ["a", "b", "c"], "worse": []}) == "better on all 3 metrics"
-    assert sentences._counted({"better": [], "worse": ["a", "b"]}) == "worse on both metrics"
-    assert sentences._counted({"undecided": ["a"]}) == "undecided on the only metric"
-    assert sentences._counted({"better": list("abcde"), "worse": ["f"]}) == "better on 5 of 6 metrics, worse on 1 (f)"
-    assert sentences._counted({"better": []}) == ""
+    assert sentences.counted({"better": ["a", "b", "c"], "worse": []}) == "better on all 3 metrics"
+    assert sentences.counted({"better": [], "worse": ["a", "b"]}) == "worse on both metrics"
+    assert sentences.counted({"undecided": ["a"]}) == "undecided on the only metric"
+    assert sentences.counted({"better": list("abcde"), "worse": ["f"]}) == "better on 5 of 6 metrics, worse on 1 (f)"
+    assert sentences.counted({"better": []}) == ""
 
 
 def test_one_identity_has_no_interval_and_the_report_says_so(tmp_path: Path) -> None:
