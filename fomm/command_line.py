@@ -47,7 +47,7 @@ def call(function: Callable[..., object], script: str, arguments: Sequence[str],
 
     types = get_type_hints(function)
     types.pop("return", None)
-    schemas: dict[str, type[Any]] = {name: kind for name, kind in types.items() if is_dataclass(kind)}
+    schemas: dict[str, Any] = {name: kind for name, kind in types.items() if is_dataclass(kind)}
     parser = ArgumentParser(prog=script, exit_on_error=False)
     parser.add_argument("--config", action="config", help="Path to a configuration file.")
     parser.add_function_arguments(function, as_positional=as_positional, skip=set(schemas))

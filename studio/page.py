@@ -235,7 +235,7 @@ def photo_input(value: Path | None = None, **look: Any) -> gr.Image:
     image = gr.Image(
         str(value) if value else None, label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], **look
     )
-    image.preprocess = _path_of  # type: ignore[method-assign, assignment]  # see studio/server.py
+    image.preprocess = _path_of  # type: ignore[method-assign, assignment]  # as in `server.close_gaps`
     return image
 
 
