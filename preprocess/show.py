@@ -94,7 +94,7 @@ def crop_video(
         crop = chosen.crop(size, scale=scale)
         doubts = [*reader.warnings, *doubts_about_driving(tracks, chosen, crop, frame_count)]
         writer = VideoWriter(
-            path, fps=reader.fps, time_base=reader.time_base, audio_from=source if reader.has_audio else None
+            path, fps=reader.fps, time_base=reader.time_base, audio_from=reader if reader.has_audio else None
         )
         frames = reader.frames(chosen.start, chosen.stop)
         with writer, closing(prefetch(frames)) as ahead:

@@ -93,12 +93,12 @@ def animate_files(
                 warnings.append(sentence)
                 warn(sentence)
 
-    photo, reader = open_both(source, driving)
+    photo, reader = open_both(source, driving, settings)
     outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
     check_outputs(outputs, source, driving)
 
     pairing = tools.pair(photo, source, reader, settings, progress)
-    tell(reader.warnings + pairing.doubts + tools.doubts(source, pairing))
+    tell(reader.notes + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
     scene = tools.scene(photo, reader, pairing, settings)
     frames = reader.frames(pairing.start, pairing.stop)
     view = pairing.view
@@ -132,10 +132,10 @@ def look(
     `animate_files`.
     """
     source, driving, settings = Path(source), Path(driving), settings.decided(tools.scale)
-    photo, reader = open_both(source, driving)
+    photo, reader = open_both(source, driving, settings)
     pairing = tools.pair(photo, source, reader, settings, progress)
     frame = next(reader.frames(pairing.initial_index)).image
-    doubts = list(dict.fromkeys(pairing.doubts + tools.doubts(source, pairing)))
+    doubts = list(dict.fromkeys(reader.notes + pairing.doubts + tools.doubts(source, pairing)))
     return Found(photo, frame, pairing, settings.scale or tools.scale, doubts)
 
 
@@ -149,9 +149,10 @@ def as_it_is(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def open_both(source: Path, driving: Path) -> tuple[np.ndarray, VideoReader]:
+def open_both(source: Path, driving: Path, settings: AnimationSettings) -> tuple[np.ndarray, VideoReader]:
     """The photo (H, W, 3) and the driving video, each large enough to hold a face."""
-    photo, reader = read_image(source), VideoReader(driving)
+    photo = read_image(source)
+    reader = VideoReader(driving, video_stream=settings.video_stream, audio_stream=settings.audio_stream)
     check_size(source, photo.shape[1], photo.shape[0])
     check_size(driving, reader.width, reader.height)
     return photo, reader

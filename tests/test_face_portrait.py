@@ -9,11 +9,11 @@ import torch
 from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
+from fomm.model.face.canvas import shrunk
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
 from fomm.model.face.layers import LAYERS_PX, Layers, fill, foreground, polygon, refine_matte
 from fomm.model.face.mesh import EYES, MOUTH, OVAL, Pose, rotation_of
 from fomm.model.face.motion import move_pose
-from fomm.model.face.portrait import shrunk
 from fomm.model.face.surface import Surface
 
 AT_REST = Pose(SIDE / 5, rotation_of(np.array([4.0, -3.0, 2.0])), np.array([*CENTRE, 0.0]))

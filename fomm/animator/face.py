@@ -17,7 +17,7 @@ import torch
 from fomm.animator.device import choose_device
 from fomm.animator.lanes import Lanes
 from fomm.errors import InputError
-from fomm.model.face import Face, FaceModel, Moved, Portrait, Sitter, Steady, move
+from fomm.model.face import Aligned, Face, FaceModel, Moved, Portrait, Sitter, Steady, move
 from fomm.model.face.mesh import Pose, angles_deg, rotation_of
 
 INTERVAL_S = 1 / 25  # between driving frames, where nobody says
@@ -155,16 +155,17 @@ class FaceAnimator:
             InputError: no face in `initial`.
         """
         followed = followed if followed is not None else Followed()
-        start = None
+        start, aligned = None, None
         if initial is not None:
             seen = self.observer.mesh(initial)
             if seen is None:
                 raise InputError("no face is seen in the driving frame that the motion starts from")
             start = Face(seen.astype(np.float64))
+            aligned = Aligned(initial, start)
         steady, last, away, back = Steady(), None, 0.0, 1.0
 
         def next_face(frame: np.ndarray, seconds: float = interval_s) -> Moved:
-            nonlocal start, steady, last, away, back
+            nonlocal start, aligned, steady, last, away, back
             seen = self.observer.mesh(frame)
             followed.frames += 1
             if seen is None:
@@ -174,8 +175,11 @@ class FaceAnimator:
                 if away > HOLD_S:
                     steady = Steady()
                 away, back = 0.0, min(1.0, back + seconds / BACK_S)
-                found = steady(seen.astype(np.float64), seconds)
-                start = start or Face(found)
+                landmarks = seen.astype(np.float64)
+                found = steady(landmarks if aligned is None else aligned(frame, landmarks), seconds)
+                if aligned is None:
+                    start = Face(found)
+                    aligned = Aligned(frame, start)
                 last = found if last is None or back == 1.0 else last + back * (found - last)
             if start is None:
                 return move(source, source, source)

@@ -91,7 +91,7 @@ def render(
         fps=reader.fps,
         time_base=reader.time_base,
         metadata=synthetic_tags(pasted=paste is not None),
-        audio_from=reader.path if settings.audio and reader.has_audio else None,
+        audio_from=reader if settings.audio and reader.has_audio else None,
     )
     done, first, last = Rendered(), Fraction(0), Fraction(0)
     with ExitStack() as stack:

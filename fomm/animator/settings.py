@@ -23,6 +23,9 @@ class AnimationSettings:
         embed: put the animated face back into the full photo. Default: as crop.
         side_by_side: also write <output>_side_by_side: photo, driving and result.
         audio: keep the driving video's sound.
+        video_stream: which picture of a driving file that holds several, from 1. The choices are listed; by default it
+            is made as players make it.
+        audio_stream: the same for its sound.
         label: write a visible mark into the result.
         face: which face of the photo, from 1 (the largest). The choices are listed if there are several.
         track: which face of the driving video, from 1 (the one seen longest).
@@ -38,6 +41,8 @@ class AnimationSettings:
     embed: bool | None = None
     side_by_side: bool = False
     audio: bool = True
+    video_stream: int | None = None
+    audio_stream: int | None = None
     label: bool = False
     face: int | None = None
     track: int = 1

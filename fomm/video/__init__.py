@@ -1,13 +1,14 @@
 """Frames to and from files: one streaming reader, one streaming writer, and single pictures.
 
 Conventions, used everywhere else too:
-- a picture is (H, W, 3) uint8 RGB, upright, with square pixels: display rotation, EXIF orientation and sample aspect
-  are already applied, transparency is composited on white;
+- a picture is (H, W, 3) uint8 sRGB, upright, with square pixels: display rotation, EXIF orientation and sample aspect
+  are already applied, HDR, wide colours and colour profiles converted, half pictures (interlaced video) completed,
+  transparency is composited on white;
 - time is a `Fraction` of seconds counted from the first frame of the video, exact as the file stores it;
 - memory does not grow with the length of a video: one frame is held at a time (the codecs hold a few more).
 
 Only local files are opened. This module is the face of the ones behind it: `pictures`, `reader` (on
-`decoding`), `writer` (on `encoding` and `sound`) and `prefetch`.
+`streams`, `decoding` and `colour`), `writer` (on `encoding` and `sound`) and `prefetch`.
 """
 
 from fomm.video.pictures import (

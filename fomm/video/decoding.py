@@ -6,6 +6,7 @@ it open something else.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -17,6 +18,7 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from fomm.errors import InputError
+from fomm.video.colour import UNSPECIFIED, to_srgb
 from fomm.video.pictures import looks_like, on_white
 
 _FFMPEG_FORMATS = (
@@ -58,53 +60,97 @@ def opened_container(path: Path) -> Iterator[av.container.InputContainer]:
             yield container
 
 
-def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not streams:
-        what = "only sound" if container.streams.audio else "no video"
-        raise InputError(f"{path}: holds {what}, no moving picture; give a video file")
-    known = [s for s in streams if s.codec_context is not None]
-    if not known:
-        raise InputError(f"{path}: its video is of a kind that FFmpeg does not know; convert it to H.264")
-    return max(known, key=lambda s: (s.codec_context.width or 0) * (s.codec_context.height or 0))
-
-
 def clock(timed: av.VideoStream | av.AudioStream | av.AudioFrame) -> Fraction:
     """The unit of the time stamps of a stream or a frame, in seconds."""
     assert timed.time_base is not None, "FFmpeg gives one to every stream of an open file, and to what comes from it"
     return timed.time_base
 
 
-class Damage:
-    """What a decoding loop met: packets that could not be decoded, and the latest time in the file (seconds)."""
+class Findings:
+    """What a decoding loop met: packets that could not be decoded, the latest time in the file (seconds), and whether
+    frames were interlaced."""
 
     def __init__(self) -> None:
         self.errors = 0
         self.last_seen = Fraction(0)
+        self.interlaced = False
 
 
-def decoded(container: av.container.InputContainer, stream: av.VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
-    """Frames that can be decoded; what cannot is counted and left out."""
+def decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, findings: Findings
+) -> Iterator[av.VideoFrame]:
+    """Frames that can be decoded, whole pictures each; what cannot is counted and left out."""
+    return _deinterlaced(_as_stored(container, stream, findings), clock(stream), findings)
+
+
+def _as_stored(
+    container: av.container.InputContainer, stream: av.VideoStream, findings: Findings
+) -> Iterator[av.VideoFrame]:
     packets = container.demux()  # sound and subtitles too: they show how much of the file is there
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError:
-            damage.errors += 1
+            findings.errors += 1
             packet = None
         if packet is None:
             break
         if packet.pts is not None:
             end = (packet.pts + (packet.duration or 0)) * packet.time_base
-            damage.last_seen = max(damage.last_seen, end)
+            findings.last_seen = max(findings.last_seen, end)
         if packet.stream is not stream or not packet.size:
             continue
         try:
             yield from stream.decode(packet)
         except av.FFmpegError:
-            damage.errors += 1
+            findings.errors += 1
     with suppress(av.FFmpegError):
         yield from stream.decode(None)
+
+
+def _deinterlaced(frames: Iterator[av.VideoFrame], time_base: Fraction, findings: Findings) -> Iterator[av.VideoFrame]:
+    """One picture for each frame, at its time. Those that hold two half pictures are completed from their neighbours.
+
+    What is made of a frame depends on the one before: whoever begins in the middle of such a video gets another first.
+    """
+    stamps: deque[int | None] = deque()
+    graph, kind = None, None
+
+    def ready() -> Iterator[av.VideoFrame]:
+        with suppress(av.BlockingIOError, av.EOFError):
+            while graph is not None:
+                frame = graph.vpull()
+                frame.pts, frame.time_base = stamps.popleft(), time_base  # the filter has a clock of its own
+                yield frame
+
+    for frame in frames:
+        if graph is None and not frame.interlaced_frame:
+            yield frame
+            continue
+        findings.interlaced = True
+        if graph is None or kind != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                graph.vpush(None)
+                yield from ready()
+            kind = frame.width, frame.height, frame.format.name
+            graph = _chain(frame, time_base, ("bwdif", "mode=send_frame:deint=interlaced"))
+        stamps.append(frame.pts)
+        graph.vpush(frame)
+        yield from ready()
+    if graph is not None:
+        graph.vpush(None)
+        yield from ready()
+
+
+def _chain(like: av.VideoFrame, time_base: Fraction, filter: tuple[str, str]) -> av.filter.Graph:
+    """A filter for frames like this one."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=time_base)
+    made = graph.add(*filter)
+    source.link_to(made)
+    made.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
 
 
 class Converter:
@@ -149,48 +195,23 @@ class Converter:
         if box_xyxy not in self._cutters:
             if len(self._cutters) >= _KEPT:
                 self._cutters.clear()
-            graph = av.filter.Graph()
-            source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25)
-            )
-            crop = graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}")
-            source.link_to(crop)
-            crop.link_to(graph.add("buffersink"))
-            graph.configure()
-            self._cutters[box_xyxy] = graph
+            crop = "crop", f"{right - left}:{bottom - top}:{left}:{top}"
+            self._cutters[box_xyxy] = _chain(frame, Fraction(1, 25), crop)
         self._cutters[box_xyxy].vpush(frame)
         return self._cutters[box_xyxy].vpull()
 
     def _to_rgb(self, frame: av.VideoFrame, size: tuple[int, int], like: av.VideoFrame | None = None) -> np.ndarray:
         """(H, W, 3) uint8, as stored; `like`: the whole frame of which this is a part."""
-        like = like or frame
-        alpha = any(component.is_alpha for component in frame.format.components)
-        # Files without a colour tag: players take BT.709 for HD sizes, BT.601 (swscale's default) for smaller ones.
-        untagged_hd = like.colorspace == 2 and min(like.width, like.height) >= 720
         if size not in self._reformatters:  # one is slow when sizes change
             if len(self._reformatters) >= _KEPT:
                 self._reformatters.clear()
             self._reformatters[size] = VideoReformatter()
-        rgb = (
-            self._reformatters[size]
-            .reformat(
-                frame,
-                *size,
-                format="rgba" if alpha else "rgb24",
-                src_colorspace=Colorspace.ITU709 if untagged_hd else None,
-                dst_color_range="JPEG",
-                interpolation=SCALING,
-                threads=1,
-            )
-            .to_ndarray()
-        )
-        return on_white(rgb) if alpha else rgb
+        return _to_srgb(frame, size, self._reformatters[size], SCALING, like or frame)
 
     def thumbnail(self, frame: av.VideoFrame, side: int) -> np.ndarray:
         """(side, side, 3) uint8 RGB, upright but squeezed: to compare frames, for a tenth of the time."""
         self._settled(frame)
-        small = self._small.reformat(frame, side, side, format="rgb24", interpolation=0x20, threads=1)  # averages areas
-        return _oriented(small.to_ndarray(), self._matrix)
+        return _oriented(_to_srgb(frame, (side, side), self._small, _AVERAGING, frame), self._matrix)
 
     def _settled(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height of all pictures, as stored: those of the first frame, in square pixels."""
@@ -198,6 +219,34 @@ class Converter:
             self._size = max(1, round(frame.width * self._aspect)), frame.height
             self._matrix = _display_matrix(frame)
         return self._size
+
+
+def _to_srgb(
+    frame: av.VideoFrame, size: tuple[int, int], reformatter: VideoReformatter, scaling: int, like: av.VideoFrame
+) -> np.ndarray:
+    """(H, W, 3) uint8, as stored; `like`: the whole frame of which this is a part."""
+    convert = to_srgb(like.color_trc, like.color_primaries)
+    alpha = any(component.is_alpha for component in frame.format.components)
+    matrix = None
+    if like.colorspace == UNSPECIFIED and convert:
+        matrix = Colorspace.BT2020
+    elif like.colorspace == UNSPECIFIED and min(like.width, like.height) >= 720:
+        # Files without a colour tag: players take BT.709 for HD sizes, BT.601 (swscale's default) for smaller ones.
+        matrix = Colorspace.ITU709
+    deep = {False: "rgb48le", True: "rgba64le"}
+    pixels = reformatter.reformat(
+        frame,
+        *size,
+        format=deep[alpha] if convert else "rgba" if alpha else "rgb24",
+        src_colorspace=matrix,
+        dst_color_range="JPEG",
+        interpolation=scaling,
+        threads=1,
+    ).to_ndarray()
+    if convert:
+        rgb = convert(pixels[..., :3])
+        pixels = np.dstack([rgb, pixels[..., 3:].astype(np.uint16) >> 8]).astype(np.uint8) if alpha else rgb
+    return on_white(pixels) if alpha else pixels
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:

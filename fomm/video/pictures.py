@@ -1,6 +1,7 @@
 """Single pictures, and folders of them, to and from files.
 
-A picture is (H, W, 3) uint8 RGB, upright: EXIF orientation is applied, transparency is composited on white.
+A picture is (H, W, 3) uint8 sRGB, upright: EXIF orientation is applied, colours are converted by the file's profile,
+transparency is composited on white.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image, PngImagePlugin
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
+from fomm.video.colour import photo_in_srgb, srgb_profile
 
 # IPTC NewsCodes for "made by a trained model" (all of the picture, or part of it pasted into a photo). Pass one of
 # the two addresses as metadata {DIGITAL_SOURCE_TYPE: ...} to a writer.
@@ -47,8 +49,9 @@ TIMES_NAME = "times.txt"  # in a folder of frames: one time in seconds per line
 def read_image(path: str | Path) -> np.ndarray:
     """Read one picture as it is meant to be seen.
 
-    EXIF orientation is applied, transparency is composited on white, grey, palette, CMYK and 16-bit pictures become
-    8-bit RGB. Of an animation the first frame is returned.
+    EXIF orientation is applied, colours are converted to sRGB by the profile that the file carries, transparency is
+    composited on white; grey, palette, CMYK and 16-bit pictures become 8-bit RGB. Of an animation the first frame is
+    returned.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -62,7 +65,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
-    """Write one picture, whole or not at all.
+    """Write one picture, whole or not at all; the file says that it is sRGB.
 
     Args:
         path: ends in .png (lossless) or .jpg / .jpeg (quality 95, full chroma).
@@ -86,6 +89,7 @@ def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> 
     packet = xmp_packet(metadata)
     if path.suffix.lower() == ".png":
         texts = PngImagePlugin.PngInfo()
+        texts.add(b"sRGB", b"\0")
         for key, value in metadata.items():
             texts.add_itxt(key, value)
         if metadata:
@@ -97,6 +101,7 @@ def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> 
             format="JPEG",
             quality=95,
             subsampling=0,
+            icc_profile=srgb_profile(),
             xmp=packet if metadata else b"",
             comment=metadata.get("comment", ""),
         )
@@ -137,6 +142,7 @@ def pillow_to_rgb(picture: Image.Image) -> np.ndarray:
         top = 65535.0 if upright.mode != "F" else max(float(np.nanmax(values)), 1.0)
         grey = np.clip(np.nan_to_num(values) * (255 / top), 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
+    upright = photo_in_srgb(upright)
     if upright.has_transparency_data:
         return on_white(np.asarray(upright.convert("RGBA")))
     return np.array(upright.convert("RGB"))

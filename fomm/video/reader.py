@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fomm.errors import InputError
-from fomm.video.decoding import Converter, Damage, clock, decoded, opened_container, video_stream
+from fomm.video.decoding import Converter, Findings, clock, decoded, opened_container
 from fomm.video.pictures import (
     TIMES_NAME,
     frame_files,
@@ -27,6 +27,7 @@ from fomm.video.pictures import (
     pillow_to_rgb,
     read_image,
 )
+from fomm.video.streams import audio_streams, choices, choose_audio, choose_video, video_streams
 
 VIDEO_SUFFIXES = tuple(".mp4 .mov .m4v .webm .mkv .avi .mpg .mpeg .ts .wmv .flv .3gp .gif".split())
 """By which videos are known in folders; whatever FFmpeg reads can be named itself."""
@@ -97,20 +98,33 @@ class VideoReader:
         time_base: the clock on which all frame times fall exactly (None: not known); give it to a `VideoWriter`.
         start_time: the file's own time stamp of the first frame, in seconds (`Frame.time` counts from there).
         has_audio: whether there is sound.
+        notes: which picture and which sound was taken, one line each where the file holds several.
         warnings: what went wrong while reading, one line each (a file cut off, for example). Filled by iterating.
 
     Args:
         path: a local file or folder.
         fps: frames per second of a folder of pictures that has no `times.txt` (which `VideoWriter` leaves there).
         threads: that decode; 0: as many as there are cores. One is best where many processes share them.
+        video_stream, audio_stream: which picture and sound of a file that holds several, from 1. Default: as players
+            choose, the one flagged as default; a still picture only where nothing moves, else the largest picture, and
+            the first sound.
 
     Raises:
-        InputError: missing, empty, not a video, no picture in it, or not one frame of it can be read.
+        InputError: missing, empty, not a video, no picture in it, no such stream, or not one frame of it can be read.
     """
 
-    def __init__(self, path: str | Path, *, fps: Fraction | int = 25, threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        fps: Fraction | int = 25,
+        threads: int = 0,
+        video_stream: int | None = None,
+        audio_stream: int | None = None,
+    ) -> None:
         self.path = Path(path)
         self._threads = threads
+        self.video_stream, self.audio_stream = video_stream, audio_stream
         self.fps: Fraction | None = None
         self.frame_count: int | None = None
         self.duration: Fraction | None = None
@@ -118,6 +132,7 @@ class VideoReader:
         self.start_time = Fraction(0)
         self.has_audio = False
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self._repaired_times = False
         self._decode: Callable[[], Iterator[LazyFrame]]  # each source sets it, and the attributes above
         if os.path.isdir(path):
@@ -212,7 +227,11 @@ class VideoReader:
 
     def _open_container(self) -> None:
         with opened_container(self.path) as container:
-            stream = video_stream(container, self.path)
+            stream = choose_video(container, self.path, self.video_stream)
+            sound = choose_audio(container, self.path, self.audio_stream)
+            self.notes += choices(self.path, video_streams(container, self.path), stream)
+            if sound is not None:
+                self.notes += choices(self.path, audio_streams(container), sound)
             self.time_base = stream.time_base
             self.fps = stream.average_rate or None
             self.has_audio = bool(container.streams.audio)
@@ -228,7 +247,7 @@ class VideoReader:
 
     def _decode_container(self, since: Fraction = Fraction(0)) -> Iterator[LazyFrame]:
         with opened_container(self.path) as container:
-            stream = video_stream(container, self.path)
+            stream = choose_video(container, self.path, self.video_stream)
             stream.codec_context.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
             offset = self._enter(container, stream, since)
             promised = Fraction(container.duration, av.time_base) if container.duration else None
@@ -238,9 +257,9 @@ class VideoReader:
             tick = clock(stream)
             time = Fraction(-1)
             count = 0
-            damage = Damage()
+            findings = Findings()
             spoilt = False
-            for frame in decoded(container, stream, damage):
+            for frame in decoded(container, stream, findings):
                 stamp = time + interval if frame.pts is None else frame.pts * tick
                 if offset is None:
                     offset = self.start_time = stamp
@@ -257,9 +276,9 @@ class VideoReader:
             if entered:
                 return
             # Some formats count the promised length from zero, some from the first frame.
-            end = max(damage.last_seen, damage.last_seen - self.start_time)
+            end = max(findings.last_seen, findings.last_seen - self.start_time)
             missing = promised is not None and end + max(Fraction(1, 2), 2 * interval) < promised
-            if damage.errors or missing:
+            if findings.errors or missing:
                 frames = f"{count} of {self.frame_count}" if self.frame_count else f"{count}"
                 seconds = f"{float(time + interval):.2f} s" + (f" of {float(promised):.2f} s" if promised else "")
                 self.warnings.append(
@@ -275,9 +294,12 @@ class VideoReader:
         with suppress(av.FFmpegError):
             target, tick = since + self.start_time, clock(stream)
             container.seek(int(target / tick), stream=stream, backward=True)
-            first = next(decoded(container, stream, Damage()), None)
-            if first is not None and first.pts is not None and first.pts * tick <= target:
-                container.seek(first.pts, stream=stream, backward=True)
+            findings = Findings()
+            first = next(decoded(container, stream, findings), None)
+            stamp = None if first is None else first.pts
+            # the first picture of an interlaced video would differ
+            if stamp is not None and stamp * tick <= target and not findings.interlaced:
+                container.seek(stamp, stream=stream, backward=True)
                 return self.start_time
         container.seek(0)
         return None
@@ -346,7 +368,7 @@ def _frame_stamps(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, np.
     """
     stamps, keys = [], []
     with opened_container(path) as container:
-        stream = video_stream(container, path)
+        stream = choose_video(container, path)
         if not container.format.name.startswith(("mov", "matroska")) or stream.codec_context.name.startswith("vp8"):
             return np.empty(0, np.int64), np.empty(0, np.int64)
         with suppress(av.FFmpegError):  # damage: the table ends here, as reading does
@@ -366,9 +388,9 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
     _check_index(path, wanted[-1], len(stamps))
     images: dict[int, np.ndarray] = {}
     with opened_container(path) as container, suppress(av.FFmpegError):
-        stream = video_stream(container, path)
+        stream = choose_video(container, path)
         stream.thread_count = 1  # called from many worker processes, for a few small frames each
-        convert = Converter(stream)
+        convert, findings = Converter(stream), Findings()
         number_of = {int(stamps[index]): index for index in wanted}
         frames: Iterator[av.VideoFrame] = iter(())
         position = key_before = None
@@ -378,16 +400,17 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
             key = int(keys[max(before, 0)]) if len(keys) else int(stamps[0])
             if position is None or key != key_before:
                 container.seek(key, stream=stream, backward=True)
-                frames, key_before = decoded(container, stream, Damage()), key
+                frames, key_before = decoded(container, stream, findings), key
             for frame in frames:
                 position = frame.pts
                 if frame.pts in number_of:
                     images[number_of[frame.pts]] = convert(frame)
                 if frame.pts is None or frame.pts >= stamp:
                     break
-        if len(images) == len(wanted):
+        if len(images) == len(wanted) and not findings.interlaced:
             return images
-    return _read_from_start(path, wanted)  # seeking failed: no index, or broken stamps
+    # Seeking failed (no index, broken stamps), or what is made of a frame depends on the one before.
+    return _read_from_start(path, wanted)
 
 
 def _read_from_start(path: Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:

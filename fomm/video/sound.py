@@ -14,6 +14,7 @@ import numpy as np
 
 from fomm.video.decoding import clock, opened_container
 from fomm.video.reader import VideoReader
+from fomm.video.streams import choose_audio
 
 
 class Sound:
@@ -50,7 +51,7 @@ class Sound:
         path = reader.path
         session = opened_container(path)
         container = session.__enter__()
-        stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        stream = choose_audio(container, path, reader.audio_stream)
         if stream is None:
             session.__exit__(None, None, None)
             warnings.append(f"{path}: its sound is of an unknown kind and was left out")

@@ -40,8 +40,8 @@ class VideoWriter:
         fps: frames per second where frames come without a time, and the length of a single frame. Default 25.
         time_base: the clock on which frame times fall (`VideoReader.time_base`). By default one is chosen that
             holds all usual clocks.
-        audio_from: video whose sound goes along; no sound in it is fine. Copied where the container allows, else
-            encoded; cut where the picture ends.
+        audio_from: video whose sound goes along (of a reader: the one that it chose); no sound in it is fine. Copied
+            where the container allows, else encoded; cut where the picture ends.
         audio_start: the time, on the clock of that video's frames, that is heard with the first frame written.
             By default the time given with the first frame: frames written with the times at which they were read
             stay in sync, whatever range of the video they are.
@@ -64,7 +64,7 @@ class VideoWriter:
         *,
         fps: Fraction | int | None = None,
         time_base: Fraction | None = None,
-        audio_from: str | Path | None = None,
+        audio_from: str | Path | VideoReader | None = None,
         audio_start: Fraction | None = None,
         metadata: Mapping[str, str] | None = None,
         keyframe_every: int | None = None,
@@ -84,7 +84,10 @@ class VideoWriter:
             _check_replaceable(self.path)
         self._fps = Fraction(fps) if fps else None
         self._clock = time_base
-        self._audio_from = VideoReader(audio_from) if audio_from else None
+        if audio_from is None or isinstance(audio_from, VideoReader):
+            self._audio_from = audio_from
+        else:
+            self._audio_from = VideoReader(audio_from)
         self._audio_start = audio_start
         self._metadata = dict(metadata or {})
         self._keyframe_every = keyframe_every

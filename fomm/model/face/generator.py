@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fomm.model.face.layers import Canvas, polygon
+from fomm.model.face.canvas import Canvas, polygon
 from fomm.model.face.mesh import CHIN, MOUTH, NOSE_BASE
 from fomm.model.face.motion import Face, Moved
 

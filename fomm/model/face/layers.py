@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fomm.model.face.canvas import Canvas, polygon
 from fomm.model.face.mesh import CHIN, LIPS, MOUTH, Eye, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
@@ -20,10 +21,10 @@ LID_COVER, LASHES, LASH_WIDTH = 0.9, 0.6, 0.04  # weight of that skin; brightnes
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
+GRAIN, DETAIL = 0.06, 30.0  # size, in face heights, and levels of the detail that is mirrored behind the person
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
-_SUBPIXEL = 4  # bits
 
 
 class Layers(NamedTuple):
@@ -108,7 +109,7 @@ def fill(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
     Pull-push over a pyramid (Gortler et al., "The lumigraph", SIGGRAPH 1996).
     """
     hidden = cv2.dilate(matte, _disc(face_px))
-    known = np.clip(1 - 4 * hidden, 0, 1)
+    known = np.clip(1.1 - 4 * hidden, 0, 1)
     levels = [(photo.astype(np.float32) * known[..., None], known)]
     while min(levels[-1][1].shape) > 2:
         colours, weight = (cv2.pyrDown(level) for level in levels[-1])
@@ -119,7 +120,29 @@ def fill(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
     for colours, weight in reversed(levels[:-1]):
         filled = cv2.pyrUp(filled, dstsize=weight.shape[::-1])
         filled = colours + (1 - weight[..., None]) * filled
+    filled += (1 - known[..., None]) * _mirrored_detail(photo, known >= 1, GRAIN * face_px)
     return np.clip(np.round(filled), 0, 255).astype(np.uint8)
+
+
+def _mirrored_detail(photo: np.ndarray, known: np.ndarray, size_px: float) -> np.ndarray:
+    """(H, W, 3) float32: what is finer than `size_px` in the known pixels, mirrored at their edge; it fades inwards."""
+    if known.all() or not known.any():
+        return np.zeros(photo.shape, np.float32)
+    height, width = known.shape
+    weight = known.astype(np.float32)
+    smooth = cv2.GaussianBlur(photo * weight[..., None], (0, 0), size_px)
+    smooth /= np.maximum(cv2.GaussianBlur(weight, (0, 0), size_px), 1e-3)[..., None]
+    detail = DETAIL * np.tanh((photo - smooth) / DETAIL) * weight[..., None]
+    away, label = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(known)
+    edge = np.zeros((label.max() + 1, 2), np.float32)
+    edge[label[rows, columns]] = np.column_stack([columns, rows])
+    here = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+    there = 2 * edge[label] - here
+    found = cv2.remap(detail, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return found * np.exp(-np.square(away / (6 * size_px)))[..., None]
 
 
 class Inside:
@@ -156,28 +179,6 @@ class Inside:
             self.texture, matrix, size_wh, flags=cv2.INTER_CUBIC | back_map, borderMode=cv2.BORDER_REPLICATE
         )
         return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=cv2.INTER_LINEAR | back_map)])
-
-
-class Canvas(NamedTuple):
-    """A picture to draw into and the way to it: `to` (2, 3) leads from the photo's pixels to the picture's."""
-
-    picture: np.ndarray
-    to: np.ndarray
-
-    def points(self, points: np.ndarray) -> np.ndarray:
-        """(N, 2) from the photo's pixels to the canvas'."""
-        return points @ self.to[:, :2].T + self.to[:, 2]
-
-    def window(self, points: np.ndarray) -> tuple[np.ndarray, tuple[int, int]] | None:
-        """Corner and size (width, height) of the part that holds `points` of the canvas; None where there is none."""
-        low = np.maximum(np.floor(points.min(0)).astype(int) - 2, 0)
-        high = np.minimum(np.ceil(points.max(0)).astype(int) + 3, self.picture.shape[1::-1])
-        return None if (high - low < 2).any() else (low, (int(high[0] - low[0]), int(high[1] - low[1])))
-
-    def blend(self, low: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> None:
-        """Lay `colours` (h, w, 3) over the part that begins at `low`, with `weight` (h, w) float32 in [0, 1]."""
-        part = self.picture[low[1] : low[1] + weight.shape[0], low[0] : low[0] + weight.shape[1]]
-        part[:] = cv2.blendLinear(np.ascontiguousarray(colours), np.ascontiguousarray(part), weight, 1 - weight)
 
 
 def change_px(points: np.ndarray, source: Face, moved: Moved) -> float:
@@ -360,11 +361,3 @@ def _complete(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: f
         known |= wanted
     missing = (~known).astype(np.uint8)
     return cv2.inpaint(texture, missing, 3, cv2.INPAINT_TELEA)
-
-
-def polygon(points: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 mask of a closed line (N, 2), with a soft edge."""
-    mask = np.zeros((size_wh[1], size_wh[0]), np.uint8)
-    drawn = np.round(np.asarray(points) * (1 << _SUBPIXEL)).astype(np.int32)
-    cv2.fillPoly(mask, [drawn], 255, cv2.LINE_AA, _SUBPIXEL)
-    return mask

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import torch
 
+from fomm.model.face.canvas import Canvas, shrunk
 from fomm.model.face.generator import PATCH_WH, Generator, conditions, patch_matrix
 from fomm.model.face.layers import (
     STILL_PX,
-    Canvas,
     Eyeball,
     Layers,
     Lid,
@@ -168,20 +168,3 @@ class Portrait:
         weight *= 1 - shown[start[1] : start[1] + size[1], start[0] : start[0] + size[0]] / np.float32(255)  # is kept
         colours = cv2.warpAffine(colours, back, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         canvas.blend(start, np.clip(np.round(colours), 0, 255).astype(np.uint8), weight)
-
-
-def shrunk(picture: np.ndarray, to: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """`picture` (H, W) or (H, W, 3) uint8 through `to` (2, 3), averaged where it gets smaller."""
-    factor = float(np.hypot(to[0, 0], to[0, 1]))
-    if factor < 0.75:
-        back = cv2.invertAffineTransform(to)
-        corners = np.array([(x, y) for x in (-1, size_wh[0]) for y in (-1, size_wh[1])]) @ back[:, :2].T + back[:, 2]
-        height, width = picture.shape[:2]
-        low = np.clip(np.floor(corners.min(0)).astype(int), 0, (width - 1, height - 1))
-        high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, low + 1, (width, height))
-        wanted = np.maximum(1, np.round((high - low) * factor)).astype(int)
-        part = picture[low[1] : high[1], low[0] : high[0]]
-        picture = cv2.resize(part, (int(wanted[0]), int(wanted[1])), interpolation=cv2.INTER_AREA)
-        scale = (high - low) / wanted
-        to = np.column_stack([to[:, :2] * scale, to[:, 2] + to[:, :2] @ (low + scale / 2 - 0.5)])
-    return cv2.warpAffine(picture, to, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -17,6 +17,7 @@ from fomm.checkpoint import Checkpoint
 from fomm.checkpoint.architectures import FACE_NAME
 from fomm.errors import InputError, require
 from fomm.model.face import FaceConfig, FaceModel
+from fomm.model.face.generator import support
 from fomm.training.base import BaseTraining, Pictures, frozen, parameter_group
 from fomm.training.face.critic import Critic
 from fomm.training.face.data import HeldOutPatches
@@ -109,17 +110,19 @@ class FaceTraining(BaseTraining[FaceModel]):
         optimizer.param_groups[0]["lr"] = factor * self.learning_rate
         output = self.model.generator(patch, conditions)
         losses = terms(output, conditions[:, :1], target, self.weights)
+        # What the warp makes around the mouth is not the generator's: the critic sees the same of it on both sides.
+        real = torch.lerp(patch, target, support(conditions[:, :1]))
         if self.critic is not None and self.global_step >= CRITIC_LEAD:
             with frozen(self.critic):
-                predicted, real = self.critic(output.prediction, conditions), self.critic(target, conditions)
-                losses |= critic_terms(predicted, real, self.weights)
+                judged, judged_real = self.critic(output.prediction, conditions), self.critic(real, conditions)
+                losses |= critic_terms(judged, judged_real, self.weights)
         loss = total(losses.values())
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
         if self.critic is not None:
-            predicted, real = self.critic(output.prediction.detach(), conditions), self.critic(target, conditions)
-            losses["critic"] = critic_hinge(predicted, real)
+            judged, judged_real = self.critic(output.prediction.detach(), conditions), self.critic(real, conditions)
+            losses["critic"] = critic_hinge(judged, judged_real)
             critic_optimizers[0].zero_grad()
             self.manual_backward(losses["critic"])
             self.step_uncounted(critic_optimizers[0])

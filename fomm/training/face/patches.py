@@ -7,8 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fomm.model.face.canvas import Canvas
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
-from fomm.model.face.layers import Canvas, Mouth
+from fomm.model.face.layers import Mouth
 from fomm.model.face.motion import Face, Moved, move
 from fomm.model.face.surface import Surface
 

@@ -1,0 +1,139 @@
+"""Landmarks of a clip's frames, set right by what the frames show.
+
+A detector finds each frame's mesh by itself: it is off by half a pixel or more, differently in each pose, and hardly
+sees a brow that is raised. The face itself is the better measure: the initial frame, moved by the mesh, should look
+like the frame at hand, and where optical flow tells them apart, landmarks are moved by what it says. All frames are
+compared with the initial one, so nothing adds up over a clip.
+
+Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fomm.model.face.canvas import shrunk
+from fomm.model.face.mesh import EYES, LIPS, MOUTH, NUM_LANDMARKS, REFERENCE
+from fomm.model.face.motion import Face, Moved
+from fomm.model.face.surface import Surface
+
+FACE_PX = 150.0  # height of the face at which frames are compared
+SMOOTH_PX = 4.0  # flow is averaged over this much of it, standard deviation
+EDGE_PX, OPENING_PX = 2, 5  # inside the outline and around openings, where the flow sees two things at once
+KEPT = 0.8  # of the last frame's correction, to begin with
+MOST = 0.08  # correction that is approached, in the head's frame
+NOISE_LEVELS = 2.0  # difference of grey values that says nothing
+_MESH = 468
+
+_HEIGHT = float(np.ptp(REFERENCE[:_MESH, 1]))
+_OPENINGS = (*(eye.opening for eye in EYES), MOUTH.opening)
+
+
+def _share() -> np.ndarray:
+    """(468, 1) how much of the flow a landmark follows: less at lids and lips, whose edges the mesh finds well."""
+
+    def near(points: np.ndarray, reach: float) -> np.ndarray:
+        apart = np.linalg.norm(REFERENCE[:_MESH, None, :2] - REFERENCE[points][None, :, :2], axis=2).min(1)
+        return np.exp(-((apart / reach) ** 2))
+
+    lids = near(np.concatenate([eye.opening for eye in EYES]), 0.06)
+    return (1 - 0.6 * near(np.concatenate([LIPS, MOUTH.opening]), 0.1) - 0.6 * lids)[:, None]
+
+
+_SHARE = _share()
+
+
+class Aligned:
+    """Sets landmarks right, frame after frame of one clip.
+
+    Args:
+        frame: (H, W, 3) uint8, the initial frame.
+        face: its face, which all others are compared with.
+    Call: frame (H, W, 3) uint8 and landmarks (478, 3) found in it -> landmarks (478, 3) set right.
+    """
+
+    def __init__(self, frame: np.ndarray, face: Face) -> None:
+        self._factor = min(1.0, FACE_PX / (_HEIGHT * face.pose.scale))
+        height, width = frame.shape[:2]
+        size = max(8, round(width * self._factor)), max(8, round(height * self._factor))
+        self._initial = _grey(shrunk(frame, self._scaled(np.zeros(2)), size))
+        self._surface = Surface(face, (width, height))
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._correction = np.zeros((NUM_LANDMARKS, 2))  # in the unit of the head's frame
+
+    def __call__(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        start = landmarks.copy()
+        unit = Face(landmarks).pose.scale
+        start[:, :2] += KEPT * unit * self._correction
+        moved = Face(start)
+        window = self._window(start[:_MESH, :2], frame.shape)
+        if window is None:
+            return landmarks
+        to, size = window
+        field = self._surface.field(self._surface.vertices(Moved(start, moved.pose, moved.shape, 0.0)), to, size)
+        expected = cv2.remap(
+            self._initial, _into(field.points, self._factor), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        points = start[:, :2] @ to[:, :2].T + to[:, 2]
+        away = self._away(expected, _grey(shrunk(frame, to, size)), points) / self._factor
+        limit = MOST * unit
+        length = np.linalg.norm(away, axis=1, keepdims=True)
+        away *= limit * np.tanh(length / limit) / np.maximum(length, 1e-9)
+        result = start
+        result[:, :2] += away
+        self._correction = (result - landmarks)[:, :2] / unit
+        return result
+
+    def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """(478, 2) how far landmarks at `points` (478, 2) should go for `expected` (h, w) to look like `seen`."""
+        flow = self._flow.calc(expected, seen, None)
+        weight = _inside(points, (seen.shape[0], seen.shape[1])) * self._helps(flow, expected, seen)
+        blurred = cv2.GaussianBlur(np.dstack([flow * weight[..., None], weight]), (0, 0), SMOOTH_PX)
+        x, y = np.clip(np.round(points[:_MESH]).astype(int), 0, np.array(seen.shape[::-1]) - 1).T
+        found = blurred[y, x].astype(np.float64)
+        away = np.zeros((NUM_LANDMARKS, 2))
+        away[:_MESH] = _SHARE * found[:, :2] / (found[:, 2:] + 0.02)
+        for eye in EYES:  # irises go with their eyes
+            away[eye.iris] = away[[eye.outer, eye.inner]].mean(0)
+        return away
+
+    @staticmethod
+    def _helps(flow: np.ndarray, expected: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """(h, w) in [0, 1]: how much of the difference goes away with the flow."""
+        height, width = seen.shape
+        at = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))) + flow
+        there = cv2.remap(seen, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        before, after = (cv2.blur(cv2.absdiff(one, expected).astype(np.float32), (9, 9)) for one in (seen, there))
+        return np.clip((before - after + NOISE_LEVELS) / (before + NOISE_LEVELS), 0, 1)
+
+    def _window(self, points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, int]] | None:
+        """(2, 3) to the part of a frame that is compared, and its size (width, height); None where it has none."""
+        room = 6 / self._factor
+        low = np.maximum(np.floor(points.min(0) - room), 0)
+        high = np.minimum(np.ceil(points.max(0) + room), np.array(shape[1::-1]) - 1)
+        size = np.round((high - low) * self._factor).astype(int)
+        return None if (size < 16).any() else (self._scaled(low), (int(size[0]), int(size[1])))
+
+    def _scaled(self, low: np.ndarray) -> np.ndarray:
+        return np.column_stack([self._factor * np.eye(2), self._factor * (0.5 - low) - 0.5])
+
+
+def _into(points: np.ndarray, factor: float) -> np.ndarray:
+    return ((points + 0.5) * factor - 0.5).astype(np.float32)
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+
+
+def _inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(h, w) float32, 1 on the skin of the face, away from its edges."""
+    mask = np.zeros(shape, np.uint8)
+    drawn = np.round(points).astype(np.int32)
+    cv2.fillConvexPoly(mask, cv2.convexHull(drawn[:_MESH]), 1)
+    mask = cv2.erode(mask, np.ones((2 * EDGE_PX - 1,) * 2, np.uint8))
+    for opening in _OPENINGS:
+        cv2.fillPoly(mask, [drawn[opening]], 0)
+        cv2.polylines(mask, [drawn[opening]], True, 0, 2 * OPENING_PX - 1)
+    return mask.astype(np.float32)
