@@ -72,7 +72,6 @@ LANDMARKS: tuple[str, ...] = (
     "forehead_left", "forehead", "forehead_right",
 )  # fmt: skip
 
-HAIR_STYLES = ("buzz", "short", "parted", "fringe", "swept", "curly", "bun", "bob", "long", "bald")
 TOPS = ("crew", "vneck", "shirt", "stripes", "hoodie")
 BACKDROPS = ("gradient", "bokeh", "room", "hills", "cloth")
 
