@@ -276,7 +276,7 @@ def model_label(name: str) -> str:
     if known is None:
         return Path(name).name
     if known.embedded:
-        return f"{name} (comes along)"
+        return f"{name} (included)"
     here = (cache_folder() / known.file).exists()
     return f"{name} ({known.category}, {'is here' if here else 'fetched when chosen'})"
 
