@@ -72,14 +72,23 @@ def build_app(
         mcp_server=False,
     )
     work.shared = {path for path in work.folder.rglob("*") if path.is_file()}
+    close_gaps(page, work.folder)
+    return Gate(app, work.folder, {name.lower() for name in (*names_of(host), *names)}, token)
+
+
+def close_gaps(page: gr.Blocks, folder: Path) -> None:
+    """Let a mounted page read nothing but what was uploaded into `folder`, and fetch nothing.
+
+    Gradio has no documented way to do this. The names that are set here are checked for one minor version, to which
+    pyproject.toml holds it; whoever raises that reads Gradio's `processing_utils` and `blocks` again first.
+    """
     # Gradio refuses files that it was not given only once it was "launched", which mounting leaves out.
     page.has_launched = page.is_running = True
     for block in page.blocks.values():
         if isinstance(block, gr.components.Component):
             move, read = block.async_move_resource_to_block_cache, block.preprocess
             block.async_move_resource_to_block_cache = local_only(move)  # type: ignore[method-assign]
-            block.preprocess = uploaded_only(read, work.folder)  # type: ignore[method-assign]
-    return Gate(app, work.folder, {name.lower() for name in (*names_of(host), *names)}, token)
+            block.preprocess = uploaded_only(read, folder)  # type: ignore[method-assign]
 
 
 def names_of(host: str) -> set[str]:

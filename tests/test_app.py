@@ -4,6 +4,7 @@ its jobs without a browser."""
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import re
@@ -37,7 +38,7 @@ from studio.live import Setting, as_jpeg, make_live, read_jpeg
 from studio.server import MAX_UPLOAD_MB
 from studio.visitors import Studio
 
-pytest.importorskip("gradio", reason="needs gradio (pip install fomm[app])")
+gradio = pytest.importorskip("gradio", reason="needs gradio (pip install fomm[app])")
 ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT, SPEAKER = ROOT / "fomm" / "assets" / "portrait.png", ROOT / "fomm" / "assets" / "speaker.mp4"
 LONG_MS = 90_000
@@ -793,6 +794,14 @@ def test_live_frames_by_the_visitors_name(studio: Studio) -> None:
 # ------------------------------------------------------------------------------------------------------ as a script
 
 
+def test_gradio_is_the_one_whose_gaps_were_looked_at() -> None:
+    """`studio.server.close_gaps` sets names that Gradio does not document: a new minor version may not look at them."""
+    wanted = re.search(r'"gradio>=(\d+\.\d+),<', (ROOT / "pyproject.toml").read_text())[1]
+    assert gradio.__version__.startswith(f"{wanted}."), "read `close_gaps` before Gradio's version is raised"
+    source = inspect.getsource(gradio.processing_utils)
+    assert "blocks.has_launched" in source and "block.async_move_resource_to_block_cache(" in source
+
+
 def run_app(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess:
     command = ["-c", code] if code else ["app.py", *arguments]
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=120)
@@ -811,15 +820,3 @@ def test_what_is_wrong_with_the_options_is_one_line(server: Server, tmp_path: Pa
         assert done.returncode == 2, done.stderr
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("error: ") and says in last and "Traceback" not in done.stderr
-
-
-def test_help_answers_at_once() -> None:
-    code = (
-        "import sys, runpy; sys.argv = ['app.py', '--help']\n"
-        "try: runpy.run_path('app.py', run_name='__main__')\n"
-        "except SystemExit as stop: assert stop.code == 0\n"
-        "heavy = {'torch', 'cv2', 'gradio', 'mediapipe'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    done = run_app(code=code)
-    assert done.returncode == 0 and "--report" in done.stdout, done.stderr

@@ -232,7 +232,7 @@ def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
         keys = sorted(key for key in found.keys() | settings.keys() if found.get(key) != settings.get(key))
         raise InputError(
             f"{folder.parent}: holds an evaluation with other settings ({', '.join(keys)} differ); give another "
-            f"--output, or remove {folder} to begin anew"
+            f"--output, or remove {folder} to start again"
         )
 
 
@@ -256,7 +256,7 @@ def run_tasks(
     Args:
         tasks: all of them, in the same order in every run and process.
         records: folder of the records.
-        measure: `measure_task` of a task; is told of a callback for frames that are done.
+        measure: `measure_task` of a task; gets a callback for the frames that are done.
         contents: `contents_of` a task, now.
         rank, world: this process's number, and how many there are.
         progress: is called with frames, counted as the manifest says.
