@@ -17,6 +17,28 @@ from typing import Any, NamedTuple
 
 from fomm.errors import InputError, require_system_libraries, run
 
+COMMANDS = {
+    "fit": "train, and keep the best and the last weights",
+    "validate": "look at the held-out score of a checkpoint",
+}
+
+
+def show_commands() -> None:
+    """The answer to `--help`, without the seconds that the options of all classes take to be found."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="`python train.py fit --help` explains the options; it takes some seconds to gather them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, does in COMMANDS.items():
+        commands.add_parser(name, help=does)
+    parser.print_help()
+
+
+if __name__ == "__main__" and sys.argv[1:] in (["-h"], ["--help"]):
+    show_commands()
+    sys.exit()
 require_system_libraries()
 
 # ruff: noqa: E402 - whoever lacks a library is told so in one line, before these imports fail for want of it
@@ -108,8 +130,7 @@ class TrainCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Training, and looking at a checkpoint's held-out score; nothing here tests or predicts."""
-        ours = {"fit", "validate"}
-        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in ours}
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in COMMANDS}
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Each backward pass reaches one optimiser's networks only: processes must not wait for the others' gradients,

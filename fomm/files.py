@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -131,6 +132,24 @@ def _replace_folder(old: Path, new: Path) -> None:
         os.replace(aside, old)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def private_folder(prefix: str) -> Iterator[Path]:
+    """A new folder in the system's temporary one that nobody but this user may enter, gone after the block.
+
+    What processes that were killed left there under the same prefix goes first.
+    """
+    place = Path(tempfile.gettempdir()).resolve()
+    for left in place.glob(f"{prefix}-{_machine()}-*-*"):
+        process = left.name.removeprefix(f"{prefix}-{_machine()}-").partition("-")[0]
+        with suppress(OSError):
+            if process.isdigit() and _is_gone(int(process), left.lstat().st_mtime):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f"{prefix}-{_machine()}-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
 
 
 @contextmanager

@@ -142,11 +142,15 @@ def manifest_hash(path: str | Path) -> str:
 
 
 def hash_clip(path: str | Path) -> str:
-    """sha256 of a clip: of its file; of a folder of frames, that of its lines "name hash" in the order of names."""
+    """sha256 of a clip: of its file; of a folder of frames, that of its lines "name hash" in the order of names.
+
+    Lines are made of the PNG files; where there are none, of all files.
+    """
     path = Path(path)
     if not path.is_dir():
         return hash_file(path)
-    lines = [f"{file.name} {hash_file(file)}\n" for file in sorted(path.glob("*.png"))]
+    files = sorted(path.glob("*.png")) or sorted(file for file in path.iterdir() if file.is_file())
+    lines = [f"{file.name} {hash_file(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

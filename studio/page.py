@@ -235,7 +235,7 @@ def photo_input(value: Path | None = None, **look: Any) -> gr.Image:
     image = gr.Image(
         str(value) if value else None, label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], **look
     )
-    image.preprocess = _path_of  # type: ignore[method-assign, assignment]  # see studio/server.py
+    image.preprocess = _path_of  # type: ignore[method-assign, assignment]  # as in `server.close_gaps`
     return image
 
 
@@ -276,7 +276,7 @@ def model_label(name: str) -> str:
     if known is None:
         return Path(name).name
     if known.embedded:
-        return f"{name} (comes along)"
+        return f"{name} (included)"
     here = (cache_folder() / known.file).exists()
     return f"{name} ({known.category}, {'is here' if here else 'fetched when chosen'})"
 

@@ -30,7 +30,7 @@ from studio.jobs import Job, Stopped
 from studio.live import Live, Setting, as_jpeg, make_live, read_jpeg
 
 ASSETS = Path(__file__).resolve().parent.parent / "fomm" / "assets"
-MAX_IDLE_S = 3600.0  # a visitor who has not been heard of for so long has left
+MAX_IDLE_S = 3600.0  # a visitor without a request for so long has left
 MAX_VISITORS = 50  # as many can be on the page at once
 MAX_MODELS = 2  # loaded at once
 WORKERS = ("look", "animate", "live")
@@ -51,7 +51,7 @@ class Visitor:
     beginning: Setting | None = None  # what the last live job was to begin
     live: Live | None = None
     frames: int = 0  # of the camera, at work now
-    heard: float = field(default_factory=time.monotonic)
+    last_seen: float = field(default_factory=time.monotonic)
 
     def stop(self, *workers: str) -> None:
         """Stop the jobs of these workers, or all."""
@@ -91,13 +91,13 @@ class Studio:
         self._meshes: SharedFinder | None = None  # for all models that want meshes, made when first needed
 
     def visitor(self, key: str, *uploads: str | None) -> Visitor:
-        """The visitor of this key; a new one if it was not heard of before.
+        """The visitor of this key; a new one if the key is new.
 
         Raises:
             InputError: too many people are on the page.
         """
         with self._lock:
-            for old in [k for k, v in self._visitors.items() if time.monotonic() - v.heard > MAX_IDLE_S]:
+            for old in [k for k, v in self._visitors.items() if time.monotonic() - v.last_seen > MAX_IDLE_S]:
                 self.leave(old)
             if key not in self._visitors:
                 if len(self._visitors) >= MAX_VISITORS:
@@ -106,7 +106,7 @@ class Studio:
                 folder.mkdir()
                 self._visitors[key] = Visitor(folder)
             visitor = self._visitors[key]
-            visitor.heard = time.monotonic()
+            visitor.last_seen = time.monotonic()
             visitor.uploads |= {Path(upload) for upload in uploads if upload and self.folder in Path(upload).parents}
             return visitor
 
@@ -164,7 +164,7 @@ class Studio:
         visitor = next((v for v in list(self._visitors.values()) if v.folder.name == name), None)
         if visitor is None:
             raise InputError("This visit has ended; reload the page.")
-        visitor.heard = time.monotonic()
+        visitor.last_seen = time.monotonic()
         setting = visitor.setting
         if setting is None:
             raise InputError("Add a photo first.")

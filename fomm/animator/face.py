@@ -187,14 +187,14 @@ class FaceAnimator:
             now = start.landmarks if last is None else last + rests * (start.landmarks - last)
             if rests > 0:
                 last = now
-            moved = move(source, Face(now), start if relative else _as_if(source, start))
+            moved = move(source, Face(now), start if relative else as_if(source, start))
             followed.bounded_deg = max(followed.bounded_deg, moved.bounded_deg)
             return moved
 
         return next_face
 
 
-def _as_if(source: Face, start: Face) -> Face:
+def as_if(source: Face, start: Face) -> Face:
     """The source's own face where the driving one started: what changes is what the two do not share.
 
     A photo that lies on its side is taken as if it stood.

@@ -52,11 +52,11 @@ def fold(model: FOMM, dtype: torch.dtype = torch.float32, *, tiles: bool) -> FOM
     dense_motion = _twin(model.dense_motion, dtype)
     generator = _twin(model.generator)
     for name in ("bottleneck", "up_blocks", "final"):
-        setattr(generator, name, _folded(getattr(model.generator, name), dtype, tiles))
+        setattr(generator, name, folded(getattr(model.generator, name), dtype, tiles))
     return FOMM(detector, dense_motion, generator, model.config).eval().to(next(model.parameters()).device)
 
 
-def _folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool = False) -> nn.Module:
+def folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool = False) -> nn.Module:
     if isinstance(module, ConvBlock):
         weight, bias = _absorbed(module.conv, module.norm)
         *_, padding = _parts(module.conv)
@@ -81,7 +81,7 @@ def _twin(module: Network, dtype: torch.dtype = torch.float32, tiles: bool = Fal
     twin.__dict__.update({key: value for key, value in vars(module).items() if key not in vars(twin)})
     twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
     for name, child in module.named_children():
-        twin.add_module(name, _folded(child, dtype, tiles))
+        twin.add_module(name, folded(child, dtype, tiles))
     return twin
 
 
@@ -163,7 +163,7 @@ class _Tiled(nn.Module):
         super().__init__()
         kernel = weight.shape[-1]
         self.made = TILE + 1 - kernel  # output pixels per tile and direction
-        to_pixels, from_kernel, to_values = (torch.from_numpy(matrix) for matrix in _tile_matrices(kernel))
+        to_pixels, from_kernel, to_values = (torch.from_numpy(matrix) for matrix in tile_matrices(kernel))
         weight = weight.detach().cpu().double()
         values = torch.einsum("ai,bj,kcij->abck", from_kernel, from_kernel, weight).flatten(0, 1)
         self.register_buffer("weight", values.to(dtype).contiguous())  # (36, C, K)
@@ -192,7 +192,7 @@ class _Tiled(nn.Module):
 
 
 @lru_cache
-def _tile_matrices(kernel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def tile_matrices(kernel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(m, 6), (6, r), (6, 6) in float64: values -> the m output pixels, kernel -> values, tile -> values; m = 7 - r.
 
     The first two evaluate polynomials at `POINTS` and infinity; the third is what makes the sum over the 6 values

@@ -294,10 +294,10 @@ def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
     """What is handed on as it is; the rest is checked where it is used."""
     category, provenance = metadata.get("category"), metadata.get("provenance") or {}
     if category not in (None, *CATEGORIES):
-        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(CATEGORIES)}; write it anew")
+        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(CATEGORIES)}; write it again")
     scale = provenance.get("crop_scale", 1) if isinstance(provenance, dict) else None
     if not isinstance(scale, (int, float)) or not 0.5 <= scale <= 10:
-        raise InputError(f"{path}: its provenance is no record with a crop_scale from 0.5 to 10; write it anew")
+        raise InputError(f"{path}: its provenance is not a record with a crop_scale from 0.5 to 10; write it again")
 
 
 def _stored_config(kind: Architecture, metadata: Mapping[str, Any], notes: list[str]) -> Config | None:

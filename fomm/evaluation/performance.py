@@ -107,7 +107,8 @@ class Performance:
             if next(truths, None) is None:
                 return
         raise InputError(
-            f"{self._truth.path}: has not as many frames as the driving clip {self._driving.path}; they must be equal"
+            f"{self._truth.path}: does not have as many frames as the driving clip {self._driving.path}; they must be "
+            "equal"
         )
 
     def _take(self, contender: Contender) -> Callable[[list[np.ndarray]], Tensor]:

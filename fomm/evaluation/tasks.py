@@ -80,6 +80,11 @@ class Task:
         return f"{self.source.clip_id}+{self.driving.clip_id}"
 
     @property
+    def clips(self) -> list[Clip]:
+        """Each clip that is played, once."""
+        return list(dict.fromkeys(filter(None, (self.source, self.driving, self.truth))))
+
+    @property
     def relative(self) -> bool:
         return self.protocol != "reconstruction"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import imageio.v2 as imageio
 import numpy as np
 import pytorch_lightning as L
-import wandb
 from matplotlib.figure import Figure
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
@@ -56,6 +55,8 @@ class WeightsFile(L.Callback):
         for logger in trainer.loggers:
             # Lightning's own `log_model` refuses to work offline.
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                import wandb  # takes two seconds, and is not needed for --help
+
                 files = [*run_folder(trainer).glob("*.safetensors"), *run_folder(trainer).glob("checkpoints/*.ckpt")]
                 artifact = wandb.Artifact(f"model-{logger.version}", "model")
                 for file in files:

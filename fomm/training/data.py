@@ -55,7 +55,9 @@ class Augmentation:
             require(amount >= 0, f"data.augmentation.{name} {amount}: must be at least 0")
         require(0 <= self.hue <= 0.5, f"data.augmentation.hue {self.hue}: must be between 0 and 0.5")
         low, high = self.resize_ratio or (1, 1)
-        require(0 < low <= high, f"data.augmentation.resize_ratio [{low}, {high}]: must be two rising positive numbers")
+        require(
+            0 < low <= high, f"data.augmentation.resize_ratio [{low}, {high}]: must be two increasing positive numbers"
+        )
 
     def apply(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change uint8 frames (T, H, W, 3) -> float32 in [0, 1], same shape."""
@@ -145,7 +147,7 @@ class FrameStore:
 
 
 class PairSet(Dataset[dict[str, Tensor]]):
-    """Pairs, so and so many of them."""
+    """A data set of pairs that knows its length."""
 
     @abstractmethod
     def __len__(self) -> int: ...

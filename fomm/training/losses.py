@@ -76,7 +76,7 @@ class Perceptual(nn.Module):
         with torch.no_grad():
             expected = [self.features(image) for image in self.pyramid(target.detach()).values()]
         return total(
-            weight * l1(seen, wanted)
+            weight * l1_loss(seen, wanted)
             for image, wanted_at_scale in zip(self.pyramid(prediction).values(), expected, strict=True)
             for weight, seen, wanted in zip(self.weights, self.features(image), wanted_at_scale, strict=True)
         )
@@ -110,8 +110,8 @@ def total(terms: Iterable[Tensor]) -> Tensor:
     return reduce(add, terms)
 
 
-def l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference, in float32 or better: `l1([0, 2], [0, 1]) == 0.5`."""
+def l1_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference, in float32 or better: `l1_loss([0, 2], [0, 1]) == 0.5`."""
     return (at_least_float32(prediction) - at_least_float32(target)).abs().mean()
 
 
@@ -125,10 +125,10 @@ def equivariance(driving: Keypoints, transformed: Keypoints, deformation: ThinPl
     Returns:
         L1 of the positions, and L1 of `J_driving^-1 J_T J_transformed` to the identity.
     """
-    value = l1(deformation.points(transformed.points), driving.points)
+    value = l1_loss(deformation.points(transformed.points), driving.points)
     known = multiply(deformation.jacobians(transformed.points), transformed.jacobians)
     product = multiply(invert(driving.jacobians), known)
-    return value, l1(product, torch.eye(2).to(product).expand_as(product))
+    return value, l1_loss(product, torch.eye(2).to(product).expand_as(product))
 
 
 Judgements = dict[float, Judgement]  # per scale
@@ -150,7 +150,7 @@ def discriminator_gan(predicted: Judgements, real: Judgements) -> Tensor:
 def feature_matching(predicted: Judgements, real: Judgements, weights: Sequence[float]) -> Tensor:
     """L1 of the discriminator's features, weighted per block, summed over scales; no gradient into the real side."""
     return total(
-        weight * l1(seen, wanted.detach())
+        weight * l1_loss(seen, wanted.detach())
         for scale, judged in predicted.items()
         for weight, seen, wanted in zip(weights, judged.features, real[scale].features, strict=True)
     )

@@ -34,7 +34,7 @@ from fomm.training.losses import (
     equivariance,
     feature_matching,
     generator_gan,
-    l1,
+    l1_loss,
     make_perceptual,
     total,
 )
@@ -326,7 +326,7 @@ class Training(BaseTraining[FOMM]):
         """Doing nothing is to show the source unchanged; a ratio below 1: motion is learnt."""
         source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
         prediction = self.exported(source, driving).prediction
-        self.count_held_out(l1(prediction, driving), l1(source, driving), len(source))
+        self.count_held_out(l1_loss(prediction, driving), l1_loss(source, driving), len(source))
 
     def pictures(self, held_out: HeldOutPairs, rows: Sequence[int], frames: int) -> Pictures:
         pairs = [held_out[row] for row in rows]

@@ -86,7 +86,7 @@ class _Decoded(LazyFrame):
 class VideoReader:
     """A video as a stream of frames: mp4, mov, webm and the like, gif, a folder of pictures, or one picture.
 
-    Iterating opens the file anew each time, decodes it in order, and closes it; nothing stays open in between, so
+    Iterating opens the file again each time, decodes it in order, and closes it; nothing stays open in between, so
     a reader may be iterated again, or by two threads at once. Use as a context manager if you like.
 
     Attributes:
@@ -312,7 +312,7 @@ def _read_times(path: Path, count: int) -> list[Fraction]:
         raise InputError(f"{path}: {error}; write one time in seconds per line, or delete the file") from error
     if len(times) != count or any(b <= a for a, b in zip(times, times[1:], strict=False)):
         raise InputError(
-            f"{path}: needs {count} rising times, one per picture, but has {len(times)}; correct or delete the file"
+            f"{path}: needs {count} increasing times, one per picture, but has {len(times)}; correct or delete the file"
         )
     return [time - times[0] for time in times]
 

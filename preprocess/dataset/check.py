@@ -80,7 +80,7 @@ def check(manifest: str, *, output: str | None = None) -> Path:
     print(f"wrote {folder / SUMMARY}")
     if found.faults:
         print("\n".join(f"fault: {_plain(fault)}" for fault in found.faults), file=sys.stderr)
-        raise InputError(f"{path}: {len(found.faults)} fault(s), listed above; make them anew or drop their rows")
+        raise InputError(f"{path}: {len(found.faults)} fault(s), listed above; make them again or drop their rows")
     return folder / SUMMARY
 
 
@@ -93,7 +93,7 @@ def inspect(manifest: Path) -> Check:
     faults: list[str] = []
     found = Check(read_manifest(manifest, on_fault=faults.append), faults)
     if not found.clips:
-        raise InputError(f"{manifest}: {faults[0] if faults else 'lists no clip'}; make it anew")
+        raise InputError(f"{manifest}: {faults[0] if faults else 'lists no clip'}; make it again")
     found.faults += _faults_between(found.clips)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,

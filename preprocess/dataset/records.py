@@ -25,10 +25,10 @@ class Records:
     """
 
     def __init__(self, videos: Path, output: Path) -> None:
-        self._videos, self._output = videos, output
+        self.videos, self._output = videos, output
 
     def source(self, video: Video) -> Path:
-        return self._videos / video.path
+        return self.videos / video.path
 
     def read(self, video: Video) -> Outcome | None:
         record = self._load(video, ".json")

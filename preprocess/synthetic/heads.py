@@ -420,7 +420,7 @@ def random_light(rng: np.random.Generator, brightness: float = 1.0) -> Light:
 
 
 def random_head(seed: int) -> Head:
-    """The head of this seed (>= 0): the same for ever, whatever was drawn before."""
+    """The head of this seed (>= 0): always the same, whatever was drawn before."""
     rng = np.random.default_rng([seed, 0x4EAD])
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     puppet = random_identity(seed)

@@ -72,7 +72,6 @@ LANDMARKS: tuple[str, ...] = (
     "forehead_left", "forehead", "forehead_right",
 )  # fmt: skip
 
-HAIR_STYLES = ("buzz", "short", "parted", "fringe", "swept", "curly", "bun", "bob", "long", "bald")
 TOPS = ("crew", "vneck", "shirt", "stripes", "hoodie")
 BACKDROPS = ("gradient", "bokeh", "room", "hills", "cloth")
 
@@ -168,7 +167,7 @@ def three(values: Iterable[float], digits: int) -> tuple[float, float, float]:
 
 
 def random_identity(seed: int) -> Identity:
-    """The puppet of this seed (>= 0): the same for ever, whatever was drawn before."""
+    """The puppet of this seed (>= 0): always the same, whatever was drawn before."""
     rng = np.random.default_rng([seed, 0x1D])
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     tone = u(0, len(_SKINS) - 1.001)

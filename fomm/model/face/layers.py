@@ -219,7 +219,7 @@ def change_px(points: np.ndarray, source: Face, moved: Moved) -> float:
 
 
 def mouth_change(source: Face, moved: Moved) -> float:
-    """0 where the mouth is as in the photo, however the head moves, to 1 where its inside has to be drawn anew."""
+    """0 where the mouth is as in the photo, however the head moves, to 1 where its inside has to be drawn."""
     return float(ramp(np.abs((moved.shape - source.shape)[MOUTH.opening, :2]).max(), *MOUTH_CHANGES))
 
 

@@ -64,16 +64,16 @@ def open_set(folder: Path) -> HeadSet:
     try:
         opened = HeadSet(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in HeadSet._fields))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot be read ({error}); make the set anew") from error
+        raise InputError(f"{folder}: cannot be read ({error}); make the set again") from error
     frames, mesh = opened
     fits = frames.ndim == 5 and frames.shape[2] == frames.shape[3] and frames.shape[4] == 3
     if not fits or frames.dtype != np.uint8 or mesh.shape != (*frames.shape[:2], NUM_LANDMARKS, 3):
         raise InputError(
-            f"{folder}: frames {frames.shape} {frames.dtype} and landmarks {mesh.shape} are no set of heads; make it "
-            "anew"
+            f"{folder}: frames {frames.shape} {frames.dtype} and landmarks {mesh.shape} are not a set of heads; make "
+            "it again"
         )
     if frames.shape[1] < 2:
-        raise InputError(f"{folder}: has one frame of each head, need at least 2; make it anew")
+        raise InputError(f"{folder}: has one frame of each head, need at least 2; make it again")
     return opened
 
 

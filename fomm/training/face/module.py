@@ -90,7 +90,7 @@ class FaceTraining(BaseTraining[FaceModel]):
                 raise InputError(f"model.network.width {network.width}: impossible ({error}); give 48, say") from error
         if start is not None:
             report = start.initialize(self.model)
-            rank_zero_info(f"init {init}: {len(report.loaded)} tensors taken over")
+            rank_zero_info(f"init {init}: {len(report.loaded)} tensors loaded")
             if report.fresh:
                 rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
         self.average = copy.deepcopy(self.model).requires_grad_(False) if average_decay else None
