@@ -150,7 +150,7 @@ class TrainCLI(LightningCLI):
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
         settings = getattr(logger, "init_args", {})
         if options.trainer.default_root_dir and settings.get("save_dir") == SAVE_DIR:
-            settings["save_dir"] = options.trainer.default_root_dir  # the loggers' folder is that of all that a run writes
+            settings["save_dir"] = options.trainer.default_root_dir  # where all that a run writes goes
         if not checkpoint:
             return
         content = run_checkpoint(checkpoint)
