@@ -1,7 +1,7 @@
 # make demo    animate the bundled portrait with the bundled clip
 # make app     open the studio: record, animate and compare in the browser
 # make test    run the tests
-# make lint    check style
+# make lint    check style and types
 # Everything runs in VENV, which is made on first use with PYTHON, or where that is none of 3.10 to 3.12 with one that uv
 # finds or fetches.
 PYTHON ?= python3
@@ -45,6 +45,7 @@ test: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) $(VENV)-uv outputs

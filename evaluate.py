@@ -148,7 +148,7 @@ def evaluate(options: Options) -> "Report | None":
                 "preprocess": hash_code(Path(preprocess.__file__).parent),
                 "evaluate.py": hash_file(__file__),
             },
-            settings={"fail_if": options.fail_if, "people_to_tell_apart": PEOPLE},
+            settings={"fail_if": list(options.fail_if), "people_to_tell_apart": PEOPLE},
             command=["python", *sys.argv],
             progress=bars if fabric.is_global_zero else silent,
         )

@@ -104,9 +104,9 @@ def main() -> None:
         compare(arguments.clips, Path(folder))
 
         import train
-        from preprocess.synthetic.puppets import write_dataset
+        from preprocess.synthetic.puppets import write_puppets
 
-        manifest = write_dataset(Path(folder) / "puppets", identities=10, clips=1, frames=12, size=64)
+        manifest = write_puppets(Path(folder) / "puppets", identities=10, clips=1, frames=12, size=64)
         cli = train.main(
             [
                 "fit", "--config", str(Path(__file__).resolve().parent.parent / "configs/puppets-64.yaml"),

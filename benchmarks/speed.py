@@ -4,10 +4,10 @@
     python benchmarks/speed.py --checkpoint puppets         # the embedded model
     python benchmarks/speed.py --parts "[whole, growth]"    # only some of the tables
 
-The original's loop is written out below (`plain_step`): float32, one frame at a time, the source encoded anew for every
-frame. It and the animator at each precision take turns on every few frames (A B C A B C ..., as many frames as are
-animated side by side), so that a machine whose speed wanders favours none, and ratios are taken turn by turn. Beside
-the time on the clock stands the processor time of all threads: it hardly feels who else uses the machine.
+The original's loop is written out below (`plain_step`): float32, one frame at a time, the source encoded again for
+every frame. It and the animator at each precision take turns on every few frames (A B C A B C ..., as many frames as
+are animated side by side), so that a machine whose speed wanders favours none, and ratios are taken turn by turn.
+Beside the time on the clock stands the processor time of all threads: it hardly feels who else uses the machine.
 
 Tables: `frames` (time, ratio, PSNR, share of the matrix rate that this machine shows), `cold` (a fresh process: until
 the first frame, peak memory), `stages` (each alone), `whole` (infer.py's path against its slowest stage, seconds to the

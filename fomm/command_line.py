@@ -3,10 +3,14 @@
 import json
 import re
 from argparse import ArgumentError
-from collections.abc import Collection, Sequence
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fomm.errors import InputError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 T = TypeVar("T")
 
@@ -29,15 +33,50 @@ def parse(
 
     parser = ArgumentParser(prog=script, usage=usage, description=description, exit_on_error=False)
     parser.add_class_arguments(schema)
+    return schema(**values(parser, arguments, get_type_hints(schema), f"python {script}"))
+
+
+def call(function: Callable[..., object], script: str, arguments: Sequence[str], *, as_positional: bool) -> None:
+    """Call a function with what a command line says: its arguments are options, and so are the fields of a dataclass
+    among them.
+
+    Raises:
+        InputError: as `parse`, or what the function raises.
+    """
+    from jsonargparse import ArgumentParser
+
+    types = get_type_hints(function)
+    types.pop("return", None)
+    schemas: dict[str, Any] = {name: kind for name, kind in types.items() if is_dataclass(kind)}
+    parser = ArgumentParser(prog=script, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="Path to a configuration file.")
+    parser.add_function_arguments(function, as_positional=as_positional, skip=set(schemas))
+    for kind in schemas.values():
+        parser.add_class_arguments(kind)
+        types |= get_type_hints(kind)
+    given = values(parser, arguments, types, script)
+    given.pop("config")
+    built = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in schemas.items()}
+    function(**given, **built)
+
+
+def values(
+    parser: "ArgumentParser", arguments: Sequence[str] | None, types: Mapping[str, Any], script: str
+) -> dict[str, Any]:
+    """What the options say, by name; `types` are theirs.
+
+    Raises:
+        InputError: unknown, missing or wrong options.
+    """
     try:
-        return schema(**parser.parse_args(arguments).as_dict())
+        return parser.parse_args(arguments).as_dict()
     except ArgumentError as error:
         message = str(error)
         wrong = re.match(r'Parser key "(\w+)".*value: (.*)', message, re.DOTALL)
         if wrong:
             value = wrong[2].strip().partition("\n")[0]
-            message = f"--{wrong[1]}: {value!r} must be {_in_words(get_type_hints(schema)[wrong[1]])}"
-        raise InputError(f"{message}; `python {script} --help` explains the options") from error
+            message = f"--{wrong[1]}: {value!r} must be {_in_words(types[wrong[1]])}"
+        raise InputError(f"{message}; `{script} --help` explains the options") from error
 
 
 def _in_words(annotation: Any) -> str:

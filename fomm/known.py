@@ -104,8 +104,8 @@ def resolve(source: str | Path, *, progress: bool = True) -> tuple[Path, KnownCh
     if os.path.isfile(path) or known is None and os.path.exists(path):  # a folder may well be called "puppets"
         return path, None
     if known is None:
-        hint = find_known(path)
-        hint = f"; the name of that released file is {hint.name}" if hint else ""
+        released = find_known(path)
+        hint = f"; the name of that released file is {released.name}" if released else ""
         raise InputError(f"{source}: no such file, and no known checkpoint of this name ({', '.join(KNOWN)}){hint}")
     return (embedded(known) if known.embedded else fetch(known, progress=progress)), known
 

@@ -6,16 +6,17 @@ import argparse
 import sys
 from importlib import import_module
 
+from fomm.command_line import call
 from fomm.errors import run
 
 COMMANDS = {  # name: (module, function, what it does)
-    "dataset": ("dataset.build", "write_dataset", "videos -> clips and a manifest, on this machine or a cluster"),
+    "dataset": ("dataset.build", "prepare_dataset", "videos -> clips and a manifest, on this machine or a cluster"),
     "check": ("dataset.check", "check", "is a data set what its manifest says? pictures show what is in it"),
     "face": ("show", "face", "draw what is found in a photo, and its crop"),
     "crop_video": ("show", "crop_video", "write the crop of a driving video that the model gets to see"),
     "motion": ("motion", "motion", "record what the face in a clip does as a small file without a picture"),
-    "puppets": ("synthetic.puppets", "write_dataset", "draw a data set of talking puppets with exact truth"),
-    "puppet_pairs": ("synthetic.puppets", "write_pairs", "draw cross-identity animation with its exact answer"),
+    "puppets": ("synthetic.puppets", "write_puppets", "draw a data set of talking puppets with exact truth"),
+    "puppet_pairs": ("synthetic.puppets", "write_puppet_pairs", "draw cross-identity animation with its exact answer"),
     "puppet_demo": ("synthetic.puppets", "write_demo", "draw the portrait and the clip of the demonstration"),
     "scenes": (
         "synthetic.scenes",
@@ -25,7 +26,7 @@ COMMANDS = {  # name: (module, function, what it does)
     "heads": ("synthetic.head_set", "write_heads", "draw a training set of heads near to people's, with their meshes"),
     "directions": ("synthetic.directions", "write_directions", "measure on drawn heads what expressions do to a face"),
     "motions": ("synthetic.motions", "write_motions", "draw the motions that come with the package"),
-    "figures": ("synthetic.figures", "write_videos", "draw dancers, for the fine-tuning tutorial"),
+    "figures": ("synthetic.figures", "write_figures", "draw dancers, for the fine-tuning tutorial"),
 }
 POSITIONAL = ("check", "face", "crop_video", "motion")  # `face PHOTO` rather than `face --photo PHOTO`
 
@@ -36,12 +37,9 @@ def main() -> None:
     known = {command.replace("-", "_"): command for command in COMMANDS}
     if name not in known:
         _list_commands()
-    from jsonargparse import CLI
-
-    sys.argv[1] = known[name]
     module, function, _ = COMMANDS[known[name]]
     command = getattr(import_module(f"preprocess.{module}"), function)
-    CLI({known[name]: command}, prog="python -m preprocess", as_positional=known[name] in POSITIONAL)
+    call(command, f"python -m preprocess {known[name]}", sys.argv[2:], as_positional=known[name] in POSITIONAL)
 
 
 def _list_commands() -> None:

@@ -78,9 +78,8 @@ class Face:
     """A face in a picture, in that picture's pixels.
 
     `landmarks_px` is (468, 2) float32. `eye_left_px` is the middle between the corners of the eye that is on the left
-    of the screen when the face is upright (the subject's right eye); `nose_px` is the nose's tip. `score` (0..1) is
-    the detector's. `yaw_deg` (positive = turned to the screen's right) and `pitch_deg` (positive = looking up) are
-    rough, see `head_angles`.
+    of the screen when the face is upright (the subject's right eye). `score` (0..1) is the detector's. `yaw_deg`
+    (positive = turned to the screen's right) and `pitch_deg` (positive = looking up) are rough, see `head_angles`.
     """
 
     landmarks_px: np.ndarray
@@ -95,10 +94,6 @@ class Face:
     @property
     def eye_right_px(self) -> np.ndarray:
         return self.landmarks_px[list(RIGHT_EYE)].mean(0)
-
-    @property
-    def nose_px(self) -> np.ndarray:
-        return self.landmarks_px[NOSE_TIP]
 
     @property
     def roll_deg(self) -> float:

@@ -149,7 +149,7 @@ def pair_faces(
     if landmarks is not None:
         wanted = landmarks(matching_crop(face, track, size, scale=scale).apply(photo))
         best = _seek(reader, track.start, track.stop, driving_crop.apply, wanted, landmarks, progress)
-    initial_index = track.start if best is None else best.index
+    initial_index = track.start if best is None else best.frame
     source_crop = matching_crop(face, track, size, index=initial_index, scale=scale)
 
     doubts = [f"{photo_path}: {doubt}" for doubt in doubts_about_photo(faces, face, source_crop, photo.shape)]
@@ -238,7 +238,7 @@ def pair_whole(
     if best is None:
         doubt = f"{reader.path}: no faces to compare with the photo's, so the motion starts from the first frame"
         return Pairing(source, view, doubts=[doubt])
-    return Pairing(source, view, initial=best.image, initial_index=best.index)
+    return Pairing(source, view, initial=best.image, initial_index=best.frame)
 
 
 def _seek(
@@ -255,9 +255,9 @@ def _seek(
         return None
     count = reader.frame_count if stop is None else stop - start
     views = (view(frame.image) for frame in reader.frames(start, stop, BEST_FRAME_EVERY))
-    views = watched(views, "find best frame", count and -(-count // BEST_FRAME_EVERY), progress)
-    best = best_frame(views, wanted, landmarks)
-    return best and best._replace(index=start + BEST_FRAME_EVERY * best.index)
+    looks = watched(views, "find best frame", count and -(-count // BEST_FRAME_EVERY), progress)
+    best = best_frame(looks, wanted, landmarks)
+    return best and best._replace(frame=start + BEST_FRAME_EVERY * best.frame)
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
@@ -271,7 +271,7 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
 class BestFrame(NamedTuple):
     """The frame whose face is most like another one: its number, how far it still is, and the picture itself."""
 
-    index: int
+    frame: int
     distance: float
     image: np.ndarray
 
@@ -355,7 +355,7 @@ def doubts_about_start(face: Face, start: Sample, most_deg: float = START_DIFFER
     if max(abs(turn), abs(tip)) <= most_deg:
         return []
     return [
-        f"the pose in its starting frame ({start.index}) is unlike the photo's, by {abs(turn):.0f} degrees to the side "
+        f"the pose in its starting frame ({start.frame}) is unlike the photo's, by {abs(turn):.0f} degrees to the side "
         f"and {abs(tip):.0f} up or down; expect distortion, or use a clip with a frame in the photo's pose"
     ]
 

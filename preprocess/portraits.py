@@ -159,7 +159,7 @@ def views_through(
         return inner.apply(seen.of(image))
 
     def glance(frame: LazyFrame) -> np.ndarray:
-        return inner.apply(frame.region(tuple(seen)))
+        return inner.apply(frame.region(seen))
 
     return view, glance
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from preprocess.crop import Crop, crop_matrix, invert, transform
-from preprocess.faces import Face, FaceFinder
+from preprocess.faces import Face
 
 TRACK_SCALE = 1.2  # crop side in longer sides of the union box
 EVERY = 5  # look for faces in each 5th frame
@@ -42,7 +42,7 @@ _CUT_HISTOGRAM = 0.35  # ... and distance of their colour histograms (0..1): a c
 class Sample(NamedTuple):
     """A face in one frame of a track, in frame pixels; see `Face`."""
 
-    index: int
+    frame: int  # its number
     box_xyxy_px: tuple[float, float, float, float]
     centre_px: tuple[float, float]
     side_px: float
@@ -50,6 +50,12 @@ class Sample(NamedTuple):
     yaw_deg: float
     pitch_deg: float
     score: float = 1.0
+
+
+class FindsFaces(Protocol):
+    """A `FaceFinder`, or a `Lookout` of one."""
+
+    def find(self, image: np.ndarray, *, thorough: bool = ...) -> list[Face]: ...
 
 
 class HasImage(Protocol):
@@ -110,7 +116,7 @@ class Track:
 
     def at(self, index: int) -> Sample:
         """The face in frame `index`: between samples it is interpolated, before and after them held, and shifted."""
-        indices = [sample.index for sample in self.samples]
+        indices = [sample.frame for sample in self.samples]
         rows = np.array([[*s.box_xyxy_px, *s.centre_px, *s[3:]] for s in self.samples])
         row = np.array([np.interp(index, indices, column) for column in rows.T])
         row[:6] += np.tile(self._strays(np.array([index]))[0], 3)
@@ -119,8 +125,8 @@ class Track:
 
     def part(self, start: int, stop: int) -> Track:
         """The same face in fewer frames, `start` <= index < `stop`; its ends are interpolated."""
-        inner = [sample for sample in self.samples if start <= sample.index < stop]
-        ends = [self.at(index) for index in {start, stop - 1} - {sample.index for sample in inner}]
+        inner = [sample for sample in self.samples if start <= sample.frame < stop]
+        ends = [self.at(index) for index in {start, stop - 1} - {sample.frame for sample in inner}]
         samples = tuple(sorted(inner + ends))
         looks = max(len(samples), round(len(samples) / self.found_share))
         shifts = self.shifts[start - self.start : stop - self.start]
@@ -129,7 +135,7 @@ class Track:
     @property
     def boxes(self) -> np.ndarray:
         """(stop - start, 4) face box of every frame."""
-        indices = [sample.index for sample in self.samples]
+        indices = [sample.frame for sample in self.samples]
         frames = np.arange(self.start, self.stop)
         columns = np.array([sample.box_xyxy_px for sample in self.samples]).T
         between = np.stack([np.interp(frames, indices, column) for column in columns], axis=1)
@@ -140,7 +146,7 @@ class Track:
         if not self.shifts:
             return np.zeros((len(frames), 2))
         shifts = np.array(self.shifts)
-        at = [sample.index - self.start for sample in self.samples]
+        at = [sample.frame - self.start for sample in self.samples]
         here = np.clip(frames - self.start, 0, len(shifts) - 1)
         line = np.stack([np.interp(here, at, shifts[at, axis]) for axis in (0, 1)], axis=1)
         return shifts[here] - line
@@ -170,7 +176,7 @@ def _moved_inside(centre: float, side: float, length: int) -> float:
     return float(np.clip(centre, side / 2 - 0.5, length - 0.5 - side / 2))
 
 
-def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FaceFinder, *, every: int = EVERY) -> list[Track]:
+def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FindsFaces, *, every: int = EVERY) -> list[Track]:
     """All face tracks of a video, longest first (of equal ones the larger face); an empty list when no face is seen.
 
     Faces are looked for in each `every`-th frame, in the last one, on both sides of a cut, and wherever the picture
@@ -318,12 +324,12 @@ class _Open:
         if len(self.samples) == 1:
             return np.array(last.centre_px)
         other = self.samples[-2]
-        speed = np.subtract(last.centre_px, other.centre_px) / (last.index - other.index)
-        return last.centre_px + 0.5 * speed * (index - last.index)
+        speed = np.subtract(last.centre_px, other.centre_px) / (last.frame - other.frame)
+        return last.centre_px + 0.5 * speed * (index - last.frame)
 
     def cost(self, index: int, face: Face, appearance: np.ndarray) -> float:
         """How unlikely it is that this is its face; infinite where it cannot be."""
-        last, later = self.samples[-1], index - self.samples[-1].index - 1
+        last, later = self.samples[-1], index - self.samples[-1].frame - 1
         if not 0.5 < face.side_px / last.side_px < 2.0:
             return float("inf")
         away = np.linalg.norm(face.centre_px - self.expected_px(index)) / max(face.side_px, last.side_px)
@@ -334,7 +340,7 @@ class _Open:
 
 @dataclass
 class _Tracker:
-    finder: FaceFinder
+    finder: FindsFaces
     patience: int  # frames
     open: list[_Open] = field(default_factory=list)
     done: list[Track] = field(default_factory=list)
@@ -346,7 +352,7 @@ class _Tracker:
         jumps = False
         for track in self.open:
             last = track.samples[-1]
-            moved = track.shifts[-1] - track.shifts[last.index - track.samples[0].index]
+            moved = track.shifts[-1] - track.shifts[last.frame - track.samples[0].frame]
             centre, half = (last.centre_px + moved) * scale, 0.65 * last.side_px * scale
             left, top = np.clip(centre - half, 0, _GLANCE - 4).astype(int)
             right, bottom = np.clip(centre + half + 1, (left + 4, top + 4), _GLANCE).astype(int)
@@ -373,7 +379,7 @@ class _Tracker:
                 linked[t] = f
         still_open = []
         for track in self.open:  # those found in the frame before, because of what happens in this one
-            track.shifts += [track.shifts[-1]] * (index - track.samples[0].index + 1 - len(track.shifts))
+            track.shifts += [track.shifts[-1]] * (index - track.samples[0].frame + 1 - len(track.shifts))
         for t, track in enumerate(self.open):
             if t in linked:
                 track.samples.append(_sample(index, faces[linked[t]]))
@@ -382,9 +388,9 @@ class _Tracker:
                 track.missed = 0
             else:
                 track.missed += 1
-            lost_for = index - track.samples[-1].index
+            lost_for = index - track.samples[-1].frame
             if track.missed and (lost_for > self.patience or self._is_gone(track, index, faces)):
-                self._close(track, track.samples[-1].index + 1)
+                self._close(track, track.samples[-1].frame + 1)
             else:
                 still_open.append(track)
         new = [
@@ -406,12 +412,12 @@ class _Tracker:
     def cut(self, stop: int) -> None:
         """End all tracks before frame `stop`, those whose face is not seen any more where it was seen last."""
         for track in self.open:
-            self._close(track, track.samples[-1].index + 1 if track.missed else stop)
+            self._close(track, track.samples[-1].frame + 1 if track.missed else stop)
         self.open = []
 
     def _close(self, track: _Open, stop: int) -> None:
         samples = tuple(track.samples)
-        start = samples[0].index
+        start = samples[0].frame
         shifts = tuple((float(x), float(y)) for x, y in track.shifts[: stop - start])
         self.done.append(Track(start, stop, *self.size_wh, samples, track.looks, shifts))
 

@@ -22,11 +22,11 @@ from fomm.files import all_or_none
 from fomm.model.face import FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
-from fomm.video import Frame, VideoReader, VideoWriter, read_image
+from fomm.video import Frame, LazyFrame, VideoReader, VideoWriter, read_image
 from preprocess.faces import FaceFinder, SharedFinder
 from preprocess.pairing import Pairing
 from preprocess.track import TRACK_SCALE
-from studio.tools import PortraitTools, Tools
+from studio.tools import CropTools, PortraitTools, Tools
 
 MIN_SIDE_PX = 16
 
@@ -103,7 +103,7 @@ def animate_files(
     frames = reader.frames(pairing.start, pairing.stop)
     view = pairing.view
     if pairing.glance is not None and not settings.side_by_side:
-        frames, view = glances(reader, pairing), as_it_is
+        frames, view = glances(reader, pairing, pairing.glance), as_it_is
     animated = animated_frames(scene.animate, frames, view)
     count = reader.frame_count if pairing.stop is None else pairing.stop - pairing.start
     with all_or_none(outputs), closing(animated):  # no result without a sidecar
@@ -128,7 +128,7 @@ def animate_files(
             tools,
             given={"source": source, "driving": driving},
             details={
-                "tags": synthetic_tags(pasted=settings.embed),
+                "tags": synthetic_tags(pasted=bool(settings.embed)),
                 "driving_frames": {"start": pairing.start, "stop": pairing.stop, "initial": pairing.initial_index},
                 "crop_matrices": {side: crop and crop.matrix.tolist() for side, crop in crops.items()},
             },
@@ -150,13 +150,13 @@ def look(
     pairing = tools.pair(photo, source, reader, settings, progress)
     frame = next(reader.frames(pairing.initial_index)).image
     doubts = list(dict.fromkeys(reader.notes + pairing.doubts + tools.doubts(source, pairing)))
-    return Found(photo, frame, pairing, settings.scale, doubts)
+    return Found(photo, frame, pairing, settings.scale or tools.scale, doubts)
 
 
-def glances(reader: VideoReader, pairing: Pairing) -> Iterator[Frame]:
+def glances(reader: VideoReader, pairing: Pairing, glance: Callable[[LazyFrame], np.ndarray]) -> Iterator[Frame]:
     """What the model sees of each driving frame that is used, in the place of the frame."""
     for frame in islice(reader.lazy_frames(), pairing.start, pairing.stop):
-        yield Frame(pairing.glance(frame), frame.time)
+        yield Frame(glance(frame), frame.time)
 
 
 def as_it_is(image: np.ndarray) -> np.ndarray:
@@ -260,8 +260,7 @@ def load_tools(
         finder = None
         if meshes is None:
             finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
-        animator = FaceAnimator(model, lambda: meshes, device=chosen.device)
-        return PortraitTools(animator, info, finder, None, chosen)
+        return PortraitTools(FaceAnimator(model, lambda: meshes, device=chosen.device), info, finder, None, chosen)
     if settings.strengths != AnimationSettings().strengths:
         asked = f"--region {settings.region} --strength {settings.strength}"
         raise InputError(
@@ -281,4 +280,4 @@ def load_tools(
         landmarks = finder.landmarks
     if settings.best_frame and settings.best_frame_by == "face_alignment":
         landmarks = FaceAlignmentLandmarks(animator.device)
-    return Tools(animator, info, finder, landmarks, chosen)
+    return CropTools(animator, info, finder, landmarks, chosen)

@@ -33,7 +33,8 @@ class Job:
         self._ahead = ahead
         self._stop = threading.Event()
         self._deadline = time.monotonic() + MAX_JOB_S
-        self._stage, self._done, self._total, self._since = "", 0, None, 0.0
+        self._stage, self._done, self._since = "", 0, 0.0
+        self._total: int | None = None
 
     def __enter__(self) -> Job:
         return self

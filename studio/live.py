@@ -16,12 +16,12 @@ from fomm.errors import InputError
 from fomm.model import Output
 from fomm.model.face import Moved
 from fomm.pixels import to_pictures
-from preprocess.crop import Paster
+from preprocess.crop import Crop, Paster
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
 from preprocess.portraits import camera_crop
 from studio.shown import shrunk
-from studio.tools import PortraitTools, Tools, sitter_of
+from studio.tools import CropTools, PortraitTools, Tools, sitter_of
 
 LIVE_PX = 512  # longer side of the photo in a live picture
 MAX_CAMERA_PX = 1920 * 1080
@@ -73,6 +73,7 @@ def make_live(tools: Tools, photo: np.ndarray, setting: object, *, fast: bool) -
     """
     if isinstance(tools, PortraitTools):
         return LivePortrait(tools, shrunk(photo, round(FAST * LIVE_PX) if fast else LIVE_PX), setting)
+    assert isinstance(tools, CropTools)
     return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size=live_size(tools, fast))
 
 
@@ -93,11 +94,11 @@ class LiveCrop:
         size: side of the animated picture in pixels, a multiple of the model's stride; the time grows with its square.
     """
 
-    def __init__(self, tools: Tools, photo: np.ndarray, setting: object, *, size: int) -> None:
+    def __init__(self, tools: CropTools, photo: np.ndarray, setting: object, *, size: int) -> None:
         self.setting = setting
         self._photo = photo
-        self._face = choose_face(tools.finder.find(photo), None, "photo")
-        self._finder, self._size, self._scale = tools.finder, size, tools.scale
+        self._face = choose_face(tools.faces.find(photo), None, "photo")
+        self._finder, self._size, self._scale = tools.faces, size, tools.scale
         self._animator = tools.animator
         self._begun: _Begun | None = None
 
@@ -107,6 +108,7 @@ class LiveCrop:
 
     def begin(self, frame: np.ndarray) -> None:
         pairing = pair_frame(self._photo, self._face, frame, self._finder, size=self._size, scale=self._scale)
+        assert pairing.initial is not None and isinstance(pairing.source_crop, Crop)
         follow = self._animator.follower(pairing.source, pairing.initial)
         self._begun = _Begun(pairing.view, follow, Paster(self._photo, pairing.source_crop))
 
@@ -115,6 +117,7 @@ class LiveCrop:
 
     def show(self, seen: np.ndarray) -> np.ndarray:
         begun = self._begun
+        assert begun is not None, "`begin` comes first"
         (picture,) = to_pictures(begun.follow([begun.view(seen)]).prediction)
         return begun.paste(picture)
 
@@ -128,9 +131,9 @@ class LivePortrait:
 
     def __init__(self, tools: PortraitTools, photo: np.ndarray, setting: object) -> None:
         self.setting = setting
-        self._finder, self._animator = tools.finder, tools.animator
-        face = choose_face(tools.finder.find(photo), None, "photo")
-        self._portrait = self._animator.portrait(sitter_of(photo, face, tools.finder))
+        self._finder, self._animator = tools.faces, tools.animator
+        face = choose_face(tools.faces.find(photo), None, "photo")
+        self._portrait = self._animator.portrait(sitter_of(photo, face, tools.faces))
         self._follow: Callable[[np.ndarray, float], Moved] | None = None
         self._looked = 0.0
 
@@ -144,6 +147,7 @@ class LivePortrait:
         self._follow = lambda frame, seconds: follow(view(frame), seconds)
 
     def look(self, frame: np.ndarray) -> Moved:
+        assert self._follow is not None, "`begin` comes first"
         now = time.monotonic()
         seconds, self._looked = min(now - self._looked, MOST_S), now
         return self._follow(frame, seconds)

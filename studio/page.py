@@ -25,7 +25,7 @@ EXAMPLE_CLIP = ASSETS / "speaker.mp4"
 DRAWN_EXAMPLES = (11, 23)  # identities drawn when the page starts, beside the portrait that comes with the package
 KEPT_S = 3600  # Gradio removes files after this time
 SWITCHES = ("crop", "embed", "best_frame", "label")
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE = {**QUIET, "concurrency_limit": None}  # the studio has queues of its own
 LIVE_SCRIPT = Path(__file__).with_name("live.js")
 LIVE_VIEW = """
@@ -63,7 +63,7 @@ def build_page(work: Studio, models: list[str], *, with_report: bool) -> gr.Bloc
                 gr.HTML(frame, elem_classes="report")
 
         def leave(request: gr.Request) -> None:
-            work.leave(request.session_hash)
+            work.leave(visit(request))
 
         page.unload(leave)
     return page
@@ -124,7 +124,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
     inputs = [photo, video, checkpoint, face, track, room, motion, switches]
 
     def show_found(request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
-        visitor = work.visitor(request.session_hash, photo, video)
+        visitor = work.visitor(visit(request), photo, video)
         if not (photo and video):
             missing = " and ".join(name for name, path in (("a photo", photo), ("a video", video)) if not path)
             yield {found: shown.hint(f"Add {missing}: what is found is shown here.")}
@@ -140,7 +140,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
                     raise
                 settings, seen = first, look(photo, video, first, tools, progress=job.progress)
             return {
-                found: shown.found_view(seen, shown.drawn_both(seen, tools.finder), work.folder),
+                found: shown.found_view(seen, shown.drawn_both(seen, tools.faces), work.folder),
                 face: numbered(len(seen.pairing.faces), settings.face, "the largest"),
                 track: numbered(len(seen.pairing.tracks), settings.track, "seen longest"),
             }
@@ -149,7 +149,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
             yield from told(work.start("look", visitor, checkpoint, search), found, work.folder)
 
     def animate(request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
-        visitor = work.visitor(request.session_hash, photo, video)
+        visitor = work.visitor(visit(request), photo, video)
         if not (photo and video):
             yield {status: shown.wrong("Add a photo and a video first.")}
             return
@@ -175,7 +175,7 @@ def animate_tab(work: Studio, models: list[str]) -> None:
         yield {go: gr.update(interactive=True), stop: gr.update(interactive=False)}
 
     def end(request: gr.Request) -> None:
-        work.visitor(request.session_hash).stop("animate")
+        work.visitor(visit(request)).stop("animate")
 
     changes = [photo.change, video.change, checkpoint.change, face.input, track.input, room.release, switches.input]
     gr.on(changes, show_found, inputs, [found, face, track], trigger_mode="multiple", **AT_ONCE)
@@ -185,6 +185,12 @@ def animate_tab(work: Studio, models: list[str]) -> None:
     for path, example in examples.items():
         filled = example.click(lambda path=path: (path, EXAMPLE_CLIP, 1, 1), None, [photo, video, face, track], **QUIET)
         filled.then(animate, inputs, outputs, **AT_ONCE)
+
+
+def visit(request: gr.Request) -> str:
+    """By which a visitor is known, from opening the page to leaving it."""
+    assert request.session_hash is not None, "every request of the page has one"
+    return request.session_hash
 
 
 def chosen_settings(
@@ -215,11 +221,11 @@ def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
             )
 
     def choose(request: gr.Request, photo: str | None, checkpoint: str, fast: bool) -> dict:
-        visitor = work.visitor(request.session_hash, photo)
+        visitor = work.visitor(visit(request), photo)
         visitor.setting = Setting(photo, checkpoint, fast) if photo else None
         return {"name": visitor.folder.name, "ahead": work.live_frames_at_once}
 
-    chosen = [photo, checkpoint, fast]
+    chosen: list[Any] = [photo, checkpoint, fast]
     changes = [page.load, *(control.change for control in chosen)]
     gr.on(changes, choose, chosen, view, trigger_mode="always_last", **AT_ONCE)  # the last one holds
 
@@ -227,10 +233,14 @@ def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
 def photo_input(value: Path | None = None, **look: Any) -> gr.Image:
     """A picture that `infer.py` reads itself, as it is: it knows more kinds, and says in words what is wrong."""
     image = gr.Image(
-        value and str(value), label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], **look
+        str(value) if value else None, label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], **look
     )
-    image.preprocess = lambda payload: payload and payload.path
+    image.preprocess = _path_of  # type: ignore[method-assign, assignment]  # as in `server.close_gaps`
     return image
+
+
+def _path_of(payload: Any) -> str | None:
+    return payload and payload.path
 
 
 def told(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
@@ -266,7 +276,7 @@ def model_label(name: str) -> str:
     if known is None:
         return Path(name).name
     if known.embedded:
-        return f"{name} (comes along)"
+        return f"{name} (included)"
     here = (cache_folder() / known.file).exists()
     return f"{name} ({known.category}, {'is here' if here else 'fetched when chosen'})"
 

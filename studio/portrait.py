@@ -82,7 +82,7 @@ def play_files(
     outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
     check_outputs(outputs, source, *([] if isinstance(motion, Edit) else [motion]))
 
-    sitter, region, warnings = sit(photo, source, tools.finder, settings, reach_of(recording))
+    sitter, region, warnings = sit(photo, source, tools.faces, settings, reach_of(recording))
     followed = Followed()
     pictures = tools.animator.play(sitter, recording.faces, strength=Strength(**settings.strengths), followed=followed)
     frames = (Frame(picture, at) for picture, at in zip(pictures, recording.times, strict=True))
@@ -107,7 +107,7 @@ def play_files(
             settings,
             tools,
             given={"source": source, **({"edit": str(motion)} if isinstance(motion, Edit) else {"driving": motion})},
-            details={"tags": synthetic_tags(pasted=settings.embed)},
+            details={"tags": synthetic_tags(pasted=bool(settings.embed))},
             warnings=warnings,
         )
     return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)

@@ -80,26 +80,26 @@ def drawn_both(found: Found, finder: FaceFinder) -> tuple[np.ndarray, np.ndarray
 def facts(found: Found) -> dict[str, str]:
     """What was found, as lines of a table."""
     pairing, face, track = found.pairing, found.pairing.face, found.pairing.track
-    size = pairing.source.shape[0]
-    if face is None or track is None:
+    crop, driving_crop, size = pairing.source_crop, pairing.driving_crop, pairing.source.shape[0]
+    if face is None or track is None or crop is None or driving_crop is None:
         resized = "" if pairing.mesh is not None else f", resized to {size} px"
         return {"Photo": f"taken whole{resized}", "Video": f"taken whole{resized}"}
     number = next(n for n, other in enumerate(pairing.faces, 1) if other is face)
     low, high = track.yaw_range_deg
-    if isinstance(pairing.source_crop, Region):
+    if isinstance(crop, Region):
         height, width = pairing.source.shape[:2]
         outline = "is found" if pairing.person is not None else "is not found"
         part = f"{width}×{height} px around the face may move, as they are; the person's outline {outline}"
     else:
-        part = f"{pairing.source_crop.side_px:.0f} px, turned upright, to {size} px"
-    seen = pairing.driving_crop.size
+        part = f"{crop.side_px:.0f} px, turned upright, to {size} px"
+    seen = driving_crop.size
     return {
         "Photo": f"face {number} of {len(pairing.faces)}, {face.side_px:.0f} px, tilted by {round(face.roll_deg):+d}°, "
         f"turned by {round(face.yaw_deg):+d}°",
         "Crop": part,
         "Video": f"face in frames {track.start} to {track.stop - 1}, {track.face_side_px:.0f} px, "
         f"turning from {round(low):+d}° to {round(high):+d}°",
-        "Its crop": f"{pairing.driving_crop.side_px:.0f} px ({found.scale:g} face sizes), fixed, to {seen} px",
+        "Its crop": f"{driving_crop.side_px:.0f} px ({found.scale:g} face sizes), fixed, to {seen} px",
     }
 
 

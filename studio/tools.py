@@ -6,6 +6,7 @@ Model `face` looks at the video for landmarks only, and animates the photo's own
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ from fomm.errors import InputError
 from fomm.model.face import Sitter, Strength
 from fomm.progress import Progress
 from fomm.video import VideoReader
-from preprocess.crop import Paster, Region
+from preprocess.crop import Crop, Paster, Region
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_whole, track_driving
 from preprocess.portraits import pair_portrait, pair_whole_portrait
@@ -59,19 +60,21 @@ class Scene:
 
 
 @dataclass
-class Tools:
-    """A model of the paper's, and what finds faces for it."""
+class Tools(ABC):
+    """A model, and what finds faces for it."""
 
-    animator: Animator
+    animator: Animator | FaceAnimator
     checkpoint: CheckpointInfo
     finder: FaceFinder | None
     landmarks: Landmarks | None
     model: ModelSettings = ModelSettings()  # what was asked for
     tracked: dict[Path, Tracked] = field(default_factory=dict)  # driving videos that were looked through before
 
-    def __str__(self) -> str:
-        size = self.checkpoint.image_size
-        return f"at {size}x{size} on {self.animator}"
+    @property
+    def faces(self) -> FaceFinder:
+        """What finds faces, where faces are looked for."""
+        assert self.finder is not None, "`load_tools` makes one unless the settings look for no faces"
+        return self.finder
 
     @property
     def scale(self) -> float:
@@ -81,24 +84,51 @@ class Tools:
     def track(self, reader: VideoReader, progress: Progress) -> Tracked:
         """The faces of a driving video; looked for once."""
         if reader.path not in self.tracked:
-            self.tracked[reader.path] = track_driving(reader, self.finder, progress=progress)
+            self.tracked[reader.path] = track_driving(reader, self.faces, progress=progress)
         return self.tracked[reader.path]
 
+    @abstractmethod
     def pair(
         self, photo: np.ndarray, source: Path, reader: VideoReader, settings: AnimationSettings, progress: Progress
     ) -> Pairing:
         """Decide what the model sees of both sides."""
+
+    def doubts(self, source: Path, pairing: Pairing) -> list[str]:
+        """Whether the picture is of a kind that the model does not know."""
+        return []
+
+    @abstractmethod
+    def scene(self, photo: np.ndarray, reader: VideoReader, pairing: Pairing, settings: AnimationSettings) -> Scene:
+        """The pair, ready to be animated."""
+
+    @abstractmethod
+    def used(self, settings: AnimationSettings) -> dict[str, object]:
+        """All settings that have an effect, by name."""
+
+
+@dataclass
+class CropTools(Tools):
+    """A model of the paper's, and what finds faces for it."""
+
+    animator: Animator
+
+    def __str__(self) -> str:
+        size = self.checkpoint.image_size
+        return f"at {size}x{size} on {self.animator}"
+
+    def pair(
+        self, photo: np.ndarray, source: Path, reader: VideoReader, settings: AnimationSettings, progress: Progress
+    ) -> Pairing:
         size = self.checkpoint.image_size
         landmarks = self.landmarks if settings.best_frame else None
         if not settings.crop:
             return pair_whole(photo, reader, size=size, landmarks=landmarks, progress=progress)
         driving = self.track(reader, progress)
         return pair_faces(
-            photo, source, reader, driving, self.finder, settings, size=size, landmarks=landmarks, progress=progress
+            photo, source, reader, driving, self.faces, settings, size=size, landmarks=landmarks, progress=progress
         )
 
     def doubts(self, source: Path, pairing: Pairing) -> list[str]:
-        """Whether the picture is of a kind that the model does not know."""
         error = self.animator.reconstruction_error(pairing.source)
         if error <= UNLIKE:
             return []
@@ -108,12 +138,11 @@ class Tools:
         ]
 
     def scene(self, photo: np.ndarray, reader: VideoReader, pairing: Pairing, settings: AnimationSettings) -> Scene:
-        """The pair, ready to be animated."""
         animate = partial(self.animator.animate, pairing.source, settings=settings, initial=pairing.initial)
-        return Scene(animate, Paster(photo, pairing.source_crop) if settings.embed else None)
+        crop = pairing.source_crop
+        return Scene(animate, Paster(photo, crop) if settings.embed and isinstance(crop, Crop) else None)
 
     def used(self, settings: AnimationSettings) -> dict[str, object]:
-        """All settings that have an effect, by name."""
         return {**asdict(self.model), **asdict(settings), "batch_size": self.animator.batch_size}
 
 
@@ -130,15 +159,13 @@ class PortraitTools(Tools):
         self, photo: np.ndarray, source: Path, reader: VideoReader, settings: AnimationSettings, progress: Progress
     ) -> Pairing:
         if not settings.crop:
-            return pair_whole_portrait(photo, source, reader, self.finder, settings, progress=progress)
+            return pair_whole_portrait(photo, source, reader, self.faces, settings, progress=progress)
         driving = self.track(reader, progress)
-        return pair_portrait(photo, source, reader, driving, self.finder, settings, progress=progress)
-
-    def doubts(self, source: Path, pairing: Pairing) -> list[str]:
-        return []
+        return pair_portrait(photo, source, reader, driving, self.faces, settings, progress=progress)
 
     def scene(self, photo: np.ndarray, reader: VideoReader, pairing: Pairing, settings: AnimationSettings) -> Scene:
-        followed = Followed()
+        assert pairing.mesh is not None, "`pair` looks for it"
+        followed, region = Followed(), pairing.source_crop
         animate = partial(
             self.animator.animate,
             Sitter(pairing.source, pairing.mesh, pairing.person),
@@ -148,7 +175,7 @@ class PortraitTools(Tools):
             interval_s=float(1 / reader.fps) if reader.fps else INTERVAL_S,
             followed=followed,
         )
-        paste = partial(pairing.source_crop.put, photo) if settings.embed and pairing.source_crop else None
+        paste = partial(region.put, photo) if settings.embed and isinstance(region, Region) else None
 
         def met() -> list[str]:
             if followed.frames and followed.lost == followed.frames:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fomm.animator import AnimationSettings, ModelSettings, choose_device, lanes_for
+from fomm.animator.settings import Precision
 from fomm.errors import InputError
 from fomm.video import read_image
 from preprocess.faces import FaceFinder, SharedFinder
@@ -29,7 +30,7 @@ from studio.jobs import Job, Stopped
 from studio.live import Live, Setting, as_jpeg, make_live, read_jpeg
 
 ASSETS = Path(__file__).resolve().parent.parent / "fomm" / "assets"
-MAX_IDLE_S = 3600.0  # a visitor who has not been heard of for so long has left
+MAX_IDLE_S = 3600.0  # a visitor without a request for so long has left
 MAX_VISITORS = 50  # as many can be on the page at once
 MAX_MODELS = 2  # loaded at once
 WORKERS = ("look", "animate", "live")
@@ -50,7 +51,7 @@ class Visitor:
     beginning: Setting | None = None  # what the last live job was to begin
     live: Live | None = None
     frames: int = 0  # of the camera, at work now
-    heard: float = field(default_factory=time.monotonic)
+    last_seen: float = field(default_factory=time.monotonic)
 
     def stop(self, *workers: str) -> None:
         """Stop the jobs of these workers, or all."""
@@ -73,7 +74,7 @@ class Studio:
         device, precision: as for `infer.py`.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, folder: Path, *, device: str = "auto", precision: Precision = "auto") -> None:
         self.folder = folder
         self.shared: set[Path] = set()  # files in the folder that belong to the page: they outlive every visitor
         self._device, self._precision = device, precision
@@ -90,13 +91,13 @@ class Studio:
         self._meshes: SharedFinder | None = None  # for all models that want meshes, made when first needed
 
     def visitor(self, key: str, *uploads: str | None) -> Visitor:
-        """The visitor of this key; a new one if it was not heard of before.
+        """The visitor of this key; a new one if the key is new.
 
         Raises:
             InputError: too many people are on the page.
         """
         with self._lock:
-            for old in [k for k, v in self._visitors.items() if time.monotonic() - v.heard > MAX_IDLE_S]:
+            for old in [k for k, v in self._visitors.items() if time.monotonic() - v.last_seen > MAX_IDLE_S]:
                 self.leave(old)
             if key not in self._visitors:
                 if len(self._visitors) >= MAX_VISITORS:
@@ -105,7 +106,7 @@ class Studio:
                 folder.mkdir()
                 self._visitors[key] = Visitor(folder)
             visitor = self._visitors[key]
-            visitor.heard = time.monotonic()
+            visitor.last_seen = time.monotonic()
             visitor.uploads |= {Path(upload) for upload in uploads if upload and self.folder in Path(upload).parents}
             return visitor
 
@@ -163,7 +164,7 @@ class Studio:
         visitor = next((v for v in list(self._visitors.values()) if v.folder.name == name), None)
         if visitor is None:
             raise InputError("This visit has ended; reload the page.")
-        visitor.heard = time.monotonic()
+        visitor.last_seen = time.monotonic()
         setting = visitor.setting
         if setting is None:
             raise InputError("Add a photo first.")
@@ -180,14 +181,16 @@ class Studio:
 
         visitor.frames += 1
         try:
-            live = visitor.live
-            if neutral or live is None or live.setting != setting or not live.ready:
+            current = visitor.live
+            if neutral or current is None or current.setting != setting or not current.ready:
                 last = visitor.jobs.get("live")
                 if not neutral and last and not last.future.done() and visitor.beginning == setting:
                     raise Stopped
                 visitor.beginning = setting
                 job = self.start("live", visitor, setting.checkpoint, begin)  # where the face finder is
-                live = await asyncio.get_running_loop().run_in_executor(None, job.result)
+                begun: Live = await asyncio.get_running_loop().run_in_executor(None, job.result)
+                current = begun
+            live = current
             seen = await asyncio.wrap_future(self._looks.submit(lambda: live.look(read_jpeg(jpeg))))
             return await asyncio.wrap_future(self._lanes.submit(lambda seen: as_jpeg(live.show(seen)), seen))
         except InputError as error:

@@ -6,6 +6,7 @@ import argparse
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -94,3 +95,17 @@ def test_a_command_that_is_not_is_refused(parse: Callable[[str], None], command:
 
 def test_documents_have_commands() -> None:
     assert len(COMMANDS) > 30 and any(command.startswith("infer.py") for command in COMMANDS)
+
+
+@pytest.mark.parametrize("script", ["app.py", "evaluate.py", "infer.py", "train.py"])
+def test_help_answers_at_once(script: str) -> None:
+    """Nothing heavy is loaded for it: that, unlike seconds, is the same on every machine."""
+    code = (
+        f"import sys, runpy; sys.argv = [{script!r}, '--help']\n"
+        f"try: runpy.run_path({script!r}, run_name='__main__')\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'cv2', 'av', 'gradio', 'mediapipe', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr

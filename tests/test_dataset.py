@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +19,17 @@ import pytest
 from fomm.errors import InputError
 from fomm.manifest import COLUMNS, REQUIRED, SPLITS, Clip, hash_clip, read_manifest, read_pairs
 from fomm.video import VideoReader, VideoWriter
-from preprocess.dataset.build import _begun, _cannot_work, _with_names, find_videos, split_identities, write_dataset
+from preprocess.dataset.build import (
+    cannot_work,
+    find_videos,
+    held,
+    named_in_text,
+    prepare_dataset,
+    split_identities,
+)
 from preprocess.dataset.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
 from preprocess.dataset.metadata import ask, read_metadata
-from preprocess.dataset.prepare import _cut, _LeaveOut, prepare_video
+from preprocess.dataset.prepare import LeaveOut, crop_around, prepare_video
 from preprocess.dataset.records import Records
 from preprocess.faces import FaceFinder
 from preprocess.synthetic.puppets import draw_clip, framing, random_identity, random_motion
@@ -140,33 +148,29 @@ def test_cuts_two_faces_and_long_tracks(prepare, puppets) -> None:
     ]
 
 
-def frame_of(width: int, height: int) -> SimpleNamespace:
-    return SimpleNamespace(width=width, height=height)
-
-
-def cut(box, wh=(640, 480), **rules):
-    return _cut("c", (0, 9, Fraction(0), Fraction(1)), box, frame_of(*wh), Rules(**{**RULES, **rules}), None)
+def crop(box, **rules):
+    """The crop around a box in a frame of 640 x 480, as far as it lies in the frame."""
+    return crop_around(box, (640, 480), Rules(**{**RULES, **rules}))[0].inside_xyxy
 
 
 def test_the_square_by_hand() -> None:
-    assert cut((200, 150, 300, 270)).box == "178-138-322-282"  # 1.2 x 120 around (250, 210)
-    assert cut((0, 0, 100, 120)).box == "0-0-144-144"  # moved inside
-    assert cut((0, 0, 100, 120), border="clip").box == "0-0-122-132"
-    assert cut((0, 0, 100, 120), border="clip").view.inside_xyxy == (0, 0, 122, 132)
-    with pytest.raises(_LeaveOut, match="leaves_frame"):
-        cut((0, 0, 100, 120), border="drop")
-    assert cut((22, 12, 122, 132), border="drop").box == "0-0-144-144"
-    tall = cut((20, 20, 320, 460))  # 528 do not fit into 480: centred, border repeated
-    assert tall.view.box_xyxy == (0, -24, 528, 504) and tall.box == "0-0-528-480" and "528" in tall.rule
-    with pytest.raises(_LeaveOut, match="27 % of the square"):
-        cut((20, 0, 320, 540))
-    assert cut((10, 20, 110, 220), shape="stretch").box == "10-20-110-220"
-    assert cut((0, 0, 640, 480)).box == "80-0-560-480"  # whole frames: their central square
-    assert cut((0, 0, 640, 480), shape="stretch").box == "0-0-640-480"
-    with pytest.raises(_LeaveOut, match="60 px would be enlarged 2.1 times"):
-        cut((200, 150, 250, 170))
-    with pytest.raises(_LeaveOut, match="outside"):
-        cut((700, 150, 850, 270), shape="stretch")
+    assert crop((200, 150, 300, 270)) == (178, 138, 322, 282)  # 1.2 x 120 around (250, 210)
+    assert crop((0, 0, 100, 120)) == (0, 0, 144, 144)  # moved inside
+    assert crop((0, 0, 100, 120), border="clip") == (0, 0, 122, 132)
+    with pytest.raises(LeaveOut, match="leaves_frame"):
+        crop((0, 0, 100, 120), border="drop")
+    assert crop((22, 12, 122, 132), border="drop") == (0, 0, 144, 144)
+    tall, rule = crop_around((20, 20, 320, 460), (640, 480), Rules(**RULES))  # 528 do not fit into 480: centred,
+    assert tall.box_xyxy == (0, -24, 528, 504) and tall.inside_xyxy == (0, 0, 528, 480) and "528" in rule  # repeated
+    with pytest.raises(LeaveOut, match="27 % of the square"):
+        crop((20, 0, 320, 540))
+    assert crop((10, 20, 110, 220), shape="stretch") == (10, 20, 110, 220)
+    assert crop((0, 0, 640, 480)) == (80, 0, 560, 480)  # whole frames: their central square
+    assert crop((0, 0, 640, 480), shape="stretch") == (0, 0, 640, 480)
+    with pytest.raises(LeaveOut, match="60 px would be enlarged 2.1 times"):
+        crop((200, 150, 250, 170))
+    with pytest.raises(LeaveOut, match="outside"):
+        crop((700, 150, 850, 270), shape="stretch")
 
 
 def test_a_view_outside_repeats_the_border() -> None:
@@ -256,10 +260,8 @@ def test_given_boxes_are_rescaled_to_rate_and_size(tmp_path: Path, shape: str) -
     """Metadata at 25 frames per second and 160 x 120, a file of 50 and 320 x 240."""
     numbered(tmp_path / "videos" / "abc.mp4", 100, 50)
     (tmp_path / "m.csv").write_text(HEADER + "abc,10,20,40-30-80-90,25,160,120,train,id1\n")
-    manifest = write_dataset(
-        tmp_path / "videos", tmp_path / "out", metadata=tmp_path / "m.csv", detector="none", shape=shape, size=64,
-        scale=1.0, min_frames=8, max_blur=1.0, format="png", workers=1,
-    )  # fmt: skip
+    rules = Rules(detector="none", shape=shape, size=64, scale=1.0, min_frames=8, max_blur=1.0, format="png")
+    manifest = prepare_dataset(tmp_path / "videos", tmp_path / "out", rules, metadata=tmp_path / "m.csv", workers=1)
     row = manifest.read_text().splitlines()[1].split(",")
     assert row[:8] == ["id1#abc#000010#000020", "clips/id1#abc#000010#000020", "id1", "train", "20", "50", "64", "64"]
     assert row[9] == {"square": "60-60-180-180", "stretch": "80-60-160-180"}[shape]
@@ -409,7 +411,9 @@ def test_impossible_options(tmp_path: Path, options: dict, said: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mp4").write_text("hello")
     with pytest.raises(InputError) as error:
-        write_dataset(tmp_path / "in", tmp_path / "out", **options)
+        of_rules = {name: value for name, value in options.items() if name in {f.name for f in fields(Rules)}}
+        others = {name: value for name, value in options.items() if name not in of_rules}
+        prepare_dataset(tmp_path / "in", tmp_path / "out", Rules(**of_rules), **others)
     assert said in str(error.value)
     assert not (tmp_path / "out").exists()
 
@@ -417,45 +421,45 @@ def test_impossible_options(tmp_path: Path, options: dict, said: str) -> None:
 def test_places_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(InputError, match="no such folder"):
-        write_dataset(tmp_path / "nowhere", tmp_path / "out")
+        prepare_dataset(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(InputError, match="no videos in it"):
-        write_dataset(tmp_path / "in", tmp_path / "out")
+        prepare_dataset(tmp_path / "in", tmp_path / "out")
     (tmp_path / "in" / "a.mp4").write_text("hello")
     with pytest.raises(InputError, match="lies in the folder of videos"):
-        write_dataset(tmp_path / "in", tmp_path / "in" / "out")
+        prepare_dataset(tmp_path / "in", tmp_path / "in" / "out")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="holds something else"):
-        write_dataset(tmp_path / "in", tmp_path / "other")
+        prepare_dataset(tmp_path / "in", tmp_path / "other")
     with pytest.raises(InputError, match="is a file"):
-        write_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt")
+        prepare_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt")
     with pytest.raises(InputError, match="cannot be made"):
-        write_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt" / "out")
+        prepare_dataset(tmp_path / "in", tmp_path / "other" / "thesis.txt" / "out")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
     for content in ("{", "7"):
         (tmp_path / "other" / "settings.json").write_text(content)
         with pytest.raises(InputError, match="settings.json: is not that of a data set"):
-            write_dataset(tmp_path / "in", tmp_path / "other")
+            prepare_dataset(tmp_path / "in", tmp_path / "other")
 
 
 def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mp4").write_text("hello")
     with pytest.raises(InputError, match="not a single clip .1 unreadable."):
-        write_dataset(tmp_path / "in", tmp_path / "out", detector="none", scale=1.2, workers=1)
+        prepare_dataset(tmp_path / "in", tmp_path / "out", Rules(detector="none", scale=1.2), workers=1)
     assert (
         'a.mp4,,,unreadable,"cannot be read as a video (it looks like text'
         in (tmp_path / "out" / "rejects.csv").read_text()
     )
     with pytest.raises(InputError, match="other settings .detector none then, face now; size 256 then, 128 now."):
-        write_dataset(tmp_path / "in", tmp_path / "out", size=128)
+        prepare_dataset(tmp_path / "in", tmp_path / "out", Rules(size=128))
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mp4").write_text("hello")
-    with _begun(tmp_path / "out", {}), pytest.raises(InputError, match="another run is writing there"):
-        with _begun(tmp_path / "out", {}):
+    with held(tmp_path / "out", {}), pytest.raises(InputError, match="another run is writing there"):
+        with held(tmp_path / "out", {}):
             pass
 
 
@@ -465,13 +469,13 @@ def test_a_worker_that_sees_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.mp4").write_text("hello")
     video, output = Video("a.mp4", "a", "a"), tmp_path / "out"
     records = Records(tmp_path / "in", output)
-    with _begun(output, {}) as run_id:
+    with held(output, {}) as run_id:
         here = records.stamp(video)
-        assert _cannot_work(here, records, video, output, run_id) is None
-        assert "does not see" in _cannot_work(here, Records(tmp_path / "empty", output), video, output, run_id)
-        assert str(output) in _cannot_work(here, records, video, output, "another run")
+        assert cannot_work(here, records, video, output, run_id) is None
+        assert "does not see" in cannot_work(here, Records(tmp_path / "empty", output), video, output, run_id)
+        assert str(output) in cannot_work(here, records, video, output, "another run")
         (tmp_path / "in" / "a.mp4").write_text("hello, again")
-        assert "a.mp4 as it is here" in _cannot_work(here, records, video, output, run_id)
+        assert "a.mp4 as it is here" in cannot_work(here, records, video, output, run_id)
 
 
 def test_clips_of_a_replaced_video_are_removed(tmp_path: Path) -> None:
@@ -504,7 +508,7 @@ def test_videos_are_found_in_order(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_is_left_out_and_told() -> None:
     latin1 = os.fsdecode("caf\u00e9.mp4".encode("latin-1"))
-    named, ((video, *_, reason, detail),) = _with_names(["café 漢字.mp4", latin1])
+    named, ((video, *_, reason, detail),) = named_in_text(["café 漢字.mp4", latin1])
     assert named == ["café 漢字.mp4"]
     assert (video, reason) == ("caf?.mp4", "unreadable") and "UTF-8" in detail
 

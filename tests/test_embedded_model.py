@@ -14,7 +14,7 @@ from fomm.known import WEIGHTS_FOLDER
 from fomm.manifest import read_manifest, read_pairs
 from fomm.video import VideoReader, read_image
 from infer import Options, infer
-from preprocess.synthetic.puppets import write_pairs
+from preprocess.synthetic.puppets import write_puppet_pairs
 
 ASSETS = WEIGHTS_FOLDER.parent / "assets"
 
@@ -36,7 +36,7 @@ def test_scores_on_held_out_puppets(embedded: LoadedModel, tmp_path: Path) -> No
     folder = tmp_path / "pairs"
     size = embedded.info.image_size
     # The test identities of the first training set; the card says how the training data was drawn.
-    write_pairs(folder, identities=900, pairs=5, frames=7, fps=6, size=size, seed=1, val=0.03, test=0.03)
+    write_puppet_pairs(folder, identities=900, pairs=5, frames=7, fps=6, size=size, seed=1, val=0.03, test=0.03)
     pairs = read_pairs(folder / "pairs.csv", read_manifest(folder / "manifest.csv"))
     animator, clips = Animator(embedded.model, precision="fp32"), clips_by_id(folder)
     scores = reconstruction(animator, size, [clips[pair.driving] for pair in pairs])

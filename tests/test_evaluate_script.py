@@ -42,7 +42,7 @@ from fomm.report.files import per_clip as per_clip_rows
 from fomm.report.gate import Condition
 from fomm.video import VideoReader, VideoWriter
 from preprocess.faces import FaceFinder
-from preprocess.synthetic.puppets import write_pairs as draw_pairs
+from preprocess.synthetic.puppets import write_puppet_pairs
 from preprocess.synthetic.truth import PuppetTruth
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +54,7 @@ GATE = ["l1 > 0.5 * baseline", "reconstruction.l1.frames > 3"]
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Puppets and a few faulty rows, two small models (of different size and number of keypoints)."""
     folder = tmp_path_factory.mktemp("evaluate")
-    draw_pairs(folder / "data", identities=40, pairs=2, frames=4, size=64, fps=6)
+    write_puppet_pairs(folder / "data", identities=40, pairs=2, frames=4, size=64, fps=6)
     data = folder / "data"
     clips = read_manifest(data / "manifest.csv")
     clips.append(disc_clip(data, "other_size", 3, size=96, identity="disc"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,16 +23,16 @@ from fomm.evaluation.definitions import METRICS
 from fomm.evaluation.frames import Frames
 from fomm.evaluation.gallery import choose_shown, error_map, write_shown
 from fomm.evaluation.measures import OwnKeypoints, Pixels
-from fomm.evaluation.measuring import Record, check_records, measure_task, record_path, run_tasks
+from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, record_path, run_tasks
 from fomm.evaluation.performance import Performance
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import SOURCE, Contender, Task, Truth, common_size, is_lossless, list_tasks
-from fomm.manifest import Clip, Pair
+from fomm.manifest import Clip, Pair, hash_clip
 from fomm.model import FOMM, ModelConfig
 from fomm.pixels import to_tensor
 from fomm.report.schema import Clip as ClipResult
 from fomm.report.schema import ClipValue, Failure, Protocol
-from fomm.video import VideoReader
+from fomm.video import VideoReader, write_image
 
 
 def contender(name: str = "ours", *, size: int = 64, model: FOMM | None = None, **more) -> Contender:
@@ -241,7 +242,9 @@ def test_records_are_read_back_and_damaged_ones_do_not_count(tmp_path: Path) -> 
     np.testing.assert_array_equal(again.values["a/b"]["l1"], values["a/b"]["l1"])
     np.testing.assert_array_equal(again.features["a/b"], features["a/b"])
     whole = (tmp_path / "0.npz").read_bytes()
-    for content in (b"", whole[: len(whole) // 2], b"PK nonsense"):
+    lists = io.BytesIO()
+    np.savez(lists, header=np.array("[]"))
+    for content in (b"", whole[: len(whole) // 2], b"PK nonsense", lists.getvalue()):
         (tmp_path / "1.npz").write_bytes(content)
         assert Record.load(tmp_path / "1.npz") is None
     assert Record.load(tmp_path / "2.npz") is None
@@ -266,12 +269,46 @@ def test_processes_share_the_tasks_and_a_second_run_does_what_is_left(tmp_path: 
     assert told[0] == (35 - 5 - 7, 35) and told[-1] == (35, 35)
 
 
+def test_a_clip_that_was_replaced_is_measured_again(tmp_path: Path) -> None:
+    clips = [disc_clip(tmp_path, "a", 4), disc_clip(tmp_path, "b", 4)]
+    tasks, records = [reconstruction(clip) for clip in clips], tmp_path / "records"
+
+    def run() -> tuple[int, list[float]]:
+        resumed = run_tasks(
+            tasks, records, lambda task, tell: measure_task(task, tmp_path, [REPEAT], [Pixels()], size=64),
+            contents=lambda task: contents_of(task, tmp_path),
+        )  # fmt: skip
+        return resumed, [float(Record.load(record_path(records, i)).values[SOURCE]["l1"].mean()) for i in range(2)]
+
+    _, before = run()
+    assert run() == (2, before)
+    write_clip(tmp_path, "a", [image[::-1] // 2 for image in moving_disc(0, 4, 64)])
+    resumed, after = run()
+    assert resumed == 1 and after[0] != before[0] and after[1] == before[1]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_clip_that_contradicts_its_manifest_is_a_failure(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a").mkdir()
+    for index, image in enumerate(moving_disc(0, 3, 64)):
+        write_image(tmp_path / "a" / f"{index}{suffix}", image)
+    clip = Clip("a", "a", "x", "test", 3, Fraction(25), 64, 64, sha256=hash_clip(tmp_path / "a"))
+    assert not measure_task(reconstruction(clip), tmp_path, [REPEAT], [Pixels()], size=64).failed
+    write_image(tmp_path / "a" / f"1{suffix}", moving_disc(0, 3, 64)[0] // 2)
+    failed = measure_task(reconstruction(clip), tmp_path, [REPEAT], [Pixels()], size=64).failed
+    assert f"its manifest says {clip.sha256}" in failed[SOURCE]
+
+
 def test_a_folder_belongs_to_one_evaluation(tmp_path: Path) -> None:
     settings = {"models": {"a": "1"}, "size": 64, "pairs": None, "tuple": (1, 2)}
     check_records(tmp_path / "records", settings)
     check_records(tmp_path / "records", settings)
     with pytest.raises(InputError, match=r"other settings \(models, size differ\); give another --output, or remove"):
         check_records(tmp_path / "records", settings | {"models": {"a": "2"}, "size": 65})
+    for content in ("[]", "3", "{", ""):
+        (tmp_path / "records" / "settings.json").write_text(content)
+        with pytest.raises(InputError, match="other settings"):
+            check_records(tmp_path / "records", settings)
 
 
 # ------------------------------------------------------------------------------------------------------------- results

@@ -184,11 +184,11 @@ def test_a_still_face_does_not_tremble_and_a_step_is_followed_at_once() -> None:
 
 @pytest.mark.parametrize("roll_deg", [0.0, -20.0, 85.0])
 def test_without_relative_motion_the_head_does_what_the_driving_head_does(roll_deg: float) -> None:
-    from fomm.animator.face import _as_if
+    from fomm.animator.face import as_if
 
     upright = rotation_of(np.array([6.0, -4.0, 0.0]))
     source = Face(Pose(60.0, rotation_of(np.array([0.0, 0, roll_deg])) @ upright, np.zeros(3)).place(somebody(20)))
     driving = Face(FRONTAL._replace(rotation=rotation_of(np.array([15.0, 8.0, -5.0]))).place(somebody(21)))
-    moved = move(source, driving, _as_if(source, Face(FRONTAL.place(somebody(21)))))
+    moved = move(source, driving, as_if(source, Face(FRONTAL.place(somebody(21)))))
     lies = rotation_of(np.array([0.0, 0.0, 90.0 if roll_deg > 45 else 0.0]))
     np.testing.assert_allclose(moved.pose.rotation, lies @ driving.pose.rotation, atol=1e-6)

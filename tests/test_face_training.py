@@ -129,10 +129,10 @@ def test_sets_that_cannot_be_used(heads: Path, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     np.save(tmp_path / "set" / "frames.npy", np.zeros((3, 2, 8, 8, 3), np.uint8))
     np.save(tmp_path / "set" / "mesh.npy", np.zeros((3, 2, 468, 3), np.float32))
-    with pytest.raises(InputError, match="no set of heads; make it anew"):
+    with pytest.raises(InputError, match="not a set of heads; make it again"):
         FaceData(folder=str(tmp_path)).setup()
     (tmp_path / "set" / "mesh.npy").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="set: cannot be read .*; make the set anew"):
+    with pytest.raises(InputError, match="set: cannot be read .*; make the set again"):
         FaceData(folder=str(tmp_path)).setup()
 
 

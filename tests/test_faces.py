@@ -129,7 +129,7 @@ def test_photos(found: Found, name: str) -> None:
         left, top, right, bottom = face.box_xyxy_px
         assert ((face.landmarks_px >= (left, top)) & (face.landmarks_px <= (right, bottom + 0.01 * size))).all()
         assert face.landmarks_px.shape == (NUM_LANDMARKS, 2) and np.isfinite(face.landmarks_px).all()
-        assert face.eye_left_px[0] < face.nose_px[0] < face.eye_right_px[0]
+        assert face.eye_left_px[0] < face.landmarks_px[NOSE_TIP, 0] < face.eye_right_px[0]
         assert abs(face.yaw_deg) < 25 and abs(face.pitch_deg) < 20 and 0.5 < face.score <= 1
     if len(faces) == 2:
         assert faces[0].centre_px[0] > photo.shape[1] / 2 > faces[1].centre_px[0]  # the larger one is on the right

@@ -46,7 +46,7 @@ def test_each_block_alone(block: type[nn.Module], tiles: bool, size: tuple[int, 
     original = noisy(block(5) if block is ResBlock else block(5, 7))
     x = torch.randn(2, 5, *size, dtype=torch.float64)
     with torch.inference_mode():
-        rewritten = folded._folded(original, torch.float64, tiles)(x)
+        rewritten = folded.folded(original, torch.float64, tiles)(x)
         # a ResBlock's first norm is kept in float32, as are its sums
         torch.testing.assert_close(rewritten, original(x), atol=1e-5 if block is ResBlock else 1e-12, rtol=1e-5)
 
@@ -57,7 +57,7 @@ def test_doubling_then_3x3_is_four_2x2_kernels_by_hand() -> None:
     block.conv.weight.data = torch.arange(1.0, 10).view(1, 1, 3, 3)
     block.conv.bias.data.zero_()
     x = torch.tensor([[[[1.0, 10.0]]]])
-    result = folded._folded(block.eval())(x)[0, 0]
+    result = folded.folded(block.eval())(x)[0, 0]
     # Doubled: two rows of (1, 1, 10, 10). Top left: (5 + 6 + 8 + 9) * 1; the pixel right of it: 4 + 5 + 7 + 8 times 1
     # and 6 + 9 times 10.
     assert result.shape == (2, 4)
@@ -66,7 +66,7 @@ def test_doubling_then_3x3_is_four_2x2_kernels_by_hand() -> None:
 
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_tile_matrices_multiply_polynomials(kernel: int) -> None:
-    to_pixels, from_kernel, to_values = folded._tile_matrices(kernel)
+    to_pixels, from_kernel, to_values = folded.tile_matrices(kernel)
     made = 7 - kernel
     assert (to_pixels.shape, from_kernel.shape, to_values.shape) == ((made, 6), (6, kernel), (6, 6))
     rng = np.random.default_rng(0)
@@ -90,7 +90,7 @@ def test_narrow_layers(outputs: int, width: int, padding: int) -> None:
     torch.manual_seed(0)
     conv, x = nn.Conv2d(6, outputs, 7, padding=padding), torch.randn(2, 6, 9, width)
     with torch.inference_mode():
-        layer = folded._folded(conv)
+        layer = folded.folded(conv)
         assert type(layer).__name__ == "_Narrow"
         torch.testing.assert_close(layer(x), conv(x), atol=1e-5, rtol=1e-5)
 

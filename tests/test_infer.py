@@ -35,7 +35,7 @@ from preprocess.crop import Paster
 from preprocess.faces import FaceFinder
 from preprocess.pairing import pair_faces, track_driving
 from preprocess.synthetic.puppets import Camera, Pose, draw, framing, random_identity, random_motion
-from studio.animation import Tools, animate_files
+from studio.animation import CropTools, Tools, animate_files
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, FPS = 24, 12
@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tools(folder: Path) -> Iterator[Tools]:
     model, info = load_model(folder / "small.safetensors")
     with FaceFinder() as finder:
-        yield Tools(Animator(model, device="cpu"), info, finder, finder.landmarks)
+        yield CropTools(Animator(model, device="cpu"), info, finder, finder.landmarks)
 
 
 class StandIn:
@@ -308,7 +308,7 @@ def test_it_starts_from_the_frame_most_like_the_photo(media: Path, tmp_path: Pat
     """
     reader, name = VideoReader(media / "drive_big_motion.mp4"), tmp_path / "photo.png"
     driving = track_driving(reader, tools.finder)
-    samples = [s for s in driving.tracks[0].samples if s.index % 5 == 0 and s.index > 60]
+    samples = [s for s in driving.tracks[0].samples if s.frame % 5 == 0 and s.frame > 60]
     chosen = min(samples, key=lambda sample: abs(sample.roll_deg)).index
     photo = next(reader.frames(chosen)).image
     pairing = pair_faces(photo, name, reader, driving, tools.finder, size=256, landmarks=tools.landmarks)
@@ -316,7 +316,7 @@ def test_it_starts_from_the_frame_most_like_the_photo(media: Path, tmp_path: Pat
     np.testing.assert_array_equal(pairing.initial, pairing.view(next(reader.frames(pairing.initial_index)).image))
     assert not any("starting frame" in doubt for doubt in pairing.doubts)
     turned = max(driving.tracks[0].samples, key=lambda sample: abs(sample.yaw_deg - samples[0].yaw_deg))
-    far = next(reader.frames(turned.index)).image
+    far = next(reader.frames(turned.frame)).image
     doubts = pair_faces(far, name, reader, driving, tools.finder, size=256).doubts
     assert any("starting frame (0) is unlike" in doubt for doubt in doubts)
 

@@ -20,7 +20,7 @@ from fomm.training.losses import (
     equivariance,
     feature_matching,
     generator_gan,
-    l1,
+    l1_loss,
     make_perceptual,
 )
 from fomm.training.module import Training
@@ -81,8 +81,8 @@ def test_gan_terms_by_hand():
 
 
 def test_l1_by_hand():
-    assert l1(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 1.0])) == 0.5
-    assert l1(torch.zeros(2, dtype=torch.bfloat16), torch.ones(2)).dtype == torch.float32
+    assert l1_loss(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 1.0])) == 0.5
+    assert l1_loss(torch.zeros(2, dtype=torch.bfloat16), torch.ones(2)).dtype == torch.float32
 
 
 def test_pixel_features_of_a_ramp():

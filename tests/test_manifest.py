@@ -23,7 +23,7 @@ from fomm.manifest import (
     write_pairs,
 )
 from fomm.video import read_image
-from preprocess.synthetic.puppets import write_pairs as draw_pairs
+from preprocess.synthetic.puppets import write_puppet_pairs
 
 CLIP = Clip(
     "id1#a#000001#000200", "clips/a", "id1", "train", 200, Fraction(30000, 1001), 256, 256,
@@ -146,7 +146,7 @@ def test_the_fixed_puppet_list_is_what_its_command_draws(tmp_path):
     pairs = read_pairs(listed / "pairs.csv", rows)
     assert (len(rows), len(pairs), split_overlap(rows)) == (36, 12, [])
     command = dict(identities=900, pairs=1, frames=16, fps=6, size=256, seed=1, val=0.03, test=0.03)
-    drawn = draw_pairs(tmp_path / "drawn", **command).with_name("manifest.csv")
+    drawn = write_puppet_pairs(tmp_path / "drawn", **command).with_name("manifest.csv")
     again = read_manifest(drawn)
     assert [replace(clip, sha256="") for clip in again] == [replace(clip, sha256="") for clip in rows[:3]]
     assert read_pairs(drawn.with_name("pairs.csv"), again) == pairs[:1]

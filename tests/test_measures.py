@@ -413,12 +413,12 @@ def test_fid_of_too_few_frames_is_no_number() -> None:
 
 
 @pytest.fixture
-def hub(tmp_path):
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
-    yield tmp_path / "checkpoints"
-    torch.hub.set_dir(before)
+def hub(tmp_path, monkeypatch):
+    """torch's cache, empty; `torch.hub.set_dir` would outlast the test and go before TORCH_HOME in later ones."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    return checkpoints
 
 
 class Hostile:

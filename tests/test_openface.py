@@ -133,7 +133,7 @@ def test_energy_pooling_is_the_root_of_the_sum_of_squares(network) -> None:
 
 
 def test_smaller_branches_get_a_border_of_zeros_and_the_odd_one_right_and_below() -> None:
-    framed = openface._framed(torch.ones(1, 1, 5, 5), 12, 12)[0, 0]
+    framed = openface.framed(torch.ones(1, 1, 5, 5), 12, 12)[0, 0]
     assert framed[3:8, 3:8].all() and framed.sum() == 25
     block = openface.Inception(4, [(3, 2, 2, 3), (5, 2, 2, 1)], nn.MaxPool2d(3, 2), None, None).eval()
     out = block(torch.rand(1, 4, 12, 12))

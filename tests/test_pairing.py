@@ -71,7 +71,7 @@ def test_best_frame_is_the_nearest_and_faceless_frames_do_not_count() -> None:
         return shapes.get(int(image[0, 0, 0]))
 
     best = best_frame(iter(frames), shapes[3] * 2 + 5, landmarks)
-    assert best.index == 2 and best.distance == pytest.approx(0, abs=1e-5) and best.image is frames[2]
+    assert best.frame == 2 and best.distance == pytest.approx(0, abs=1e-5) and best.image is frames[2]
     assert len(read) == 5
     assert best_frame(frames[1:2], shapes[3], landmarks) is None
     assert best_frame([], shapes[3], landmarks) is None

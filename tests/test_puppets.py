@@ -20,16 +20,16 @@ from preprocess.synthetic.puppets import (
     babble,
     draw,
     framing,
-    load_truth,
+    load_puppet_truth,
     mix_poses,
+    puppet_splits,
     random_identity,
     random_motion,
     random_pose,
     scene_landmarks,
-    split_identities,
-    write_dataset,
     write_demo,
-    write_pairs,
+    write_puppet_pairs,
+    write_puppets,
 )
 
 
@@ -291,7 +291,7 @@ def test_mediapipe_finds_them_with_the_right_landmarks(capfd):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("puppets")
-    return write_dataset(folder / "set", identities=5, clips=2, frames=3, size=32, seed=1)
+    return write_puppets(folder / "set", identities=5, clips=2, frames=3, size=32, seed=1)
 
 
 def test_dataset_is_whole_and_its_splits_share_nobody(dataset: Path):
@@ -311,7 +311,7 @@ def test_dataset_is_whole_and_its_splits_share_nobody(dataset: Path):
 
 def test_truth_beside_a_clip_draws_it_again(dataset: Path):
     clip = read_manifest(dataset)[3]
-    truth = load_truth(dataset.parent / clip.path)
+    truth = load_puppet_truth(dataset.parent / clip.path)
     identity, camera = random_identity(int(truth["identity"])), Camera(*truth["camera"].tolist())
     for index, row in enumerate(truth["poses"]):
         drawing = draw(identity, Pose(**dict(zip(truth["pose_names"].tolist(), row.tolist(), strict=True))), 32, camera)
@@ -321,28 +321,28 @@ def test_truth_beside_a_clip_draws_it_again(dataset: Path):
 
 
 def test_dataset_again_is_equal_and_never_overwrites(dataset: Path, tmp_path: Path):
-    again = write_dataset(tmp_path / "again", identities=5, clips=2, frames=3, size=32, seed=1)
+    again = write_puppets(tmp_path / "again", identities=5, clips=2, frames=3, size=32, seed=1)
     ours = {p.relative_to(dataset.parent): p.read_bytes() for p in dataset.parent.rglob("*") if p.is_file()}
     theirs = {p.relative_to(again.parent): p.read_bytes() for p in again.parent.rglob("*") if p.is_file()}
     assert ours == theirs
     with pytest.raises(InputError, match="exists already"):
-        write_dataset(again.parent, identities=5, clips=2, frames=3, size=32)
+        write_puppets(again.parent, identities=5, clips=2, frames=3, size=32)
 
 
 def test_bad_counts_are_named(tmp_path: Path):
     with pytest.raises(InputError, match="identities 2"):
-        split_identities(2)
+        puppet_splits(2)
     with pytest.raises(InputError, match="frames 1"):
-        write_dataset(tmp_path / "x", identities=3, clips=1, frames=1, size=32)
+        write_puppets(tmp_path / "x", identities=3, clips=1, frames=1, size=32)
     with pytest.raises(InputError, match="test identity"):
-        write_pairs(tmp_path / "x", identities=5, pairs=1, frames=2, size=32)
+        write_puppet_pairs(tmp_path / "x", identities=5, pairs=1, frames=2, size=32)
     assert not (tmp_path / "x").exists()
 
 
 def test_pairs_hold_the_exact_answer(tmp_path: Path, dataset: Path):
-    table = write_pairs(tmp_path / "pairs", identities=20, pairs=2, frames=3, size=48, seed=1)
+    table = write_puppet_pairs(tmp_path / "pairs", identities=20, pairs=2, frames=3, size=48, seed=1)
     clips = {clip.clip_id: clip for clip in read_manifest(table.with_name("manifest.csv"))}
-    held_out = {f"puppet{person:04d}" for person, split in enumerate(split_identities(20)) if split == "test"}
+    held_out = {f"puppet{person:04d}" for person, split in enumerate(puppet_splits(20)) if split == "test"}
     with open(table, newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 2
@@ -350,7 +350,7 @@ def test_pairs_hold_the_exact_answer(tmp_path: Path, dataset: Path):
         source, driving, truth = (clips[row[role]] for role in ("source", "driving", "truth"))
         assert source.identity == truth.identity != driving.identity
         assert {source.identity, driving.identity} <= held_out
-        known = {role: load_truth(table.parent / clips[row[role]].path) for role in row}
+        known = {role: load_puppet_truth(table.parent / clips[row[role]].path) for role in row}
         np.testing.assert_array_equal(known["truth"]["poses"], known["driving"]["poses"])
         a, camera = random_identity(int(known["truth"]["identity"])), Camera(*known["truth"]["camera"].tolist())
         names = known["driving"]["pose_names"].tolist()

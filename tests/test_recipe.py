@@ -9,13 +9,13 @@ import pytest
 from pictures import ROOT
 
 import train
-from preprocess.synthetic.puppets import write_dataset
+from preprocess.synthetic.puppets import write_puppets
 
 
 @pytest.mark.timeout(900)
 def test_the_recipe_in_small_reduces_the_held_out_error(tmp_path: Path) -> None:
     """After 90 steps the held-out L1 is at most 0.65 of that of the unchanged source, and 0.75 of that of step 15."""
-    manifest = write_dataset(
+    manifest = write_puppets(
         tmp_path / "puppets", identities=36, clips=1, frames=8, size=64, fps=6, seed=1, val=0.1, test=0.01, workers=1
     )
     train.main(

@@ -218,9 +218,11 @@ def test_a_real_evaluation(tmp_path: Path, open_page: Any) -> None:
 
     from evaluate import Options, evaluate
     from fomm.checkpoint import save_weights
-    from preprocess.synthetic.puppets import write_pairs
+    from preprocess.synthetic.puppets import write_puppet_pairs
 
-    pairs = write_pairs(tmp_path / "data", identities=4, pairs=1, frames=3, fps=6, size=64, seed=1, val=0, test=0.6)
+    pairs = write_puppet_pairs(
+        tmp_path / "data", identities=4, pairs=1, frames=3, fps=6, size=64, seed=1, val=0, test=0.6
+    )
     model, output = tmp_path / "small.safetensors", tmp_path / "report"
     # Not called a face model: no face is looked for, so nothing is downloaded for that.
     save_weights(model, small_model(), category="body", image_size=64)

@@ -13,7 +13,7 @@ from fomm.video import VideoReader
 from preprocess.faces import FaceFinder, framing_box
 from preprocess.synthetic.puppet_model import Camera, Pose, random_identity
 from preprocess.synthetic.puppet_painter import draw
-from preprocess.synthetic.scenes import KINDS, Truth, _direct, _lay, load_truth, write_scenes
+from preprocess.synthetic.scenes import KINDS, SceneTruth, direct, lay, load_scene_truth, write_scenes
 from preprocess.track import Sample, Track, find_tracks
 
 FRAMES, WIDTH, HEIGHT = 36, 480, 270
@@ -39,7 +39,7 @@ def test_tracks_are_pure_and_boxes_agree(videos: Path) -> None:
     frames = right = overlap = 0.0
     with FaceFinder() as finder:
         for kind, path in zip(KINDS, sorted(videos.iterdir(), key=lambda path: path.stem[-3:]), strict=True):
-            truth = load_truth(path)
+            truth = load_scene_truth(path)
             assert truth.kind == kind and truth.seen.shape[0] == FRAMES
             score = score_tracks(find_tracks(VideoReader(path).lazy_frames(), finder), truth)
             assert score.coverage >= 0.8, kind
@@ -64,7 +64,7 @@ def test_truth_is_that_of_the_drawing() -> None:
     identity, pose = random_identity(12), Pose(yaw=0.2, smile=0.5)
     picture = np.full((200, 300, 3), 90, np.float32)
     place = np.array([0.5, 0.5, 0.4, 0.0])  # a head of 0.4 x 200 px: 80 / 1.75 pixels per scene unit
-    figure = _lay(picture, identity, pose, place)
+    figure = lay(picture, identity, pose, place)
     side = round(5.2 * 80 / 1.75)
     camera = Camera(0.0, 0.75, 5.2)
     drawn = draw(identity, pose, side, camera)
@@ -84,7 +84,7 @@ def test_a_tilted_head_is_turned_about_its_middle() -> None:
     picture = np.zeros((300, 300, 3), np.float32)
     eyes = [36, 39, 42, 45]
     points = [
-        _lay(picture.copy(), random_identity(3), Pose(), np.array([0.5, 0.5, 0.3, tilt])).landmarks_px[eyes]
+        lay(picture.copy(), random_identity(3), Pose(), np.array([0.5, 0.5, 0.3, tilt])).landmarks_px[eyes]
         for tilt in (0.0, np.deg2rad(20))
     ]
     offset = points[0] - 150
@@ -94,7 +94,7 @@ def test_a_tilted_head_is_turned_about_its_middle() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_its_difficulty(kind: str) -> None:
-    shots = _direct(kind, 100, np.random.default_rng(1))
+    shots = direct(kind, 100, np.random.default_rng(1))
     assert sum(len(shot.actors[0].places) for shot in shots) == 100
     people = {actor.person for shot in shots for actor in shot.actors}
     x = {actor.person: actor.places[:, 0] for actor in shots[0].actors}
@@ -112,7 +112,7 @@ def test_each_kind_has_its_difficulty(kind: str) -> None:
 def test_scores_by_hand() -> None:
     """Person 0 on the left, 1 on the right, 10 frames; a perfect track, and one that changes over after 6 of 8."""
     left, right = (0.0, 0.0, 10.0, 10.0), (50.0, 0.0, 60.0, 10.0)
-    truth = Truth(("a", "b"), np.tile(np.array([left, right]), (10, 1, 1)), np.ones((10, 2)), "apart")
+    truth = SceneTruth(("a", "b"), np.tile(np.array([left, right]), (10, 1, 1)), np.ones((10, 2)), "apart")
     perfect = score_tracks([track(0, [left] * 10)], truth)
     assert perfect == (1.0, 1.0, 0.5, 1, 10)
     shifted = (2.0, 0.0, 12.0, 10.0)  # IoU 8 / 12
@@ -130,7 +130,7 @@ def test_scores_by_hand() -> None:
 def test_equal_arguments_give_equal_truth(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_scenes(tmp_path / name, scenes=1, frames=30, width=320, height=240, seed=4)
-    one, other = (load_truth(tmp_path / name / "videos" / "apart000.mp4") for name in ("a", "b"))
+    one, other = (load_scene_truth(tmp_path / name / "videos" / "apart000.mp4") for name in ("a", "b"))
     assert one.identities == other.identities
     assert np.array_equal(one.boxes_xyxy_px, other.boxes_xyxy_px) and np.array_equal(one.seen, other.seen)
 
@@ -148,4 +148,4 @@ def test_no_folder_in_use_and_no_video_without_truth(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists already"):
         write_scenes(tmp_path)
     with pytest.raises(InputError, match="no ground truth"):
-        load_truth(tmp_path / "videos" / "a.mp4")
+        load_scene_truth(tmp_path / "videos" / "a.mp4")

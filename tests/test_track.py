@@ -39,7 +39,7 @@ def sample(index: int, left: float, top: float, side: float = 100, **angles: flo
 
 
 def a_track(*samples: Sample, width: int = 640, height: int = 480, looks: int | None = None) -> Track:
-    return Track(samples[0].index, samples[-1].index + 1, width, height, samples, looks or len(samples))
+    return Track(samples[0].frame, samples[-1].frame + 1, width, height, samples, looks or len(samples))
 
 
 def test_crop_is_1_2_times_the_longer_side_of_the_union() -> None:
@@ -135,7 +135,7 @@ def test_a_cut_ends_a_track(two_people: tuple[list[np.ndarray], list[np.ndarray]
     one, other = two_people
     tracks = find_tracks(one[:33] + other[:21], finder)
     assert [(track.start, track.stop) for track in tracks] == [(0, 33), (33, 54)]
-    assert tracks[0].samples[-1].index == 32  # the last frame before the cut was looked at
+    assert tracks[0].samples[-1].frame == 32  # the last frame before the cut was looked at
 
 
 def test_a_lost_face_ends_a_track(two_people: tuple[list[np.ndarray], list[np.ndarray]], finder: FaceFinder) -> None:

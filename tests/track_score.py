@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from preprocess.faces import box_iou
-from preprocess.synthetic.scenes import Truth
+from preprocess.synthetic.scenes import SceneTruth
 from preprocess.track import Track
 
 _SEEN = 0.5  # a face of which this share shows counts as seen
@@ -33,7 +33,7 @@ class Score(NamedTuple):
     frames: int
 
 
-def score_tracks(tracks: Sequence[Track], truth: Truth) -> Score:
+def score_tracks(tracks: Sequence[Track], truth: SceneTruth) -> Score:
     """How pure, how exact and how complete the tracks of a scene are; NaN where there is nothing to judge."""
     shown: list[tuple[np.ndarray, int, int]] = []  # frames of a track with the right person; who; frames in all
     overlaps: list[float] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ WARM_UP = 3
 """Runs before recording: cuDNN and cuBLAS choose their ways and take their memory in the first ones."""
 
 
-class Recorded:
+class Recorded(Generic[T]):
     """`function` of one CUDA tensor, as a CUDA graph: `recorded(x)` gives what `function(x)` would, in new tensors.
 
     Args:
@@ -41,7 +41,7 @@ class Recorded:
         return copied(self._output)  # the next replay writes to the same place
 
 
-def copied(value: T) -> T:
+def copied(value: Any) -> Any:
     """The same with a copy of each tensor."""
     if isinstance(value, Tensor):
         return value.clone()

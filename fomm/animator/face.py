@@ -47,7 +47,7 @@ class FaceAnimator:
         self.model = model.eval()
         self._make_observer = observer
         self._seen_by = threading.local()
-        self._networks = deepcopy(model).to(self.device, memory_format=torch.channels_last)
+        self._networks = deepcopy(model).to(self.device).to(memory_format=torch.channels_last)
 
     def __str__(self) -> str:
         return self.device.type
@@ -164,14 +164,14 @@ class FaceAnimator:
             if face is None:
                 return move(source, source, source)
             start = follower.initial
-            moved = direct(source, face, start if relative else _as_if(source, start), strength)
+            moved = direct(source, face, start if relative else as_if(source, start), strength)
             followed.bounded_deg = max(followed.bounded_deg, moved.bounded_deg)
             return moved
 
         return next_face
 
 
-def _as_if(source: Face, start: Face) -> Face:
+def as_if(source: Face, start: Face) -> Face:
     """The source's own face where the driving one started: what changes is what the two do not share.
 
     A photo that lies on its side is taken as if it stood.

@@ -17,6 +17,7 @@ computes no gradients and cannot be trained or saved; the model that it was made
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ POINTS = (0.0, 2**0.5, -(2**0.5), 2**-0.5, -(2**-0.5))
 error of one layer is 0.013, against 0.026 with the usual 0, 1, -1, 2, -2, and 0.003 of the convolution itself."""
 MANY_CHANNELS = 64
 """With fewer, taking tiles apart and putting them together takes longer than the products saved."""
+Network = TypeVar("Network", bound=nn.Module)
 MANY_WEIGHTS, FEW_PIXELS = 1 << 20, 100
 """A layer with more weights and fewer pixels spends its time on reading weights."""
 
@@ -46,20 +48,21 @@ def fold(model: FOMM, dtype: torch.dtype = torch.float32, *, tiles: bool) -> FOM
             source always are in float32: the first for its accuracy, the second because it runs once.
         tiles: compute the generator's decoder on tiles.
     """
-    detector = _folded(model.detector)
-    dense_motion = _folded(model.dense_motion, dtype)
-    generator = _folded(model.generator)
+    detector = _twin(model.detector)
+    dense_motion = _twin(model.dense_motion, dtype)
+    generator = _twin(model.generator)
     for name in ("bottleneck", "up_blocks", "final"):
-        setattr(generator, name, _folded(getattr(model.generator, name), dtype, tiles))
+        setattr(generator, name, folded(getattr(model.generator, name), dtype, tiles))
     return FOMM(detector, dense_motion, generator, model.config).eval().to(next(model.parameters()).device)
 
 
-def _folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool = False) -> nn.Module:
+def folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool = False) -> nn.Module:
     if isinstance(module, ConvBlock):
         weight, bias = _absorbed(module.conv, module.norm)
+        *_, padding = _parts(module.conv)
         if isinstance(module, UpBlock) and (tiles or weight.numel() <= 4 * MANY_WEIGHTS):
             return _Doubling(weight, bias, dtype, tiles)
-        convolution = nn.Sequential(_Convolution(weight, bias, module.conv.padding[0], dtype), nn.ReLU(inplace=True))
+        convolution = nn.Sequential(_Convolution(weight, bias, padding, dtype), nn.ReLU(inplace=True))
         if isinstance(module, UpBlock):
             return nn.Sequential(nn.Upsample(scale_factor=2), *convolution)
         return nn.Sequential(*convolution, nn.AvgPool2d(2)) if isinstance(module, DownBlock) else convolution
@@ -67,21 +70,33 @@ def _folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool =
         return _Residual(module, dtype, tiles)
     if isinstance(module, nn.Conv2d):
         kind = _Narrow if module.out_channels <= 4 and module.kernel_size == (7, 7) else _Convolution
-        return kind(module.weight, module.bias, module.padding[0], dtype)
+        return kind(*_parts(module), dtype)
+    return _twin(module, dtype, tiles)
+
+
+def _twin(module: Network, dtype: torch.dtype = torch.float32, tiles: bool = False) -> Network:
+    """A copy of a network that folds its parts and is itself left as it is."""
     twin = type(module).__new__(type(module))
     nn.Module.__init__(twin)
     twin.__dict__.update({key: value for key, value in vars(module).items() if key not in vars(twin)})
     twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
     for name, child in module.named_children():
-        twin.add_module(name, _folded(child, dtype, tiles))
+        twin.add_module(name, folded(child, dtype, tiles))
     return twin
 
 
 def _absorbed(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that does what both do in evaluation mode, on the CPU, where float64 is."""
     scale, shift = _scale_and_shift(norm)
-    weight, bias = conv.weight.detach().cpu(), conv.bias.detach().cpu()
+    weight, bias, _ = _parts(conv)
+    weight, bias = weight.detach().cpu(), bias.detach().cpu()
     return weight * scale.to(weight.dtype)[:, None, None, None], bias * scale + shift
+
+
+def _parts(conv: nn.Conv2d) -> tuple[Tensor, Tensor, int]:
+    """Weight, bias, and how many zeros are around the picture on each side."""
+    assert conv.bias is not None and not isinstance(conv.padding, str)
+    return conv.weight, conv.bias, conv.padding[0]
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -93,6 +108,9 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 class _Convolution(nn.Module):
     """(B, C, H, W) of any floating type -> (B, K, H', W') of `dtype`, with square kernels and zeros around."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor, padding: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -136,11 +154,16 @@ class _Tiled(nn.Module):
     kernel's values at 6 x 6 points, `to_values` takes a tile there, `to_pixels` takes the product back.
     """
 
+    weight: Tensor
+    bias: Tensor
+    to_values: Tensor
+    to_pixels: Tensor
+
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
         kernel = weight.shape[-1]
         self.made = TILE + 1 - kernel  # output pixels per tile and direction
-        to_pixels, from_kernel, to_values = (torch.from_numpy(matrix) for matrix in _tile_matrices(kernel))
+        to_pixels, from_kernel, to_values = (torch.from_numpy(matrix) for matrix in tile_matrices(kernel))
         weight = weight.detach().cpu().double()
         values = torch.einsum("ai,bj,kcij->abck", from_kernel, from_kernel, weight).flatten(0, 1)
         self.register_buffer("weight", values.to(dtype).contiguous())  # (36, C, K)
@@ -169,7 +192,7 @@ class _Tiled(nn.Module):
 
 
 @lru_cache
-def _tile_matrices(kernel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def tile_matrices(kernel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(m, 6), (6, r), (6, 6) in float64: values -> the m output pixels, kernel -> values, tile -> values; m = 7 - r.
 
     The first two evaluate polynomials at `POINTS` and infinity; the third is what makes the sum over the 6 values
@@ -211,12 +234,15 @@ class _Doubling(nn.Module):
 class _Residual(nn.Module):
     """A ResBlock; the sum is carried in float32."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, block: ResBlock, dtype: torch.dtype, tiles: bool) -> None:
         super().__init__()
         scale, shift = (x.float()[:, None, None] for x in _scale_and_shift(block.norm1))
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
-        first, second = _absorbed(block.conv1, block.norm2), (block.conv2.weight, block.conv2.bias)
+        first, second = _absorbed(block.conv1, block.norm2), _parts(block.conv2)[:2]
         self.conv1, self.conv2 = (
             _Tiled(*layer, dtype) if tiles else _Convolution(*layer, 1, dtype) for layer in (first, second)
         )

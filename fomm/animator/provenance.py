@@ -102,7 +102,7 @@ class Label:
 
     def __init__(self, text: str = LABEL) -> None:
         self._text = text
-        self._plate: np.ndarray | None = None  # (h, w, 4) uint8
+        self._plate = np.empty((0, 0, 4), np.uint8)
         self._made_for: tuple[int, int] = (0, 0)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -88,18 +89,22 @@ def render(
         InputError: it cannot be written.
     """
     mark = Label() if settings.label else None
-    common = {"fps": fps, "time_base": time_base, "metadata": synthetic_tags(pasted=paste is not None)}
-    if sound is not None and sound.has_audio:
-        common["audio_from"] = sound
+    open_writer = partial(
+        VideoWriter,
+        fps=fps,
+        time_base=time_base,
+        metadata=synthetic_tags(pasted=paste is not None),
+        audio_from=sound if sound is not None and sound.has_audio else None,
+    )
     done, first, last = Rendered(), Fraction(0), Fraction(0)
     with ExitStack() as stack:
-        writer = stack.enter_context(VideoWriter(output, **common))
-        beside = stack.enter_context(VideoWriter(side_by_side, **common)) if side_by_side else None
+        writer = stack.enter_context(open_writer(output))
+        beside = stack.enter_context(open_writer(side_by_side)) if side_by_side else None
         for frame, picture in animated:
             picture = paste(picture) if paste else picture
             picture = mark(picture) if mark else picture
             writer.write(picture, frame.time)
-            if beside:
+            if beside and shown:
                 beside.write(beside_each_other(*shown(frame), picture), frame.time)
             first, last = (first if done.frames else frame.time), frame.time
             done.frames += 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from fomm.errors import InputError
 
-Region = Literal["all", "pose", "expression", "mouth", "eyes"]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
+Region: TypeAlias = Literal["all", "pose", "expression", "mouth", "eyes"]
 PARTS: dict[str, tuple[str, ...]] = {
     "all": ("pose", "mouth", "eyes"),
     "pose": ("pose",),
@@ -125,6 +126,6 @@ class ModelSettings:
 
     checkpoint: str = "face"
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     batch_size: int | None = None
     cuda_graphs: bool = False

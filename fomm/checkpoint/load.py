@@ -8,23 +8,26 @@ No config is needed. What tensors tell by name and shape is read from them; what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from fomm.checkpoint.architectures import ARCHITECTURES, FOMM_NAME, Architecture, Config, Model, name_of
-from fomm.checkpoint.formats import Contents, TrainingState, not_finite, read_contents, unpickle
-from fomm.checkpoint.sizes import infer_discriminator_config, shapes_of
+from fomm.checkpoint.architectures import ARCHITECTURES, FACE_NAME, FOMM_NAME, Architecture, Config, Model, name_of
+from fomm.checkpoint.formats import Contents, TrainingState, not_finite, read_contents, some, unpickle
+from fomm.checkpoint.sizes import infer_discriminator_config, require_possible, shapes_of
 from fomm.download import inspect
 from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.known import CATEGORIES, UNKNOWN, KnownCheckpoint, find_known, resolve
-from fomm.model import ModelConfig
+from fomm.model import FOMM, ModelConfig
+from fomm.model.face import FaceModel
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,10 @@ class Checkpoint:
         _check_metadata(contents.metadata, path)
         # Files that do not say what they hold are FOMMs.
         architecture = contents.metadata.get("architecture", FOMM_NAME)
-        if architecture not in ARCHITECTURES:
+        if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
             raise InputError(
-                f"{path}: holds a model {architecture!r}, known are {', '.join(ARCHITECTURES)}; install a newer fomm"
+                f"{path}: holds a model {str(architecture)[:40]!r}, known are {', '.join(ARCHITECTURES)}; "
+                "install a newer fomm"
             )
         return cls(path, entry, architecture, contents, (*contents.notes, *doubts))
 
@@ -148,16 +152,16 @@ class Checkpoint:
         """
         _check_category(category)
         told, notes, defaults = self.contents.metadata, list(self.notes), self.known or UNKNOWN
-        kind, is_fomm = ARCHITECTURES[self.architecture], self.architecture == FOMM_NAME
+        kind = ARCHITECTURES[self.architecture]
         config = _stored_config(kind, told, notes)
         if config is None:
             config = kind.infer(shapes_of(self.contents.state))
-            if is_fomm:
+            if isinstance(config, ModelConfig):
                 if self.known is None:
                     settings = f"temperature {defaults.temperature} and align_corners"
                     notes.append(f"not a known checkpoint: {settings} assumed")
                 config = _with_settings(config, defaults.temperature, defaults.align_corners)
-        if is_fomm:
+        if isinstance(config, ModelConfig):
             config = _with_settings(config, temperature, align_corners)
         elif temperature is not None or align_corners is not None:
             raise InputError(f"{self.path}: this model has neither temperature nor align_corners; leave them out")
@@ -185,6 +189,18 @@ class Checkpoint:
             ),
         )
 
+    def fomm(self) -> FOMM:
+        """The model, which is a FOMM; raises as `model`, and where it is another."""
+        model = self.expect(FOMM_NAME).model().model
+        assert isinstance(model, FOMM)
+        return model
+
+    def face(self) -> FaceModel:
+        """The model, which is a `FaceModel`; raises as `model`, and where it is another."""
+        model = self.expect(FACE_NAME).model().model
+        assert isinstance(model, FaceModel)
+        return model
+
     def training_state(self) -> TrainingState:
         """What it holds for going on with a training.
 
@@ -198,19 +214,14 @@ class Checkpoint:
         path, training, state = self.path, self.contents.training, self.contents.state
         kind = ARCHITECTURES[FOMM_NAME]
         model = _build(kind, kind.infer(shapes_of(state)), state, path)
+        assert isinstance(model, FOMM)
         generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
         _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
         _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")
         if training.discriminator is None:
             return training
         config = infer_discriminator_config(shapes_of(training.discriminator), model.config)
-        try:
-            with _Uninitialised():
-                discriminator = config.build(model.config)
-        except (RuntimeError, ValueError) as error:
-            raise InputError(
-                f"{path}: discriminator of an impossible shape ({error}); use an unaltered checkpoint"
-            ) from error
+        discriminator = _planned(lambda: config.build(model.config), config, path)
         _compare(training.discriminator, discriminator.state_dict(), f"{path}: discriminator")
         _require_finite(training.discriminator, path)
         parameters = discriminator.parameters()
@@ -280,10 +291,10 @@ def _check_metadata(metadata: Mapping[str, Any], path: Path) -> None:
     """What is handed on as it is; the rest is checked where it is used."""
     category, provenance = metadata.get("category"), metadata.get("provenance") or {}
     if category not in (None, *CATEGORIES):
-        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(CATEGORIES)}; write it anew")
+        raise InputError(f"{path}: has category {category!r}, not one of {', '.join(CATEGORIES)}; write it again")
     scale = provenance.get("crop_scale", 1) if isinstance(provenance, dict) else None
     if not isinstance(scale, (int, float)) or not 0.5 <= scale <= 10:
-        raise InputError(f"{path}: its provenance is no record with a crop_scale from 0.5 to 10; write it anew")
+        raise InputError(f"{path}: its provenance is not a record with a crop_scale from 0.5 to 10; write it again")
 
 
 def _stored_config(kind: Architecture, metadata: Mapping[str, Any], notes: list[str]) -> Config | None:
@@ -317,36 +328,42 @@ class _Uninitialised(TorchFunctionMode):
 
 def _build(kind: Architecture, config: Config, state: dict[str, Tensor], path: Path) -> Model:
     """The model with these weights, after every check."""
-    try:
-        with _Uninitialised():  # the file's tensors take the places
-            model = kind.build(config)
-    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
-        raise InputError(
-            f"{path}: its tensors describe no possible model ({error}); it is damaged or of another project"
-        ) from error
+    model = _planned(lambda: kind.build(config), config, path)
     expected = model.state_dict()
     # counters that some versions of torch leave out, and nothing reads
-    counters = {name: torch.zeros_like(t) for name, t in expected.items() if name.endswith("num_batches_tracked")}
-    state = counters | state
+    counters = [name for name in expected if name.endswith("num_batches_tracked")]
+    state = {name: torch.zeros_like(expected[name], device="cpu") for name in counters} | state
     _compare(state, expected, str(path))
     _require_finite(state, path)
     model.load_state_dict({name: state[name].to(expected[name].dtype) for name in expected}, assign=True)
     return model
 
 
+def _planned(build: Callable[[], Network], config: Any, path: Path) -> Network:
+    """A network without memory for its numbers: the file's tensors, once they fit, take their places."""
+    try:
+        require_possible(config)
+        with torch.device("meta"), _Uninitialised():
+            return build()
+    except (RuntimeError, ValueError, TypeError, OverflowError, ArithmeticError) as error:
+        raise InputError(
+            f"{path}: its tensors describe no possible model ({error}); it is damaged or of another project"
+        ) from error
+
+
 def _compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
     faults = []
     if missing := [name for name in expected if name not in state]:
-        faults.append(f"{len(missing)} missing: {', '.join(missing)}")
+        faults.append(f"{len(missing)} missing: {some(missing)}")
     if unexpected := [name for name in state if name not in expected]:
-        faults.append(f"{len(unexpected)} unexpected: {', '.join(unexpected)}")
+        faults.append(f"{len(unexpected)} unexpected: {some(unexpected)}")
     misshapen = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
     if misshapen:
-        faults.append(f"{len(misshapen)} misshapen: {', '.join(misshapen)}")
+        faults.append(f"{len(misshapen)} misshapen: {some(misshapen)}")
     if faults:
         raise InputError(f"{what}: not the tensors of this network ({'; '.join(faults)}); use an unaltered checkpoint")
 

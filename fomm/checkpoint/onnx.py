@@ -40,22 +40,24 @@ KEYPOINTS = ["points", "jacobians"]
 ENCODED = ["small", "features", "source_points", "source_jacobians"]
 
 
-class _Detector(nn.Module):
+class _Part(nn.Module):
     def __init__(self, model: FOMM) -> None:
         super().__init__()
         self.model = model
 
+
+class _Detector(_Part):
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.model.detect(frame))
 
 
-class _Encoder(_Detector):
+class _Encoder(_Part):
     def forward(self, source: Tensor) -> tuple[Tensor, ...]:
         encoded = self.model.encode_source(source)
         return encoded.small, encoded.features, *encoded.keypoints
 
 
-class _Animator(_Detector):
+class _Animator(_Part):
     def forward(
         self,
         source: Tensor,

@@ -122,9 +122,10 @@ def write_torch(path: str | Path, content: object, **options: Any) -> None:
 def _joined(parts: Mapping[str, Mapping[str, Tensor]]) -> OrderedDict[str, Tensor]:
     """State dicts under prefixes as one, with the versions that old torch looks up before it loads spectral norms."""
     joined: OrderedDict[str, Tensor] = OrderedDict()
-    joined._metadata = OrderedDict()
+    versions: OrderedDict[str, Any] = OrderedDict()
     for prefix, state in parts.items():
         joined.update((prefix + name, tensor.detach().cpu().contiguous()) for name, tensor in state.items())
-        versions = getattr(state, "_metadata", {})
-        joined._metadata.update(((prefix + module).rstrip("."), version) for module, version in versions.items())
+        theirs = getattr(state, "_metadata", {})
+        versions.update(((prefix + module).rstrip("."), version) for module, version in theirs.items())
+    joined._metadata = versions  # type: ignore[attr-defined]  # where torch looks for them
     return joined

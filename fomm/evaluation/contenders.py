@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fomm.animator import Animator
 from fomm.animator.face import FaceAnimator, Observer
@@ -50,7 +51,7 @@ def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None
     Raises:
         InputError: no list, not one, or no clip in it to measure on.
     """
-    manifest, warnings = Path(path), []
+    manifest, warnings = Path(path), list[str]()
     if manifest.is_dir():
         manifest = manifest_of_folder(manifest)
     everything = read_manifest(manifest, on_fault=warnings.append)
@@ -75,7 +76,7 @@ def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None
     described = Data(
         manifest=str(path),
         manifest_sha256=manifest_hash(manifest),
-        pairs=pairs and str(pairs),
+        pairs=str(pairs) if pairs else None,
         pairs_sha256=manifest_hash(pairs) if pairs else None,
         split=split,
         clips=len(clips),
@@ -112,15 +113,16 @@ def load_contenders(
             contenders.append(Contender(name, role, category="", notes=SOURCE_NOTES))
             continue
         model, info = load_model(source)
-        about = {"checkpoint": str(source), "sha256": info.sha256, "category": info.category}
-        about |= {"image_size": info.image_size}
+        about: dict[str, Any] = {"checkpoint": str(source), "sha256": info.sha256, "category": info.category}
+        about |= {"image_size": info.image_size, "notes": info.notes}
+        animator: Animator | FaceAnimator
         if isinstance(model, FaceModel):
             animator = FaceAnimator(model, observer, device="cpu")
-            contenders.append(Contender(name, role, animator, notes=(*info.notes, *FACE_NOTES), **about))
+            about["notes"] += FACE_NOTES
         else:
             animator = Animator(model, device="cpu", precision="fp32")
-            about |= {"num_keypoints": model.config.num_keypoints}
-            contenders.append(Contender(name, role, animator, notes=info.notes, **about))
+            about["num_keypoints"] = model.config.num_keypoints
+        contenders.append(Contender(name, role, animator, **about))
     return contenders
 
 
@@ -149,7 +151,7 @@ def notes_on(contender: Contender, others: Sequence[Contender], size: int) -> tu
     if contender.image_size not in (None, size):
         own = f"{contender.image_size}x{contender.image_size}"
         notes.append(f"sees frames of {own}; what it makes of them is resized to {size}x{size} for comparing")
-    counts = {other.num_keypoints for other in others} - {None, contender.num_keypoints}
+    counts = {other.num_keypoints for other in others if other.num_keypoints is not None} - {contender.num_keypoints}
     if contender.num_keypoints is not None and counts:
         listed = ", ".join(map(str, sorted(counts)))
         notes.append(

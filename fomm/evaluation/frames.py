@@ -121,7 +121,8 @@ class Frames:
         """`compute(pictures)`, once for all models unless it is about their prediction."""
         if which == "driving" and self.truth is self.driving:
             which = "truth"  # reconstruction: the same frames
-        owner = {"prediction": self, "source": self.reference.clip}.get(which, self.reference)
+        owners: dict[Which, Frames | ClipReference] = {"prediction": self, "source": self.reference.clip}
+        owner = owners.get(which, self.reference)
         return owner.once((which, key), lambda: compute(self.pictures(which)))
 
 

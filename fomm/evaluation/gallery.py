@@ -47,8 +47,8 @@ def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size:
     """
     performance = Performance(task, folder, contenders, size)
     names = [contender.name for contender in contenders]
-    own_truth = task.truth is not None and task.truth != task.driving
-    columns = ["source", "driving", *(["truth"] if own_truth else []), *names]
+    own_truth = task.truth != task.driving
+    columns = ["source", "driving", *(["truth"] if task.truth and own_truth else []), *names]
     columns += ["error"] if task.truth is not None else []
     side = min(size, SHOWN_SIDE_PX)
     with VideoWriter(output, fps=task.driving.fps, metadata=synthetic_tags(pasted=False)) as writer:
@@ -56,9 +56,11 @@ def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size:
             shown = {name: to_pictures(prediction) for name, prediction in shot.predictions.items()}
             nothing = np.zeros((size, size, 3), np.uint8)
             for t, driving in enumerate(shot.driving):
-                pictures = [performance.source, driving, *([shot.truth[t]] if own_truth else [])]
+                pictures = [performance.source, driving]
+                if shot.truth is not None and own_truth:
+                    pictures.append(shot.truth[t])
                 pictures += [shown[name][t] if name in shown else nothing for name in names]
-                if task.truth is not None:
+                if shot.truth is not None:
                     pictures.append(error_map(shown[names[0]][t], shot.truth[t]) if names[0] in shown else nothing)
                 tiles = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in pictures]
                 writer.write(np.concatenate(tiles, axis=1))

@@ -21,7 +21,7 @@ nothing to compare with; average them with `metrics.tally`, not with `numpy.nanm
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
 import torch
@@ -42,7 +42,8 @@ class Measure(Protocol):
     after several frames, each (n,), to be averaged exactly like those of `update`.
     """
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     def start(self, clip: ClipReference) -> None: ...
 
@@ -65,7 +66,7 @@ def _array(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
 
 
-def _compare(compare: Callable[[Any, Any], float], found: list[Any | None], wanted: list[Any | None]) -> np.ndarray:
+def _compare(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: list) -> np.ndarray:
     """`compare` frame by frame: a miss where only the prediction shows nothing, unknown where the truth does not."""
     pairs = zip(found, wanted, strict=True)
     return np.array([UNKNOWN if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
@@ -84,12 +85,12 @@ class Pixels(_PerFrame):
         if frames.truth is None:
             return {}
         pair = frames.prediction, frames.truth
-        values = metrics.l1(*pair), metrics.psnr(*pair), metrics.average(_similarity(frames))
+        values = metrics.l1(*pair), metrics.psnr(*pair), metrics.average(_similarity(frames, frames.truth))
         return {name: _array(value) for name, value in zip(self.names, values, strict=True)}
 
 
-def _similarity(frames: Frames) -> Tensor:
-    return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, frames.truth))
+def _similarity(frames: Frames, truth: Tensor) -> Tensor:
+    return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
 
 
 class FacePixels(_PerFrame):
@@ -111,8 +112,8 @@ class FacePixels(_PerFrame):
             return {}
         mask = frames.remember("truth", ("mask", self.mesh), lambda truth: self._masks(frames, truth))
         seen = mask.flatten(1).any(1).cpu().numpy()
-        pair = frames.prediction, frames.truth
-        values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(_similarity(frames), mask)
+        pair, similarity = (frames.prediction, frames.truth), _similarity(frames, frames.truth)
+        values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(similarity, mask)
         return {name: np.where(seen, _array(value), UNKNOWN) for name, value in zip(self.names, values, strict=True)}
 
     def _masks(self, frames: Frames, truth: Tensor) -> Tensor:
@@ -189,9 +190,9 @@ class AkdTruth(_PerFrame):
         exact = frames.reference.truth_landmarks_px
         if exact is None:
             return {}
-        size = tuple(frames.prediction.shape[:-3:-1])
+        height, width = frames.prediction.shape[-2:]
         mesh, markup = (list(numbers) for numbers in zip(*self.PAIRS, strict=True))
-        wanted = rescaled(exact[:, markup], size, (SIDE, SIDE))
+        wanted = rescaled(exact[:, markup], (width, height), (SIDE, SIDE))
         found = [None if x is None else x[mesh] for x in self.detector.landmarks_of(frames, "prediction")]
         return {"akd_truth": _compare(metrics.akd, found, list(wanted))}
 
@@ -231,20 +232,20 @@ class HeadPose:
     def __init__(self, detector: Detector) -> None:
         if detector.angles is None:
             raise ValueError(f"detector {detector.name} tells no angles")
-        self.detector = detector
+        self.detector, self.angles = detector, detector.angles
 
     def start(self, clip: ClipReference) -> None:
         self._first: list[np.ndarray] | None = None  # angles of the first frame in which both show a face
 
     def update(self, frames: Frames) -> Values:
         found, wanted = (
-            [None if seen is None else np.asarray(self.detector.angles(seen)) for seen in self.detector.seen(frames, w)]
+            [None if seen is None else np.asarray(self.angles(seen)) for seen in self.detector.seen(frames, w)]
             for w in ("prediction", frames.wanted)
         )
         if frames.truth is None:
-            pairs = zip(found, wanted, strict=True)
             if self._first is None:
-                self._first = next((list(pair) for pair in pairs if not any(x is None for x in pair)), None)
+                pairs = zip(found, wanted, strict=True)
+                self._first = next(([a, b] for a, b in pairs if a is not None and b is not None), None)
             if self._first is not None:
                 found, wanted = (
                     [None if angles is None else angles - first for angles in side]
@@ -322,10 +323,10 @@ def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector
             return list(embedder(pictures))
         found = mesh.landmarks_of(frames, which)
         result: list[np.ndarray | None] = [None] * len(found)
-        there = [i for i, points in enumerate(found) if points is not None]
+        there = {i: five_points(points) for i, points in enumerate(found) if points is not None}
         if there:
-            points = np.stack([five_points(found[i]) for i in there])
-            for i, embedding in zip(there, embedder(pictures[there], points), strict=True):
+            embeddings = embedder(pictures[list(there)], np.stack(list(there.values())))
+            for i, embedding in zip(there, embeddings, strict=True):
                 result[i] = embedding
         return result
 

@@ -13,6 +13,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from torch import Tensor
 
 from fomm.animator import Animator
 from fomm.errors import InputError
-from fomm.evaluation.frames import ClipReference, Frames, Reference
+from fomm.evaluation.frames import ClipReference, Frames, Reference, Which
 from fomm.evaluation.measures import Measure
 from fomm.evaluation.performance import Performance, resized
 from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
 from fomm.files import atomic_output
+from fomm.manifest import Clip, hash_clip
 from fomm.pixels import to_bytes, to_tensor
 from fomm.progress import Progress, silent
 
@@ -42,6 +44,7 @@ class Record:
         features: model -> (2, T, D) float32, of what it should equal and of what it made, for metrics of whole sets.
         failed: model -> why it has no values.
         notes, sizes: as in `Performance`.
+        contents: path of each clip that was played -> sha256 of what it held.
     """
 
     frames: int = 0
@@ -50,6 +53,7 @@ class Record:
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
+    contents: dict[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -57,6 +61,7 @@ class Record:
         header = {
             "frames": self.frames, "values": names, "features": list(self.features),
             "failed": self.failed, "notes": self.notes, "sizes": self.sizes,
+            "contents": self.contents,
         }  # fmt: skip
         arrays = {f"values_{i}": self.values[model][metric] for i, (model, metric) in enumerate(names)}
         arrays |= {f"features_{i}": array for i, array in enumerate(self.features.values())}
@@ -75,10 +80,10 @@ class Record:
                 record.features = {model: arrays[f"features_{i}"] for i, model in enumerate(header["features"])}
                 for i, (model, metric) in enumerate(header["values"]):
                     record.values.setdefault(model, {})[metric] = arrays[f"values_{i}"]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+                record.sizes = [(int(width), int(height)) for width, height in record.sizes]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile):
             return None
-        record.sizes = [tuple(size) for size in record.sizes]
-        return record
+        return record if isinstance(record.failed, dict) and isinstance(record.frames, int) else None
 
 
 Features = Callable[[Tensor], Tensor]
@@ -107,9 +112,11 @@ def measure_task(
         truth_of: exact knowledge of the data set.
         progress: is called with how many more frames are done.
     """
-    record = Record()
+    record = Record(contents=contents_of(task, folder))
     collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
     try:
+        for played in task.clips:
+            require_content(played, folder, record.contents)
         performance = Performance(task, folder, contenders, size)
         clip = ClipReference(task.name, to_tensor(performance.source[None], device)[0], task.source.identity)
         for collector in collected.values():
@@ -131,13 +138,32 @@ def measure_task(
             progress(len(driving))
         record.failed, record.notes, record.sizes = performance.failed, performance.notes, performance.sizes
     except InputError as error:
-        return Record(failed={contender.name: str(error) for contender in contenders})
+        return Record(failed={contender.name: str(error) for contender in contenders}, contents=record.contents)
     for name, collector in collected.items():
         if name not in record.failed:
             record.values[name] = collector.finish()
             if collector.features:
                 record.features[name] = np.concatenate(collector.features, axis=1)
     return record
+
+
+def contents_of(task: Task, folder: Path) -> dict[str, str]:
+    """Path of each clip of a task -> sha256 of what it holds now; clips that cannot be read are left out."""
+    contents = {}
+    for clip in task.clips:
+        with suppress(OSError, InputError):  # whoever plays it says what is wrong
+            contents[clip.path] = hash_clip(folder / clip.path)
+    return contents
+
+
+def require_content(clip: Clip, folder: Path, contents: Mapping[str, str]) -> None:
+    """Raises InputError where a clip holds something else than its manifest says."""
+    found = contents.get(clip.path, clip.sha256)
+    if clip.sha256 and found != clip.sha256:
+        raise InputError(
+            f"{folder / clip.path}: has sha256 {found}, its manifest says {clip.sha256}; it was changed or replaced: "
+            "restore it, or make the manifest anew"
+        )
 
 
 class _Collector:
@@ -160,29 +186,29 @@ class _Collector:
             for measure in self._measures:
                 self._add(measure.update(frames))
             if self._network:
-                sides = [
-                    frames.remember(w, ("fid", self._network), self._extract) for w in (frames.wanted, "prediction")
-                ]
-                self.features.append(np.stack(sides))
+                wanted, made = (_extract(self._network, frames, which) for which in (frames.wanted, "prediction"))
+                self.features.append(np.stack([wanted, made]))
 
     def finish(self) -> dict[str, np.ndarray]:
         for measure in self._measures:
             self._add(measure.finish())
         return {name: np.concatenate(parts) for name, parts in self._values.items()}
 
-    def _extract(self, pictures: Tensor) -> np.ndarray:
-        return self._network(to_bytes(pictures)).float().cpu().numpy()
-
     def _add(self, values: Mapping[str, np.ndarray]) -> None:
         for name, array in values.items():
             self._values.setdefault(name, []).append(np.asarray(array, np.float64))
+
+
+def _extract(network: Features, frames: Frames, which: Which) -> np.ndarray:
+    return frames.remember(which, ("fid", network), lambda pictures: network(to_bytes(pictures)).float().cpu().numpy())
 
 
 def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor] | None:
     """Frames (T, 3, H, W) -> the contender's own keypoints (T, K, 2); None where it learnt none."""
     if not isinstance(contender.animator, Animator):
         return None
-    return lambda pictures: contender.animator.model.detect(resized(pictures, contender.image_size)).points
+    model, side = contender.animator.model, contender.image_size
+    return lambda pictures: model.detect(resized(pictures, side or pictures.shape[-1])).points
 
 
 def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -201,11 +227,12 @@ def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
         found = json.loads(path.read_text())
     except ValueError:
         found = {}
+    found = found if isinstance(found, dict) else {}
     if found != settings:
         keys = sorted(key for key in found.keys() | settings.keys() if found.get(key) != settings.get(key))
         raise InputError(
             f"{folder.parent}: holds an evaluation with other settings ({', '.join(keys)} differ); give another "
-            f"--output, or remove {folder} to begin anew"
+            f"--output, or remove {folder} to start again"
         )
 
 
@@ -219,23 +246,30 @@ def run_tasks(
     records: Path,
     measure: Callable[[Task, Callable[[int], None]], Record],
     *,
+    contents: Callable[[Task], dict[str, str]] = lambda task: {},
     rank: int = 0,
     world: int = 1,
     progress: Progress = silent,
 ) -> int:
-    """Do this process's share of the tasks: those that have no record yet, or one of a failure.
+    """Do this process's share of the tasks: those that have no record yet, or one of a failure or of other clips.
 
     Args:
         tasks: all of them, in the same order in every run and process.
         records: folder of the records.
-        measure: `measure_task` of a task; is told of a callback for frames that are done.
+        measure: `measure_task` of a task; gets a callback for the frames that are done.
+        contents: `contents_of` a task, now.
         rank, world: this process's number, and how many there are.
         progress: is called with frames, counted as the manifest says.
 
     Returns: how many tasks had a record already.
     """
     mine = range(rank, len(tasks), world)
-    done = {i for i in mine if (record := Record.load(record_path(records, i))) and not record.failed}
+
+    def is_done(i: int) -> bool:
+        record = Record.load(record_path(records, i))
+        return record is not None and not record.failed and record.contents == contents(tasks[i])
+
+    done = {i for i in mine if is_done(i)}
     total, frames = sum(tasks[i].driving.frames for i in mine), sum(tasks[i].driving.frames for i in done)
     progress("evaluate", frames, total)
 

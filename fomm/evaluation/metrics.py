@@ -70,7 +70,7 @@ def hull_mask(landmarks_px: np.ndarray, height: int, width: int) -> np.ndarray:
     """Convex hull of landmarks (N, 2), in pixels of this very picture, as a mask (height, width) of bool."""
     mask = np.zeros((height, width), np.uint8)
     hull = cv2.convexHull(np.round(landmarks_px).astype(np.int32))
-    cv2.fillConvexPoly(mask, hull, 1)
+    cv2.fillConvexPoly(mask, hull, (1,))
     return mask.astype(bool)
 
 

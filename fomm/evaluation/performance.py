@@ -55,8 +55,7 @@ class Performance:
     def __init__(self, task: Task, folder: Path, contenders: Sequence[Contender], size: int) -> None:
         self._task, self._contenders, self._size = task, contenders, size
         self._driving = _opened(folder, task.driving)
-        own_truth = task.truth is not None and task.truth != task.driving
-        self._truth = _opened(folder, task.truth) if own_truth else None
+        self._truth = _opened(folder, task.truth) if task.truth and task.truth != task.driving else None
         source = self._driving if task.source == task.driving else _opened(folder, task.source)
         self._source = next(iter(source)).image
         self._first = next(iter(self._driving)).image
@@ -94,17 +93,22 @@ class Performance:
 
     def _images(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """(driving, truth or None), as they are in the files."""
-        truths = iter(self._truth) if self._truth is not None else None
+        if self._truth is None:
+            for frame in self._driving:
+                yield frame.image, None
+            return
+        truths = iter(self._truth)
         for frame in self._driving:
-            truth = next(truths, None) if truths else None
-            if truths and truth is None:
+            truth = next(truths, None)
+            if truth is None:
                 break
-            yield frame.image, truth and truth.image
+            yield frame.image, truth.image
         else:
-            if truths is None or next(truths, None) is None:
+            if next(truths, None) is None:
                 return
         raise InputError(
-            f"{self._truth.path}: has not as many frames as the driving clip {self._driving.path}; they must be equal"
+            f"{self._truth.path}: does not have as many frames as the driving clip {self._driving.path}; they must be "
+            "equal"
         )
 
     def _take(self, contender: Contender) -> Callable[[list[np.ndarray]], Tensor]:
@@ -113,9 +117,9 @@ class Performance:
         if animator is None:
             still = to_tensor(self.source[None])
             return lambda driving: still.expand(len(driving), -1, -1, -1)
+        own = contender.image_size or size
         if isinstance(animator, FaceAnimator):
-            return self._take_face(animator, contender.image_size)
-        own = contender.image_size
+            return self._take_face(animator, own)
         encoded = None
 
         def take(driving: list[np.ndarray]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,7 +57,9 @@ def collect(
         InputError: a record is missing: another process did not finish, or writes elsewhere.
     """
     sums = {protocol: _ProtocolSums(models, infos, baseline) for protocol in PROTOCOLS}
-    failures, notes, frames, resized_clips = [], [], 0, {}
+    failures: list[Failure] = []
+    notes: list[str] = []
+    frames, resized_clips = 0, dict[tuple[int, int], set[str]]()
     for i, task in enumerate(tasks):
         record = Record.load(record_path(records, i))
         if record is None:
@@ -113,7 +115,7 @@ class _ProtocolSums:
                 identity=task.source.identity,
                 source=task.source.clip_id,
                 driving=task.driving.clip_id,
-                truth=task.truth and task.truth.clip_id,
+                truth=task.truth.clip_id if task.truth else None,
                 frames=record.frames,
                 values=values,
                 failed=record.failed,
@@ -215,7 +217,7 @@ class Fid:
     """
 
     def __init__(self, num_features: int = 2048) -> None:
-        as_they_are = torch.nn.Identity()
+        as_they_are: Any = torch.nn.Identity()
         as_they_are.num_features = num_features
         self._metric = FrechetInceptionDistance(as_they_are)  # of float64 features: it rounds its result to their type
         self._metric.orig_dtype = torch.float64

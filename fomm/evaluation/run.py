@@ -23,7 +23,7 @@ from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, note
 from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
-from fomm.evaluation.measuring import Record, check_records, measure_task, run_tasks
+from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, run_tasks
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
 from fomm.files import remove_parts
@@ -130,8 +130,17 @@ def evaluate(
             progress=tell,
         )
 
-    resumed = run_tasks(tasks, records, measure, rank=fabric.global_rank, world=fabric.world_size, progress=progress)
-    resumed = int(fabric.all_reduce(torch.tensor(resumed, device=fabric.device), reduce_op="sum"))
+    mine = run_tasks(
+        tasks,
+        records,
+        measure,
+        contents=lambda task: contents_of(task, folder),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        progress=progress,
+    )
+    resumed = torch.tensor(mine, device=fabric.device)
+    fabric.all_reduce(resumed, reduce_op="sum")
     fabric.barrier()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
@@ -154,7 +163,7 @@ def evaluate(
             elapsed_s=0.0,
             command=list(command),
             hardware=hardware(fabric),
-            clips_from_before=resumed,
+            clips_from_before=int(resumed),
         ),
         settings={
             "baseline": baseline_of(contenders),

@@ -90,9 +90,9 @@ def paired(
     over identities as in `interval`.
     """
     both = [(m, b, g) for m, b, g in zip(model, baseline, groups, strict=True) if m is not None and b is not None]
-    differences = np.array([m - b for m, b, _ in both])
+    differences = [m - b for m, b, _ in both]
     equal = np.array([np.isclose(m, b, rtol=1e-6, atol=1e-9) for m, b, _ in both], bool)
-    better = (differences < 0) == lower_is_better
+    better = (np.array(differences) < 0) == lower_is_better
     wins, ties = int((better & ~equal).sum()), int(equal.sum())
     ones = [1.0] * len(both)
     return Difference(

@@ -42,7 +42,8 @@ class Contender:
         name: in the report; unique.
         role: "candidate" or "baseline".
         animator: None repeats the source picture. That of a model `face` stays on the CPU.
-        checkpoint, sha256, image_size, num_keypoints, category: of the weights.
+        checkpoint, sha256, num_keypoints, category: of the weights.
+        image_size: side of the frames that it sees; None: as the frames that are compared.
         notes: what a reader should know about it, one sentence each.
     """
 
@@ -79,6 +80,11 @@ class Task:
         return f"{self.source.clip_id}+{self.driving.clip_id}"
 
     @property
+    def clips(self) -> list[Clip]:
+        """Each clip that is played, once."""
+        return list(dict.fromkeys(filter(None, (self.source, self.driving, self.truth))))
+
+    @property
     def relative(self) -> bool:
         return self.protocol != "reconstruction"
 
@@ -95,7 +101,7 @@ def list_tasks(clips: Sequence[Clip], pairs: Sequence[Pair]) -> list[Task]:
     known = {clip.clip_id: clip for clip in clips}
     for pair in pairs:
         protocol = "cross_identity_truth" if pair.truth else "cross_identity"
-        tasks.append(Task(protocol, known[pair.source], known[pair.driving], known.get(pair.truth)))
+        tasks.append(Task(protocol, known[pair.source], known[pair.driving], known.get(pair.truth or "")))
     return tasks
 
 

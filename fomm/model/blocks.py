@@ -123,6 +123,8 @@ class AntiAliasDownsample(nn.Module):
         ValueError: 1 / scale is not a whole number.
     """
 
+    weight: Tensor
+
     def __init__(self, channels: int, scale: float, *, persistent: bool = True):
         super().__init__()
         self.stride = round(1 / scale)

@@ -108,7 +108,7 @@ class MultiScaleDiscriminator(nn.Module):
             raise ValueError("this discriminator was built with use_keypoints: pass the driving keypoints")
         judgements = {}
         for (scale, picture), disc in zip(self.pyramid(frame).items(), self.discs.values(), strict=True):
-            if self.use_keypoints:
+            if self.use_keypoints and keypoints is not None:
                 heatmaps = gaussian_heatmaps(keypoints.points, *picture.shape[-2:], variance=HEATMAP_VARIANCE)
                 picture = torch.cat((picture, heatmaps.to(picture.dtype)), dim=1)
             judgements[scale] = disc(picture)

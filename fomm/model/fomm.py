@@ -173,12 +173,13 @@ class FOMM(nn.Module):
     @classmethod
     def from_config(cls, config: ModelConfig) -> FOMM:
         """Build the networks with fresh (untrained) weights."""
-        common = {"num_keypoints": config.num_keypoints, "image_channels": config.image_channels}
-        align_corners = config.align_corners
+        count, channels, align_corners = config.num_keypoints, config.image_channels, config.align_corners
         return cls(
-            KeypointDetector(**common, **asdict(config.detector)),
-            DenseMotion(**common, **asdict(config.dense_motion), align_corners=align_corners),
-            Generator(image_channels=config.image_channels, **asdict(config.generator), align_corners=align_corners),
+            KeypointDetector(num_keypoints=count, image_channels=channels, **asdict(config.detector)),
+            DenseMotion(
+                num_keypoints=count, image_channels=channels, align_corners=align_corners, **asdict(config.dense_motion)
+            ),
+            Generator(image_channels=channels, align_corners=align_corners, **asdict(config.generator)),
             config,
         )
 
@@ -211,10 +212,9 @@ class FOMM(nn.Module):
         """The source in the pose that `driving` (batch B) says; a source of batch 1 serves all B."""
         count = len(driving.points)
         if len(source.image) != count:
-            source = EncodedSource(
-                *(x.expand(count, -1, -1, -1) for x in source[:3]),
-                Keypoints(*(x.expand(count, *x.shape[1:]) for x in source.keypoints)),
-            )
+            image, small, features = (x.expand(count, -1, -1, -1) for x in source[:3])
+            keypoints = Keypoints(*(x.expand(count, *x.shape[1:]) for x in source.keypoints))
+            source = EncodedSource(image, small, features, keypoints)
         motion = self.dense_motion(source.small, source.keypoints, driving)
         prediction = self.generator.decode(source.features, motion, source.image)
         return Output(prediction, motion, source.keypoints, driving)

@@ -50,8 +50,7 @@ class KeypointDetector(nn.Module):
             self.jacobian = nn.Conv2d(self.predictor.out_channels, 4 * maps, kernel_size=7)
             # Start from identity frames: training begins as pure translation.
             nn.init.zeros_(self.jacobian.weight)
-            with torch.no_grad():
-                self.jacobian.bias.copy_(torch.eye(2).flatten().repeat(maps))
+            self.jacobian.bias = nn.Parameter(torch.eye(2).flatten().repeat(maps))
         self.down = AntiAliasDownsample(image_channels, scale_factor)
         self.temperature = temperature
 

@@ -19,6 +19,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -241,7 +242,7 @@ def _convention(path: Path, inside: str, size: int | None) -> Convention:
     types = {field.name: type(field.default) for field in fields(Convention)}
     try:
         said = json.loads(text)
-        values = {name: float(value) if types[name] is float else value for name, value in said.items()}
+        values: dict[str, Any] = {name: float(value) if types[name] is float else value for name, value in said.items()}
         fits = all(type(value) is types[name] for name, value in values.items())
         fits = fits and values.get("channels", "RGB") in ("RGB", "BGR") and values.get("size", 1) > 0
         fits = fits and values.get("std", 1.0) > 0

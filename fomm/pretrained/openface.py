@@ -77,10 +77,10 @@ class Inception(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         outputs = [branch(features) for branch in self.seq_list]
         height, width = (max(output.shape[side] for output in outputs) for side in (2, 3))
-        return torch.cat([_framed(output, height, width) for output in outputs], 1)
+        return torch.cat([framed(output, height, width) for output in outputs], 1)
 
 
-def _framed(features: Tensor, height: int, width: int) -> Tensor:
+def framed(features: Tensor, height: int, width: int) -> Tensor:
     """Zeros around; where their number is odd, one more at the right and the bottom."""
     y, x = height - features.shape[2], width - features.shape[3]
     return F.pad(features, (x // 2, x - x // 2, y // 2, y - y // 2))

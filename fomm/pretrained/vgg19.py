@@ -21,15 +21,17 @@ class Vgg19(nn.Module):
     Call: (B, 3, H, W) RGB in [0, 1] -> five feature maps, relu1_1 ... relu5_1.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        widths = [64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M", 512]
         layers: list[nn.Module] = []
         channels = 3
-        for width in widths:
-            if width == "M":
+        for convolutions, width in ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512)):
+            if layers:
                 layers.append(nn.MaxPool2d(2))
-            else:
+            for _ in range(convolutions):
                 layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
                 channels = width
         self.features = nn.Sequential(*layers)

@@ -122,10 +122,10 @@ def distribution(series: Sequence[Series], title: str) -> Markup | None:
         low, middle, high = np.percentile(values, [25, 50, 75])
         box = f'x="{axis(low):.1f}" y="{y + 17}" width="{max(axis(high) - axis(low), 1):.1f}" height="18"'
         parts.append(f'<rect {box} class="box {s.style}"/>')
-        named = [(v, n) for v, n in zip(s.values, s.names, strict=True) if is_number(v)]
+        names = [name for v, name in zip(s.values, s.names, strict=True) if is_number(v)]
         points = [
             (axis(v), y + 26 + 12 * ((0.618034 * (i + 1)) % 1 - 0.5), f"{n}: {number(v, digits)}")
-            for i, (v, n) in enumerate(named)
+            for i, (v, n) in enumerate(zip(values, names, strict=True))
         ]
         parts.append(_dots(points, s.style))
         parts.append(_line(axis(middle), y + 15, axis(middle), y + 37, f"median {s.style}"))
@@ -165,9 +165,10 @@ def over_time(series: Sequence[Series], title: str) -> Markup | None:
 def scatter(baseline: Series, others: Sequence[Series], title: str, better: str) -> Markup | None:
     """One dot per clip, baseline across and candidate up; on the diagonal both are equal."""
     pairs = [
-        (s, [p for p in zip(baseline.values, s.values, s.names, strict=True) if is_number(p[0]) and is_number(p[1])])
+        (s, [(x, y, name) for x, y, name in zip(baseline.values, s.values, s.names, strict=True)
+             if is_number(x) and is_number(y)])
         for s in others
-    ]
+    ]  # fmt: skip
     pairs = [(s, points) for s, points in pairs if points]
     if not pairs:
         return None

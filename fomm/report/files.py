@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from fomm.files import atomic_output
+from fomm.manifest import cell
 from fomm.report.page import render_page
 from fomm.report.schema import Report, read_report
 from fomm.report.text import render_markdown
@@ -20,7 +21,7 @@ def write_files(report: Report, output: Path) -> None:
     with atomic_output(output / "per_clip.csv") as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(PER_CLIP)
-        writer.writerows(per_clip(report))
+        writer.writerows([cell(v) if isinstance(v, str) else v for v in row] for row in per_clip(report))
     write_pages(report, output)
 
 
@@ -64,7 +65,9 @@ def log_to_wandb(report: Report, output: Path, project: str) -> None:
 
     config = report.model_dump(include={"settings", "versions", "data", "models"})
     with wandb.init(project=project, job_type="evaluate", dir=output, config=config) as session:
-        logged = {"per_clip": wandb.Table(list(PER_CLIP), [list(row) for row in per_clip(report)])}
+        logged: dict[str, wandb.Table | wandb.Video] = {
+            "per_clip": wandb.Table(list(PER_CLIP), [list(row) for row in per_clip(report)])
+        }
         for protocol, results in report.protocols.items():
             for table, values in (("summary", results.summary), ("differences", results.differences)):
                 rows = [

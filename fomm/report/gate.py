@@ -107,8 +107,7 @@ class Condition:
         """(what it is, its value)."""
         name = f"{protocol}.{self.metric}.{self.number} of {model}"
         summary = report.protocols[protocol].summary if protocol in report.protocols else {}
-        entry = summary.get(self.metric, {}).get(model)
-        value = entry and getattr(entry, self.number)
+        value: float | None = getattr(summary.get(self.metric, {}).get(model), self.number, None)
         if value is None:
             raise InputError(f"--fail-if {self.text!r}: cannot be decided, there is no {name}; see the report")
         return f"{name} = {value:.6g}", value

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from fomm.report import charts, sentences, tables
 from fomm.report.charts import Series
@@ -34,7 +35,7 @@ class Plot:
 
     title: str
     unit: str
-    figures: list[tuple[str, str]]
+    figures: list[tuple[str, Markup]]
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,13 @@ def _plots(report: Report, protocol: Protocol, styles: dict[str, str]) -> Iterat
             caption = f"Clip by clip: {baseline} across, {' and '.join(others)} up; {where} the dashed line is better"
             against = [by_clip[model] for model in others]
             figures.append((caption, charts.scatter(by_clip[baseline], against, title, info.better)))
-        if figures := [(caption, plot) for caption, plot in figures if plot is not None]:
-            yield Plot(tables.metric_label(info), info.unit, figures)
+        if drawn := [(caption, plot) for caption, plot in figures if plot is not None]:
+            yield Plot(tables.metric_label(info), info.unit, drawn)
 
 
 def _mean(clip: Clip, metric: str, model: str) -> float | None:
     value = clip.values.get(metric, {}).get(model)
-    return value and value.mean
+    return value.mean if value else None
 
 
 def _gallery(report: Report, protocol: Protocol, folder: Path) -> Iterator[ShownClip]:
@@ -165,7 +166,7 @@ def _gallery(report: Report, protocol: Protocol, folder: Path) -> Iterator[Shown
     for item in protocol.gallery:
         clip = clips.get(item.clip)
         values = clip.values if clip else {}
-        metric = item.metric or next((m for m in report.metrics if m in values), None)
+        metric = item.metric or next((m for m in report.metrics if m in values), "")
         numbers = []
         if metric in values and metric in report.metrics:
             means = {m: values[metric][m].mean for m in tables.present(report, values[metric])}

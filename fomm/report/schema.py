@@ -6,14 +6,15 @@ docs/report_schema.md explains every key.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from fomm.errors import InputError
 
-SCHEMA = "fomm-report/1"
+SCHEMA: Final = "fomm-report/1"
 PROTOCOLS = {
     "reconstruction": (
         "Reconstruction",
@@ -36,7 +37,7 @@ PROTOCOLS = {
 MAX_FAULTS_SHOWN = 10
 
 Count = Annotated[int, Field(ge=0)]
-Interval = tuple[float | None, float | None] | None
+Interval: TypeAlias = tuple[float | None, float | None] | None
 
 
 class _Value(BaseModel):
@@ -164,7 +165,7 @@ class Failure(_Value):
 
 
 class Report(_Value):
-    format: Literal["fomm-report/1"] = Field(SCHEMA, alias="schema")
+    format: Literal["fomm-report/1"] = Field(default=SCHEMA, alias="schema")
     run: Run
     settings: dict[str, JsonValue]
     versions: dict[str, str]
@@ -220,8 +221,8 @@ def unknown_names(report: Report) -> list[str]:
     models = {model.name for model in report.models}
     faults = set()
     for name, protocol in report.protocols.items():
-        tables = [protocol.summary, protocol.differences, protocol.over_time]
-        tables += [entry.values for entry in (*protocol.identities.values(), *protocol.clips)]
+        tables: list[Mapping[str, Mapping[str, object]]] = [protocol.summary, protocol.differences, protocol.over_time]
+        tables += [entry.values for entry in protocol.identities.values()] + [entry.values for entry in protocol.clips]
         for table in tables:
             metrics = table.keys() - report.metrics.keys()
             faults |= {f"/protocols/{name}: metric {metric!r} is not described in /metrics" for metric in metrics}

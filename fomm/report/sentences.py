@@ -58,13 +58,13 @@ def findings(report: Report) -> list[str]:
                 if entry := protocol.differences[metric].get(model):
                     info = report.metrics[metric]
                     labels[judge(entry, info.better)[0]].append(info.label)
-            if parts := _counted(labels):
+            if parts := counted(labels):
                 verdict = f"{protocol_title(name)}, {model} against {baseline}: {parts}."
                 found.append(f"{verdict} {_headline(report, name, model)}".strip())
     return found
 
 
-def _counted(labels: dict[str, list[str]]) -> str:
+def counted(labels: dict[str, list[str]]) -> str:
     """("better": 8 names, "worse": 1 name) -> "better on 8 of 9 metrics, worse on 1 (L1)"."""
     total = sum(map(len, labels.values()))
     parts = []

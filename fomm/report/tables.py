@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 from fomm.report.published import PUBLISHED, REPRODUCED_WITHIN, SETTING
 from fomm.report.schema import PROTOCOLS, Difference, Metric, Protocol, Report, Summary
@@ -65,14 +65,14 @@ class Table:
 # ------------------------------------------------------------------------------------------------------------ numbers
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def interval_of(entry: Summary | Difference) -> Sequence[float] | None:
+def interval_of(entry: Summary | Difference) -> tuple[float, float] | None:
     """The interval of an entry of the report, where it has one."""
-    interval = entry.interval
-    return interval if interval is not None and all(map(is_number, interval)) else None
+    low, high = entry.interval or (None, None)
+    return (low, high) if is_number(low) and is_number(high) else None
 
 
 def digits_for(values: Iterable[float | None], intervals: Iterable[Sequence[float] | None] = ()) -> int:
@@ -175,7 +175,7 @@ def summary_table(report: Report, name: str) -> Table:
     for metric in metric_order(report, protocol.summary):
         info, by_model = report.metrics[metric], protocol.summary[metric]
         entries = [by_model.get(model) for model in models]
-        there = [entry for entry in entries if entry]
+        there = [entry for entry in entries if entry is not None]
         misses = any(entry.missed for entry in there)
         digits = digits_for(
             [value for entry in there for value in (entry.pooled, entry.clip_mean)],
@@ -196,21 +196,21 @@ def summary_table(report: Report, name: str) -> Table:
         why = "None of the computed metrics applies here" if done else "No clip was completed"
         return Table(f"{protocol_title(name)}: values", columns, groups, [f"{why}, so there are no numbers."])
     notes = ["↓ lower is better, ↑ higher is better; the best of a row is bold."]
-    entries = [entry for by_model in protocol.summary.values() for entry in by_model.values()]
-    if any(entry.missed for entry in entries):
+    all_entries = [entry for by_model in protocol.summary.values() for entry in by_model.values()]
+    if any(entry.missed for entry in all_entries):
         notes.append(
             "Misses left out or counted: both pooled over frames; the mean of clips leaves them out. Where no missed "
             "frames are listed, none was missed; where they are but are not counted, a miss has no value to count as."
         )
     else:
         notes.append("No frame was missed by any metric.")
-    if any(interval_of(entry) for entry in entries):
+    if any(interval_of(entry) for entry in all_entries):
         notes.append("In brackets: 95 % interval, bootstrap over identities.")
     return Table(f"{protocol_title(name)}: values", columns, groups, notes)
 
 
 def _row(label: str, entries: list[Summary | None], key: str, digits: int, better: str) -> list[Cell]:
-    found = [entry and getattr(entry, key) for entry in entries]
+    found: list[float | None] = [getattr(entry, key) if entry else None for entry in entries]
     texts = [number(value, digits) for value in found]
     values = [value for value in found if is_number(value)]
     best = number((min if better == "lower" else max)(values), digits) if len(values) > 1 else None
@@ -251,7 +251,7 @@ def difference_tables(report: Report, name: str) -> list[Table]:
             span = interval_of(entry)
             digits = digits_for([entry.mean], [span])
             verdict, tone = judge(entry, info.better)
-            interval = Interval(entry.mean, *span, info.better) if span and is_number(entry.mean) else None
+            interval = Interval(entry.mean, span[0], span[1], info.better) if span and is_number(entry.mean) else None
             row = [
                 Cell(number(entry.mean, digits, sign=True), value=entry.mean, tone=tone),
                 Cell(bounds(span, digits, sign=True) or "none", interval=interval),
@@ -288,8 +288,8 @@ def judge(entry: Difference, better: str) -> tuple[str, Tone]:
 
 def _relative(report: Report, protocol: Protocol, metric: str, model: str, entry: Difference) -> str:
     """Change in percent of the baseline, for errors: only they have a zero that means something."""
-    known = protocol.summary.get(metric, {}).get(baseline_name(report))
-    base = known and known.clip_mean
+    known = protocol.summary.get(metric, {}).get(baseline_name(report) or "")
+    base = known.clip_mean if known else None
     if report.metrics[metric].better != "lower" or not base or base < 0 or not is_number(entry.mean):
         return "–"
     change = 100 * entry.mean / base
@@ -347,18 +347,14 @@ def published_table() -> Table:
     """Numbers of papers, never beside ours."""
     groups = []
     for row in PUBLISHED:
-        numbers = [
-            Cell(n.text, note="" if n.verified else "unverified", value=n.value, href=n.confirmed_at)
-            for n in row.numbers.values()
-        ]
+        numbers = [Cell(n.text, value=n.value, href=n.confirmed_at) for n in row.numbers.values()]
         groups.append(Group(Cell(row.method, header=True), [[*numbers, Cell(row.source)]]))
-    names = ["L1 ↓", "akd_face_alignment ↓ (px)", "aed_openface ↓"]
+    names = ["akd_face_alignment ↓ (px)", "aed_openface ↓"]
     notes = [
         f"Measured on {SETTING}. Compare them only with numbers of the same detector or network on the same data.",
-        f"There, a result within {REPRODUCED_WITHIN:.0%} of either FOMM row counts as reproduced.",
+        f"There, a result within {REPRODUCED_WITHIN:.0%} counts as reproduced.",
         "akd_face_alignment: mean of |dx| and |dy| of 68 landmarks, px at 256; aed_openface: squared L2 distance of "
         "OpenFace embeddings.",
-        "Unverified: quoted from memory, nobody has checked it at its source for this report.",
     ]
     return Table("Published numbers", ["Method", *names, "Source"], groups, notes)
 

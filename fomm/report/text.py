@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 
 from fomm.report import sentences, tables
 from fomm.report.schema import PROTOCOLS, Report
@@ -46,7 +47,7 @@ def _markdown_cell(cell: Cell) -> str:
     return f"{text} {_note(cell, escape_markdown)}".strip()
 
 
-def _note(cell: Cell, escape) -> str:
+def _note(cell: Cell, escape: Callable[[str], str]) -> str:
     """A note behind its text: intervals have brackets of their own."""
     if not cell.note:
         return ""
@@ -111,11 +112,10 @@ def terminal_table(report: Report) -> str:
         for table in [tables.summary_table(report, name), *tables.difference_tables(report, name)]:
             lines += ["", *_aligned(table)]
     lines += [""] if report.not_computed or report.failures else []
-    for entry in report.not_computed:
-        lines.append(f"not computed: {entry.metric}: {entry.reason}; {entry.how}")
+    lines += [f"not computed: {entry.metric}: {entry.reason}; {entry.how}" for entry in report.not_computed]
     failures = report.failures
-    for entry in failures[:MAX_FAILURES_PRINTED]:
-        lines.append(f"failed: {entry.clip} ({entry.model}, {entry.protocol}): {entry.reason}")
+    for failure in failures[:MAX_FAILURES_PRINTED]:
+        lines.append(f"failed: {failure.clip} ({failure.model}, {failure.protocol}): {failure.reason}")
     if len(failures) > MAX_FAILURES_PRINTED:
         lines.append(f"failed: and {len(failures) - MAX_FAILURES_PRINTED} more; report.json has them all")
     return "\n".join(map(plain, [*lines, "", *sentences.findings(report)]))
@@ -123,11 +123,10 @@ def terminal_table(report: Report) -> str:
 
 def _aligned(table: Table) -> list[str]:
     """Columns under each other; the best of a row has a star."""
-    grid = [table.columns]
+    grid = [[Cell(column) for column in table.columns]]
     for group in table.groups:
         grid += [[group.head if i == 0 else Cell(""), *row] for i, row in enumerate(group.rows)]
-    texts = [[cell if isinstance(cell, str) else _terminal_cell(cell) for cell in row] for row in grid]
-    texts = [[plain(text) for text in row] for row in texts]
+    texts = [[plain(_terminal_cell(cell)) for cell in row] for row in grid]
     widths = [max(_width(row[i]) for row in texts) for i in range(len(table.columns))]
     lines = ["  ".join(_padded(t, w) for t, w in zip(row, widths, strict=True)).rstrip() for row in texts]
     caption = table.caption + (" (* best of its row)" if any("*" in line for line in lines[1:]) else "")

@@ -10,16 +10,20 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pytorch_lightning as L
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from fomm.checkpoint.architectures import Model, name_of
+from fomm.checkpoint.architectures import name_of
+from fomm.model import FOMM
+from fomm.model.face import FaceModel
+from fomm.training.data import data_of
+
+Model = TypeVar("Model", FOMM, FaceModel)
 
 
 class Pictures(NamedTuple):
@@ -36,7 +40,7 @@ class Pictures(NamedTuple):
     fps: Fraction
 
 
-class BaseTraining(L.LightningModule):
+class BaseTraining(L.LightningModule, Generic[Model]):
     """A subclass has:
 
     Attributes:
@@ -59,7 +63,7 @@ class BaseTraining(L.LightningModule):
         return self.model if self.average is None else self.average
 
     @abstractmethod
-    def pictures(self, held_out: Dataset, rows: Sequence[int], frames: int) -> Pictures:
+    def pictures(self, held_out: Any, rows: Sequence[int], frames: int) -> Pictures:
         """Show some of the held-out pairs and, of their first clip, at most so many frames."""
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -76,7 +80,7 @@ class BaseTraining(L.LightningModule):
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        if self.average is None:
+        if self.average is None or self.average_decay is None:
             return
         # Early on, the average is short: the untrained start is soon forgotten.
         decay = min(self.average_decay, self.global_step / (self.global_step + 10))
@@ -108,7 +112,7 @@ class BaseTraining(L.LightningModule):
         checkpoint["fomm"] = {
             "architecture": name_of(self.model),
             "category": self.category,
-            "image_size": self.trainer.datamodule.size,
+            "image_size": data_of(self.trainer).size,
         }
 
 

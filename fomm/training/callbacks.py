@@ -9,7 +9,6 @@ from pathlib import Path
 import imageio.v2 as imageio
 import numpy as np
 import pytorch_lightning as L
-import wandb
 from matplotlib.figure import Figure
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
@@ -20,6 +19,7 @@ from fomm.checkpoint import save_weights
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.training.base import BaseTraining
+from fomm.training.data import data_of
 from fomm.video import VideoWriter, write_image
 
 
@@ -38,7 +38,7 @@ class WeightsFile(L.Callback):
         self.best = math.inf
         self.written_at = -1
 
-    def on_validation_end(self, trainer: L.Trainer, module: BaseTraining) -> None:
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         error = float(trainer.callback_metrics["val/l1"])
@@ -48,21 +48,24 @@ class WeightsFile(L.Callback):
             self.best = error
             self._write(trainer, module, "best", error)
 
-    def on_train_end(self, trainer: L.Trainer, module: BaseTraining) -> None:
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """A run that ends between two validations leaves its last weights, too."""
         if trainer.is_global_zero and self.written_at != trainer.global_step:
             self._write(trainer, module, "last", None)
         for logger in trainer.loggers:
             # Lightning's own `log_model` refuses to work offline.
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                import wandb  # takes two seconds, and is not needed for --help
+
                 files = [*run_folder(trainer).glob("*.safetensors"), *run_folder(trainer).glob("checkpoints/*.ckpt")]
                 artifact = wandb.Artifact(f"model-{logger.version}", "model")
                 for file in files:
                     artifact.add_file(str(file))
                 logger.experiment.log_artifact(artifact)
 
-    def _write(self, trainer: L.Trainer, module: BaseTraining, which: str, error: float | None) -> None:
-        data = trainer.datamodule
+    def _write(self, trainer: L.Trainer, module: L.LightningModule, which: str, error: float | None) -> None:
+        assert isinstance(module, BaseTraining)
+        data = data_of(trainer)
         scores = (
             {} if error is None else {"val_l1": error, "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"])}
         )
@@ -98,7 +101,7 @@ class LossWatch(L.Callback):
         self.mean = self.lowest = math.nan
         self.exploded = 0
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: BaseTraining, *_: object) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: object) -> None:
         loss = float(trainer.callback_metrics["train/loss"])
         step = trainer.global_step
         if not math.isfinite(loss):
@@ -136,7 +139,7 @@ class Watch(LossWatch):
         self.collapse_radius = collapse_radius
         self.collapsed = 0
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: BaseTraining, *_: object) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: object) -> None:
         super().on_train_batch_end(trainer, module)
         radius = float(trainer.callback_metrics["train/keypoint_radius"])
         self.collapsed = self.collapsed + 1 if radius < self.collapse_radius else 0
@@ -164,13 +167,14 @@ class Snapshots(L.Callback):
         self.validations = 0
 
     @rank_zero_only
-    def on_validation_end(self, trainer: L.Trainer, module: BaseTraining) -> None:
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.sanity_checking or not self.pairs:
             return
         self.validations += 1
         if self.validations % self.every_n_validations:
             return
-        data, step = trainer.datamodule, trainer.global_step
+        assert isinstance(module, BaseTraining)
+        data, step = data_of(trainer), trainer.global_step
         held_out = data.held_out_pairs
         chosen = np.linspace(0, len(held_out) - 1, min(self.pairs, len(held_out))).round().astype(int)
         grid, frames, fps = module.pictures(held_out, chosen.tolist(), self.frames)
@@ -199,7 +203,7 @@ class LossCurves(L.Callback):
     """Draw what the CSV logger wrote into `curves.png` beside it, when training ends (an interrupted one, too)."""
 
     @rank_zero_only
-    def teardown(self, trainer: L.Trainer, module: BaseTraining, stage: str) -> None:
+    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
                 logger.save()
@@ -214,14 +218,14 @@ class RunFacts(SaveConfigCallback):
     A W&B run's id goes into its checkpoints, so that a resumed run continues it.
     """
 
-    def save_config(self, trainer: L.Trainer, module: BaseTraining, stage: str) -> None:
-        facts = self.config.as_dict() | trainer.datamodule.facts()
+    def save_config(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        facts = self.config.as_dict() | data_of(trainer).facts()
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):  # `setup` has just written its config.yaml
                 continue
             logger.log_hyperparams(facts)
 
-    def on_save_checkpoint(self, trainer: L.Trainer, module: BaseTraining, checkpoint: dict) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 checkpoint["wandb_id"] = logger.version
@@ -230,7 +234,7 @@ class RunFacts(SaveConfigCallback):
 def log_animation(logger: TensorBoardLogger, tag: str, frames: list[np.ndarray], step: int) -> None:
     """Show frames (H, W, 3) uint8 in TensorBoard, as an animated GIF (its own `add_video` needs one more package)."""
     height, width = frames[0].shape[:2]
-    gif = imageio.mimwrite("<bytes>", frames, format="gif", loop=0)
+    gif = imageio.mimwrite("<bytes>", list(frames), format="gif", loop=0)
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
     logger.experiment.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 

@@ -7,7 +7,7 @@ of workers and any number of processes see the same pairs.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,9 @@ class Augmentation:
             require(amount >= 0, f"data.augmentation.{name} {amount}: must be at least 0")
         require(0 <= self.hue <= 0.5, f"data.augmentation.hue {self.hue}: must be between 0 and 0.5")
         low, high = self.resize_ratio or (1, 1)
-        require(0 < low <= high, f"data.augmentation.resize_ratio [{low}, {high}]: must be two rising positive numbers")
+        require(
+            0 < low <= high, f"data.augmentation.resize_ratio [{low}, {high}]: must be two increasing positive numbers"
+        )
 
     def apply(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change uint8 frames (T, H, W, 3) -> float32 in [0, 1], same shape."""
@@ -66,12 +68,14 @@ class Augmentation:
         if self.horizontal_flip and rng.random() < 0.5:
             frames = frames[:, :, ::-1]
         frames = frames.astype(np.float32) / 255
-        changes = [
+        strengths = (
             (_change_brightness, self.brightness),
             (_change_contrast, self.contrast),
             (_change_saturation, self.saturation),
+        )
+        changes: list[tuple[Callable[[np.ndarray, float], np.ndarray], float]] = [
+            (change, rng.uniform(max(0.0, 1 - s), 1 + s)) for change, s in strengths if s
         ]
-        changes = [(change, rng.uniform(max(0.0, 1 - s), 1 + s)) for change, s in changes if s]
         if self.hue:
             changes.append((_change_hue, rng.uniform(-self.hue, self.hue)))
         for index in rng.permutation(len(changes)):
@@ -142,7 +146,14 @@ class FrameStore:
         return np.stack([fit_square(frame, self.size) for frame in frames])
 
 
-class TrainPairs(Dataset):
+class PairSet(Dataset[dict[str, Tensor]]):
+    """A data set of pairs that knows its length."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
+class TrainPairs(PairSet):
     """(source, driving) pairs: two random frames of a clip, augmented alike.
 
     Without identity sampling an item is a clip; with it an item is an identity, of which a random clip is taken.
@@ -175,12 +186,12 @@ class TrainPairs(Dataset):
         group = self.groups[position % len(self.groups)]
         clip = group[rng.integers(len(group))]
         indices = np.sort(rng.integers(clip.frames, size=2))  # with replacement, as in the original
-        frames = self.augmentation.apply(self.store.read(clip, indices), rng)
+        frames = self.augmentation.apply(self.store.read(clip, indices.tolist()), rng)
         source, driving = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
         return {"source": source, "driving": driving}
 
 
-class HeldOutPairs(Dataset):
+class HeldOutPairs(PairSet):
     """(first frame, later frame) pairs of held-out clips, evenly spaced, always the same."""
 
     def __init__(self, clips: Sequence[Clip], store: FrameStore, *, frames_per_clip: int):
@@ -249,8 +260,8 @@ class PairData(L.LightningDataModule):
         seed: of the order.
     """
 
-    train_pairs: Dataset
-    held_out_pairs: Dataset
+    train_pairs: PairSet
+    held_out_pairs: PairSet
     size: int
     repeats = 1
 
@@ -287,6 +298,7 @@ class PairData(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, int]:
         """How far the epoch has come, so that a resumed run goes on with the next batch."""
+        assert self.trainer is not None, "only a running training is asked"
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         return {"batches_done": 0 if progress.is_last_batch else progress.current.ready}
 
@@ -310,6 +322,11 @@ class PairData(L.LightningDataModule):
             "multiprocessing_context": "fork" if self.workers else None,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+def data_of(trainer: L.Trainer) -> PairData:
+    """The data of a run."""
+    return trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it and does not declare it
 
 
 class ClipData(PairData):

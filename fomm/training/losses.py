@@ -6,8 +6,10 @@ already weighted, so that what is logged adds up to what is minimised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Literal
 
@@ -73,8 +75,8 @@ class Perceptual(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             expected = [self.features(image) for image in self.pyramid(target.detach()).values()]
-        return sum(
-            weight * l1(seen, wanted)
+        return total(
+            weight * l1_loss(seen, wanted)
             for image, wanted_at_scale in zip(self.pyramid(prediction).values(), expected, strict=True)
             for weight, seen, wanted in zip(self.weights, self.features(image), wanted_at_scale, strict=True)
         )
@@ -103,8 +105,13 @@ def make_perceptual(
         raise InputError(f"model.scales {list(scales)}: {error}") from error
 
 
-def l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference, in float32 or better: `l1([0, 2], [0, 1]) == 0.5`."""
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """Their sum; there is at least one."""
+    return reduce(add, terms)
+
+
+def l1_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference, in float32 or better: `l1_loss([0, 2], [0, 1]) == 0.5`."""
     return (at_least_float32(prediction) - at_least_float32(target)).abs().mean()
 
 
@@ -118,10 +125,10 @@ def equivariance(driving: Keypoints, transformed: Keypoints, deformation: ThinPl
     Returns:
         L1 of the positions, and L1 of `J_driving^-1 J_T J_transformed` to the identity.
     """
-    value = l1(deformation.points(transformed.points), driving.points)
+    value = l1_loss(deformation.points(transformed.points), driving.points)
     known = multiply(deformation.jacobians(transformed.points), transformed.jacobians)
     product = multiply(invert(driving.jacobians), known)
-    return value, l1(product, torch.eye(2).to(product).expand_as(product))
+    return value, l1_loss(product, torch.eye(2).to(product).expand_as(product))
 
 
 Judgements = dict[float, Judgement]  # per scale
@@ -129,12 +136,12 @@ Judgements = dict[float, Judgement]  # per scale
 
 def generator_gan(predicted: Judgements) -> Tensor:
     """Least-squares GAN, generator's side: predictions should score 1. Sum over scales, unweighted."""
-    return sum((1 - at_least_float32(judged.scores)).square().mean() for judged in predicted.values())
+    return total((1 - at_least_float32(judged.scores)).square().mean() for judged in predicted.values())
 
 
 def discriminator_gan(predicted: Judgements, real: Judgements) -> Tensor:
     """Least-squares GAN, discriminator's side: real frames score 1, predictions 0. Sum over scales, unweighted."""
-    return sum(
+    return total(
         ((1 - at_least_float32(real[scale].scores)).square() + at_least_float32(judged.scores).square()).mean()
         for scale, judged in predicted.items()
     )
@@ -142,8 +149,8 @@ def discriminator_gan(predicted: Judgements, real: Judgements) -> Tensor:
 
 def feature_matching(predicted: Judgements, real: Judgements, weights: Sequence[float]) -> Tensor:
     """L1 of the discriminator's features, weighted per block, summed over scales; no gradient into the real side."""
-    return sum(
-        weight * l1(seen, wanted.detach())
+    return total(
+        weight * l1_loss(seen, wanted.detach())
         for scale, judged in predicted.items()
         for weight, seen, wanted in zip(weights, judged.features, real[scale].features, strict=True)
     )

@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ from fomm.errors import InputError, require
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
 from fomm.model.geometry import Keypoints
 from fomm.training.base import BaseTraining, Pictures, frozen, parameter_group
-from fomm.training.data import HeldOutPairs
+from fomm.training.data import HeldOutPairs, data_of
 from fomm.training.equivariance import ThinPlate
 from fomm.training.losses import (
     LossWeights,
@@ -33,8 +34,9 @@ from fomm.training.losses import (
     equivariance,
     feature_matching,
     generator_gan,
-    l1,
+    l1_loss,
     make_perceptual,
+    total,
 )
 from fomm.training.snapshots import animation, snapshot
 from fomm.training.sync_batch_norm import synchronise
@@ -97,7 +99,7 @@ class Deformation:
         require(self.points >= 2, f"model.deformation.points {self.points}: must be at least 2")
 
 
-class Training(BaseTraining):
+class Training(BaseTraining[FOMM]):
     """Train a FOMM on (source, driving) pairs of one clip.
 
     Batches: {"source", "driving"}, each (B, 3, H, W) in [0, 1].
@@ -152,7 +154,7 @@ class Training(BaseTraining):
         require(average_decay is None or average_decay < 1, f"model.average_decay {average_decay}: must be below 1")
         start = None if init is None else Checkpoint.read(init).expect(FOMM_NAME)
         if network is None:
-            network = ModelConfig() if start is None else start.model().model.config
+            network = ModelConfig() if start is None else start.fomm().config
         if num_keypoints is not None:
             network = replace(network, num_keypoints=num_keypoints)
         require(network.num_keypoints >= 1, f"num_keypoints {network.num_keypoints}: must be at least 1")
@@ -212,8 +214,8 @@ class Training(BaseTraining):
             rank_zero_info(f"{what}: its discriminator is of another kind; a fresh one and fresh optimisers start")
 
     def setup(self, stage: str) -> None:
-        if self.trainer.datamodule is not None:
-            size, stride = self.trainer.datamodule.size, self.model.stride
+        if data_of(self.trainer) is not None:  # a run may have loaders instead
+            size, stride = data_of(self.trainer).size, self.model.stride
             require(size % stride == 0, f"data.size {size}: must be a multiple of {stride} for these networks")
 
     def train(self, mode: bool = True) -> Training:
@@ -237,17 +239,17 @@ class Training(BaseTraining):
         # The generator's losses flow through the discriminator, not into it.
         with frozen(self.discriminator):
             terms, output = self.generator_terms(source, driving, deformation)
-            self.manual_backward(sum(terms.values()))
+            self.manual_backward(total(terms.values()))
         model_optimizer.step()
-        if critic_optimizers:
+        for critic_optimizer in critic_optimizers:
             critic_terms = self.discriminator_terms(driving, output)
-            critic_optimizers[0].zero_grad()
-            self.manual_backward(sum(critic_terms.values()))
-            self.step_uncounted(critic_optimizers[0])
+            critic_optimizer.zero_grad()
+            self.manual_backward(total(critic_terms.values()))
+            self.step_uncounted(critic_optimizer)
             terms |= critic_terms
         self._update_average()
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
-        self.log("train/loss", sum(term.detach() for term in terms.values()), prog_bar=True)
+        self.log("train/loss", total(term.detach() for term in terms.values()), prog_bar=True)
         self.log("train/keypoint_radius", collapse_radius(output.driving_keypoints.points.detach()))
 
     def generator_terms(
@@ -276,6 +278,7 @@ class Training(BaseTraining):
 
     def discriminator_terms(self, driving: Tensor, output: Output) -> dict[str, Tensor]:
         """The loss of the discriminator on the prediction from before the model's update."""
+        assert self.discriminator is not None, "only its optimiser asks for it"
         seen_keypoints = _detached(output.driving_keypoints)
         predicted = self.discriminator(output.prediction.detach(), seen_keypoints)
         real = self.discriminator(driving, seen_keypoints)
@@ -300,11 +303,11 @@ class Training(BaseTraining):
             raise InputError("model.freeze: nothing is left to train; freeze fewer parts")
         # One pass over the weights instead of ten. Not on GPUs: with float16 a fused Adam would unscale the gradients
         # itself, after their norms are taken.
-        options = {"betas": (0.5, 0.999), "fused": self.device.type == "cpu"}
-        optimizers = [torch.optim.Adam(groups, **options)]
+        adam = partial(torch.optim.Adam, betas=(0.5, 0.999), fused=self.device.type == "cpu")
+        optimizers: list[torch.optim.Optimizer] = [adam(groups)]
         if self.discriminator is not None:
             critic = parameter_group("discriminator", [self.discriminator], rates.discriminator)
-            optimizers.append(torch.optim.Adam([critic], **options))
+            optimizers.append(adam([critic]))
         return optimizers
 
     def _set_learning_rates(self) -> None:
@@ -323,7 +326,7 @@ class Training(BaseTraining):
         """Doing nothing is to show the source unchanged; a ratio below 1: motion is learnt."""
         source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
         prediction = self.exported(source, driving).prediction
-        self.count_held_out(l1(prediction, driving), l1(source, driving), len(source))
+        self.count_held_out(l1_loss(prediction, driving), l1_loss(source, driving), len(source))
 
     def pictures(self, held_out: HeldOutPairs, rows: Sequence[int], frames: int) -> Pictures:
         pairs = [held_out[row] for row in rows]

@@ -39,11 +39,13 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         mean = _Sum.apply(values.mean((0, 2, 3))) / world
         centred = values - mean[:, None, None]
         variance = _Sum.apply(centred.square().mean((0, 2, 3))) / world
+        count = world * x.numel() / x.shape[1]
         with torch.no_grad():
-            count = world * x.numel() / x.shape[1]
+            for running, seen in ((self.running_mean, mean), (self.running_var, variance * (count / (count - 1)))):
+                assert running is not None and self.momentum is not None, "the networks' norms keep running averages"
+                running.lerp_(seen, self.momentum)
+            assert self.num_batches_tracked is not None
             self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 

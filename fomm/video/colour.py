@@ -126,6 +126,7 @@ def photo_in_srgb(picture: Image.Image) -> Image.Image:
         transform = _profile_transform(profile, mode)
         if transform is not None:
             converted = ImageCms.applyTransform(picture.convert(mode), transform)
+            assert converted is not None, "it is so only where the picture itself is changed"
             if picture.has_transparency_data:
                 converted.putalpha(picture.convert("RGBA").getchannel("A"))
             return converted

@@ -128,7 +128,7 @@ def _deinterlaced(frames: Iterator[av.VideoFrame], time_base: Fraction, findings
             yield frame
             continue
         findings.interlaced = True
-        if kind != (frame.width, frame.height, frame.format.name):
+        if graph is None or kind != (frame.width, frame.height, frame.format.name):
             if graph is not None:
                 graph.vpush(None)
                 yield from ready()
@@ -245,7 +245,7 @@ def _to_srgb(
     ).to_ndarray()
     if convert:
         rgb = convert(pixels[..., :3])
-        pixels = np.dstack([rgb, pixels[..., 3:] >> 8]).astype(np.uint8) if alpha else rgb
+        pixels = np.dstack([rgb, pixels[..., 3:].astype(np.uint16) >> 8]).astype(np.uint8) if alpha else rgb
     return on_white(pixels) if alpha else pixels
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fomm.errors import InputError
+from fomm.numbers import exact_number
 from fomm.video.decoding import Converter, Findings, clock, decoded, opened_container
 from fomm.video.pictures import (
     TIMES_NAME,
@@ -86,7 +87,7 @@ class _Decoded(LazyFrame):
 class VideoReader:
     """A video as a stream of frames: mp4, mov, webm and the like, gif, a folder of pictures, or one picture.
 
-    Iterating opens the file anew each time, decodes it in order, and closes it; nothing stays open in between, so
+    Iterating opens the file again each time, decodes it in order, and closes it; nothing stays open in between, so
     a reader may be iterated again, or by two threads at once. Use as a context manager if you like.
 
     Attributes:
@@ -296,9 +297,10 @@ class VideoReader:
             container.seek(int(target / tick), stream=stream, backward=True)
             findings = Findings()
             first = next(decoded(container, stream, findings), None)
-            inside = first is not None and first.pts is not None and first.pts * tick <= target
-            if inside and not findings.interlaced:  # whose first picture would differ
-                container.seek(first.pts, stream=stream, backward=True)
+            stamp = None if first is None else first.pts
+            # the first picture of an interlaced video would differ
+            if stamp is not None and stamp * tick <= target and not findings.interlaced:
+                container.seek(stamp, stream=stream, backward=True)
                 return self.start_time
         container.seek(0)
         return None
@@ -306,12 +308,12 @@ class VideoReader:
 
 def _read_times(path: Path, count: int) -> list[Fraction]:
     try:
-        times = [Fraction(line) for line in path.read_text().split()]
+        times = [exact_number(line) for line in path.read_text().split()]
     except (ValueError, ZeroDivisionError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; write one time in seconds per line, or delete the file") from error
     if len(times) != count or any(b <= a for a, b in zip(times, times[1:], strict=False)):
         raise InputError(
-            f"{path}: needs {count} rising times, one per picture, but has {len(times)}; correct or delete the file"
+            f"{path}: needs {count} increasing times, one per picture, but has {len(times)}; correct or delete the file"
         )
     return [time - times[0] for time in times]
 
@@ -395,9 +397,8 @@ def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.nd
         position = key_before = None
         for index in wanted:
             stamp = int(stamps[index])
-            key = (
-                int(keys[max(int(np.searchsorted(keys, stamp, side="right")) - 1, 0)]) if len(keys) else int(stamps[0])
-            )
+            before = int(np.searchsorted(keys, stamp, side="right")) - 1
+            key = int(keys[max(before, 0)]) if len(keys) else int(stamps[0])
             if position is None or key != key_before:
                 container.seek(key, stream=stream, backward=True)
                 frames, key_before = decoded(container, stream, findings), key

@@ -75,7 +75,7 @@ def choose_audio(
 
 
 def choices(
-    path: Path, streams: Sequence[av.VideoStream] | Sequence[av.AudioStream], chosen: av.VideoStream | av.AudioStream
+    path: Path, streams: Sequence[av.VideoStream | av.AudioStream], chosen: av.VideoStream | av.AudioStream
 ) -> list[str]:
     """A sentence that lists them; none where there is no choice."""
     if len(streams) < 2:
@@ -94,9 +94,11 @@ def _numbered(streams: Sequence[Stream], number: int | None, path: Path, kind: s
 
 
 def _described(stream: av.VideoStream | av.AudioStream) -> str:
-    codec = stream.codec_context
-    size = f"{codec.width}x{codec.height}" if isinstance(stream, av.VideoStream) else f"{codec.channels} channels"
-    words = [codec.name, size, stream.language, stream.metadata.get("title")]
+    if isinstance(stream, av.VideoStream):
+        size = f"{stream.codec_context.width}x{stream.codec_context.height}"
+    else:
+        size = f"{stream.codec_context.channels} channels"
+    words = [stream.codec_context.name, size, stream.language, stream.metadata.get("title")]
     words += [flag.name for flag in Disposition if flag & stream.disposition]
     return " ".join(word for word in words if word)
 

@@ -84,9 +84,10 @@ class VideoWriter:
             _check_replaceable(self.path)
         self._fps = Fraction(fps) if fps else None
         self._clock = time_base
-        self._audio_from = (
-            audio_from if isinstance(audio_from, VideoReader) or not audio_from else VideoReader(audio_from)
-        )
+        if audio_from is None or isinstance(audio_from, VideoReader):
+            self._audio_from = audio_from
+        else:
+            self._audio_from = VideoReader(audio_from)
         self._audio_start = audio_start
         self._metadata = dict(metadata or {})
         self._keyframe_every = keyframe_every

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 from filelock import FileLock, Timeout
@@ -33,11 +33,11 @@ from tqdm import tqdm
 
 from fomm.errors import InputError, require
 from fomm.files import atomic_output, hash_file, remove_parts
-from fomm.manifest import SPLITS, Clip, write_manifest
+from fomm.manifest import SPLITS, Clip, cell, write_manifest
 from fomm.video import VIDEO_SUFFIXES
 from preprocess.dataset import schedule
 from preprocess.dataset.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
-from preprocess.dataset.metadata import MAX_NAME, ask, read_metadata
+from preprocess.dataset.metadata import MAX_NAME, Asked, ask, read_metadata
 from preprocess.dataset.prepare import prepare_video
 from preprocess.dataset.records import RECORDS, Records
 from preprocess.faces import FaceFinder
@@ -47,23 +47,12 @@ _TRIES = 2  # deaths of a worker at a video after which the video is given up
 _SAY_EVERY_S = 60  # where no one sees a bar
 
 
-def write_dataset(
+def prepare_dataset(
     videos: str | Path,
     output: str | Path,
+    rules: Rules = Rules(),  # noqa: B008 - frozen
     *,
     metadata: str | Path | None = None,
-    detector: Literal["face", "none"] = "face",
-    size: int = 256,
-    shape: Literal["square", "stretch"] = "square",
-    scale: float | None = None,
-    border: Literal["inside", "clip", "drop"] = "inside",
-    format: Literal["mp4", "png"] = "mp4",
-    min_frames: int = 64,
-    max_frames: int = 1024,
-    max_enlargement: float = 2.0,
-    max_blur: float = 0.7,
-    min_light: float = 64.0,
-    min_confidence: float = 0.7,
     val: float = 0.1,
     test: float = 0.1,
     workers: int | None = None,
@@ -78,25 +67,9 @@ def write_dataset(
         videos: folder of videos, searched with its sub-folders. The name of the first sub-folder is the identity, else
             the video's own name is.
         output: folder to make, or to go on with.
+        rules: which clips are made, and how.
         metadata: a list of clips with boxes (vox-metadata.csv, taichi-metadata.csv, same columns) to cut instead of
             looking for faces; its videos are VIDEO_ID.mp4 (or another suffix) in `videos`.
-        detector: face finds faces, and where boxes are given looks whether there is a face in them; none takes given
-            boxes as they are, or else whole frames: for categories that are not faces.
-        size: side of the clips in pixels.
-        shape: square cuts a square around the box (of whole frames: the central one); stretch squeezes the box.
-        scale: side of the square in longer sides of the box: of the union of the face's boxes over the clip. Default:
-            1.2, the original's; with detector none 1.
-        border: where the square leaves the frame: inside moves it inside (as in animating), clip cuts it at the border
-            and stretches it (the original's crop-video.py), drop leaves such clips out (the original's crop_vox.py).
-        format: mp4 (H.264 with a key frame every 8 frames, so that training can read single frames) or png (lossless
-            folders: for evaluation; ten times as large).
-        min_frames: drop shorter clips (default: VoxCeleb's shortest).
-        max_frames: cut longer tracks into equal parts of at most this many frames (default: VoxCeleb's longest).
-        max_enlargement: drop clips that would have to be enlarged more than this.
-        max_blur: drop clips whose median blur is more: 0 is sharp, 0.6 a blur of 1 pixel in a crop of 256, 0.73 of 2.
-        min_light: drop clips without any light: median 95th percentile of grey levels, 0 to 255. Not the mean, which
-            would drop dark skin.
-        min_confidence: drop clips whose mean detector score is less; a looked-at frame without the face counts 0.
         val: part of the identities that is held out for validation; with `metadata` a part of its training identities.
         test: part of the identities for testing; not used where `metadata` says who is tested.
         workers: processes on this machine. Default: one for each core.
@@ -110,77 +83,71 @@ def write_dataset(
         InputError: no videos, faulty metadata, a value out of range, a folder in use or of other settings, a full
             disk, or not a single clip.
     """
-    if scale is None:
-        scale = 1.2 if detector == "face" else 1.0
-    rules = Rules(
-        detector=detector, size=size, scale=scale, shape=shape, border=border,
-        format=format, min_frames=min_frames, max_frames=max_frames, max_enlargement=max_enlargement, max_blur=max_blur,
-        min_light=min_light, min_confidence=min_confidence,
-    )  # fmt: skip
-    _check(rules, val=val, test=test, workers=workers, scheduler=scheduler)
+    rules.check()
+    require(val >= 0 and test >= 0 and val + test < 1, f"--val {val} --test {test}: leave no one to train on")
+    require(workers is None or workers >= 1, f"--workers {workers}: must be at least 1")
+    require(workers is None or scheduler is None, "--workers is for this machine; leave it out with --scheduler")
     videos, output = Path(videos).resolve(), Path(output).resolve()
-    files, unnamed = _with_names(find_videos(videos, output))
-    settings: dict[str, Any] = asdict(rules)
-    if metadata is None:
-        tasks, partitions, rejects = _named(files), {}, []
-    else:
-        asked = ask(read_metadata(metadata), files)
-        tasks, partitions, rejects = asked.videos, asked.partitions, asked.rejects
+    asked = _asked(videos, output, metadata)
+    settings = asdict(rules) | {"scale": rules.sides}
+    if metadata is not None:
         settings["metadata_sha256"] = hash_file(metadata)
-        if not tasks:
-            raise InputError(f"{videos}: none of the {len(rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
-
-    rejects = [*rejects, *unnamed]
-    with _begun(output, settings) as run_id:
+    with held(output, settings) as run_id:
         records = Records(videos, output)
-        waiting = [task for task in tasks if records.read(task) is None]
-        watch = _Watch(tasks, waiting, videos)
-        work = partial(_work, videos=videos, output=output, rules=rules, run_id=run_id)
-        if waiting:
-            check = (
-                partial(_cannot_work, records.stamp(waiting[0]), records, waiting[0], output, run_id)
-                if scheduler
-                else None
-            )
-            try:
-                for task, error in schedule.run(waiting, work, workers=workers, scheduler=scheduler, check=check):
-                    if isinstance(error, schedule.Lost):
-                        records.write(task, Outcome(rejects=[Reject(task.path, None, None, "crashed", str(error))]))
-                    elif error is not None:
-                        raise error
-                    watch.tell(task, records.read(task))
-            finally:
-                watch.close()
-                remove_parts(output, output / CLIPS, output / RECORDS)
-        outcomes = [records.read(task) or _without_result(task) for task in tasks]
-        clips = sorted((clip for outcome in outcomes for clip in outcome.clips), key=lambda clip: clip.clip_id)
-        clips, twins = _without_twins(clips)
-        splits = split_identities({clip.identity for clip in clips}, val=val, test=test, known=partitions)
+        _work_all(asked.videos, records, output, rules, run_id, workers=workers, scheduler=scheduler)
+        outcomes = [records.read(video) or _without_result(video) for video in asked.videos]
+        clips, twins = _without_twins(sorted((c for o in outcomes for c in o.clips), key=lambda clip: clip.clip_id))
+        splits = split_identities({clip.identity for clip in clips}, val=val, test=test, known=asked.partitions)
         clips = [replace(clip, split=splits[clip.identity]) for clip in clips]
-        rejects = sorted([*rejects, *twins, *(r for outcome in outcomes for r in outcome.rejects)], key=_order)
+        rejects = sorted([*asked.rejects, *twins, *(r for outcome in outcomes for r in outcome.rejects)], key=_order)
         _write_rejects(output / REJECTS, rejects)
         if not clips:
             raise InputError(f"{output}: not a single clip ({_count_reasons(rejects)}); see {output / REJECTS}")
         write_manifest(output / MANIFEST, clips)
-    _say(output, clips, rejects, len(tasks))
+    _say(output, clips, rejects, len(asked.videos))
     return output / MANIFEST
 
 
-def _check(rules: Rules, *, val: float, test: float, workers: int | None, scheduler: str | None) -> None:
-    require(16 <= rules.size <= 4096 and rules.size % 2 == 0, f"--size {rules.size}: must be even and from 16 to 4096")
-    require(0.5 <= rules.scale <= 10, f"--scale {rules.scale}: must be from 0.5 to 10 sides of the box")
-    require(rules.min_frames >= 2, f"--min_frames {rules.min_frames}: must be at least 2, for a pair")
-    require(
-        rules.max_frames >= rules.min_frames,
-        f"--max_frames {rules.max_frames}: must be at least --min_frames {rules.min_frames}",
-    )
-    require(rules.max_enlargement > 0, f"--max_enlargement {rules.max_enlargement}: must be greater than 0")
-    require(0 < rules.max_blur <= 1, f"--max_blur {rules.max_blur}: must be from 0 to 1")
-    require(0 <= rules.min_light < 255, f"--min_light {rules.min_light}: must be from 0 to 255")
-    require(0 <= rules.min_confidence <= 1, f"--min_confidence {rules.min_confidence}: must be from 0 to 1")
-    require(val >= 0 and test >= 0 and val + test < 1, f"--val {val} --test {test}: leave no one to train on")
-    require(workers is None or workers >= 1, f"--workers {workers}: must be at least 1")
-    require(workers is None or scheduler is None, "--workers is for this machine; leave it out with --scheduler")
+def _asked(videos: Path, output: Path, metadata: str | Path | None) -> Asked:
+    """The videos to work on: all of a folder, or those that metadata ask for."""
+    files, unnamed = named_in_text(find_videos(videos, output))
+    if metadata is None:
+        return Asked(_named(files), {}, unnamed)
+    asked = ask(read_metadata(metadata), files)
+    if not asked.videos:
+        raise InputError(f"{videos}: none of the {len(asked.rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
+    return replace(asked, rejects=[*asked.rejects, *unnamed])
+
+
+def _work_all(
+    tasks: Sequence[Video],
+    records: Records,
+    output: Path,
+    rules: Rules,
+    run_id: str,
+    *,
+    workers: int | None,
+    scheduler: str | None,
+) -> None:
+    """Have every video worked on that has no record yet."""
+    waiting = [task for task in tasks if records.read(task) is None]
+    if not waiting:
+        return
+    watch = _Watch(tasks, waiting, records.videos)
+    work = partial(_work, videos=records.videos, output=output, rules=rules, run_id=run_id)
+    check = None
+    if scheduler:
+        check = partial(cannot_work, records.stamp(waiting[0]), records, waiting[0], output, run_id)
+    try:
+        for task, error in schedule.run(waiting, work, workers=workers, scheduler=scheduler, check=check):
+            if isinstance(error, schedule.Lost):
+                records.write(task, Outcome(rejects=[Reject(task.path, None, None, "crashed", str(error))]))
+            elif error is not None:
+                raise error
+            watch.tell(task, records.read(task))
+    finally:
+        watch.close()
+        remove_parts(output, output / CLIPS, output / RECORDS)
 
 
 # ------------------------------------------------------------------------------------------------------------- input
@@ -206,7 +173,7 @@ def find_videos(folder: Path, output: Path) -> list[str]:
     return sorted(found)
 
 
-def _with_names(files: Sequence[str]) -> tuple[list[str], list[Reject]]:
+def named_in_text(files: Sequence[str]) -> tuple[list[str], list[Reject]]:
     """The files whose names are text, and the others (bytes of an old encoding): no list could name those."""
     named, rejects = [], []
     for file in files:
@@ -220,7 +187,7 @@ def _with_names(files: Sequence[str]) -> tuple[list[str], list[Reject]]:
 
 def _named(files: Sequence[str]) -> list[Video]:
     """The videos with names for their clips, each its own."""
-    videos, taken = [], Counter()
+    videos, taken = [], Counter[str]()
     for file in files:
         folders, stem = Path(file).parts[:-1], Path(file).stem
         name = _plain("_".join([*folders[1:], stem]))
@@ -342,7 +309,7 @@ def _without_result(video: Video) -> Outcome:
     return Outcome(rejects=[Reject(video.path, None, None, "error", detail)])
 
 
-def _cannot_work(seen_there: Sequence[int], records: Records, video: Video, output: Path, run_id: str) -> str | None:
+def cannot_work(seen_there: Sequence[int], records: Records, video: Video, output: Path, run_id: str) -> str | None:
     """Why a worker on another machine cannot take part."""
     if records.stamp(video) != seen_there:
         return f"it does not see {records.source(video)} as it is here; the folder needs the same name on all machines"
@@ -357,7 +324,7 @@ def _cannot_work(seen_there: Sequence[int], records: Records, video: Video, outp
 
 
 @contextmanager
-def _begun(output: Path, settings: dict[str, Any]) -> Iterator[str]:
+def held(output: Path, settings: dict[str, Any]) -> Iterator[str]:
     """The output folder, held by this run alone; yields an identifier of the run.
 
     Raises:
@@ -412,7 +379,7 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Reject._fields)
-    writer.writerows(["" if value is None else value for value in reject] for reject in rejects)
+    writer.writerows([cell(v) if isinstance(v, str) else "" if v is None else v for v in reject] for reject in rejects)
     with atomic_output(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
 

@@ -80,7 +80,7 @@ def check(manifest: str, *, output: str | None = None) -> Path:
     print(f"wrote {folder / SUMMARY}")
     if found.faults:
         print("\n".join(f"fault: {_plain(fault)}" for fault in found.faults), file=sys.stderr)
-        raise InputError(f"{path}: {len(found.faults)} fault(s), listed above; make them anew or drop their rows")
+        raise InputError(f"{path}: {len(found.faults)} fault(s), listed above; make them again or drop their rows")
     return folder / SUMMARY
 
 
@@ -93,7 +93,7 @@ def inspect(manifest: Path) -> Check:
     faults: list[str] = []
     found = Check(read_manifest(manifest, on_fault=faults.append), faults)
     if not found.clips:
-        raise InputError(f"{manifest}: {faults[0] if faults else 'lists no clip'}; make it anew")
+        raise InputError(f"{manifest}: {faults[0] if faults else 'lists no clip'}; make it again")
     found.faults += _faults_between(found.clips)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -255,7 +255,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).replace("<", "&lt;")
 
 
-def _bins(values: Sequence[float]) -> np.ndarray:
+def _bins(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Edges of about 2 n^(1/3) bins (Rice's rule, 30 at most); of small whole numbers, one bin for each."""
     low, high = (min(values), max(values)) if len(values) else (0, 1)
     if high - low < 30 and all(float(value).is_integer() for value in values):
@@ -270,8 +270,9 @@ def _draw_histograms(path: Path, found: Check) -> None:
 
     clips = found.clips
     sides = crop_sides(clips)
+    sizes: tuple[Sequence[float], str]
     sizes = (sides, "side of the crop in its video, px") if sides else ([c.width for c in clips], "width, px")
-    panels = [
+    panels: list[tuple[Sequence[float] | np.ndarray, str]] = [
         ([float(clip.frames / clip.fps) for clip in clips], "length, s"),
         sizes,
         ([clip.confidence for clip in clips], "confidence"),

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from fomm.errors import InputError
+from fomm.errors import InputError, require
 from fomm.manifest import Clip, hash_clip
 from fomm.video import LazyFrame, VideoReader, VideoWriter
 from preprocess.crop import transform
@@ -38,20 +38,59 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class Rules:
-    """Which clips are made, and how; see `preprocess.dataset.build.write_dataset`, which has the defaults."""
+    """Which clips are made, and how.
 
-    detector: Literal["face", "none"]
-    size: int
-    scale: float
-    shape: Literal["square", "stretch"]
-    border: Literal["inside", "clip", "drop"]
-    format: Literal["mp4", "png"]
-    min_frames: int
-    max_frames: int
-    max_enlargement: float
-    max_blur: float
-    min_light: float
-    min_confidence: float
+    Args:
+        detector: face finds faces, and where boxes are given looks whether there is a face in them; none takes given
+            boxes as they are, or else whole frames: for categories that are not faces.
+        size: side of the clips in pixels.
+        shape: square cuts a square around the box (of whole frames: the central one); stretch squeezes the box.
+        scale: side of the square in longer sides of the box: of the union of the face's boxes over the clip. Default:
+            1.2, the original's; with detector none 1.
+        border: where the square leaves the frame: inside moves it inside (as in animating), clip cuts it at the border
+            and stretches it (the original's crop-video.py), drop leaves such clips out (the original's crop_vox.py).
+        format: mp4 (H.264 with a key frame every 8 frames, so that training can read single frames) or png (lossless
+            folders: for evaluation; ten times as large).
+        min_frames: drop shorter clips (default: VoxCeleb's shortest).
+        max_frames: cut longer tracks into equal parts of at most this many frames (default: VoxCeleb's longest).
+        max_enlargement: drop clips that would have to be enlarged more than this.
+        max_blur: drop clips whose median blur is more: 0 is sharp, 0.6 a blur of 1 pixel in a crop of 256, 0.73 of 2.
+        min_light: drop clips without any light: median 95th percentile of grey levels, 0 to 255. Not the mean, which
+            would drop dark skin.
+        min_confidence: drop clips whose mean detector score is less; a looked-at frame without the face counts 0.
+    """
+
+    detector: Literal["face", "none"] = "face"
+    size: int = 256
+    shape: Literal["square", "stretch"] = "square"
+    scale: float | None = None
+    border: Literal["inside", "clip", "drop"] = "inside"
+    format: Literal["mp4", "png"] = "mp4"
+    min_frames: int = 64
+    max_frames: int = 1024
+    max_enlargement: float = 2.0
+    max_blur: float = 0.7
+    min_light: float = 64.0
+    min_confidence: float = 0.7
+
+    @property
+    def sides(self) -> float:
+        """Side of the square in longer sides of the box."""
+        return self.scale if self.scale is not None else 1.2 if self.detector == "face" else 1.0
+
+    def check(self) -> None:
+        """Raises InputError for a value out of range."""
+        require(16 <= self.size <= 4096 and self.size % 2 == 0, f"--size {self.size}: must be even and from 16 to 4096")
+        require(0.5 <= self.sides <= 10, f"--scale {self.scale}: must be from 0.5 to 10 sides of the box")
+        require(self.min_frames >= 2, f"--min_frames {self.min_frames}: must be at least 2, for a pair")
+        require(
+            self.max_frames >= self.min_frames,
+            f"--max_frames {self.max_frames}: must be at least --min_frames {self.min_frames}",
+        )
+        require(self.max_enlargement > 0, f"--max_enlargement {self.max_enlargement}: must be greater than 0")
+        require(0 < self.max_blur <= 1, f"--max_blur {self.max_blur}: must be from 0 to 1")
+        require(0 <= self.min_light < 255, f"--min_light {self.min_light}: must be from 0 to 255")
+        require(0 <= self.min_confidence <= 1, f"--min_confidence {self.min_confidence}: must be from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -114,7 +153,6 @@ class Cut:
     since: Fraction
     until: Fraction
     view: View
-    box: str  # left-top-right-bottom as the manifest has it
     rule: str
     track: Track | None = None
 
@@ -309,7 +347,7 @@ class ClipWriter:
             width=rules.size,
             height=rules.size,
             source_video=self._video.path,
-            crop_box=cut.box,
+            crop_box="-".join(map(str, cut.view.inside_xyxy)),
             crop_rule=cut.rule,
             confidence=round(confidence, 4),
             sha256=hash_clip(path),

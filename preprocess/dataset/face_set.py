@@ -124,7 +124,8 @@ class _Growing:
     """An .npy file that grows by rows of one shape."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
-        self._shape, self._dtype, self._rows = shape, np.dtype(dtype), 0
+        self._shape, self._rows = shape, 0
+        self._dtype: np.dtype = np.dtype(dtype)
         self._stream = open(path, "wb")
         self._write_header()
 

@@ -8,19 +8,22 @@ and perhaps `partition` (train or test) and `person_id`. A video_id may be "vide
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fomm.errors import InputError
+from fomm.manifest import MAX_FPS, MIN_FPS, require_commas
+from fomm.numbers import count, exact_number
 from preprocess.dataset.clips import GivenClip, Reject, Video
 
 REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height")
 OPTIONAL = ("partition", "person_id")
 MAX_FAULTS_SHOWN = 10
+Number = TypeVar("Number", int, Fraction)
 MAX_NAME = 100  # bytes of a video's or an identity's name in the name of a clip
 
 
@@ -63,6 +66,7 @@ def read_metadata(path: str | Path) -> list[Row]:
     with open(path, newline="", encoding="utf-8-sig") as stream:
         try:
             reader = csv.DictReader(stream)
+            require_commas(path, reader.fieldnames or [])
             missing = [name for name in REQUIRED if name not in (reader.fieldnames or [])]
             if missing:
                 raise InputError(
@@ -87,35 +91,41 @@ def read_metadata(path: str | Path) -> list[Row]:
 def _parse(cells: dict[str, str | None]) -> Row:
     if None in cells or any(cells[name] is None for name in REQUIRED):
         raise ValueError("has another number of values than the first line")
-    numbers = {}
-    for name, kind in (("start", int), ("end", int), ("fps", Fraction), ("width", int), ("height", int)):
-        try:
-            numbers[name] = kind((cells[name] or "").strip())
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"{name} {cells[name]!r} is not a number") from None
-    if not 0 <= numbers["start"] < numbers["end"]:
-        raise ValueError(f"start {numbers['start']} and end {numbers['end']} are not 0 <= start < end")
-    if min(numbers["fps"], numbers["width"], numbers["height"]) <= 0:
-        raise ValueError("fps, width and height must be greater than 0")
-    parts = (cells["bbox"] or "").strip().split("-")
-    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
-        raise ValueError(f"bbox {cells['bbox']!r} is not left-top-right-bottom")
-    left, top, right, bottom = (int(part) for part in parts)
-    if not (left < right and top < bottom and left < numbers["width"] and top < numbers["height"]):
-        raise ValueError(f"bbox {cells['bbox']!r} holds nothing of a {numbers['width']}x{numbers['height']} frame")
-    video_id, _, person = (cells["video_id"] or "").strip().partition("#")
+    texts = {name: (value or "").strip() for name, value in cells.items()}
+    start, end = _number(texts, "start", count), _number(texts, "end", count)
+    if not 0 <= start < end:
+        raise ValueError(f"start {start} and end {end} are not 0 <= start < end")
+    fps = _number(texts, "fps", exact_number)
+    size_wh = _number(texts, "width", count), _number(texts, "height", count)
+    if not MIN_FPS <= fps <= MAX_FPS or min(size_wh) <= 0:
+        raise ValueError(f"fps is not from {float(MIN_FPS):g} to {MAX_FPS}, or width or height not greater than 0")
+    video_id, _, person = texts["video_id"].partition("#")
     if not video_id or not _fits_a_name(video_id):
-        raise ValueError(f"video_id {cells['video_id']!r} is not the name of a video")
-    person = (cells.get("person_id") or "").strip() or person
+        raise ValueError(f"video_id {texts['video_id']!r} is not the name of a video")
+    person = texts.get("person_id") or person
     if person and not _fits_a_name(person):
         raise ValueError(f"person_id {person!r} cannot be part of a file's name")
-    partition = (cells.get("partition") or "").strip()
+    partition = texts.get("partition", "")
     if partition not in ("", "train", "test"):
         raise ValueError(f"partition {partition!r} is not train or test")
-    return Row(
-        video_id, person, partition, numbers["start"], numbers["end"],
-        (left, top, right, bottom), numbers["fps"], (numbers["width"], numbers["height"]),
-    )  # fmt: skip
+    return Row(video_id, person, partition, start, end, _box(texts["bbox"], size_wh), fps, size_wh)
+
+
+def _number(texts: Mapping[str, str], name: str, kind: Callable[[str], Number]) -> Number:
+    try:
+        return kind(texts[name])
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{name} {texts[name][:40]!r} is not a number") from None
+
+
+def _box(text: str, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    parts = text.split("-")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"bbox {text!r} is not left-top-right-bottom")
+    left, top, right, bottom = map(count, parts)
+    if not (left < right and top < bottom and left < size_wh[0] and top < size_wh[1]):
+        raise ValueError(f"bbox {text!r} holds nothing of a {size_wh[0]}x{size_wh[1]} frame")
+    return left, top, right, bottom
 
 
 def _fits_a_name(text: str) -> bool:
@@ -158,7 +168,7 @@ def ask(rows: Sequence[Row], files: Sequence[str]) -> Asked:
             rejects.append(Reject(video_id, None, None, "missing", f"no such video; {len(own)} clips are lost"))
             continue
         for identity in sorted({row.identity for row in own}):
-            given, names = [], defaultdict(int)
+            given, names = [], Counter[str]()
             for row in own:
                 if row.identity != identity:
                     continue

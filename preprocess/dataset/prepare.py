@@ -42,6 +42,7 @@ def prepare_video(
         InputError: the video cannot be read.
         OutputFault: a clip cannot be written.
     """
+    done = done or {}
     reader = VideoReader(videos / video.path, threads=1)
     outcome = Outcome()
     if video.given is not None:
@@ -51,11 +52,9 @@ def prepare_video(
         outcome.seconds = float(stamps[-1] - stamps[0]) + 1 / float(reader.fps or 25)
     verifier = finder if video.given is not None else None
     writings = [
-        ClipWriter(cut, output, rules, verifier, video, outcome, on_clip)
-        for cut in cuts
-        if cut.clip_id not in (done or {})
+        ClipWriter(cut, output, rules, verifier, video, outcome, on_clip) for cut in cuts if cut.clip_id not in done
     ]
-    outcome.clips += [done[cut.clip_id] for cut in cuts if cut.clip_id in (done or {})]
+    outcome.clips += [done[cut.clip_id] for cut in cuts if cut.clip_id in done]
     write_clips(writings, reader)
     if reader.warnings and video.given is not None:
         outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
@@ -75,13 +74,13 @@ def _found_cuts(
             stamps.append(frame.time)
             yield frame
 
+    found: list[tuple[int, int, Track | None]]
     if finder is None:
-        whole = (0, 0, reader.width, reader.height)
-        found = [(start, stop, whole, None) for start, stop in find_shots(stamped())]
+        found = [(start, stop, None) for start, stop in find_shots(stamped())]
     else:
         tracks = find_tracks(stamped(), Lookout(finder))
         tracks.sort(key=lambda track: (track.start, track.union_box_xyxy_px))
-        found = [(track.start, track.stop, None, track) for track in tracks]
+        found = [(track.start, track.stop, track) for track in tracks]
         if not tracks:
             looks = -(-len(stamps) // EVERY)
             outcome.rejects.append(Reject(video.path, None, None, "no_face", f"none in {looks} looked-at frames"))
@@ -89,7 +88,7 @@ def _found_cuts(
         outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
     stamps_end = [*stamps, stamps[-1] + 1] if stamps else []
     cuts, used = [], set()
-    for start, stop, box, track in found:
+    for start, stop, track in found:
         for first, last in _pieces(start, stop, rules.max_frames):
             piece = track.part(first, last) if track else None
             name = f"{video.key}#{first:06d}#{last:06d}"
@@ -98,14 +97,15 @@ def _found_cuts(
             name += f"#{number}" if number > 1 else ""
             try:
                 if last - first < rules.min_frames:
-                    raise _LeaveOut("too_short", f"{last - first} frames, fewer than {rules.min_frames}")
+                    raise LeaveOut("too_short", f"{last - first} frames, fewer than {rules.min_frames}")
                 if piece and piece.confidence < rules.min_confidence:
-                    raise _LeaveOut("low_confidence", f"{piece.confidence:.2f}, less than {rules.min_confidence:g}")
-                bounds = (first, last, stamps_end[first], stamps_end[last])
-                if piece:  # from centres of pixels to their edges
-                    box = tuple(edge + 0.5 for edge in piece.union_box_xyxy_px)
-                cuts.append(_cut(name, bounds, box, reader, rules, piece))
-            except _LeaveOut as why:
+                    raise LeaveOut("low_confidence", f"{piece.confidence:.2f}, less than {rules.min_confidence:g}")
+                whole = (0, 0, reader.width, reader.height)
+                # from centres of pixels to their edges
+                box = tuple(edge + 0.5 for edge in piece.union_box_xyxy_px) if piece else whole
+                view, rule = crop_around(box, (reader.width, reader.height), rules)
+                cuts.append(Cut(name, first, last, stamps_end[first], stamps_end[last], view, rule, piece))
+            except LeaveOut as why:
                 outcome.rejects.append(Reject(video.path, first, last, why.reason, why.detail))
     return cuts, stamps
 
@@ -122,62 +122,64 @@ def _given_cuts(video: Video, reader: VideoReader, rules: Rules, outcome: Outcom
         frames = round((given.stop - given.start) * float((real or given.fps) / rate))
         try:
             if frames < rules.min_frames:
-                raise _LeaveOut("too_short", f"{frames} frames, fewer than {rules.min_frames}")
-            yield _cut(given.clip_id, (given.start, given.stop, since, until), box, reader, rules, None)
-        except _LeaveOut as why:
+                raise LeaveOut("too_short", f"{frames} frames, fewer than {rules.min_frames}")
+            view, how = crop_around(box, (reader.width, reader.height), rules)
+            yield Cut(given.clip_id, given.start, given.stop, since, until, view, how)
+        except LeaveOut as why:
             outcome.rejects.append(Reject(video.path, given.start, given.stop, why.reason, why.detail))
 
 
-def _cut(
-    clip_id: str,
-    bounds: tuple[int, int, Fraction, Fraction],
-    box_xyxy: Sequence[float],
-    reader: VideoReader,
-    rules: Rules,
-    track: Track | None,
-) -> Cut:
-    """The crop around a box (left, top, right, bottom: edges, not centres, of pixels), as the rules have it.
+def crop_around(box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rules) -> tuple[View, str]:
+    """The crop around a box (left, top, right, bottom: edges, not centres, of pixels), and how it came about in words.
 
     `Track.crop` of the box, its corners rounded to whole pixels: so the manifest's box is exact.
 
     Raises:
-        _LeaveOut: the rules forbid it.
+        LeaveOut: the rules forbid it.
     """
-    frame_wh = (reader.width, reader.height)
     left, top, right, bottom = box_xyxy
-    whole = (left, top, right, bottom) == (0, 0, *frame_wh)
     if rules.shape == "stretch":
+        whole = (left, top, right, bottom) == (0, 0, *frame_wh)
         rule = "whole frame, stretched" if whole else "box, stretched to a square"
-        box = tuple(round(edge) for edge in box_xyxy)
+        box = (round(left), round(top), round(right), round(bottom))
     else:
-        rule = "central square of the frame" if whole else f"square of {rules.scale:g} x the longer side of the box"
-        side = min(frame_wh) if whole else max(2, round(rules.scale * max(right - left, bottom - top)))
-        x, y = (round((low + high - side) / 2) for low, high in ((left, right), (top, bottom)))
-        if rules.border == "inside" or whole:
-            x, y = (
-                min(max(corner, 0), length - side) if side <= length else (length - side) // 2
-                for corner, length in zip((x, y), frame_wh, strict=True)
-            )
-            rule += "" if whole else ", moved inside the frame"
-        elif rules.border == "clip":
-            rule += ", clipped at the border and stretched"
-        else:
-            rule += ", dropped where it leaves the frame"
-        box = (x, y, x + side, y + side)
+        box, rule = _square(box_xyxy, frame_wh, rules)
     view = View(box, frame_wh, rules.size)
     inside = view.inside_xyxy
     if rules.shape == "stretch" or rules.border == "clip":
         view = view._replace(box_xyxy=inside)
     if min(inside[2] - inside[0], inside[3] - inside[1]) < 2:
-        raise _LeaveOut("leaves_frame", "the box lies outside of the frame")
+        raise LeaveOut("leaves_frame", "the box lies outside of the frame")
     if view.outside_share > (0 if rules.border == "drop" else OUTSIDE):
-        raise _LeaveOut("leaves_frame", f"{100 * view.outside_share:.0f} % of the square lie outside of the frame")
+        raise LeaveOut("leaves_frame", f"{100 * view.outside_share:.0f} % of the square lie outside of the frame")
     if view.enlargement > rules.max_enlargement:
         longer = rules.size / view.enlargement
-        raise _LeaveOut("too_small", f"{longer:.0f} px would be enlarged {view.enlargement:.1f} times to {rules.size}")
+        raise LeaveOut("too_small", f"{longer:.0f} px would be enlarged {view.enlargement:.1f} times to {rules.size}")
     if inside != view.box_xyxy:
-        rule += f", border repeated to fill {side} px"
-    return Cut(clip_id, *bounds, view, "-".join(map(str, inside)), rule, track)
+        rule += f", border repeated to fill {box[2] - box[0]} px"
+    return view, rule
+
+
+def _square(
+    box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rules
+) -> tuple[tuple[int, int, int, int], str]:
+    """The square around a box, of whole frames the central one, and how it came about."""
+    left, top, right, bottom = box_xyxy
+    whole = (left, top, right, bottom) == (0, 0, *frame_wh)
+    rule = "central square of the frame" if whole else f"square of {rules.sides:g} x the longer side of the box"
+    side = min(frame_wh) if whole else max(2, round(rules.sides * max(right - left, bottom - top)))
+    x, y = (round((low + high - side) / 2) for low, high in ((left, right), (top, bottom)))
+    if rules.border == "inside" or whole:
+        x, y = (
+            min(max(corner, 0), length - side) if side <= length else (length - side) // 2
+            for corner, length in zip((x, y), frame_wh, strict=True)
+        )
+        rule += "" if whole else ", moved inside the frame"
+    elif rules.border == "clip":
+        rule += ", clipped at the border and stretched"
+    else:
+        rule += ", dropped where it leaves the frame"
+    return (x, y, x + side, y + side), rule
 
 
 def _pieces(start: int, stop: int, longest: int) -> list[tuple[int, int]]:
@@ -187,7 +189,9 @@ def _pieces(start: int, stop: int, longest: int) -> list[tuple[int, int]]:
     return list(zip(bounds, bounds[1:], strict=False))
 
 
-class _LeaveOut(Exception):
+class LeaveOut(Exception):
+    """A clip is not made, for this reason."""
+
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
         self.reason, self.detail = reason, detail

@@ -77,7 +77,7 @@ def random_figure(seed: int) -> Figure:
     )  # fmt: skip
 
 
-def random_motion(seed: int, frames: int, fps: float = 25.0) -> list[Posture]:
+def random_dance(seed: int, frames: int, fps: float = 25.0) -> list[Posture]:
     """A dance in place: smooth curves about the beat of a random tempo."""
     rng = np.random.default_rng([seed, 0xDA])
     u = rng.uniform
@@ -107,7 +107,7 @@ def random_motion(seed: int, frames: int, fps: float = 25.0) -> list[Posture]:
     ]  # fmt: skip
 
 
-def draw(figure: Figure, posture: Posture, size: int) -> np.ndarray:
+def draw_figure(figure: Figure, posture: Posture, size: int) -> np.ndarray:
     """The picture (size, size, 3) uint8 RGB."""
     brush = _Brush(size)
     brush.backdrop(figure)
@@ -120,7 +120,7 @@ def draw(figure: Figure, posture: Posture, size: int) -> np.ndarray:
     for index, side in enumerate((-1, 1)):
         top = hip + side * figure.hips * across
         foot = np.array([side * (figure.hips + 0.06), -figure.limb / 2 - posture.lifts[index]])
-        knee = _knee(top, foot, figure.leg, side)
+        knee = knee_between(top, foot, figure.leg, side)
         brush.limb([top, knee, foot], figure.limb * 1.1, figure.trousers)
         brush.limb([foot, foot + (side * 0.045, 0)], figure.limb, figure.shoes)
     brush.limb([neck - 0.02 * up, head], figure.limb, figure.skin)
@@ -136,7 +136,7 @@ def draw(figure: Figure, posture: Posture, size: int) -> np.ndarray:
     return brush.picture()
 
 
-def write_videos(
+def write_figures(
     output: str | Path, *, identities: int, frames: int = 60, size: int = 128, fps: int = 25, seed: int = 0
 ) -> Path:
     """Draw a plain folder of videos, each of another dancer; nothing else lies in it.
@@ -164,10 +164,10 @@ def write_videos(
         part.mkdir()
         for person in tqdm(range(identities), desc="drawing", unit="clip"):
             own = seed * 100_003 + person  # seeds share no one
-            figure, motion = random_figure(own), random_motion(own, frames, fps)
+            figure, motion = random_figure(own), random_dance(own, frames, fps)
             with VideoWriter(part / f"figure{person:04d}.mp4", fps=Fraction(fps)) as writer:
                 for posture in motion:
-                    writer.write(draw(figure, posture, size))
+                    writer.write(draw_figure(figure, posture, size))
     return output
 
 
@@ -185,20 +185,22 @@ def _outwards(angle: float, side: int, lean: float) -> np.ndarray:
     return _direction(np.pi - side * angle + lean)
 
 
-def _knee(hip: np.ndarray, foot: np.ndarray, length: float, side: int) -> np.ndarray:
+def knee_between(hip: np.ndarray, foot: np.ndarray, length: float, side: int) -> np.ndarray:
     """Where thigh and shank of this length meet, to that side of the line from hip to foot."""
     half = (foot - hip) / 2
-    distance = np.linalg.norm(half)
+    distance = float(np.linalg.norm(half))
     out = np.sqrt(max(length**2 - distance**2, 0.0)) / distance
     return hip + half + side * out * np.array([half[1], -half[0]])
 
 
 def _colour(hue: float, saturation: float, value: float) -> Colour:
-    return tuple(round(255 * c, 1) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    red, green, blue = (round(255 * c, 1) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    return red, green, blue
 
 
 def _shade(colour: Colour, factor: float) -> Colour:
-    return tuple(float(np.clip(c * factor, 0, 255)) for c in colour)
+    red, green, blue = (float(np.clip(c * factor, 0, 255)) for c in colour)
+    return red, green, blue
 
 
 class _Brush:

@@ -156,7 +156,8 @@ class _HeadPainter(Painter):
         box = self.canvas.box(points_px, pad)
         x = (np.arange((box[2] - box[0]) * _FINE) + 0.5) / _FINE - 0.5 + box[0]
         y = (np.arange((box[3] - box[1]) * _FINE) + 0.5) / _FINE - 0.5 + box[1]
-        return box, *np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+        across, down = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+        return box, across, down
 
     def _opening(
         self, outline_px: np.ndarray, box: Box, soft: float, shift: tuple[float, float] = (0.0, 0.0)
@@ -239,7 +240,7 @@ class _HeadPainter(Painter):
         rng = np.random.default_rng([head.seed, 0x611])
         bright = 0.45 + 0.55 * rng.random()
         window = rng.random() < 0.4
-        spots = [(half, 0.008 + 0.006 * rng.random(), bright)]
+        spots: list[tuple[np.ndarray, float, float]] = [(half, 0.008 + 0.006 * rng.random(), bright)]
         if rng.random() < 0.4:
             spots.append((half * (-0.6, 0.8, 1) + (0, 0.2, 0), 0.008, 0.35 * bright))
         for direction, radius, strength in spots:

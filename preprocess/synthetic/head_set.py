@@ -47,25 +47,12 @@ _TRIES = 4  # frames drawn for each that is kept, before a head is given up
 
 
 class HeadSet(NamedTuple):
-    """What `write_heads` has written, as memory maps."""
+    """What is kept of a head, or of all: the files by their names."""
 
     frames: np.ndarray
     mesh: np.ndarray
     truth: np.ndarray
     acts: np.ndarray
-
-
-def load_heads(folder: str | Path) -> HeadSet:
-    """Open a training set of drawn heads.
-
-    Raises:
-        InputError: a file of it is missing.
-    """
-    folder = Path(folder)
-    for name in HeadSet._fields:
-        if not (folder / f"{name}.npy").is_file():
-            raise InputError(f"{folder}: no {name}.npy; draw a set with `python -m preprocess heads --output {folder}`")
-    return HeadSet(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in HeadSet._fields))
 
 
 @dataclass(frozen=True)

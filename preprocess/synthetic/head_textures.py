@@ -6,7 +6,8 @@ Where on the chart lips, brows, folds, beard and wrinkles lie is the same for al
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import cv2
@@ -71,10 +72,21 @@ def _line(points: np.ndarray, thick: float, soft: float, fade: bool = True) -> n
     return mask / max(float(mask.max()), 1e-6)
 
 
+def _sum(marks: Iterable[np.ndarray]) -> np.ndarray:
+    return reduce(np.add, marks)
+
+
 def _spot(centre: np.ndarray, sx: float, sy: float) -> np.ndarray:
     x = np.arange(CHART_WIDTH, dtype=np.float32)[None] - centre[0]
     y = np.arange(CHART_HEIGHT, dtype=np.float32)[:, None] - centre[1]
     return np.exp(-0.5 * ((x / sx) ** 2 + (y / sy) ** 2))
+
+
+GOATEE = (
+    *(57, 43, 106, 182, 83, 18, 313, 406, 335, 273, 287, 432),
+    *(422, 424, 431, 262, 428, 199, 208, 32, 211, 204, 202, 212),
+)
+"""Landmarks around it, clockwise."""
 
 
 class _Places(NamedTuple):
@@ -128,20 +140,20 @@ def _places() -> _Places:
     down = lower[2:-2] + (0, 9)
     philtrum = np.stack([_at(0)[0] + (0, -3), (_at(0)[0] + _at(2)[0]) / 2, _at(2)[0] + (0, 3)])
     shadow = np.maximum(_line(down, 5, 4.0), 0.35 * _line(philtrum, 3, 2.5))
-    corners = sum(_spot(_at(k)[0], 5, 4) for k in (61, 291))
+    corners = _sum(_spot(_at(k)[0], 5, 4) for k in (61, 291))
     ring = {-1: [130, 247, 30, 29, 27, 28, 56, 190, 243], 1: [359, 467, 260, 259, 257, 258, 286, 414, 463]}
     lids = np.maximum(*(_area(np.concatenate([_at(*UPPER_LID[s]), _at(*ring[s])[::-1]]), 3.5) for s in (-1, 1)))
     liner = np.maximum(*(_line(_at(*UPPER_LID[s][:-1]), 2, 0.9, False) for s in (-1, 1)))
     water = np.maximum(*(_line(_at(*LOWER_LID[s][1:-1]), 1, 0.9, False) for s in (-1, 1)))
-    water = np.maximum(water, sum(_spot(_at(k)[0], 3, 2.5) for k in (133, 362)))
-    creases = [_line(_at(*ring[s][1:-1]), 2, 1.4) for s in (-1, 1)]
-    sockets = sum(_spot(_at(a, b).mean(0) + (0, -8), 34, 17) for a, b in ((33, 133), (263, 362)))
+    water = np.maximum(water, _sum(_spot(_at(k)[0], 3, 2.5) for k in (133, 362)))
+    crease_left, crease_right = (_line(_at(*ring[s][1:-1]), 2, 1.4) for s in (-1, 1))
+    sockets = _sum(_spot(_at(a, b).mean(0) + (0, -8), 34, 17) for a, b in ((33, 133), (263, 362)))
     bags = _both([110, 24, 23, 22, 26], [339, 254, 253, 252, 256], 3, 3.5)
-    blush = sum(_spot(_at(k)[0], 30, 22) for k in (50, 280))
-    nose_red = _spot(_at(4)[0] + (0, 4), 16, 11) + 0.6 * sum(_spot(_at(k)[0], 8, 8) for k in (64, 294))
-    nostrils = sum(_spot(_at(a, b).mean(0), 6.0, 2.6) for a, b in ((238, 99), (458, 328)))
+    blush = _sum(_spot(_at(k)[0], 30, 22) for k in (50, 280))
+    nose_red = _spot(_at(4)[0] + (0, 4), 16, 11) + 0.6 * _sum(_spot(_at(k)[0], 8, 8) for k in (64, 294))
+    nostrils = _sum(_spot(_at(a, b).mean(0), 6.0, 2.6) for a, b in ((238, 99), (458, 328)))
     nose_edge = _both([49, 64, 98], [279, 294, 327], 2, 1.8)
-    brows = sum(
+    brows = _sum(
         _area(np.concatenate([_at(*BROW[s][0]), _at(*BROW[s][1])[::-1]]), 2.0)
         * np.clip(1.5 * _line((_at(*BROW[s][0]) + _at(*BROW[s][1])) / 2, 9, 4.0), 0, 1)
         for s in (-1, 1)
@@ -158,47 +170,15 @@ def _places() -> _Places:
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
     goatee = np.maximum(
         moustache,
-        _area(
-            _at(
-                57,
-                43,
-                106,
-                182,
-                83,
-                18,
-                313,
-                406,
-                335,
-                273,
-                287,
-                432,
-                422,
-                424,
-                431,
-                262,
-                428,
-                199,
-                208,
-                32,
-                211,
-                204,
-                202,
-                212,
-            ),
-            5,
-        ),
+        _area(_at(*GOATEE), 5),
     )
     skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 2.0), 0, 1)
     nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
-    forehead = sum(
-        _line(_at(*ids) + (0, dy), 2, 2.6)
-        for ids, dy in (
-            ((104, 69, 108, 151, 337, 299, 333), 6),
-            ((105, 66, 107, 9, 336, 296, 334), -14),
-            ((103, 67, 109, 10, 338, 297, 332), 12),
-        )
-    )
-    frown = sum(_line(np.stack([_at(9)[0] + (s * 9, 4), _at(8)[0] + (s * 7, 8)]), 3, 3.5) for s in (-1, 1))
+    high = _line(_at(104, 69, 108, 151, 337, 299, 333) + (0, 6), 2, 2.6)
+    low = _line(_at(105, 66, 107, 9, 336, 296, 334) + (0, -14), 2, 2.6)
+    forehead = high + low + _line(_at(103, 67, 109, 10, 338, 297, 332) + (0, 12), 2, 2.6)
+    left, right = (_line(np.stack([_at(9)[0] + (s * 9, 4), _at(8)[0] + (s * 7, 8)]), 3, 3.5) for s in (-1, 1))
+    frown = left + right
     crow = np.zeros_like(lips)
     for s, corner in ((-1, 33), (1, 263)):
         for angle in (-0.5, -0.1, 0.3):
@@ -209,7 +189,7 @@ def _places() -> _Places:
     chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
     return _Places(
         lips, lip_upper, rim,
-        wet, shadow, corners, lids, liner, water, *creases, sockets, bags, blush, nose_red, nostrils,
+        wet, shadow, corners, lids, liner, water, crease_left, crease_right, sockets, bags, blush, nose_red, nostrils,
         nose_edge, np.minimum(brows, 1), beard * skin_only, moustache * skin_only, goatee * skin_only, nasolabial,
         np.minimum(forehead, 1), np.minimum(frown, 1), crow, chin_crease,
     )  # fmt: skip
@@ -454,8 +434,8 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
             )
             long *= 1.0 if upper else 0.86
             lean = 0.05 * uneven * rng.normal()
-            own = np.flatnonzero(np.abs(x[0] - middle) < half + 0.02)
-            own = slice(int(own[0]), int(own[-1]) + 1)
+            columns = np.flatnonzero(np.abs(x[0] - middle) < half + 0.02)
+            own = slice(int(columns[0]), int(columns[-1]) + 1)
             area = picture[:, own]
             s = (x[:, own] - middle - lean * y) / half
             neck = 0.016 * (s * s - 0.6) * (1 if k < 3 else 0.6)

@@ -44,6 +44,7 @@ from preprocess.synthetic.puppet_model import (
     random_identity,
     rgb,
     rotation_of,
+    three,
 )
 
 NUM_POINTS = 478  # 468 of the face, then centre, right, top, left, bottom of the left and of the right iris
@@ -408,10 +409,10 @@ def random_light(rng: np.random.Generator, brightness: float = 1.0) -> Light:
     exposure = brightness * np.exp(rng.normal(0.0, 0.16))
     rim = u(-2.6, -1.7) if rng.random() < 0.5 else u(1.7, 2.6)
     return Light(
-        direction=tuple(round(float(v), 4) for v in direction),
-        key=tuple(round(float(v), 4) for v in exposure * key),
-        sky=tuple(round(float(v), 4) for v in exposure * fill * tint * u(0.85, 1.1)),
-        ground=tuple(round(float(v), 4) for v in exposure * fill * np.array([1.05, 0.97, 0.92]) * u(0.45, 0.9)),
+        direction=three(direction, 4),
+        key=three(exposure * key, 4),
+        sky=three(exposure * fill * tint * u(0.85, 1.1), 4),
+        ground=three(exposure * fill * np.array([1.05, 0.97, 0.92]) * u(0.45, 0.9), 4),
         rim=(round(np.sin(rim), 4), -0.3, round(np.cos(rim), 4)),
         rim_strength=max(0.0, u(-0.5, 0.7)),
         shine=u(0.05, 0.5),
@@ -419,7 +420,7 @@ def random_light(rng: np.random.Generator, brightness: float = 1.0) -> Light:
 
 
 def random_head(seed: int) -> Head:
-    """The head of this seed (>= 0): the same for ever, whatever was drawn before."""
+    """The head of this seed (>= 0): always the same, whatever was drawn before."""
     rng = np.random.default_rng([seed, 0x4EAD])
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     puppet = random_identity(seed)
@@ -469,7 +470,7 @@ def random_head(seed: int) -> Head:
         seed=seed,
         puppet=puppet,
         light=light,
-        backdrop=tuple(round(float(v), 3) for v in np.clip(u(0.15, 1.1) * (1 + rng.normal(0, 0.1, 3)), 0, 1.2)),
+        backdrop=three(np.clip(u(0.15, 1.1) * (1 + rng.normal(0, 0.1, 3)), 0, 1.2), 3),
         finish=finish,
         shape=u(0.4, 1.1),
         eye_x=u(0.272, 0.310),

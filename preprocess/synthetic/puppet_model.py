@@ -11,7 +11,7 @@ at the scene point  pivot + shift + scale * R (p - pivot),  R = roll @ pitch @ y
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import cv2
@@ -72,7 +72,6 @@ LANDMARKS: tuple[str, ...] = (
     "forehead_left", "forehead", "forehead_right",
 )  # fmt: skip
 
-HAIR_STYLES = ("buzz", "short", "parted", "fringe", "swept", "curly", "bun", "bob", "long", "bald")
 TOPS = ("crew", "vneck", "shirt", "stripes", "hoodie")
 BACKDROPS = ("gradient", "bokeh", "room", "hills", "cloth")
 
@@ -153,16 +152,22 @@ def mix(a, b, t) -> np.ndarray:
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
-    pixel = np.uint8([[[int(hue * 179.99), int(saturation * 255), int(value * 255)]]])
-    return tuple(float(c) for c in cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0])
+    pixel = np.array([[[int(hue * 179.99), int(saturation * 255), int(value * 255)]]], np.uint8)
+    return three(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0], 1)
 
 
-def rgb(values) -> Colour:
-    return tuple(round(float(np.clip(v, 0, 255)), 1) for v in values)
+def rgb(values: Iterable[float]) -> Colour:
+    return three((np.clip(v, 0, 255) for v in values), 1)
+
+
+def three(values: Iterable[float], digits: int) -> tuple[float, float, float]:
+    """Three numbers, rounded."""
+    a, b, c = (round(float(v), digits) for v in values)
+    return a, b, c
 
 
 def random_identity(seed: int) -> Identity:
-    """The puppet of this seed (>= 0): the same for ever, whatever was drawn before."""
+    """The puppet of this seed (>= 0): always the same, whatever was drawn before."""
     rng = np.random.default_rng([seed, 0x1D])
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     tone = u(0, len(_SKINS) - 1.001)
@@ -210,7 +215,7 @@ def random_identity(seed: int) -> Identity:
         shoulders=u(1.45, 1.75), backdrop=str(rng.choice(BACKDROPS)),
         backdrop_a=hsv(hue, u(0.08, 0.42), u(0.55, 0.92)),
         backdrop_b=hsv((hue + u(-0.12, 0.12)) % 1, u(0.15, 0.5), u(0.3, 0.7)),
-        light=tuple(round(float(v), 4) for v in light),
+        light=three(light, 4),
     )  # fmt: skip
 
 

@@ -138,7 +138,8 @@ class Painter:
 
     def hair_behind(self) -> None:
         i, cap = self.i, self.cap
-        if cap is None:
+        outline = self.hair_outline
+        if cap is None or outline is None:
             return
         dark = np.asarray(i.hair, np.float32) * 0.62
         if i.hair_style == "long":
@@ -152,11 +153,10 @@ class Painter:
             rest = self.body_px(shape[:, :2])
             weight = np.clip((shape[:, 1] - 0.5) / 1.4, 0, 1)[:, None] * 0.6
             points = np.where(low[:, None], points * (1 - weight) + rest * weight, points)
-            outline = smoothed(points, 3)
-            self.canvas.fill(outline, dark, lit=False)
-            core = outline.mean(0) + (outline - outline.mean(0)) * (0.72, 0.9)
+            fall = smoothed(points, 3)
+            self.canvas.fill(fall, dark, lit=False)
+            core = fall.mean(0) + (fall - fall.mean(0)) * (0.72, 0.9)
             self.canvas.fill(core, dark * 0.72, alpha=0.7, soft=0.12 * self.unit, lit=False)
-        outline = self.hair_outline
         box = self.canvas.box(outline)
         if box[2] <= box[0] or box[3] <= box[1]:
             return
@@ -200,6 +200,12 @@ class Painter:
         return self.px(cap.middle[None]) + (root @ turn @ ring).T * self.unit
 
     def neck_and_body(self) -> None:
+        neck = self.neck()
+        if neck is not None:
+            self.shadow_of_head(neck, *self.clothes())
+
+    def neck(self) -> np.ndarray | None:
+        """Draw neck and collar bones. Returns the outline (N, 2) in pixels; None: it is not in the picture."""
         i, canvas = self.i, self.canvas
         wide = 0.345 + 0.3 * (i.width - 0.75) + (0.05 if i.beard else 0.0)
         top = self.px(np.array([[-wide, 0.45, -0.25], [wide, 0.45, -0.25]]))
@@ -222,7 +228,7 @@ class Painter:
         shape = smoothed(np.concatenate([top[:1], (middle + inward)[:1], low, (middle + inward)[1:], top[1:]]), 2)
         box = canvas.box(shape)
         if box[2] <= box[0] or box[3] <= box[1]:
-            return
+            return None
         cover = canvas.mask(shape, box)
         canvas.blend(box, cover, self.skin * 0.93, lit=False)
         axis = np.array([top.mean(0), low[[0, -1]].mean(0)])
@@ -236,14 +242,13 @@ class Painter:
             canvas.blend(box, cover * canvas.mask(strip, box, 0.13 * u) * np.float32(alpha), colour, lit=False)
         for side in (-1, 1):  # collar bones
             bone = self.body_px(np.array([[side * 0.12, 1.72], [side * 0.4, 1.66], [side * 0.75, 1.62]]))
-            canvas.blend(
-                box,
-                cover * canvas.mask(ribbon(bone, 0.02 * u), box, 0.025 * u) * np.float32(0.3),
-                self.skin * 0.72,
-                lit=False,
-            )
+            line = canvas.mask(ribbon(bone, 0.02 * u), box, 0.025 * u)
+            canvas.blend(box, cover * line * np.float32(0.3), self.skin * 0.72, lit=False)
+        return shape
 
-        pyramid = paint_torso(i)
+    def clothes(self) -> tuple[int, np.ndarray]:
+        """Draw them. Returns the row of pixels where they may begin, and from there (H - row, W, 4)."""
+        pyramid = paint_torso(self.i)
         level, k = 0, float(TORSO_TEXELS)
         while level + 1 < len(pyramid) and k > 1.3 * self.unit:
             level, k = level + 1, k / 2
@@ -253,26 +258,26 @@ class Painter:
         texel = (corners - corners[0]) * (kx, ky) - 0.5
         matrix = cv2.getAffineTransform(texel.astype(np.float32), self.body_px(corners).astype(np.float32))
         first = max(int(self.body_px(np.array([[-1.0, 1.2], [1.0, 1.2]]))[:, 1].min()), 0)
-        if first < self.height:
-            matrix[1, 2] -= first
-            worn = cv2.warpAffine(
-                picture,
-                matrix,
-                (self.width, self.height - first),
-                flags=cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            canvas.image[first:] *= 1 - worn[..., 3:]
-            canvas.image[first:] += worn[..., :3]
-        # the head's shadow falls on neck and clothes, away from the light
-        fall = self.head_outline + np.array([-0.16 * i.light[0], 0.20]) * u
+        if first >= self.height:
+            return first, np.zeros((0, self.width, 4), np.float32)
+        matrix[1, 2] -= first
+        size = (self.width, self.height - first)
+        worn = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        self.canvas.image[first:] *= 1 - worn[..., 3:]
+        self.canvas.image[first:] += worn[..., :3]
+        return first, worn
+
+    def shadow_of_head(self, neck: np.ndarray, first: int, worn: np.ndarray) -> None:
+        """It falls on neck and clothes, away from the light."""
+        canvas, u = self.canvas, self.unit
+        fall = self.head_outline + np.array([-0.16 * self.i.light[0], 0.20]) * u
         box = canvas.box(fall, 0.3 * u)
-        left, top_, right, bottom = box
-        if right > left and bottom > top_:
-            on = canvas.mask(shape, box)
+        left, top, right, bottom = box
+        if right > left and bottom > top:
+            on = canvas.mask(neck, box)
             if bottom > first:
-                start = max(first - top_, 0)
-                on[start:] = np.maximum(on[start:], worn[top_ + start - first : bottom - first, left:right, 3])
+                start = max(first - top, 0)
+                on[start:] = np.maximum(on[start:], worn[top + start - first : bottom - first, left:right, 3])
             canvas.darken(box, on * canvas.mask(fall, box, 0.09 * u) * np.float32(0.8), (0.60, 0.50, 0.52))
 
     def ear(self, side: int, alpha: float, covered: bool) -> None:
@@ -527,9 +532,9 @@ class Painter:
 
     def hair_front(self) -> None:
         i, cap, canvas, u = self.i, self.cap, self.canvas, self.unit
-        if cap is None:
-            return
         outline = self.hair_outline
+        if cap is None or outline is None:
+            return
         box = canvas.box(outline)
         if box[2] <= box[0] or box[3] <= box[1]:
             return

@@ -94,44 +94,10 @@ def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
         tint(skin * 0.72, 0.30 * front * _bump(x, y, side * i.eye_x, i.eye_y - 0.05, 0.2, 0.11))
     tint(red, 0.25 * i.blush * front * _bump(x, y, 0, i.eye_y + i.nose_length, 0.1, 0.08))
     if i.freckles:
-        spots = np.zeros(x.shape, np.float32)
-        for _ in range(70):
-            at = (rng.normal([0, i.eye_y + 0.27], [0.27, 0.085]) / (2, 2) + REACH) * (_TEXELS / (2 * REACH))
-            cv2.circle(
-                spots,
-                tuple(int(16 * c) for c in at),
-                int(16 * rng.uniform(0.7, 1.5)),
-                rng.uniform(0.3, 0.8),
-                -1,
-                cv2.LINE_AA,
-                4,
-            )
-        tint(skin * (0.74, 0.58, 0.5), cv2.GaussianBlur(spots, (0, 0), 0.8) * front)
+        tint(skin * (0.74, 0.58, 0.5), _freckles(i, rng) * front)
     if i.beard:
-        ax = np.abs(x)
         grain = 0.9 + 0.12 * _noise(rng, _TEXELS, _TEXELS, 160, 160)
-        above = i.mouth_y - 0.11
-        moustache = (
-            smooth_step(y, above - 0.06, above - 0.01)
-            * (1 - smooth_step(ax, 0.22, 0.32))
-            * (1 - smooth_step(y, i.mouth_y, i.mouth_y + 0.06))
-        )
-        cheek = smooth_step(y, i.mouth_y - 0.2 - 0.75 * (ax - 0.42) - 0.06, i.mouth_y - 0.2 - 0.75 * (ax - 0.42) + 0.06)
-        full = np.maximum(
-            cheek * smooth_step(ax, 0.12, 0.24) * smooth_step(y, above - 0.06, above),
-            smooth_step(y, i.mouth_y + 0.02, i.mouth_y + 0.14) * smooth_step(y, 0, 0.3),
-        )
-        full = np.maximum(np.maximum(full, moustache), cheek * smooth_step(ax, 0.2, 0.32))
-        chin = np.maximum(
-            moustache, (1 - smooth_step(ax, 0.24, 0.34)) * smooth_step(y, i.mouth_y - 0.06, i.mouth_y + 0.04)
-        )
-        shape = {
-            "stubble": 0.32 * full,
-            "full": 0.93 * full,
-            "goatee": 0.9 * chin,
-            "moustache": 0.93 * moustache,
-        }[i.beard]
-        tint(np.asarray(i.brow_colour) * 0.95, front * shape * grain)
+        tint(np.asarray(i.brow_colour) * 0.95, front * _beard(i, x, y) * grain)
 
     small = _TEXELS // 2
     X, Y, Z = _texture_sphere(small)
@@ -142,6 +108,39 @@ def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     )
     slope *= smooth_step(Z, 0.0, 0.4)[..., None]
     return _mips(albedo), _mips(slope)
+
+
+def _freckles(i: Identity, rng: np.random.Generator) -> np.ndarray:
+    """(N, N) 0..1."""
+    spots = np.zeros((_TEXELS, _TEXELS), np.float32)
+    for _ in range(70):
+        x, y = (rng.normal([0, i.eye_y + 0.27], [0.27, 0.085]) / (2, 2) + REACH) * (_TEXELS / (2 * REACH))
+        radius, strength = int(16 * rng.uniform(0.7, 1.5)), rng.uniform(0.3, 0.8)
+        cv2.circle(spots, (int(16 * x), int(16 * y)), radius, strength, -1, cv2.LINE_AA, 4)
+    return cv2.GaussianBlur(spots, (0, 0), 0.8)
+
+
+def _beard(i: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(N, N) 0..1, how much of the skin it covers."""
+    ax, above = np.abs(x), i.mouth_y - 0.11
+    moustache = (
+        smooth_step(y, above - 0.06, above - 0.01)
+        * (1 - smooth_step(ax, 0.22, 0.32))
+        * (1 - smooth_step(y, i.mouth_y, i.mouth_y + 0.06))
+    )
+    if i.beard == "moustache":
+        return 0.93 * moustache
+    if i.beard == "goatee":
+        chin = (1 - smooth_step(ax, 0.24, 0.34)) * smooth_step(y, i.mouth_y - 0.06, i.mouth_y + 0.04)
+        return 0.9 * np.maximum(moustache, chin)
+    line = i.mouth_y - 0.2 - 0.75 * (ax - 0.42)
+    cheek = smooth_step(y, line - 0.06, line + 0.06)
+    full = np.maximum(
+        cheek * smooth_step(ax, 0.12, 0.24) * smooth_step(y, above - 0.06, above),
+        smooth_step(y, i.mouth_y + 0.02, i.mouth_y + 0.14) * smooth_step(y, 0, 0.3),
+    )
+    full = np.maximum(np.maximum(full, moustache), cheek * smooth_step(ax, 0.2, 0.32))
+    return {"stubble": 0.32, "full": 0.93}[i.beard] * full
 
 
 class Hair(NamedTuple):
@@ -337,7 +336,8 @@ def _backdrop(identity: Identity) -> np.ndarray:
     if i.backdrop == "bokeh":
         for _ in range(55):
             warm = mix(a, (255, 236, 190), rng.uniform(0.2, 0.8))
-            disc(*rng.uniform(-6.5, 6.5, 2), rng.uniform(0.12, 0.5), warm, rng.uniform(0.08, 0.4), 0.06)
+            cx, cy = rng.uniform(-6.5, 6.5, 2)
+            disc(cx, cy, rng.uniform(0.12, 0.5), warm, rng.uniform(0.08, 0.4), 0.06)
     elif i.backdrop == "room":
         picture[:] = mix(a, (236, 228, 214), 0.55) * (1 - 0.04 * np.abs(x))[..., None]
         for left in (-6.2, -2.9, 1.6, 4.6):

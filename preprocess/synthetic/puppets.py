@@ -8,8 +8,9 @@ the puppet lives in; `framing` finds it as training crops are found.
     camera = framing(person, motion)
     image, landmarks_px, face_box_xyxy_px, pose = draw(person, motion[0], 256, camera)
 
-`write_dataset` draws a training set, `write_pairs` cross-identity animation with its exact answer, `write_demo` the
-portrait and the clip with sound of the demonstration. Model and coordinates: `puppet_model`; drawing: `puppet_painter`.
+`write_puppets` draws a training set, `write_puppet_pairs` cross-identity animation with its exact answer, `write_demo`
+the portrait and the clip with sound of the demonstration. Model and coordinates: `puppet_model`; drawing:
+`puppet_painter`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ from tqdm import tqdm
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
-from fomm.manifest import Clip, Pair, hash_clip, write_manifest
-from fomm.manifest import write_pairs as write_pair_list
+from fomm.manifest import Clip, Pair, hash_clip, write_manifest, write_pairs
 from fomm.video import write_image
 from preprocess.synthetic.puppet_model import (
     LANDMARKS,
@@ -56,16 +56,16 @@ __all__ = [
     "draw",
     "draw_clip",
     "framing",
-    "load_truth",
+    "load_puppet_truth",
     "mix_poses",
     "random_identity",
     "random_motion",
     "random_pose",
     "scene_landmarks",
-    "split_identities",
-    "write_dataset",
+    "puppet_splits",
+    "write_puppets",
     "write_demo",
-    "write_pairs",
+    "write_puppet_pairs",
 ]
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class _Job:
     calm: bool = False  # the head hardly moves
 
 
-def split_identities(identities: int, *, val: float = 0.1, test: float = 0.1) -> list[str]:
+def puppet_splits(identities: int, *, val: float = 0.1, test: float = 0.1) -> list[str]:
     """Split of each identity of a data set: "train", "val" or "test"; at least one identity each.
 
     Raises:
@@ -105,7 +105,7 @@ def split_identities(identities: int, *, val: float = 0.1, test: float = 0.1) ->
     return ["train"] * train_count + ["val"] * val_count + ["test"] * test_count
 
 
-def write_dataset(
+def write_puppets(
     output: str | Path,
     *,
     identities: int,
@@ -123,8 +123,9 @@ def write_dataset(
     """Draw a data set: clips as folders of PNG frames, their exact truth and a manifest.
 
     Each clip has its own motion and its own fixed square: `scale_range` x the longer side of the union of its face
-    boxes, a little off the middle. Beside the frames folder `clips/NAME` lies `clips/NAME.npz` (see `load_truth`).
-    Identities belong to one split each. Equal arguments give equal files, whatever the number of workers.
+    boxes, a little off the middle. Beside the frames folder `clips/NAME` lies `clips/NAME.npz`, see
+    `load_puppet_truth`. Identities belong to one split each. Equal arguments give equal files, whatever the number of
+    workers.
 
     Args:
         output: folder to make; must not exist yet or be empty.
@@ -143,7 +144,7 @@ def write_dataset(
     Raises:
         InputError: a count below its minimum, a folder in use, a disk that is full.
     """
-    splits = split_identities(identities, val=val, test=test)
+    splits = puppet_splits(identities, val=val, test=test)
     _check_counts(clips=(clips, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), workers=(workers, 1))
     rows, jobs = [], []
     for person in range(identities):
@@ -160,7 +161,7 @@ def write_dataset(
     return _write(Path(output), jobs, rows, workers)
 
 
-def write_pairs(
+def write_puppet_pairs(
     output: str | Path,
     *,
     identities: int,
@@ -174,19 +175,19 @@ def write_pairs(
     scale_range: tuple[float, float] = (1.25, 1.6),
     workers: int = 1,
 ) -> Path:
-    """Draw cross-identity animation with its exact answer, for the test identities of `write_dataset`'s data set.
+    """Draw cross-identity animation with its exact answer, for the test identities of `write_puppets`'s data set.
 
     For each pair of two test identities A and B: the driving clip is B with B's motion, the truth clip is A with B's
     motion, and the source clip (one frame) is A in B's first pose, as relative motion transfer assumes. Source and
     truth share one square, found from A's face boxes by the same rule (scale and offset) as the driving clip's from
     B's. `pairs.csv` has the columns source, driving, truth: clip ids of `manifest.csv`, all of split "test".
 
-    Args and errors as `write_dataset` (give the same `identities`, `seed`, `val`, `test`); needs two test identities.
+    Args and errors as `write_puppets` (give the same `identities`, `seed`, `val`, `test`); needs two test identities.
 
     Returns:
         `output/pairs.csv`.
     """
-    splits = split_identities(identities, val=val, test=test)
+    splits = puppet_splits(identities, val=val, test=test)
     held_out = [person for person, split in enumerate(splits) if split == "test"]
     if len(held_out) < 2:
         raise InputError(
@@ -217,7 +218,7 @@ def write_pairs(
     return _write(Path(output), jobs, rows, workers, names).with_name("pairs.csv")
 
 
-def load_truth(clip_folder: str | Path) -> dict[str, np.ndarray]:
+def load_puppet_truth(clip_folder: str | Path) -> dict[str, np.ndarray]:
     """What is exactly known of a drawn clip, from the .npz beside its frames folder.
 
     landmarks_px (T, 73, 2), face_box_xyxy_px (T, 4), poses (T, 12), camera (3,) x, y, view, identity () (its seed),
@@ -312,13 +313,13 @@ def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, pairs
                     for _ in pool.map(partial(_draw_job, root=part), jobs):
                         bar.update()
         if pairs:
-            write_pair_list(part / "pairs.csv", pairs)
+            write_pairs(part / "pairs.csv", pairs)
         write_manifest(part / "manifest.csv", [replace(row, sha256=hash_clip(part / row.path)) for row in rows])
     return output / "manifest.csv"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The demonstration: nobody of any data set of `write_dataset` with a seed below 9
+# The demonstration: nobody of any data set of `write_puppets` with a seed below 9
 
 _PORTRAIT, _SPEAKER, _SPEECH = 900_001, 900_010, 115
 _SAMPLE_RATE = 48_000
@@ -386,7 +387,7 @@ def _write_clip(path: Path, drawings: Iterable[Drawing], size: int, sound: np.nd
             container.mux(picture.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
         container.mux(picture.encode(None))
         for start in range(0, len(sound), 1024):
-            frame = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = _SAMPLE_RATE, start
-            container.mux(voice.encode(frame))
+            heard = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
+            heard.sample_rate, heard.pts = _SAMPLE_RATE, start
+            container.mux(voice.encode(heard))
         container.mux(voice.encode(None))

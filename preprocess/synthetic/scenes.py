@@ -8,7 +8,7 @@ kind of scene holds one difficulty:
     cut        a cut to other places before another background, then a jump cut: same background, places swapped
     leaving    one goes out at the side and comes back in on the other one; then someone else comes instead
 
-Truth is kept in the framing of `preprocess.faces`: a face's true box is `faces.framing_box` of the puppet's exact
+SceneTruth is kept in the framing of `preprocess.faces`: a face's true box is `faces.framing_box` of the puppet's exact
 landmarks (73 points, hairline to chin, ear to ear), each turned and moved into the scene as its picture was. That is
 how a detector's landmarks become a box, too; only the detector's 468 points are not the drawing's 73, and end a little
 below the hairline. Points are (x, y) in pixels, integers at pixel centres.
@@ -44,7 +44,7 @@ _VIEW = 5.2  # scene units across a cut-out: the shoulders fit
 _HEAD_HEIGHT = 1.75  # scene units from hairline to chin, framed
 
 
-class Truth(NamedTuple):
+class SceneTruth(NamedTuple):
     """What is exactly known of a scene of T frames in which P people occur (not all of them all the time).
 
     `seen` is the share (0..1) of each face that is inside the frame and not covered by someone else; 0 where the
@@ -116,7 +116,7 @@ def write_scenes(
     return output / "videos"
 
 
-def load_truth(video: str | Path) -> Truth:
+def load_scene_truth(video: str | Path) -> SceneTruth:
     """What is true of a scene that `write_scenes` wrote.
 
     Raises:
@@ -128,7 +128,7 @@ def load_truth(video: str | Path) -> Truth:
         raise InputError(f"{path}: no ground truth for {video}; only videos of `python -m preprocess scenes` have it")
     with np.load(path) as arrays:
         names = tuple(str(name) for name in arrays["identities"])
-        return Truth(names, arrays["boxes_xyxy_px"], arrays["seen"], str(arrays["kind"]))
+        return SceneTruth(names, arrays["boxes_xyxy_px"], arrays["seen"], str(arrays["kind"]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def _walk(
     return np.column_stack([x, y, size, tilt])
 
 
-def _direct(kind: str, frames: int, rng: np.random.Generator) -> list[_Shot]:
+def direct(kind: str, frames: int, rng: np.random.Generator) -> list[_Shot]:
     """The shots of a scene. x may leave 0..1: the person is out of sight there."""
     u = rng.uniform
     backdrops = rng.integers(1 << 20, size=2)
@@ -214,7 +214,7 @@ class _Figure(NamedTuple):
     landmarks_px: np.ndarray  # (73, 2) in the frame
 
 
-def _lay(picture: np.ndarray, identity: Identity, pose: Pose, place: np.ndarray) -> _Figure | None:
+def lay(picture: np.ndarray, identity: Identity, pose: Pose, place: np.ndarray) -> _Figure | None:
     """Draw a person into `picture` (H, W, 3) float32, in place; None where all of it lies outside."""
     height, width = picture.shape[:2]
     x, y, size, tilt = place
@@ -264,7 +264,7 @@ def _filmed(shots: Sequence[_Shot], people: Sequence[int], fps: int, size_wh: tu
             picture = behind.copy()
             boxes, seen = np.full((len(people), 4), np.nan), np.zeros(len(people))
             figures = [
-                _lay(picture, identities[actor.person], motion[index], actor.places[index])
+                lay(picture, identities[actor.person], motion[index], actor.places[index])
                 for actor, motion in zip(shot.actors, motions, strict=True)
             ]
             for order, (actor, figure) in enumerate(zip(shot.actors, figures, strict=True)):
@@ -283,7 +283,7 @@ def _write_scene(
     cv2.setNumThreads(1)  # processes share the cores already
     kind = KINDS[number % len(KINDS)]
     rng = np.random.default_rng([seed, number, 0x5C])
-    shots = _direct(kind, frames, rng)
+    shots = direct(kind, frames, rng)
     count = 1 + max(actor.person for shot in shots for actor in shot.actors)
     people = [500_000 + 1000 * seed + 3 * number + k for k in range(count)]
     boxes, seen = [], []

@@ -12,9 +12,9 @@ import numpy as np
 from fomm.errors import InputError
 from fomm.evaluation.tasks import Task, Truth
 from fomm.manifest import Clip
-from preprocess.synthetic.puppets import Camera, Pose, draw, load_truth, random_identity
+from preprocess.synthetic.puppets import Camera, Pose, draw, load_puppet_truth, random_identity
 
-TRUTH = {"landmarks_px", "poses", "pose_names", "camera", "identity"}  # what `load_truth` gives
+TRUTH = {"landmarks_px", "poses", "pose_names", "camera", "identity"}  # what `load_puppet_truth` gives
 PEOPLE = 8  # among whom identity_truth has to find the right one; drawing them takes longer than anything else
 
 
@@ -64,7 +64,7 @@ class PuppetTruth:
 
     def _load(self, clip: Clip, frames: int = 0) -> dict[str, Any]:
         try:
-            truth = load_truth(self._folder / clip.path)
+            truth = load_puppet_truth(self._folder / clip.path)
             if min(len(truth["landmarks_px"]), len(truth["poses"])) >= frames and truth.keys() >= TRUTH:
                 return truth
         except (OSError, ValueError, KeyError, BadZipFile):

@@ -55,9 +55,10 @@ class Aligned:
 
     def __init__(self, frame: np.ndarray, face: Face) -> None:
         self._factor = min(1.0, FACE_PX / (_HEIGHT * face.pose.scale))
-        size = tuple(max(8, round(n * self._factor)) for n in frame.shape[1::-1])
+        height, width = frame.shape[:2]
+        size = max(8, round(width * self._factor)), max(8, round(height * self._factor))
         self._initial = _grey(shrunk(frame, self._scaled(np.zeros(2)), size))
-        self._surface = Surface(face, frame.shape[1::-1])
+        self._surface = Surface(face, (width, height))
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._correction = np.zeros((NUM_LANDMARKS, 2))  # in the unit of the head's frame
 
@@ -87,7 +88,7 @@ class Aligned:
     def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> np.ndarray:
         """(478, 2) how far landmarks at `points` (478, 2) should go for `expected` (h, w) to look like `seen`."""
         flow = self._flow.calc(expected, seen, None)
-        weight = _inside(points, seen.shape) * self._helps(flow, expected, seen)
+        weight = _inside(points, (seen.shape[0], seen.shape[1])) * self._helps(flow, expected, seen)
         blurred = cv2.GaussianBlur(np.dstack([flow * weight[..., None], weight]), (0, 0), SMOOTH_PX)
         x, y = np.clip(np.round(points[:_MESH]).astype(int), 0, np.array(seen.shape[::-1]) - 1).T
         found = blurred[y, x].astype(np.float64)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,7 +87,7 @@ class Edit:
         Raises:
             InputError: an unknown name, one that comes twice, no number, or one out of its range.
         """
-        values: dict[str, float | tuple[float, ...]] = {}
+        values: dict[str, Any] = {}
         for item in text.split():
             name, _, numbers = item.partition("=")
             if name not in RANGES:
@@ -116,8 +116,10 @@ class Edit:
 
     def part(self, share: float) -> Edit:
         """So much of it, from 0 (nothing) to 1."""
-        given = {field.name: share * np.asarray(getattr(self, field.name)) for field in fields(self)}
-        return Edit(**{name: tuple(map(float, v)) if v.ndim else float(v) for name, v in given.items()})
+        given: dict[str, Any] = {
+            field.name: share * getattr(self, field.name) for field in fields(self) if field.name != "gaze"
+        }
+        return Edit(**given, gaze=(share * self.gaze[0], share * self.gaze[1]))
 
     def face(self) -> Face:
         """The driving face that does it; that of an empty edit is `REST`."""

@@ -89,8 +89,8 @@ class Generator(nn.Module):
         self.down = nn.ModuleList(_down(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.up = nn.ModuleList(_block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.last = nn.Conv2d(widths[0], 4 * 4, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, patch: Tensor, conditions: Tensor) -> Output:
         levels = [self.first(F.pixel_unshuffle(torch.cat([patch, conditions], 1), 2))]

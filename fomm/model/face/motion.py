@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -159,7 +159,11 @@ def _bounded(value: float, free: float, limit: float) -> float:
     return float(np.sign(value) * (free + room * np.tanh(beyond / room)))
 
 
-def ramp(value: float | np.ndarray, low: float, high: float) -> float | np.ndarray:
+@overload
+def ramp(value: float, low: float, high: float) -> float: ...
+@overload
+def ramp(value: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray: ...
+def ramp(value, low, high):
     """0 up to `low`, 1 from `high` on, smooth in between."""
     part = np.clip((value - low) / (high - low), 0.0, 1.0)
     return part * part * (3 - 2 * part)

@@ -16,13 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fomm.errors import InputError, require
 from fomm.files import hash_file
 from fomm.model.face import Face
 from fomm.model.face.mesh import NUM_LANDMARKS
-from fomm.training.data import PairData
+from fomm.training.data import PairData, PairSet
 from fomm.training.face.finish import finished
 from fomm.training.face.patches import Pair, Source, training_pair
 
@@ -65,16 +64,16 @@ def open_set(folder: Path) -> HeadSet:
     try:
         opened = HeadSet(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in HeadSet._fields))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot be read ({error}); make the set anew") from error
+        raise InputError(f"{folder}: cannot be read ({error}); make the set again") from error
     frames, mesh = opened
     fits = frames.ndim == 5 and frames.shape[2] == frames.shape[3] and frames.shape[4] == 3
     if not fits or frames.dtype != np.uint8 or mesh.shape != (*frames.shape[:2], NUM_LANDMARKS, 3):
         raise InputError(
-            f"{folder}: frames {frames.shape} {frames.dtype} and landmarks {mesh.shape} are no set of heads; make it "
-            "anew"
+            f"{folder}: frames {frames.shape} {frames.dtype} and landmarks {mesh.shape} are not a set of heads; make "
+            "it again"
         )
     if frames.shape[1] < 2:
-        raise InputError(f"{folder}: has one frame of each head, need at least 2; make it anew")
+        raise InputError(f"{folder}: has one frame of each head, need at least 2; make it again")
     return opened
 
 
@@ -97,7 +96,7 @@ class Heads:
         return self.sets[self.places[index][0]].frames.shape[1]
 
 
-class TrainPatches(Dataset):
+class TrainPatches(PairSet):
     """Each frame of each head as the driving frame, with a random one of the same head as its source.
 
     Items are asked for as (epoch, position). In the place of most frames with a shut mouth, from which there is little
@@ -123,7 +122,7 @@ class TrainPatches(Dataset):
             position = int(rng.integers(len(self.items)))
 
 
-class HeldOutPatches(Dataset):
+class HeldOutPatches(PairSet):
     """The first frame of each head as the source, each other one as the driving frame; always the same."""
 
     def __init__(self, heads: Heads, rows: range) -> None:
@@ -150,6 +149,8 @@ def to_tensors(pair: Pair) -> dict[str, Tensor]:
 
 class FaceData(PairData):
     """Training and held-out patches of sets of heads."""
+
+    held_out_pairs: HeldOutPatches
 
     def __init__(self, *, folder: str, held_out: int = 24, batch_size: int = 16, workers: int = 2, seed: int = 0):
         """

@@ -56,6 +56,6 @@ def mirrored(conditions: np.ndarray) -> np.ndarray:
 
 def compressed(picture: np.ndarray, quality: int) -> np.ndarray:
     """A picture after a JPEG file of this quality (0 to 100)."""
-    levels = np.uint8(np.round(picture[..., ::-1] * 255))
+    levels = np.round(picture[..., ::-1] * 255).astype(np.uint8)
     _, file = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255

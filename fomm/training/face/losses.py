@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from fomm.model.face.generator import Output, support
 from fomm.model.geometry import at_least_float32
 from fomm.training.face.critic import Judged
+from fomm.training.losses import total
 
 COARSE_LEVELS = 3  # halvings
 
@@ -70,7 +71,7 @@ def critic_hinge(predicted: Judged, real: Judged) -> Tensor:
 
 def features_l1(predicted: Judged, real: Judged) -> Tensor:
     """Mean absolute difference of the critic's features, summed over its layers; no gradient into the real side."""
-    return sum(
+    return total(
         (at_least_float32(seen) - at_least_float32(wanted.detach())).abs().mean()
         for seen, wanted in zip(predicted.features, real.features, strict=True)
     )
@@ -100,11 +101,10 @@ def edges_l1(prediction: Tensor, target: Tensor, opening: Tensor) -> Tensor:
 
 def coarse_l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute differences of patches halved once, twice, three times, added."""
-    total, error = 0, prediction - target
-    for _ in range(COARSE_LEVELS):
-        error = F.avg_pool2d(error, 2)
-        total = total + error.abs().mean()
-    return total
+    errors = [F.avg_pool2d(prediction - target, 2)]
+    while len(errors) < COARSE_LEVELS:
+        errors.append(F.avg_pool2d(errors[-1], 2))
+    return total(error.abs().mean() for error in errors)
 
 
 def painted_beside(occlusion_map: Tensor, opening: Tensor) -> Tensor:

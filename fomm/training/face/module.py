@@ -22,13 +22,14 @@ from fomm.training.base import BaseTraining, Pictures, frozen, parameter_group
 from fomm.training.face.critic import Critic
 from fomm.training.face.data import HeldOutPatches
 from fomm.training.face.losses import FaceLossWeights, critic_hinge, critic_terms, important_l1, terms
+from fomm.training.losses import total
 from fomm.training.snapshots import head_animation, patch_snapshot
 
 CRITIC_LEAD = 100  # steps that the critic learns before the generator listens to it
 CLIP_FPS = Fraction(2)  # of the frames of a head, which do not follow one another
 
 
-class FaceTraining(BaseTraining):
+class FaceTraining(BaseTraining[FaceModel]):
     """Train the generator of a `FaceModel` on patches that the warp makes of one frame of a head for another.
 
     Batches: {"patch", "conditions", "target"}, see `fomm.training.face.patches.Pair`.
@@ -79,7 +80,7 @@ class FaceTraining(BaseTraining):
         )
         start = None if init is None else Checkpoint.read(init).expect(FACE_NAME)
         if network is None:
-            network = FaceConfig() if start is None else start.model().model.config
+            network = FaceConfig() if start is None else start.face().config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
@@ -89,7 +90,7 @@ class FaceTraining(BaseTraining):
                 raise InputError(f"model.network.width {network.width}: impossible ({error}); give 48, say") from error
         if start is not None:
             report = start.initialize(self.model)
-            rank_zero_info(f"init {init}: {len(report.loaded)} tensors taken over")
+            rank_zero_info(f"init {init}: {len(report.loaded)} tensors loaded")
             if report.fresh:
                 rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
         self.average = copy.deepcopy(self.model).requires_grad_(False) if average_decay else None
@@ -113,21 +114,21 @@ class FaceTraining(BaseTraining):
         real = torch.lerp(patch, target, support(conditions[:, :1]))
         if self.critic is not None and self.global_step >= CRITIC_LEAD:
             with frozen(self.critic):
-                judged = (self.critic(picture, conditions) for picture in (output.prediction, real))
-                losses |= critic_terms(*judged, self.weights)
-        total = sum(losses.values())
+                judged, judged_real = self.critic(output.prediction, conditions), self.critic(real, conditions)
+                losses |= critic_terms(judged, judged_real, self.weights)
+        loss = total(losses.values())
         optimizer.zero_grad()
-        self.manual_backward(total)
+        self.manual_backward(loss)
         optimizer.step()
-        if critic_optimizers:
-            judged = (self.critic(picture, conditions) for picture in (output.prediction.detach(), real))
-            losses["critic"] = critic_hinge(*judged)
+        if self.critic is not None:
+            judged, judged_real = self.critic(output.prediction.detach(), conditions), self.critic(real, conditions)
+            losses["critic"] = critic_hinge(judged, judged_real)
             critic_optimizers[0].zero_grad()
             self.manual_backward(losses["critic"])
             self.step_uncounted(critic_optimizers[0])
         self._update_average()
-        self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()})
-        self.log("train/loss", total.detach(), prog_bar=True)
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})
+        self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("learning_rate/generator", factor * self.learning_rate)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -135,7 +136,9 @@ class FaceTraining(BaseTraining):
         require(math.isfinite(steps), "trainer.max_steps: the training has no end; set it, or trainer.max_epochs")
         self._steps = int(steps)
         group = parameter_group("generator", [self.model], self.learning_rate)
-        optimizers = [torch.optim.AdamW([group], betas=(0.9, 0.99), weight_decay=self.weight_decay)]
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW([group], betas=(0.9, 0.99), weight_decay=self.weight_decay)
+        ]
         if self.critic is not None:
             group = parameter_group("critic", [self.critic], self.critic_learning_rate)
             optimizers.append(torch.optim.Adam([group], betas=(0.5, 0.99)))
@@ -147,8 +150,8 @@ class FaceTraining(BaseTraining):
         """Errors are `important_l1`; doing nothing is to leave the patch as the warp makes it."""
         patch, conditions, target = batch["patch"], batch["conditions"], batch["target"]
         prediction = self.exported.generator(patch, conditions).prediction
-        errors = (important_l1(picture, target, conditions[:, :1]) for picture in (prediction, patch))
-        self.count_held_out(*errors, len(patch))
+        error, unchanged = (important_l1(picture, target, conditions[:, :1]) for picture in (prediction, patch))
+        self.count_held_out(error, unchanged, len(patch))
 
     def pictures(self, held_out: HeldOutPatches, rows: Sequence[int], frames: int) -> Pictures:
         model = copy.deepcopy(self.exported).cpu().float()

@@ -43,7 +43,7 @@ class Source:
 
     def __init__(self, picture: np.ndarray, face: Face) -> None:
         self.picture, self.face = picture, face
-        self._surface = Surface(face, picture.shape[1::-1])
+        self._surface = Surface(face, (picture.shape[1], picture.shape[0]))
         self._mouth = Mouth(picture, face)
 
     def patch(self, moved: Moved) -> Patch:
