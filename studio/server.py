@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from fomm.errors import InputError
 from fomm.known import KNOWN
-from studio.gate import Gate
+from studio.guard import Guard
 from studio.jobs import Stopped
 from studio.page import build_page
 from studio.visitors import Studio
@@ -67,7 +67,7 @@ def build_app(work: Studio, *, checkpoint: str, host: str, report: str | None) -
     )
     work.shared = {path for path in work.folder.rglob("*") if path.is_file()}
     close_gaps(page, work.folder)
-    return Gate(app, work.folder, LOOPBACK if host in LOOPBACK else None)
+    return Guard(app, work.folder, LOOPBACK if host in LOOPBACK else None)
 
 
 def close_gaps(page: gr.Blocks, folder: Path) -> None:

@@ -30,7 +30,7 @@ from fomm.errors import InputError
 from fomm.report import write_report
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
-from studio import gate, shown
+from studio import guard, shown
 from studio.animation import animate_files, look
 from studio.jobs import MAX_FRAMES, Job, Stopped
 from studio.live import Setting, as_jpeg, make_live, read_jpeg
@@ -448,14 +448,14 @@ def test_uploads_stay_in_their_folder_and_within_their_size(server: Server, tmp_
         for path in answer.json() if answer.ok else []:
             assert server.folder in Path(path).resolve().parents
     assert not list(server.folder.parent.glob("evil*"))
-    body = {"data": ["x" * (gate.MAX_MESSAGE_BYTES + 1)], "fn_index": 0, "session_hash": "large"}
+    body = {"data": ["x" * (guard.MAX_MESSAGE_BYTES + 1)], "fn_index": 0, "session_hash": "large"}
     assert requests.post(f"{server.url}/gradio_api/queue/join", json=body, timeout=30).status_code == 413
     config = requests.get(f"{server.url}/config", timeout=30).json()
     assert config["max_file_size"] == MAX_UPLOAD_MB * 1024**2
 
 
 def test_no_more_is_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gate, "MAX_HELD_BYTES", 100)
+    monkeypatch.setattr(guard, "MAX_HELD_BYTES", 100)
 
     async def passed(scope: dict, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -468,7 +468,7 @@ def test_no_more_is_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch
 
         scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
         with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
-            own_loop.submit(asyncio.run, gate.Gate(passed, tmp_path, None)(scope, None, send)).result()
+            own_loop.submit(asyncio.run, guard.Guard(passed, tmp_path, None)(scope, None, send)).result()
         return sent[0]["status"]
 
     assert answer() == 200
@@ -487,7 +487,7 @@ def test_strange_live_pictures_get_a_sentence(server: Server) -> None:
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as cut_off:  # the `server` fixture looks for tracebacks
         cut_off.sendall(f"POST /live/nobody HTTP/1.1\r\nHost: {host}\r\nContent-Length: 50000\r\n\r\nabc".encode())
-    assert answer("nobody", bytes(gate.MAX_MESSAGE_BYTES + 1))[0] == 413
+    assert answer("nobody", bytes(guard.MAX_MESSAGE_BYTES + 1))[0] == 413
     assert answer("nobody", b"", headers={"Origin": "http://evil.example"})[0] == 403
     assert requests.get(f"{server.url}/live/nobody", timeout=30).status_code in (404, 405)
 
@@ -503,7 +503,7 @@ def test_other_sites_and_other_names_are_refused(server: Server) -> None:
 
 
 def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gate, "MAX_UPLOAD_S", 0.05)
+    monkeypatch.setattr(guard, "MAX_UPLOAD_S", 0.05)
     sent: list[dict] = []
 
     async def slow(scope: dict, receive: Any, send: Any) -> None:
@@ -518,7 +518,7 @@ def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
     with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
-        own_loop.submit(asyncio.run, gate.Gate(slow, tmp_path, None)(scope, nothing_more, send)).result()
+        own_loop.submit(asyncio.run, guard.Guard(slow, tmp_path, None)(scope, nothing_more, send)).result()
     assert sent[0]["status"] == 408
 
 

@@ -36,7 +36,7 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-class Gate:
+class Guard:
     """ASGI middleware: lets through only what the page itself asks for, and says what the browser may do with it.
 
     Args:
