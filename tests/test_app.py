@@ -29,6 +29,7 @@ from fomm.animator import AnimationSettings
 from fomm.errors import InputError
 from fomm.report import write_report
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
+from preprocess.crop import shrunk
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from studio import guard, shown
 from studio.animation import animate_files, look
@@ -648,7 +649,7 @@ def test_what_was_found_is_drawn_where_it_is(studio: Studio) -> None:
         return found, *shown.drawn_both(found, tools.finder)
 
     found, photo, frame = studio.start("look", visitor, "puppets", work).result()
-    original = shown.shrunk(found.photo, shown.SHOWN_PX)
+    original = shrunk(found.photo, shown.SHOWN_PX)
     assert photo.shape == original.shape and frame.shape == found.frame.shape
     rows, columns = np.nonzero(np.abs(photo.astype(int) - original).max(-1) > 40)
     corners = (found.pairing.source_crop.corners_px + 0.5) * shown.SHOWN_PX / 960
