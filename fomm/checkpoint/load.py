@@ -8,7 +8,7 @@ No config is needed. What tensors tell by name and shape is read from them; what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -322,7 +322,7 @@ def _with_settings(config: ModelConfig, temperature: float | None, align_corners
 class _Uninitialised(TorchFunctionMode):
     """Build networks without drawing initial weights: no time, no random numbers."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs.get("tensor", args[0] if args else None)
