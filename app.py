@@ -7,19 +7,20 @@ private folder that is removed at the end. Everything heavy is imported where it
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import webbrowser
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from fomm import command_line
 from fomm.errors import InputError, run
+from fomm.files import private_folder
 from fomm.known import KNOWN, resolve
 
 
@@ -30,7 +31,9 @@ class Settings:
     Args:
         checkpoint: the model to start with: a known name, or a file. The page offers all known ones beside it.
         report: a report.html of evaluate.py, or the folder that holds it; shown in a tab of its own.
-        host: address to listen on. Any but 127.0.0.1 opens the page to everybody who can reach this machine.
+        host: address to listen on. Any but 127.0.0.1 opens the page to everybody who can reach this machine and has the
+            address with the token that is printed then.
+        names: more names by which this machine may be asked, such as that of a proxy before it; its own are known.
         port: 0 takes any free one.
         browser: open the page in this machine's browser.
         device: auto, cpu, cuda, cuda:1 or mps.
@@ -40,6 +43,7 @@ class Settings:
     checkpoint: str = "face"
     report: str | None = None
     host: str = "127.0.0.1"
+    names: list[str] = field(default_factory=list)
     port: int = 7860
     browser: bool = True
     device: str = "auto"
@@ -67,7 +71,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: Settings) -> None:
-    """Open the page and stay until Ctrl-C (or SIGTERM); then remove all that was kept.
+    """Open the page and stay until Ctrl-C (or SIGTERM, or a hang-up); then remove all that was kept.
 
     Raises:
         InputError: the checkpoint, the report or the port is not right, or Gradio is missing.
@@ -75,12 +79,12 @@ def serve(settings: Settings) -> None:
     report = read_report(settings.report)
     if settings.checkpoint not in KNOWN:
         resolve(settings.checkpoint)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed
-    with (
-        closing(listening(settings.host, settings.port)) as connection,
-        tempfile.TemporaryDirectory(prefix="fomm-studio-", ignore_cleanup_errors=True) as name,  # this user's (0700)
-    ):
-        folder = Path(name).resolve()
+    # A hang-up, too, unless `nohup` has it ignored.
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ends = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
+    for number in ends:  # so that the folder is removed
+        signal.signal(number, lambda *_: sys.exit(0))
+    with closing(listening(settings.host, settings.port)) as connection, private_folder("fomm-studio") as folder:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio looks here as soon as it is imported
         os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "gradio")
@@ -91,18 +95,29 @@ def serve(settings: Settings) -> None:
         import uvicorn
 
         from fomm.checkpoint import load_model
-        from studio.server import build_app
+        from studio.server import LOOPBACK, build_app
         from studio.visitors import Studio
 
         if settings.checkpoint not in KNOWN:
             load_model(settings.checkpoint)  # says now what is wrong with the file
         with closing(Studio(folder, device=settings.device, precision=settings.precision)) as work:
-            app = build_app(work, checkpoint=settings.checkpoint, host=settings.host, report=report)
+            token = None if settings.host in LOOPBACK else secrets.token_urlsafe(24)
+            app = build_app(
+                work,
+                checkpoint=settings.checkpoint,
+                host=settings.host,
+                report=report,
+                token=token,
+                names=settings.names,
+            )
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
             # What the end of the server interrupts is no error.
             logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
             work.warm_up(settings.checkpoint)
+            for number in ends:  # of which Uvicorn itself knows one
+                signal.signal(number, server.handle_exit)
             url = f"http://{shown_host(settings.host)}:{connection.getsockname()[1]}"
+            url += f"/?token={token}" if token else ""
             print(f"Studio: {url} (Ctrl-C ends it)", flush=True)
             if settings.browser and has_screen():
                 threading.Timer(1.0, webbrowser.open, [url]).start()

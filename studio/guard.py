@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
-from collections.abc import Callable
+import secrets
+import tempfile
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
-from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import cookie_parser
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+MAX_UPLOAD_MB = 300
 MAX_UPLOAD_S = 300.0
+_MULTIPART_BYTES = 1 << 20  # what stands around the file in an upload
 MAX_MESSAGE_BYTES = 8 << 20  # of everything but uploads
 MAX_HELD_BYTES = 5 << 30  # of all visitors' files; then nothing more is taken
 
@@ -39,38 +46,54 @@ def _bytes_in(folder: Path) -> int:
 class Guard:
     """ASGI middleware: lets through only what the page itself asks for, and says what the browser may do with it.
 
+    An upload reaches the server behind only when it is here as a whole: of one that is broken off nothing stays.
+
     Args:
         app: the server behind it.
-        folder: the only one whose files are served.
+        folder: the only one whose files are served, and where uploads arrive.
         hosts: names under which the page may be asked for (an address that somebody's name server points here is none
-            of them); None: any.
+            of them).
+        token: who wants in has to show this once, as `?token=` of the page's address; None: nobody has to.
     """
 
-    def __init__(self, app: Callable, folder: Path, hosts: tuple[str, ...] | None) -> None:
-        self._app, self._folder, self._hosts = app, folder, hosts
+    def __init__(self, app: Callable, folder: Path, hosts: Collection[str], token: str | None = None) -> None:
+        self._app, self._folder, self._hosts, self._token = app, folder, hosts, token
+        # Cookies of two studios on one machine, which are not told apart by port.
+        self._cookie = f"studio-{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
+        self._arriving = 0  # bytes of uploads that are not whole yet
+        self._taking_in = asyncio.Lock()
         self._paths = re.compile(
             r"/(|alive|live/[\w-]+|config|theme\.css|manifest\.json|favicon\.ico|report|(assets|static|svelte)/.*|gradio_api/("
             r"info|startup-events|theme\.css|run/predict|queue/(join|data)|upload|upload_progress|heartbeat/[\w-]+|cancel|reset|"
             rf"stream/[\w-]+(/close)?|file={re.escape(str(folder))}/.*))/?"
         )
 
-    def _refusal(self, scope: dict, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, scope: dict, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         name = re.sub(r":\d+$", "", host).strip("[]").lower()
-        if self._hosts is not None and name not in self._hosts:
-            return 421, "this server does not answer to that name"
+        if name not in self._hosts:
+            return PlainTextResponse("this server does not answer to that name", 421)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
-            return 403, "another site may not use this server"
+            return PlainTextResponse("another site may not use this server", 403)
+        if self._token is not None:
+            shown = QueryParams(scope["query_string"]).get("token", "")
+            if scope["path"] == "/" and secrets.compare_digest(shown.encode(), self._token.encode()):
+                answer = RedirectResponse("/", 303)  # so that the token stays in no address
+                answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+                return answer
+            known = cookie_parser(headers.get("cookie", "")).get(self._cookie, "")
+            if not secrets.compare_digest(known.encode(), self._token.encode()):
+                return PlainTextResponse("open the address with the token that was printed when the studio began", 403)
         if not self._paths.fullmatch(scope["path"]):
-            return 404, "no such page"
+            return PlainTextResponse("no such page", 404)
         if scope["path"].endswith("/upload"):
-            if _bytes_in(self._folder) > MAX_HELD_BYTES:
-                return 507, "too many files are here already; come back later"
+            if _bytes_in(self._folder) + self._arriving > MAX_HELD_BYTES:
+                return PlainTextResponse("too many files are here already; come back later", 507)
         elif scope["method"] == "POST":
             length = headers.get("content-length", "")
             if not length.isdigit() or int(length) > MAX_MESSAGE_BYTES:
-                return 413, "too large"
+                return PlainTextResponse("too large", 413)
         return None
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
@@ -80,14 +103,11 @@ class Guard:
             return
         refusal = self._refusal(scope, Headers(scope=scope))
         if refusal:
-            await PlainTextResponse(refusal[1], refusal[0])(scope, receive, send)
+            await refusal(scope, receive, send)
             return
-        started = False
 
         async def send_with_policy(message: dict) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 policy = REPORT_POLICY if scope["path"].startswith("/report") else PAGE_POLICY
                 message["headers"] = [
                     *message["headers"],
@@ -97,12 +117,57 @@ class Guard:
                 ]
             await send(message)
 
-        answer = self._app(scope, receive, send_with_policy)
-        if not scope["path"].endswith("/upload"):
-            await answer
-            return
-        try:
-            await asyncio.wait_for(answer, MAX_UPLOAD_S)
-        except asyncio.TimeoutError:
-            if not started:
-                await PlainTextResponse("the upload took too long", 408)(scope, receive, send)
+        if scope["path"].endswith("/upload"):
+            await self._upload(scope, receive, send_with_policy)
+        else:
+            await self._app(scope, receive, send_with_policy)
+
+    async def _upload(self, scope: dict, receive: Callable, send: Callable) -> None:
+        with tempfile.TemporaryFile(
+            dir=self._folder
+        ) as body:  # it has no name: it goes with this process at the latest
+            refusal = None
+            try:
+                if not await asyncio.wait_for(self._arrives(receive, body), MAX_UPLOAD_S):
+                    return
+            except asyncio.TimeoutError:
+                refusal = PlainTextResponse("the upload took too long", 408)
+            except OSError:
+                refusal = PlainTextResponse("there is no room for it; come back later", 507)
+            finally:
+                self._arriving -= body.tell()
+            if body.tell() > MAX_UPLOAD_MB * 2**20 + _MULTIPART_BYTES:
+                refusal = PlainTextResponse(f"too large: an upload may have {MAX_UPLOAD_MB} MB", 413)
+            if refusal:
+                await refusal(scope, receive, send)
+                return
+            body.seek(0)
+            more = True
+
+            async def replay() -> dict:
+                nonlocal more
+                if not more:
+                    return await receive()
+                piece = body.read(1 << 18)
+                more = bool(piece)
+                return {"type": "http.request", "body": piece, "more_body": more}
+
+            async with self._taking_in:
+                try:
+                    await self._app(scope, replay, send)
+                finally:
+                    for part in self._folder.glob("tmp*"):  # Gradio leaves them where it refuses an upload
+                        if part.is_file():
+                            part.unlink()
+
+    async def _arrives(self, receive: Callable, body: IO[bytes]) -> bool:
+        """Whether all of it came, as far as an upload may be long; else the client has gone."""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            piece = message.get("body", b"")
+            body.write(piece)
+            self._arriving += len(piece)
+            if not message.get("more_body") or body.tell() > MAX_UPLOAD_MB * 2**20 + _MULTIPART_BYTES:
+                return True

@@ -156,7 +156,7 @@ class AnimateTab:
             chosen = example.click(partial(example_choice, path), None, filled, **QUIET)
             chosen.then(self.animate, inputs, outputs, **AT_ONCE)
 
-    def show_found(self, request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
+    def show_found(self, request: gr.Request, photo: Any, video: Any, checkpoint: str, *choices: Any) -> Iterator[dict]:
         """Look for faces, and show what is found."""
         visitor = self.work.visitor(visit(request), photo, video)
         if not (photo and video):
@@ -182,7 +182,7 @@ class AnimateTab:
         with suppress(Stopped):  # by a later choice, whose findings are shown
             yield from told(self.work.start("look", visitor, checkpoint, search), self.found, self.work.folder)
 
-    def animate(self, request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
+    def animate(self, request: gr.Request, photo: Any, video: Any, checkpoint: str, *choices: Any) -> Iterator[dict]:
         """Make the result, and show it."""
         visitor = self.work.visitor(visit(request), photo, video)
         if not (photo and video):

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import psutil
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.requests import ClientDisconnect
 
 from fomm.errors import InputError
 from fomm.known import KNOWN
-from studio.guard import Guard
+from studio.guard import MAX_UPLOAD_MB, Guard
 from studio.jobs import Stopped
 from studio.page import build_page
 from studio.visitors import Studio
 
 LOOKS = Path(__file__).resolve().parent
-MAX_UPLOAD_MB = 300
 MAX_BODY_S = 20.0  # until a picture of the camera is here
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ANYWHERE = ("", "0.0.0.0", "::")
 
 
-def build_app(work: Studio, *, checkpoint: str, host: str, report: str | None) -> Callable:
+def build_app(
+    work: Studio, *, checkpoint: str, host: str, report: str | None, token: str | None = None, names: Sequence[str] = ()
+) -> Callable:
     """The server, as an ASGI application.
 
     Args:
         checkpoint: the model to start with.
         host: address that it will listen on.
         report: the text of a report.html.
+        token: as for `Guard`.
+        names: more names of this machine, by which it may be asked.
     """
     app = FastAPI(openapi_url=None)
     if report is not None:
@@ -67,7 +73,7 @@ def build_app(work: Studio, *, checkpoint: str, host: str, report: str | None) -
     )
     work.shared = {path for path in work.folder.rglob("*") if path.is_file()}
     close_gaps(page, work.folder)
-    return Guard(app, work.folder, LOOPBACK if host in LOOPBACK else None)
+    return Guard(app, work.folder, {name.lower() for name in (*names_of(host), *names)}, token)
 
 
 def close_gaps(page: gr.Blocks, folder: Path) -> None:
@@ -83,6 +89,18 @@ def close_gaps(page: gr.Blocks, folder: Path) -> None:
             move, read = block.async_move_resource_to_block_cache, block.preprocess
             block.async_move_resource_to_block_cache = local_only(move)  # type: ignore[method-assign]
             block.preprocess = uploaded_only(read, folder)  # type: ignore[method-assign]
+
+
+def names_of(host: str) -> set[str]:
+    """Names and addresses under which what listens on `host` is asked for; of other machines' names none."""
+    if host in LOOPBACK:
+        return {*LOOPBACK}
+    own = {socket.gethostname(), socket.getfqdn()}
+    for addresses in psutil.net_if_addrs().values():
+        own |= {
+            entry.address.partition("%")[0] for entry in addresses if entry.family in (socket.AF_INET, socket.AF_INET6)
+        }
+    return {*LOOPBACK, *own} if host in ANYWHERE else {*LOOPBACK, *own, host}
 
 
 def local_only(move: Callable) -> Callable:

@@ -27,8 +27,10 @@ from report_example import example_report, write_example
 
 from fomm.animator import AnimationSettings
 from fomm.errors import InputError
+from fomm.files import private_folder
 from fomm.report import write_report
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
+from preprocess.crop import shrunk
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from studio import guard, shown
 from studio.animation import animate_files, look
@@ -79,8 +81,8 @@ class Server:
     def files(self, suffix: str = "") -> list[Path]:
         return [path for path in self.folder.rglob(f"*{suffix}") if path.is_file()]
 
-    def stop(self) -> int:
-        self._process.send_signal(signal.SIGTERM)
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self._process.send_signal(number)
         return self._process.wait(60)
 
 
@@ -460,6 +462,9 @@ def test_no_more_is_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch
     async def passed(scope: dict, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
+    async def whole() -> dict:
+        return {"type": "http.request", "body": b"photo"}
+
     def answer() -> int:
         sent: list[dict] = []
 
@@ -468,7 +473,7 @@ def test_no_more_is_taken_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch
 
         scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
         with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
-            own_loop.submit(asyncio.run, guard.Guard(passed, tmp_path, None)(scope, None, send)).result()
+            own_loop.submit(asyncio.run, guard.Guard(passed, tmp_path, {""})(scope, whole, send)).result()
         return sent[0]["status"]
 
     assert answer() == 200
@@ -518,8 +523,72 @@ def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
     with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
-        own_loop.submit(asyncio.run, guard.Guard(slow, tmp_path, None)(scope, nothing_more, send)).result()
+        own_loop.submit(asyncio.run, guard.Guard(slow, tmp_path, {""})(scope, nothing_more, send)).result()
     assert sent[0]["status"] == 408
+
+
+def break_off(server: Server, megabytes: float = 2) -> None:
+    """An upload whose sender goes away in the middle."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="photo.png"\r\n\r\n'
+        connection.sendall(
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 300000000\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
+        )
+        connection.sendall(head + bytes(int(megabytes * 2**20)))
+
+
+def test_nothing_stays_of_uploads_that_are_broken_off(server: Server) -> None:
+    before, said = server.files(), server.log
+    for _ in range(20):
+        break_off(server)
+    upload = f"{server.url}/gradio_api/upload"
+    malformed = {"Content-Type": "multipart/form-data; boundary=x"}
+    half = b'--x\r\nContent-Disposition: form-data; name="files"; filename="photo.png"\r\n\r\n' + bytes(1000)
+    nameless = b"\r\n--x\r\nContent-Disposition: form-data\r\n\r\nx\r\n--x--\r\n"
+    assert requests.post(upload, data=half + nameless, headers=malformed, timeout=30).status_code >= 400
+    answer = requests.post(upload, files={"files": ("photo.png", PORTRAIT.read_bytes())}, timeout=30)
+    assert answer.status_code == 200
+    (mine,) = (Path(path) for path in answer.json())
+    assert mine.read_bytes() == PORTRAIT.read_bytes()
+    until(lambda: set(server.files()) - set(before) == {mine})
+    assert server.log == said
+
+
+def test_what_a_killed_studio_leaves_goes_when_the_next_one_begins(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    upload = {"files": ("photo.png", PORTRAIT.read_bytes())}
+    assert requests.post(f"{server.url}/gradio_api/upload", files=upload, timeout=30).ok
+    assert server.stop(signal.SIGKILL) == -signal.SIGKILL and server.files("photo.png")
+    code = "from fomm.files import private_folder\nwith private_folder('fomm-studio') as mine: print(mine)"
+    command, place = [sys.executable, "-c", code], {**os.environ, "TMPDIR": str(tmp_path)}
+    with private_folder("fomm-studio") as living:  # of a process that lives, so it stays
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(living.parent)}, check=True)
+        assert living.exists() and stat.S_IMODE(living.stat().st_mode) == 0o700
+    subprocess.run(command, cwd=ROOT, env=place, check=True)
+    assert list(tmp_path.glob("fomm-studio*")) == []
+
+
+def test_others_need_the_token_and_a_hang_up_ends_all(tmp_path: Path) -> None:
+    server = Server(tmp_path, "--host", "0.0.0.0", "--names", "[studio.example]")
+    address, _, token = server.url.partition("/?token=")
+    port = address.rpartition(":")[2]
+    assert len(token) >= 32
+    for path in ("/", "/config", "/?token=wrong", "/alive", f"/gradio_api/file={server.folder}/examples/puppet-1.png"):
+        assert requests.get(address + path, timeout=30).status_code == 403, path
+    assert requests.post(f"{address}/gradio_api/upload", files={"files": b"x"}, timeout=30).status_code == 403
+    with requests.Session() as visitor:
+        page = visitor.get(server.url, timeout=30)
+        assert page.status_code == 200 and page.url == f"{address}/", "the token is in no address afterwards"
+        (cookie,) = visitor.cookies
+        assert cookie.has_nonstandard_attr("HttpOnly") and cookie.get_nonstandard_attr("SameSite") == "strict"
+        for name, status in (
+            (f"localhost:{port}", 200), (socket.gethostname(), 200), ("studio.example", 200), ("evil.example", 421)
+        ):  # fmt: skip
+            headers = {"Host": name, "Cookie": f"{cookie.name}={cookie.value}"}
+            assert requests.get(f"{address}/config", headers=headers, timeout=30).status_code == status, name
+    assert server.stop(signal.SIGHUP) == 0 and not server.folder.exists()
 
 
 # --------------------------------------------------------------------------------------------------- without a browser
@@ -648,7 +717,7 @@ def test_what_was_found_is_drawn_where_it_is(studio: Studio) -> None:
         return found, *shown.drawn_both(found, tools.finder)
 
     found, photo, frame = studio.start("look", visitor, "puppets", work).result()
-    original = shown.shrunk(found.photo, shown.SHOWN_PX)
+    original = shrunk(found.photo, shown.SHOWN_PX)
     assert photo.shape == original.shape and frame.shape == found.frame.shape
     rows, columns = np.nonzero(np.abs(photo.astype(int) - original).max(-1) > 40)
     corners = (found.pairing.source_crop.corners_px + 0.5) * shown.SHOWN_PX / 960

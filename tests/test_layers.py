@@ -17,7 +17,7 @@ SCRIPTS = "infer train evaluate app"
 # A room imports from itself, from the rows above it, and from what else its row names; never from a row below.
 ROWS = [  # package, its rooms (modules or folders), which packages' rooms above it may use
     ("fomm", "errors lazy version", "fomm"),
-    ("fomm", "files command_line progress pixels expression", "fomm"),
+    ("fomm", "files numbers command_line progress pixels expression", "fomm"),
     ("fomm", "download manifest video", "fomm"),
     ("fomm", "known video_folder model pretrained", "fomm"),
     ("fomm", "animator checkpoint report", "fomm"),

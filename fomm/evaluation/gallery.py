@@ -72,5 +72,5 @@ def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size:
 def error_map(picture: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 twice -> where they differ, (H, W, 3) uint8: dark for equal, bright for a quarter and more."""
     error = np.abs(picture.astype(np.int16) - truth).mean(-1)
-    grey = np.minimum(error * (4 * 255 / 255), 255).astype(np.uint8)
+    grey = np.minimum(4 * error, 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from fomm.files import atomic_output
+from fomm.manifest import cell
 from fomm.report.page import render_page
 from fomm.report.schema import Report, read_report
 from fomm.report.text import render_markdown
@@ -20,7 +21,7 @@ def write_files(report: Report, output: Path) -> None:
     with atomic_output(output / "per_clip.csv") as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(PER_CLIP)
-        writer.writerows(per_clip(report))
+        writer.writerows([cell(v) if isinstance(v, str) else v for v in row] for row in per_clip(report))
     write_pages(report, output)
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.mesh import CHIN, LIPS, MOUTH, Eye, Pose
+from fomm.model.face.mesh import CHIN, FOREHEAD, LIPS, MOUTH, Eye, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
@@ -22,6 +22,8 @@ MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp a
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 GRAIN, DETAIL = 0.06, 30.0  # size, in face heights, and levels of the detail that is mirrored behind the person
+CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
+LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
@@ -143,6 +145,36 @@ def _mirrored_detail(photo: np.ndarray, known: np.ndarray, size_px: float) -> np
     there = 2 * edge[label] - here
     found = cv2.remap(detail, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return found * np.exp(-np.square(away / (6 * size_px)))[..., None]
+
+
+def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, int]:
+    """(A + H, W, 4) uint8, the person's colours and matte, and A, how many rows it has above the photo.
+
+    A head that the photo cuts off at the top goes on above it, with a round top and mirrored hair.
+    """
+    person = np.dstack([layers.person, np.round(255 * layers.matte).astype(np.uint8)])
+    cut = np.flatnonzero(layers.matte[0] > 0.5)
+    forehead, chin = source.landmarks[[FOREHEAD, CHIN], :2]
+    crown = forehead + CROWN * (forehead - chin)
+    if len(cut) == 0 or crown[1] >= forehead[1]:
+        return person, 0
+    middle = int(np.clip(np.round(forehead[0]), cut[0], cut[-1]))
+    beside = np.flatnonzero(layers.matte[0] <= 0.5)
+    left = max(beside[beside < middle], default=-1) + 1
+    right = min(beside[beside > middle], default=person.shape[1]) - 1
+    above = int(np.clip(-crown[1], LEAST_CROWN * (right - left), person.shape[0] // 2)) if right > left else 0
+    if above < 2:
+        return person, 0
+    rows = np.arange(-above, 0, dtype=np.float32)
+    narrow = np.sqrt(1 - np.square(rows / (above + 1)))[:, None]
+    centre = (left + right) / 2
+    x = np.arange(person.shape[1], dtype=np.float32)[None] - centre
+    mirrored = np.broadcast_to(-rows[:, None], (above, person.shape[1]))
+    hair = cv2.remap(person, centre + x / narrow, mirrored, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    half = (right - left) / 2
+    hair[..., 3] = np.clip((half * narrow - np.abs(x) + 0.5) * 255, 0, 255)
+    hair[0, :, 3] = 0  # what lies still higher is like the first row
+    return np.concatenate([hair, person]), above
 
 
 class Inside:
