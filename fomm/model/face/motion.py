@@ -32,7 +32,7 @@ from fomm.model.face.mesh import (
     rotation_of,
 )
 
-SHUT_EYE = 0.04  # gap of the lids, in widths of the eye, at which MediaPipe's lids are shut
+SHUT_EYE = 0.08  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
 WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
