@@ -24,12 +24,20 @@ _NO_MEMORY = re.compile(
 )  # fmt: skip
 
 
+MAX_MESSAGE = 2000  # characters
+
+
 class InputError(Exception):
     """Bad input of the user's: the message names the value, the rule it breaks and what to do next.
 
     Entry scripts print it as one line and exit with code 2. Anything else that escapes is our bug
-    and keeps its traceback.
+    and keeps its traceback. A message that quotes too much of a file is cut in its middle.
     """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[: MAX_MESSAGE - 500]} [...] {message[-400:]}"
+        super().__init__(message)
 
 
 class MissingWeightsError(InputError):

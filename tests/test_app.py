@@ -100,7 +100,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert not server.folder.exists()
 
 
-def until(holds: Any, seconds: float = 30) -> Any:
+def until(holds: Any, seconds: float = 200) -> Any:
     """What `holds()` gives, as soon as that is true."""
     deadline = time.monotonic() + seconds
     while not (value := holds()):

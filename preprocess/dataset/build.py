@@ -343,7 +343,7 @@ def held(output: Path, settings: dict[str, Any]) -> Iterator[str]:
             part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     try:
         before = dict(json.loads((output / SETTINGS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{output / SETTINGS}: is not that of a data set ({error}); give a new folder") from error
     differing = [
         f"{name} {before.get(name)} then, {settings.get(name)} now"
