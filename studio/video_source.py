@@ -8,6 +8,7 @@ from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from fomm.animator.face import INTERVAL_S
@@ -21,7 +22,7 @@ from fomm.model.face import Face as Mesh
 from fomm.model.face.direct import redirect
 from fomm.model.face.edit import REST
 from fomm.model.face.follow import Followed, Follower
-from fomm.model.face.mesh import REFERENCE
+from fomm.model.face.mesh import OVAL, REFERENCE
 from fomm.model.face.recording import read_motion
 from fomm.progress import Progress, silent, watched
 from fomm.video import Frame, VideoReader, prefetch, read_frames
@@ -35,6 +36,7 @@ from studio.animation import Result, check_outputs, check_size, side_by_side_pat
 from studio.portrait import portrait_tools
 from studio.tools import PortraitTools, Tools
 
+FEATHER = 0.03  # of a face's height, standard deviation
 FADE_S = Fraction(2, 5)  # before the driver's end the source comes back to itself
 
 
@@ -171,11 +173,29 @@ def redirected(
     moved = redirect(current, rest, driving, REST, strength)
     face = Face(current.landmarks[:NUM_LANDMARKS, :2].astype(np.float32), 1.0, 0.0, 0.0)
     region = region_around(face, image.shape, 0.0)
-    person = tools.faces.person_at(image, face, region)
+    # Only a head that moves uncovers what is behind it.
+    person = tools.faces.person_at(image, face, region) if strength.pose else None
     away = np.array([region.left, region.top, 0.0])
     portrait = tools.animator.portrait(Sitter(region.of(image), current.landmarks - away, person))
     pose = moved.pose._replace(shift=moved.pose.shift - away)
-    return region.put(image, portrait(moved._replace(landmarks=moved.landmarks - away, pose=pose)))
+    moved = moved._replace(landmarks=moved.landmarks - away, pose=pose)
+    made = portrait(moved)
+    if not strength.pose:
+        made = within_face(region.of(image), made, portrait.source.landmarks, moved.landmarks)
+    return region.put(image, made)
+
+
+def within_face(image: np.ndarray, made: np.ndarray, *faces: np.ndarray) -> np.ndarray:
+    """`made` (H, W, 3) uint8 inside the outlines of these faces (478, 3), `image` outside, feathered.
+
+    What a face does moves the skin around it along, and with it what is behind the head.
+    """
+    mask = np.zeros(image.shape[:2], np.float32)
+    for landmarks in faces:
+        cv2.fillPoly(mask, [np.round(landmarks[OVAL, :2]).astype(np.int32)], 1.0)
+    side = float(np.ptp(faces[0][OVAL, 1]))
+    mask = cv2.GaussianBlur(mask, (0, 0), FEATHER * side)
+    return cv2.blendLinear(made, np.ascontiguousarray(image), mask, 1 - mask)
 
 
 def in_frame(face: Mesh, crop: Crop) -> Mesh:

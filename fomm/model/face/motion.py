@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from fomm.model.face.mesh import (
     rotation_of,
 )
 
-SHUT_EYE = 0.04  # gap of the lids, in widths of the eye, at which MediaPipe's lids are shut
+SHUT_EYE = 0.08  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
 WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
@@ -163,7 +163,7 @@ def _bounded(value: float, free: float, limit: float) -> float:
 def ramp(value: float, low: float, high: float) -> float: ...
 @overload
 def ramp(value: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray: ...
-def ramp(value, low, high):
+def ramp(value: Any, low: Any, high: Any) -> Any:
     """0 up to `low`, 1 from `high` on, smooth in between."""
     part = np.clip((value - low) / (high - low), 0.0, 1.0)
     return part * part * (3 - 2 * part)
