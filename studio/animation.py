@@ -275,12 +275,6 @@ def load_tools(
         if meshes is None:
             finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
         return PortraitTools(FaceAnimator(model, lambda: meshes, device=chosen.device), info, finder, None, chosen)
-    if settings.strengths != AnimationSettings().strengths:
-        asked = f"--region {settings.region} --strength {settings.strength}"
-        raise InputError(
-            f"{asked}: the keypoints of {chosen.checkpoint} belong to no part of a face, "
-            "so all of it moves; leave both out, or use --checkpoint face"
-        )
     animator = Animator(
         model,
         device=chosen.device,
