@@ -113,6 +113,7 @@ class _ProtocolSums:
             Clip(
                 clip=task.name,
                 identity=task.source.identity,
+                driver=task.driving.identity,
                 source=task.source.clip_id,
                 driving=task.driving.clip_id,
                 truth=task.truth.clip_id if task.truth else None,
@@ -148,11 +149,11 @@ class _ProtocolSums:
         missed = sum(t.missed for t in tallies.values())
         pooled = metrics.Tally(float(np.sum(totals)), sum(frames), missed)
         means = [t.mean for t in tallies.values() if t.frames]
-        groups = [self.clips[index].identity for index in tallies]
+        people = [who_of(self.clips[index]) for index in tallies]
         return Summary(
             pooled=_number(pooled.mean),
             clip_mean=_number(statistics.ratio(means, [1.0] * len(means))),
-            interval=_numbers(statistics.interval(totals, frames, groups)),
+            interval=_numbers(statistics.interval(totals, frames, people)),
             frames=pooled.frames,
             missed=pooled.missed,
             pooled_with_misses=_number(pooled.mean_with_misses(self.infos[metric].penalty)),
@@ -172,7 +173,7 @@ class _ProtocolSums:
 
     def _differences(self, by_metric: Mapping[str, list[str]]) -> dict[str, dict[str, Difference]]:
         differences: dict[str, dict[str, Difference]] = {}
-        groups = [clip.identity for clip in self.clips]
+        people = [who_of(clip) for clip in self.clips]
         for metric, models in by_metric.items():
             if self.baseline not in models:
                 continue
@@ -181,11 +182,9 @@ class _ProtocolSums:
                 if model == self.baseline:
                     continue
                 found = statistics.paired(
-                    means[model], means[self.baseline], groups, lower_is_better=self.infos[metric].better == "lower"
+                    means[model], means[self.baseline], people, lower_is_better=self.infos[metric].better == "lower"
                 )
-                differences.setdefault(metric, {})[model] = Difference(
-                    **found._asdict() | {"mean": _number(found.mean), "interval": _numbers(found.interval)}
-                )
+                differences.setdefault(metric, {})[model] = Difference(**rounded(found))
         return differences
 
     def _clip_means(self, metric: str, model: str) -> list[float | None]:
@@ -239,6 +238,16 @@ class Fid:
             if "More than one sample" not in str(error):
                 raise
             return float("nan")
+
+
+def rounded(found: statistics.Difference) -> dict[str, Any]:
+    """A difference as a report has it."""
+    return found._asdict() | {"mean": _number(found.mean), "interval": _numbers(found.interval)}
+
+
+def who_of(clip: Clip) -> statistics.Who:
+    """The identities that a clip shows."""
+    return (clip.identity,) if clip.driver in (clip.identity, None) else (clip.identity, clip.driver)
 
 
 def _number(value: float | None) -> float | None:

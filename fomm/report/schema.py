@@ -128,6 +128,7 @@ class ClipValue(_Value):
 class Clip(_Value):
     clip: str
     identity: str
+    driver: str | None = None
     source: str
     driving: str
     truth: str | None = None
