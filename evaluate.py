@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 USAGE = "python evaluate.py --checkpoint mine.ckpt [more ...] --baseline vox-adv --data manifest.csv --output report/"
 DESCRIPTION = """Measures checkpoints, and frames that other programs made, on the same clips: writes report.html,
 report.md, report.json, report.tex, per_clip.csv and per_frame.csv. `evaluate.py merge` makes one leaderboard of
-several reports. A killed run goes on with the next clip when it is started again. Exit code 1: the condition of --fail-if holds."""
+several reports. A killed run goes on with the next clip when it is started again. Exit code 1: the condition of
+--fail-if holds."""
 LISTS = ("checkpoint", "predictions", "metrics", "face_networks", "fail_if")
 MERGE_USAGE = "python evaluate.py merge report1/ report2/ [more ...] --output board/"
 MERGE_DESCRIPTION = "Makes one leaderboard of reports on the same data."

@@ -13,7 +13,8 @@ square crop, 1.6 sides of its (first) face, not turned. The parts:
 - cross: every photo x clip, every 3rd frame. Correlation with the driver of what the face does, over pairs whose driver
   does it at all (`expression.VARIES`); blinks followed; error of the change of the head's pose since frame 0, mean of
   yaw, pitch and roll, where the driver's is within 25 degrees; distance to the photo's identity; folds and holes that
-  the contender counts; background: pixels well outside the person, in photo and result, that differ by more than one level.
+  the contender counts; background: pixels well outside the person, in photo and result, that differ by more than one
+  level.
 - calm: a still driver with sensor noise (sigma 2 of 255), 100 frames. Trembling is measured on the result's pixels, by
   optical flow from the mean result at its landmarks: a detector trembles more by itself. A step: from one frame to
   another, share of the way gone in the second frame after it.

@@ -75,7 +75,7 @@ class Reference:
 
 @dataclass(eq=False)
 class Frames:
-    """A run of frames that one model made, before any rounding, and what they are compared with.
+    """A run of frames that one model made, and what they are compared with.
 
     Attributes:
         prediction: (T, 3, H, W) float, RGB in [0, 1]; of the reference's size.

@@ -30,7 +30,7 @@ from fomm.evaluation.performance import Performance, resized
 from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
 from fomm.files import atomic_output
 from fomm.manifest import Clip, hash_clip
-from fomm.pixels import to_bytes, to_tensor
+from fomm.pixels import in_8_bits, to_bytes, to_tensor
 from fomm.progress import Progress, silent
 
 
@@ -103,7 +103,7 @@ def measure_task(
     every: int = 1,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> Record:
-    """Play a task and measure it. Bad input is part of the result and never an error.
+    """Play a task and measure it, in 8 bits as files would hold it. Bad input is part of the result, never an error.
 
     Args:
         task, folder, contenders, size: as for `Performance`.
@@ -139,7 +139,7 @@ def measure_task(
             reference = Reference(clip, driving, truth, record.frames, *known.of(chosen))
             for name, prediction in shot.predictions.items():
                 try:
-                    collected[name].update(prediction[chosen].to(device), reference)
+                    collected[name].update(in_8_bits(prediction[chosen].to(device)), reference)
                 except InputError as error:
                     performance.failed[name] = str(error)
             record.frames += len(driving)

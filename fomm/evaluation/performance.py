@@ -1,4 +1,4 @@
-"""One task, decoded once and animated by every contender, whose frames are rounded to 8 bits as in a file."""
+"""One task, decoded once and animated by every contender."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fomm.animator.face import FaceAnimator
 from fomm.errors import InputError
 from fomm.evaluation.tasks import Contender, Task
 from fomm.manifest import Clip
-from fomm.pixels import to_bytes, to_tensor
+from fomm.pixels import to_tensor
 from fomm.video import Frame, VideoReader
 from fomm.video.pictures import fit_square
 
@@ -76,7 +76,7 @@ class Performance:
             for contender in self._contenders:
                 if contender.name not in self.failed:
                     try:
-                        predictions[contender.name] = in_8_bits(takes[contender.name](driving))
+                        predictions[contender.name] = takes[contender.name](driving)
                     except InputError as error:
                         self.failed[contender.name] = str(error)
             fitted = np.stack([fit_square(image, self._size) for image in driving])
@@ -198,11 +198,6 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch
-
-
-def in_8_bits(pictures: Tensor) -> Tensor:
-    """Pictures in [0, 1] as a file would hold them: rounded to 1 / 255."""
-    return to_bytes(pictures).float() / 255
 
 
 def resized(pictures: Tensor, size: int) -> Tensor:
