@@ -1,6 +1,8 @@
 # make demo    animate the bundled portrait with the bundled clip
 # make app     open the studio: record, animate and compare in the browser
 # make test    run the tests
+# make fuzz    look for files that break a reader (SECONDS=600)
+# make soak    watch the page with eight visitors (MINUTES=30)
 # make lint    check style and types
 # Everything runs in VENV, which is made on first use with PYTHON, or where that is none of 3.10 to 3.12 with one that uv
 # finds or fetches.
@@ -8,9 +10,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := outputs/demo
+SECONDS ?= 600
+MINUTES ?= 30
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: demo app test lint clean
+.PHONY: demo app test fuzz soak lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -41,6 +45,14 @@ app: $(VENV)/installed
 # One thread per worker: two workers with two threads each would fight over two cores.
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Broken files, each in a process that may die of it; what is neither read nor refused is a fault.
+fuzz: $(VENV)/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python -m fuzz.fuzz $(SECONDS)
+
+# The page with visitors who upload, break off, leave, come back and go live.
+soak: $(VENV)/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python tests/soak.py $(MINUTES)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

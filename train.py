@@ -43,7 +43,6 @@ require_system_libraries()
 
 # ruff: noqa: E402 - whoever lacks a library is told so in one line, before these imports fail for want of it
 import pytorch_lightning as L
-import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning_fabric.plugins.io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -54,6 +53,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.checkpoint import run_checkpoint
 from fomm.checkpoint.architectures import FACE_NAME, FOMM_NAME
+from fomm.files import read_yaml
 from fomm.training.base import BaseTraining
 from fomm.training.callbacks import LossCurves, LossWatch, RunFacts, Snapshots, Watch, WeightsFile
 from fomm.training.checkpoint_files import WholeCheckpoints
@@ -148,6 +148,9 @@ class TrainCLI(LightningCLI):
         options = self.config[self.config.subcommand]
         _check(options)
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
+        settings = getattr(logger, "init_args", {})
+        if options.trainer.default_root_dir and settings.get("save_dir") == SAVE_DIR:
+            settings["save_dir"] = options.trainer.default_root_dir  # where all that a run writes goes
         if not checkpoint:
             return
         content = run_checkpoint(checkpoint)
@@ -192,6 +195,7 @@ def _check(options: Namespace) -> None:
         raise InputError(f"{checkpoint}: no such checkpoint; give the path of a run's .ckpt file")
 
 
+SAVE_DIR = "outputs"
 PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed", "64", "64-true")
 FIT = """Train: learn from clips, keep the best and the last weights, curves and pictures.
 
@@ -226,11 +230,8 @@ def architecture_of(args: Sequence[str]) -> str:
 
 
 def _config_of(path: Path) -> dict[str, Any]:
-    """A config file's content; nothing where it cannot be read, of which its parser will tell."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
+    """A config file's content; nothing where it is not there or no mapping, of which its parser will tell."""
+    content = read_yaml(path) if path.is_file() else {}
     return content if isinstance(content, dict) else {}
 
 
@@ -263,7 +264,7 @@ def main(args: list[str] | None = None) -> TrainCLI:
             save_config_callback=RunFacts,
             save_config_kwargs={"overwrite": True},
             trainer_defaults={
-                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": "outputs", "name": "train"}},
+                "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": SAVE_DIR, "name": "train"}},
                 "use_distributed_sampler": False,  # ClipData deals the pairs out to the processes itself
                 "callbacks": [LossCurves()],
                 "log_every_n_steps": 10,

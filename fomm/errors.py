@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,12 +15,29 @@ SYSTEM_PACKAGES = "libgl1 and libglib2.0-0 (Debian, Ubuntu: apt-get install libg
 """What OpenCV and MediaPipe need beside the wheels; bare containers lack it."""
 
 
+OUT_OF_MEMORY = (
+    "error: out of memory; close other programs, or use smaller pictures, a smaller model or fewer frames at once"
+)
+_NO_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|out of memory|insufficient memory|failed to map segment|bad_alloc|"
+    "unable to allocate", re.IGNORECASE
+)  # fmt: skip
+
+
+MAX_MESSAGE = 2000  # characters
+
+
 class InputError(Exception):
     """Bad input of the user's: the message names the value, the rule it breaks and what to do next.
 
     Entry scripts print it as one line and exit with code 2. Anything else that escapes is our bug
-    and keeps its traceback.
+    and keeps its traceback. A message that quotes too much of a file is cut in its middle.
     """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[: MAX_MESSAGE - 500]} [...] {message[-400:]}"
+        super().__init__(message)
 
 
 class MissingWeightsError(InputError):
@@ -50,9 +68,9 @@ class Interrupted(KeyboardInterrupt):
 def run(main: Callable[[], object]) -> NoReturn:
     """Run an entry script's `main` and leave with the exit code that scripts rely on.
 
-    0 success; 2 bad input, a missing system library or a stdout that takes nothing (`error: ...` on stderr, no
-    traceback); 128 + n ended by signal n, as shells count: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 when whoever read
-    the output has gone.
+    0 success; 2 bad input, a missing system library, no memory left, a file that cannot be read or written, a stdout
+    that takes nothing (`error: ...` on stderr, no traceback); 128 + n ended by signal n, as shells count: 130 Ctrl-C,
+    143 SIGTERM, 129 SIGHUP; 141 when whoever read the output has gone.
     """
     keep_streams()
     try:
@@ -71,10 +89,23 @@ def run(main: Callable[[], object]) -> NoReturn:
     except BrokenPipeError:
         _leave(128 + signal.SIGPIPE)
     except OSError as error:
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO):
+        if is_out_of_memory(error):
+            _leave(2, OUT_OF_MEMORY)
+        if error.filename is not None:
+            _leave(2, f"error: {error.filename}: {error.strerror}; check this path, its permissions and the disk")
+        if error.errno not in (errno.ENOSPC, errno.EBADF, errno.EIO):
             raise
         _leave(2, f"error: the standard output cannot be written ({error.strerror}); give it another place")
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _leave(2, OUT_OF_MEMORY)
     _leave(0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that there was no memory left; every library says so in its own way."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 def keep_streams() -> None:
@@ -118,6 +149,8 @@ def require_system_libraries() -> None:
 
 
 def _leave_without(error: ImportError) -> NoReturn:
+    if is_out_of_memory(error):
+        _leave(2, OUT_OF_MEMORY)
     if ".so" not in str(error):
         raise error
     _leave(2, f"error: a system library is missing ({error}); install {SYSTEM_PACKAGES}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -15,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import psutil
+import yaml
 
 from fomm.errors import InputError
 
@@ -39,11 +41,10 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     beside = path.parent / f".{_machine()}-{os.getpid()}-{secrets.token_hex(2)}.part{path.suffix}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(13, "no permission to write here", str(path.parent))
+    make_folder(path.parent)
+    with suppress(OSError):
         _remove_stale_parts(path.parent.absolute())
+    try:
         yield beside
         if os.path.isdir(path) and os.path.isdir(beside):
             _replace_folder(path, beside)
@@ -52,14 +53,32 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename != str(beside):
             raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        action = "free some space or choose another --output" if full else "choose another --output"
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); {action}") from error
+        raise _unwritten(path, error) from error
     finally:
         if os.path.isdir(beside):  # unlike Path.is_dir, no error for a name that is too long
             shutil.rmtree(beside, ignore_errors=True)
         elif os.path.lexists(beside):
             beside.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, to write into.
+
+    Raises:
+        InputError: it cannot be made, or written into.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: cannot be written (no permission to write here); choose another --output")
+
+
+def _unwritten(path: Path, error: OSError) -> InputError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    action = "free some space or choose another --output" if full else "choose another --output"
+    return InputError(f"{path}: cannot be written ({error.strerror or error}); {action}")
 
 
 @contextmanager
@@ -167,6 +186,23 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
             if new not in (None, old):
                 shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
         raise
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds: plain values, lists and dictionaries.
+
+    Raises:
+        InputError: it cannot be read, is no YAML, or holds itself or so much within one another that nobody wrote it.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        json.dumps(content, default=str)  # which follows it to its ends
+        return content
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a readable YAML file ({reason}); correct it, or give another") from error
 
 
 def hash_code(folder: Path) -> str:

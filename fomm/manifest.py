@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
@@ -16,9 +17,11 @@ from pathlib import Path
 
 from fomm.errors import InputError
 from fomm.files import atomic_output, hash_file
+from fomm.numbers import count, exact_number
 
 SPLITS = ("train", "val", "test")
 MAX_FAULTS_SHOWN = 10
+MIN_FPS, MAX_FPS = Fraction(1, 1000), 100_000
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,31 @@ def _known_as(name: str, known: Container[str]) -> str:
     return next((n for n in (name, name.removesuffix(".mp4"), f"{name}.mp4") if n in known), name) if name else ""
 
 
+def cell(text: str) -> str:
+    """Text for a cell of a CSV file that people open: one that a spreadsheet would take for a formula gets a `'`.
+
+    >>> [cell(text) for text in ("ann", "=1+1", "'=1")]
+    ['ann', "'=1+1", "''=1"]
+    """
+    return f"'{text}" if re.match(r"'*[=+\-@\t\r]", text) else text
+
+
+def text_of(cell: str) -> str:
+    """What was given to `cell`; of cells that others wrote themselves.
+
+    >>> [text_of(text) for text in ("ann", "'=1+1", "''=1", "=1+1", "'tis")]
+    ['ann', '=1+1', "'=1", '=1+1', "'tis"]
+    """
+    return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+
+
+def require_commas(path: Path, header: Sequence[str]) -> None:
+    """Raises InputError for a table whose first line is separated by something else than commas."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise InputError(f"{path}: line 1: its values are separated by {name}; export it with commas")
+
+
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
     """Write pairs in the order given; the file is whole or not there."""
     _write_rows(path, PAIR_COLUMNS, [astuple(pair) for pair in pairs])
@@ -190,12 +218,14 @@ def _read_rows(
             header = reader.fieldnames or []
             missing = [name for name in required if name not in header]
             unknown = [name for name in header if name not in columns]
+            require_commas(path, header)
             if missing or unknown:
                 raise InputError(
                     f"{path}: line 1: missing columns {missing}, unknown columns {unknown}; "
                     f"{what} has the columns {','.join(columns)}"
                 )
-            return [(reader.line_num, row) for row in reader]
+            return [(reader.line_num, {k: v and text_of(v) for k, v in row.items()} if None not in row else row)
+                    for row in reader]  # fmt: skip
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a CSV text file ({error}); export it as UTF-8 CSV") from error
 
@@ -213,7 +243,7 @@ def _write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequenc
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([[f"{v:.6g}" if isinstance(v, float) else str(v) for v in row] for row in rows])
+    writer.writerows([[f"{v:.6g}" if isinstance(v, float) else cell(str(v)) for v in row] for row in rows])
     with atomic_output(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
 
@@ -229,10 +259,13 @@ def _parse(row: dict[str, str | None]) -> Clip:
         raise ValueError(f"split {text['split']!r} is not one of {', '.join(SPLITS)}")
     if Path(text["path"]).is_absolute() or ".." in Path(text["path"]).parts:
         raise ValueError(f"path {text['path']!r} must stay inside the manifest's folder")
-    numbers = {name: _positive(name, text[name], int) for name in ("frames", "width", "height")}
+    numbers = {name: _positive(name, text[name], count) for name in ("frames", "width", "height")}
+    fps = _positive("fps", text["fps"], exact_number)
     confidence = float(_number("confidence", text.get("confidence") or "1", float))
     if not 0 <= confidence <= 1:
         raise ValueError(f"confidence {confidence} is not in [0, 1]")
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise ValueError(f"fps {text['fps']} is not from {float(MIN_FPS):g} to {MAX_FPS}")
     box = text.get("crop_box", "")
     if box and (box.count("-") != 3 or not all(part.isdigit() for part in box.split("-"))):
         raise ValueError(f"crop_box {box!r} is not left-top-right-bottom")
@@ -242,7 +275,7 @@ def _parse(row: dict[str, str | None]) -> Clip:
         identity=text["identity"],
         split=text["split"],
         **numbers,
-        fps=_positive("fps", text["fps"], Fraction),
+        fps=fps,
         confidence=confidence,
         source_video=text.get("source_video", ""),
         crop_box=box,
@@ -255,11 +288,11 @@ def _number(name: str, text: str, kind):
     try:
         return kind(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{name} {text!r} is not a number") from None
+        raise ValueError(f"{name} {text[:40]!r} is not a number") from None
 
 
 def _positive(name: str, text: str, kind):
     value = _number(name, text, kind)
     if value <= 0:
-        raise ValueError(f"{name} {text!r} must be greater than 0")
+        raise ValueError(f"{name} {text[:40]!r} must be greater than 0")
     return value

@@ -71,6 +71,50 @@ def travel_of(track: Track, index: int) -> float:
     return float(away) / start.side_px
 
 
+class FoundFace(NamedTuple):
+    """A photo's face that can be put into motion.
+
+    Attributes:
+        faces, face: the choices, and the one that was chosen.
+        mesh: (478, 3) refined mesh in the photo's pixels.
+    """
+
+    faces: Sequence[Face]
+    face: Face
+    mesh: np.ndarray
+
+
+def find_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder, number: int | None) -> FoundFace:
+    """The face of a photo (H, W, 3) uint8 RGB with its mesh; `number` as for `choose_face`.
+
+    Raises:
+        InputError: no such face, or it is not seen well enough.
+    """
+    faces = finder.find(photo)
+    face = choose_face(faces, number, photo_path)
+    mesh = finder.close_mesh(photo, face)
+    if mesh is None:
+        raise InputError(
+            f"{photo_path}: the face at {face.centre_px[0]:.0f},{face.centre_px[1]:.0f} is not seen well enough to be "
+            "animated; give a picture that shows it larger or clearer"
+        )
+    return FoundFace(faces, face, mesh)
+
+
+def find_whole_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder) -> FoundFace:
+    """The same where it is seen in the whole picture; nothing is looked for.
+
+    Raises:
+        InputError: no face is seen.
+    """
+    seen = finder.mesh(photo)
+    if seen is None:
+        raise InputError(f"{photo_path}: no face is seen in the whole picture; leave out --crop false, or use another")
+    face = Face(seen[:NUM_LANDMARKS, :2], 1.0, 0.0, 0.0)
+    closer = finder.close_mesh(photo, face)
+    return FoundFace([face], face, seen if closer is None else closer)
+
+
 class Look(NamedTuple):
     """What a face does, see `fomm.expression`; any number of leading axes."""
 
@@ -102,6 +146,22 @@ def steps_from(photo: Look, driving: Look) -> np.ndarray:
         opened.min() * (driving.gaze - photo.gaze) / STEP_GAZE,
     )
     return np.sqrt(sum(np.square(one).sum(1) for one in differences))
+
+
+def views_through(
+    crop: Crop, frame_wh: tuple[int, int]
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[LazyFrame], np.ndarray]]:
+    """What is seen of a video's frames through a crop: of a frame, and faster of one that is not converted yet."""
+    seen = crop.region(frame_wh)
+    inner = crop.within(seen)
+
+    def view(image: np.ndarray) -> np.ndarray:
+        return inner.apply(seen.of(image))
+
+    def glance(frame: LazyFrame) -> np.ndarray:
+        return inner.apply(frame.region(seen))
+
+    return view, glance
 
 
 def seek_start(
@@ -150,26 +210,11 @@ def pair_portrait(
 
     Arguments and errors as for `pair_faces`.
     """
-    faces = finder.find(photo)
-    face = choose_face(faces, settings.face, photo_path)
+    faces, face, mesh = find_portrait(photo, photo_path, finder, settings.face)
     tracks, frame_count, warnings = driving
     track = choose_track(tracks, settings.track, reader.path)
     driving_crop = track.crop(VIEW_PX, scale=settings.scale or TRACK_SCALE)
-    seen = driving_crop.region((reader.width, reader.height))
-    inner = driving_crop.within(seen)
-
-    def view(image: np.ndarray) -> np.ndarray:
-        return inner.apply(seen.of(image))
-
-    def glance(frame: LazyFrame) -> np.ndarray:
-        return inner.apply(frame.region(seen))
-
-    mesh = finder.close_mesh(photo, face)
-    if mesh is None:
-        raise InputError(
-            f"{photo_path}: the face at {face.centre_px[0]:.0f},{face.centre_px[1]:.0f} is not seen well enough to be "
-            "animated; give a picture that shows it larger or clearer"
-        )
+    view, glance = views_through(driving_crop, (reader.width, reader.height))
     start = None
     if settings.best_frame:
         photo_mesh = upright(mesh, face.roll_deg)
@@ -245,12 +290,7 @@ def pair_whole_portrait(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, the face is where it is seen; arguments as for `pair_portrait`."""
-    seen = finder.mesh(photo)
-    if seen is None:
-        raise InputError(f"{photo_path}: no face is seen in the whole picture; leave out --crop false, or use another")
-    face = Face(seen[:NUM_LANDMARKS, :2], 1.0, 0.0, 0.0)
-    closer = finder.close_mesh(photo, face)
-    mesh = seen if closer is None else closer
+    _, face, mesh = find_whole_portrait(photo, photo_path, finder)
     person = finder.person_at(photo, face, Region.whole(photo))
     start = None
     if settings.best_frame:

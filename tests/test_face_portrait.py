@@ -9,9 +9,9 @@ import torch
 from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
-from fomm.model.face.canvas import shrunk
+from fomm.model.face.canvas import polygon, shrunk
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
-from fomm.model.face.layers import LAYERS_PX, Layers, fill, foreground, polygon, refine_matte
+from fomm.model.face.layers import LAYERS_PX, Layers, crowned, fill, foreground, refine_matte
 from fomm.model.face.mesh import EYES, MOUTH, OVAL, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.surface import Surface
@@ -209,3 +209,46 @@ def test_only_the_part_that_moves_is_drawn(sitter: Sitter) -> None:
     reach = 0.35 * source.pose.scale
     assert len(rows) > 20 and (np.abs(columns - brow[:, 0].mean()) < np.ptp(brow[:, 0]) / 2 + reach).all()
     assert (np.abs(rows - brow[:, 1].mean()) < 2 * reach).all()
+
+
+def test_every_triangle_is_drawn_once(sitter: Sitter) -> None:
+    surface = Surface(Face(sitter.landmarks), (SIDE, SIDE))
+    for angles in ((0, 0, 0), (30, 10, 0), (-38, -5, 20)):
+        near, behind = surface.split(surface.vertices(turned(sitter, angles)))
+        assert sorted([*near, *behind]) == list(range(len(surface.triangles)))
+        assert np.isin(near, surface.face).all()
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_side_that_comes_into_view_shows_skin(sign: int) -> None:
+    """A head that looks aside in the photo, before green: turned to the front, its far cheek has no green in it."""
+    pose = AT_REST._replace(rotation=rotation_of(np.array([30.0 * sign, 0.0, 0.0])))
+    landmarks = pose.place(somebody(1))
+    photo = lit_face(landmarks)
+    hull = cv2.fillConvexPoly(np.zeros((SIDE, SIDE), np.uint8), cv2.convexHull(np.int32(landmarks[:468, :2])), 1)
+    photo[outline(landmarks) < 0.9] = (170, 120, 100)
+    photo[hull == 0] = (0, 200, 0)
+    source = Face(landmarks)
+    front = pose._replace(rotation=np.eye(3))
+    moved = move(source, Face(front.place(source.shape)), source)
+    result = FaceModel().portrait(Sitter(photo, landmarks, None))(moved).astype(int)
+    shown = cv2.fillConvexPoly(np.zeros((SIDE, SIDE), np.uint8), cv2.convexHull(np.int32(moved.landmarks[OVAL, :2])), 1)
+    inside = cv2.erode(shown, np.ones((9, 9), np.uint8)) > 0
+    green = result[..., 1] > result[..., 0] + 30
+    assert green[inside].mean() < 0.004
+
+
+def test_a_cut_off_head_goes_on_above_the_photo(sitter: Sitter) -> None:
+    """The photo's upper edge cuts the head. Moved down, it has a round top and not the edge's streaks."""
+    cut = int(sitter.landmarks[10, 1]) - 12
+    landmarks = sitter.landmarks - [0, cut, 0]
+    photo, person = sitter.photo[cut:].copy(), outline(sitter.landmarks)[cut:].copy()
+    person_rgba, above = crowned(Layers(person, photo, photo), Face(landmarks))
+    assert above > 10
+    np.testing.assert_array_equal(person_rgba[above:, :, :3], photo)
+    widths = (person_rgba[:above, :, 3] > 128).sum(1)
+    assert widths[0] == 0
+    assert (np.diff(widths) >= 0).all()
+    assert widths[-1] >= 0.95 * (person[0] > 0.5).sum()
+    whole, none = crowned(Layers(outline(sitter.landmarks), sitter.photo, sitter.photo), Face(sitter.landmarks))
+    assert (none, whole.shape) == (0, (SIDE, SIDE, 4))

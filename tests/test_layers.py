@@ -17,13 +17,17 @@ SCRIPTS = "infer train evaluate app"
 # A room imports from itself, from the rows above it, and from what else its row names; never from a row below.
 ROWS = [  # package, its rooms (modules or folders), which packages' rooms above it may use
     ("fomm", "errors lazy version", "fomm"),
-    ("fomm", "files command_line progress pixels expression", "fomm"),
+    ("fomm", "files numbers command_line progress pixels expression", "fomm"),
     ("fomm", "download manifest video", "fomm"),
     ("fomm", "known video_folder model pretrained", "fomm"),
     ("fomm", "animator checkpoint report", "fomm"),
     ("fomm", "training evaluation", "fomm"),
     ("fomm", "__init__ __main__", "fomm"),
-    ("preprocess", "__init__ crop faces track pairing portraits show dataset synthetic __main__", "fomm preprocess"),
+    (
+        "preprocess",
+        "__init__ crop faces track pairing portraits motion show dataset synthetic __main__",
+        "fomm preprocess",
+    ),
     ("studio", "", "fomm preprocess studio"),
     (SCRIPTS, "", "fomm preprocess studio"),
 ]

@@ -312,6 +312,13 @@ def test_fine_tuning_starts_from_a_checkpoint(manifest, tmp_path, caplog):
     assert re.search("these start afresh: detector.kp.weight, detector.kp.bias", caplog.text)
 
 
+def test_the_root_folder_is_that_of_all_that_a_run_writes(manifest, tmp_path):
+    root = tmp_path / "root"
+    words = ["fit", "--config", TINY, "--data.manifest", str(manifest), "--trainer.default_root_dir", str(root)]
+    train.main([*words, "--trainer.max_steps=1"])
+    assert (folder(root) / "checkpoints").is_dir() and (folder(root) / "weights-last.safetensors").is_file()
+
+
 def test_shortcuts():
     assert train.expand_shortcuts(["fit", "--init", "vox", "--data=clips", "--data.size", "64"]) == [
         "fit", "--model.init", "vox", "--data.manifest=clips", "--data.size", "64",

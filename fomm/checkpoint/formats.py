@@ -11,9 +11,10 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +24,11 @@ import torch
 from torch import Tensor
 
 from fomm.download import inspect
-from fomm.errors import InputError
+from fomm.errors import InputError, is_out_of_memory
 from fomm.model import DiscriminatorConfig
 
 FORMAT_VERSION = 1
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8)
 DENSE_MOTION = "dense_motion_network."  # where the original keeps it, inside its generator
 
 
@@ -82,7 +84,7 @@ def read_contents(path: Path) -> Contents:
     if "state_dict" in content:
         return _read_training(content, path)
     raise InputError(
-        f"{path}: a dictionary of something else (keys {_some(content)}); a checkpoint has generator and kp_detector, "
+        f"{path}: a dictionary of something else (keys {some(content)}); a checkpoint has generator and kp_detector, "
         "or state_dict: give one of those"
     )
 
@@ -98,6 +100,12 @@ def unpickle(path: Path) -> dict[str, Any]:
         if kind == "zip":
             with zipfile.ZipFile(path) as archive:
                 unpacked = sum(record.file_size for record in archive.infolist())
+                names = archive.namelist()
+            if not any(name.rpartition("/")[2] == "data.pkl" for name in names):
+                raise InputError(
+                    f"{path}: a zip archive that holds {some(names)}, not a checkpoint itself; unzip it and give the "
+                    "checkpoint inside"
+                )
             if unpacked > path.stat().st_size:  # torch.save never compresses
                 raise InputError(
                     f"{path}: refused, because it unpacks to {unpacked:,} bytes; use an unaltered checkpoint"
@@ -119,9 +127,14 @@ def _telling_damage(path: Path) -> Iterator[None]:
                 "and plain values; use one from a source that you trust"
             ) from error
         raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except Exception as error:  # torch's readers raise many kinds for damaged files
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{path}: there is not memory enough for what it says that it holds; it is damaged, or needs a larger "
+                "machine"
+            ) from error
         raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
 
 
@@ -147,7 +160,7 @@ def _read_training(content: dict[str, Any], path: Path) -> Contents:
     averaged = any(name.startswith("average.") for name in everything)
     state = _inside(everything, "average." if averaged else "model.")
     if not state:
-        raise InputError(f"{path}: a checkpoint of another project (tensors {_some(everything)}); give one of fomm's")
+        raise InputError(f"{path}: a checkpoint of another project (tensors {some(everything)}); give one of fomm's")
     told = content.get("fomm")
     metadata = dict(told) if isinstance(told, dict) else {}
     metadata["model"] = content.get("model_config")
@@ -158,7 +171,7 @@ def _read_training(content: dict[str, Any], path: Path) -> Contents:
 def _read_weights(path: Path) -> Contents:
     with safetensors.safe_open(path, "pt") as stream:
         metadata = json.loads((stream.metadata() or {}).get("fomm", "{}"))
-        state = {name: stream.get_tensor(name) for name in stream.keys()}
+        state = _tensors({name: stream.get_tensor(name) for name in stream.keys()}, str(path))
     version = metadata.get("format_version", FORMAT_VERSION)
     if version > FORMAT_VERSION:
         raise InputError(f"{path}: format version {version}, but only {FORMAT_VERSION} is known; install a newer fomm")
@@ -166,17 +179,36 @@ def _read_weights(path: Path) -> Contents:
 
 
 def _tensors(state: object, what: str) -> dict[str, Tensor]:
+    """The tensors of a network by name, without what DataParallel puts before each name."""
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise InputError(f"{what}: must hold named tensors only; use an unaltered checkpoint")
+    if strange := [name for name, tensor in state.items() if not _is_plain(tensor)]:
+        raise InputError(
+            f"{what}: these are no whole tensors of ordinary numbers: {some(strange)}; save them as dense float32"
+        )
+    if state and all(name.startswith("module.") for name in state):
+        state = _inside(state, "module.")
     return state
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether all its numbers are really there: some kinds hold none, or few that stand for very many."""
+    return (
+        tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and tensor.dtype in _DTYPES
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
 
 
 def _inside(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def _some(names: Mapping[Any, object]) -> str:
-    return ", ".join(str(name)[:60] for name in list(names)[:5]) or "none"
+def some(names: Collection[object]) -> str:
+    """A few names, and how many more there are."""
+    shown = ", ".join(str(name)[:120] for name in islice(names, 10)) or "none"
+    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,24 +8,26 @@ No config is needed. What tensors tell by name and shape is read from them; what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fomm.checkpoint.architectures import ARCHITECTURES, FACE_NAME, FOMM_NAME, Architecture, Config, Model, name_of
-from fomm.checkpoint.formats import Contents, TrainingState, not_finite, read_contents, unpickle
-from fomm.checkpoint.sizes import infer_discriminator_config, shapes_of
+from fomm.checkpoint.formats import Contents, TrainingState, not_finite, read_contents, some, unpickle
+from fomm.checkpoint.sizes import infer_discriminator_config, require_possible, shapes_of
 from fomm.download import inspect
 from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.known import CATEGORIES, UNKNOWN, KnownCheckpoint, find_known, resolve
 from fomm.model import FOMM, ModelConfig
 from fomm.model.face import FaceModel
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ class Checkpoint:
         _check_metadata(contents.metadata, path)
         # Files that do not say what they hold are FOMMs.
         architecture = contents.metadata.get("architecture", FOMM_NAME)
-        if architecture not in ARCHITECTURES:
+        if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
             raise InputError(
-                f"{path}: holds a model {architecture!r}, known are {', '.join(ARCHITECTURES)}; install a newer fomm"
+                f"{path}: holds a model {str(architecture)[:40]!r}, known are {', '.join(ARCHITECTURES)}; "
+                "install a newer fomm"
             )
         return cls(path, entry, architecture, contents, (*contents.notes, *doubts))
 
@@ -218,13 +221,7 @@ class Checkpoint:
         if training.discriminator is None:
             return training
         config = infer_discriminator_config(shapes_of(training.discriminator), model.config)
-        try:
-            with _Uninitialised():
-                discriminator = config.build(model.config)
-        except (RuntimeError, ValueError) as error:
-            raise InputError(
-                f"{path}: discriminator of an impossible shape ({error}); use an unaltered checkpoint"
-            ) from error
+        discriminator = _planned(lambda: config.build(model.config), config, path)
         _compare(training.discriminator, discriminator.state_dict(), f"{path}: discriminator")
         _require_finite(training.discriminator, path)
         parameters = discriminator.parameters()
@@ -331,36 +328,42 @@ class _Uninitialised(TorchFunctionMode):
 
 def _build(kind: Architecture, config: Config, state: dict[str, Tensor], path: Path) -> Model:
     """The model with these weights, after every check."""
-    try:
-        with _Uninitialised():  # the file's tensors take the places
-            model = kind.build(config)
-    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
-        raise InputError(
-            f"{path}: its tensors describe no possible model ({error}); it is damaged or of another project"
-        ) from error
+    model = _planned(lambda: kind.build(config), config, path)
     expected = model.state_dict()
     # counters that some versions of torch leave out, and nothing reads
-    counters = {name: torch.zeros_like(t) for name, t in expected.items() if name.endswith("num_batches_tracked")}
-    state = counters | state
+    counters = [name for name in expected if name.endswith("num_batches_tracked")]
+    state = {name: torch.zeros_like(expected[name], device="cpu") for name in counters} | state
     _compare(state, expected, str(path))
     _require_finite(state, path)
     model.load_state_dict({name: state[name].to(expected[name].dtype) for name in expected}, assign=True)
     return model
 
 
+def _planned(build: Callable[[], Network], config: Any, path: Path) -> Network:
+    """A network without memory for its numbers: the file's tensors, once they fit, take their places."""
+    try:
+        require_possible(config)
+        with torch.device("meta"), _Uninitialised():
+            return build()
+    except (RuntimeError, ValueError, TypeError, OverflowError, ArithmeticError) as error:
+        raise InputError(
+            f"{path}: its tensors describe no possible model ({error}); it is damaged or of another project"
+        ) from error
+
+
 def _compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
     faults = []
     if missing := [name for name in expected if name not in state]:
-        faults.append(f"{len(missing)} missing: {', '.join(missing)}")
+        faults.append(f"{len(missing)} missing: {some(missing)}")
     if unexpected := [name for name in state if name not in expected]:
-        faults.append(f"{len(unexpected)} unexpected: {', '.join(unexpected)}")
+        faults.append(f"{len(unexpected)} unexpected: {some(unexpected)}")
     misshapen = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
     if misshapen:
-        faults.append(f"{len(misshapen)} misshapen: {', '.join(misshapen)}")
+        faults.append(f"{len(misshapen)} misshapen: {some(misshapen)}")
     if faults:
         raise InputError(f"{what}: not the tensors of this network ({'; '.join(faults)}); use an unaltered checkpoint")
 

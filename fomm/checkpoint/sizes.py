@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -12,9 +14,43 @@ from fomm.model.face import FaceConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+# What a file may say of sizes: far more than any model has, and still built in no time.
+_LIMITS: dict[str, tuple[float, float]] = {
+    "num_keypoints": (1, 1000),
+    "image_channels": (1, 16),
+    "block_expansion": (1, 4096),
+    "max_features": (1, 65536),
+    "num_blocks": (0, 12),
+    "num_down_blocks": (0, 12),
+    "num_bottleneck_blocks": (0, 200),
+    "scale_factor": (1 / 64, 1),
+    "temperature": (1e-6, 1e6),
+    "width": (1, 4096),
+    "scales": (1 / 64, 1),
+}
+
 
 def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def require_possible(config: Any) -> None:
+    """Raises ValueError for a configuration, of a file, whose sizes nobody could mean."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            require_possible(value)
+        elif field.name not in _LIMITS:
+            if not isinstance(value, bool):
+                raise ValueError(f"{field.name} is {str(value)[:40]!r}, must be true or false")
+        else:
+            low, high = _LIMITS[field.name]
+            whole = isinstance(low, int)
+            for number in value if field.name == "scales" else [value]:
+                kinds = (int,) if whole else (int, float)
+                if isinstance(number, bool) or not isinstance(number, kinds) or not low <= number <= high:
+                    what = "a whole number" if whole else "a number"
+                    raise ValueError(f"{field.name} is {str(number)[:40]!r}, must be {what} from {low:g} to {high:g}")
 
 
 def infer_config(shapes: Shapes) -> ModelConfig:
@@ -63,7 +99,7 @@ def infer_face_config(shapes: Shapes) -> FaceConfig:
 
 def infer_discriminator_config(shapes: Shapes, model: ModelConfig) -> DiscriminatorConfig:
     """Read a discriminator's sizes from the names and shapes of its tensors; `model` is the one that it judges."""
-    scales = list(dict.fromkeys(m[1] for name in shapes if (m := re.match(r"discs\.(\d+(?:-\d+)?)\.", name))))
+    scales = list(dict.fromkeys(m[1] for name in shapes if (m := re.match(r"discs\.(\d{1,9}(?:-\d{1,9})?)\.", name))))
     first = f"discs.{scales[0]}." if scales else ""
     spectral_norm = any(name.endswith("weight_orig") for name in shapes)
     weight = "conv.weight_orig" if spectral_norm else "conv.weight"

@@ -33,6 +33,11 @@ from fomm.manifest import Clip, hash_clip
 from fomm.pixels import in_8_bits, to_bytes, to_tensor
 from fomm.progress import Progress, silent
 
+_DAMAGED = (
+    OSError, ValueError, LookupError, TypeError, RecursionError, AttributeError, EOFError, MemoryError,
+    zipfile.BadZipFile,
+)  # fmt: skip
+
 
 @dataclass
 class Record:
@@ -81,7 +86,17 @@ class Record:
                 for i, (model, metric) in enumerate(header["values"]):
                     record.values.setdefault(model, {})[metric] = arrays[f"values_{i}"]
                 record.sizes = [(int(width), int(height)) for width, height in record.sizes]
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile):
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+            AttributeError,
+            EOFError,
+            MemoryError,
+            zipfile.BadZipFile,
+        ):
             return None
         return record if isinstance(record.failed, dict) and isinstance(record.frames, int) else None
 
@@ -232,7 +247,7 @@ def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         found = {}
     found = found if isinstance(found, dict) else {}
     if found != settings:

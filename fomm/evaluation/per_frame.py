@@ -11,6 +11,7 @@ import numpy as np
 from fomm.evaluation.measuring import Record, record_path
 from fomm.evaluation.tasks import Task
 from fomm.files import atomic_output
+from fomm.manifest import cell
 
 
 def write_per_frame(
@@ -36,7 +37,7 @@ def write_per_frame(
                 columns = [_column(of.get(metric), record.frames) for metric in metrics]
                 for i, row in enumerate(zip(*columns, strict=True) if of else ()):
                     texts = [f"{value:.7g}" if np.isfinite(value) else "" for value in row]
-                    writer.writerow([task.protocol, task.name, i * every, model, *texts])
+                    writer.writerow([task.protocol, cell(task.name), i * every, cell(model), *texts])
 
 
 def _column(values: np.ndarray | None, frames: int) -> np.ndarray:

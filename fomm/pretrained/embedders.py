@@ -246,7 +246,7 @@ def _convention(path: Path, inside: str, size: int | None) -> Convention:
         fits = all(type(value) is types[name] for name, value in values.items())
         fits = fits and values.get("channels", "RGB") in ("RGB", "BGR") and values.get("size", 1) > 0
         fits = fits and values.get("std", 1.0) > 0
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         fits = False
     if not fits:
         raise InputError(

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from fomm.files import atomic_output
+from fomm.manifest import cell
 from fomm.report.latex import render_latex
 from fomm.report.page import render_page
 from fomm.report.schema import Report, read_report
@@ -21,7 +22,7 @@ def write_files(report: Report, output: Path) -> None:
     with atomic_output(output / "per_clip.csv") as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(PER_CLIP)
-        writer.writerows(per_clip(report))
+        writer.writerows([cell(v) if isinstance(v, str) else v for v in row] for row in per_clip(report))
     with atomic_output(output / "report.tex") as part:
         part.write_text(render_latex(report), encoding="utf-8")
     write_pages(report, output)

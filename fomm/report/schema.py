@@ -192,7 +192,7 @@ def read_report(path: str | Path) -> Report:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); evaluate.py writes it") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON text file ({error}); let evaluate.py write it again") from error
     found = content.get("schema") if isinstance(content, dict) else None
     if found != SCHEMA:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.files import atomic_output, read_yaml
 
 NOT_TRAINING = ("reconstruction_params", "animate_params", "visualizer_params")
 
@@ -21,11 +21,7 @@ def convert_config(source: str | Path, output: str | Path) -> list[str]:
     Raises:
         InputError: not such a file, or it has an option that is not known (a typo would else vanish silently).
     """
-    try:
-        original = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{source}: not a readable YAML file ({reason}); give a config of the original") from error
+    original = read_yaml(source)
     config, notes = convert(original, str(source))
     name = Path(output).stem
     with atomic_output(output) as part:

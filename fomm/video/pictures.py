@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from fomm.errors import InputError
+from fomm.errors import InputError, is_out_of_memory
 from fomm.files import atomic_output
 from fomm.video.colour import photo_in_srgb, srgb_profile
 
@@ -120,6 +120,8 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
     except InputError:
         raise
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        if is_out_of_memory(error):
+            raise InputError(f"{path}: there is not memory enough for so large a picture; make it smaller") from error
         raise InputError(f"{path}: the picture cannot be read ({error}); get a whole copy of it") from error
 
 

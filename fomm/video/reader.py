@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fomm.errors import InputError
+from fomm.numbers import exact_number
 from fomm.video.decoding import Converter, Findings, clock, decoded, opened_container
 from fomm.video.pictures import (
     TIMES_NAME,
@@ -307,7 +308,7 @@ class VideoReader:
 
 def _read_times(path: Path, count: int) -> list[Fraction]:
     try:
-        times = [Fraction(line) for line in path.read_text().split()]
+        times = [exact_number(line) for line in path.read_text().split()]
     except (ValueError, ZeroDivisionError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; write one time in seconds per line, or delete the file") from error
     if len(times) != count or any(b <= a for a, b in zip(times, times[1:], strict=False)):

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from fomm.errors import InputError, require
 from fomm.files import atomic_output, hash_file, remove_parts
-from fomm.manifest import SPLITS, Clip, write_manifest
+from fomm.manifest import SPLITS, Clip, cell, write_manifest
 from fomm.video import VIDEO_SUFFIXES
 from preprocess.dataset import schedule
 from preprocess.dataset.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
@@ -343,7 +343,7 @@ def held(output: Path, settings: dict[str, Any]) -> Iterator[str]:
             part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     try:
         before = dict(json.loads((output / SETTINGS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{output / SETTINGS}: is not that of a data set ({error}); give a new folder") from error
     differing = [
         f"{name} {before.get(name)} then, {settings.get(name)} now"
@@ -379,7 +379,7 @@ def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Reject._fields)
-    writer.writerows(["" if value is None else value for value in reject] for reject in rejects)
+    writer.writerows([cell(v) if isinstance(v, str) else "" if v is None else v for v in reject] for reject in rejects)
     with atomic_output(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from fomm.errors import InputError
+from fomm.manifest import MAX_FPS, MIN_FPS, require_commas
+from fomm.numbers import count, exact_number
 from preprocess.dataset.clips import GivenClip, Reject, Video
 
 REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height")
@@ -64,6 +66,7 @@ def read_metadata(path: str | Path) -> list[Row]:
     with open(path, newline="", encoding="utf-8-sig") as stream:
         try:
             reader = csv.DictReader(stream)
+            require_commas(path, reader.fieldnames or [])
             missing = [name for name in REQUIRED if name not in (reader.fieldnames or [])]
             if missing:
                 raise InputError(
@@ -89,12 +92,13 @@ def _parse(cells: dict[str, str | None]) -> Row:
     if None in cells or any(cells[name] is None for name in REQUIRED):
         raise ValueError("has another number of values than the first line")
     texts = {name: (value or "").strip() for name, value in cells.items()}
-    start, end = _number(texts, "start", int), _number(texts, "end", int)
+    start, end = _number(texts, "start", count), _number(texts, "end", count)
     if not 0 <= start < end:
         raise ValueError(f"start {start} and end {end} are not 0 <= start < end")
-    fps, size_wh = _number(texts, "fps", Fraction), (_number(texts, "width", int), _number(texts, "height", int))
-    if fps <= 0 or min(size_wh) <= 0:
-        raise ValueError("fps, width and height must be greater than 0")
+    fps = _number(texts, "fps", exact_number)
+    size_wh = _number(texts, "width", count), _number(texts, "height", count)
+    if not MIN_FPS <= fps <= MAX_FPS or min(size_wh) <= 0:
+        raise ValueError(f"fps is not from {float(MIN_FPS):g} to {MAX_FPS}, or width or height not greater than 0")
     video_id, _, person = texts["video_id"].partition("#")
     if not video_id or not _fits_a_name(video_id):
         raise ValueError(f"video_id {texts['video_id']!r} is not the name of a video")
@@ -111,14 +115,14 @@ def _number(texts: Mapping[str, str], name: str, kind: Callable[[str], Number]) 
     try:
         return kind(texts[name])
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{name} {texts[name]!r} is not a number") from None
+        raise ValueError(f"{name} {texts[name][:40]!r} is not a number") from None
 
 
 def _box(text: str, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
     parts = text.split("-")
     if len(parts) != 4 or not all(part.isdecimal() for part in parts):
         raise ValueError(f"bbox {text!r} is not left-top-right-bottom")
-    left, top, right, bottom = map(int, parts)
+    left, top, right, bottom = map(count, parts)
     if not (left < right and top < bottom and left < size_wh[0] and top < size_wh[1]):
         raise ValueError(f"bbox {text!r} holds nothing of a {size_wh[0]}x{size_wh[1]} frame")
     return left, top, right, bottom

@@ -6,13 +6,13 @@ import json
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.manifest import Clip
+from fomm.numbers import exact_number
 from preprocess.dataset.clips import Outcome, OutputFault, Reject, Video
 
 RECORDS = "records"  # folder of a data set
@@ -78,9 +78,7 @@ class Records:
         """The clips of a record that are there, of the size that they had."""
         clips = []
         for row in record.get("clips", ()):
-            clip = Clip(
-                **{name: value for name, value in row.items() if name != "bytes"} | {"fps": Fraction(row["fps"])}
-            )
+            clip = _clip(row)
             if self._size(clip) == row["bytes"]:
                 clips.append(clip)
         return clips
@@ -89,8 +87,9 @@ class Records:
         return self._output / RECORDS / (video.key + suffix)
 
     def _load(self, video: Video, suffix: str) -> dict | None:
-        with suppress(OSError, ValueError):
-            return json.loads(self._path(video, suffix).read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError, RecursionError):
+            record = json.loads(self._path(video, suffix).read_text(encoding="utf-8"))
+            return record if _is_record(record) else None
         return None
 
     def _save(self, video: Video, suffix: str, content: dict) -> None:
@@ -112,3 +111,20 @@ class Records:
         with suppress(OSError):
             return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
         return -1
+
+
+def _clip(row: dict[str, Any]) -> Clip:
+    return Clip(**{name: value for name, value in row.items() if name != "bytes"} | {"fps": exact_number(row["fps"])})
+
+
+def _is_record(content: Any) -> bool:
+    """Whether it is as `Records` writes it, and names no file outside of its folder: clips of it may be removed."""
+    try:
+        paths = [Path(_clip(row).path) for row in content["clips"] if isinstance(row["bytes"], int)]
+        rejects = content.get("rejects", [])
+        all(Reject(*reject) for reject in rejects)
+    except (TypeError, KeyError, ValueError, AttributeError, ZeroDivisionError):
+        return False
+    inside = all(not path.is_absolute() and ".." not in path.parts for path in paths)
+    numbers = isinstance(content.get("seconds", 0), (int, float)) and isinstance(content.get("tries", 0), int)
+    return inside and numbers and isinstance(content.get("source"), list)

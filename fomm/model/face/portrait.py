@@ -17,6 +17,7 @@ from fomm.model.face.layers import (
     Layers,
     Lid,
     Mouth,
+    crowned,
     mouth_change,
 )
 from fomm.model.face.mesh import EYES
@@ -24,6 +25,61 @@ from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.surface import Field, Surface
 
 GRID = 288  # longer side of the grid of the dense motion
+EDGE_SOFT = 0.004  # softness of the face's edge over what is behind it, in its widths
+
+
+class _View:
+    """A part of the photo and of the grid of the dense motion: `window` is its rows and columns, in cells."""
+
+    def __init__(self, window: tuple[slice, slice], cell: int, shape: tuple[int, ...]) -> None:
+        self._window, self._cell, self._shape = window, cell, shape
+        self.part = tuple(
+            slice(one.start * cell, min(one.stop * cell, n)) for one, n in zip(window, shape, strict=False)
+        )
+        self.low = np.array([self.part[1].start, self.part[0].start])
+        self.height, self.width = (one.stop - one.start for one in self.part)
+
+    def within(self, rows: np.ndarray, columns: np.ndarray) -> _View:
+        """The part of this one that holds these rows and columns of the grid, and two around them."""
+        down, across = (
+            slice(max(one.start, int(cells[0]) - 2), min(one.stop, int(cells[-1]) + 3))
+            for one, cells in zip(self._window, (rows, columns), strict=True)
+        )
+        return _View((down, across), self._cell, self._shape)
+
+    def inside(self, other: _View) -> tuple[slice, slice]:
+        """Rows and columns of this part, counted in another one that it lies in."""
+        x, y = self.low - other.low
+        return slice(y, y + self.height), slice(x, x + self.width)
+
+    def large(self, values: np.ndarray) -> np.ndarray:
+        """Values of the grid for each pixel."""
+        values = values[self._window]
+        size = values.shape[1] * self._cell, values.shape[0] * self._cell
+        return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[: self.height, : self.width]
+
+    def points(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the photo shows each pixel (height, width, 2), from how far that is from its own place on the grid;
+        (height, width) uint8, 1 where it jumps: there is nothing in between."""
+        part = shift[self._window]
+        jumps = np.zeros(part.shape[:2], np.uint8)
+        for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+            apart = farther(part[one] - part[other]) > self._cell
+            jumps[one] |= apart
+            jumps[other] |= apart
+        points = np.ascontiguousarray(self.large(shift))
+        size = jumps.shape[1] * self._cell, jumps.shape[0] * self._cell
+        jumps = cv2.resize(jumps, size, interpolation=cv2.INTER_NEAREST)[: self.height, : self.width]
+        rows, columns = np.nonzero(jumps)
+        points[rows, columns] = part[rows // self._cell, columns // self._cell]
+        points[..., 0] += np.arange(self.low[0], self.low[0] + self.width, dtype=np.float32)
+        points[..., 1] += np.arange(self.low[1], self.low[1] + self.height, dtype=np.float32)[:, None]
+        return points, jumps
+
+
+def farther(shift: np.ndarray) -> np.ndarray:
+    """(h, w) the longer side of shifts (h, w, 2)."""
+    return np.maximum(np.abs(shift[..., 0]), np.abs(shift[..., 1]))
 
 
 class Portrait:
@@ -49,7 +105,7 @@ class Portrait:
             else Layers.of(photo, person, face_px)
         )
         self._background = layers.background
-        self._person = np.dstack([layers.person, np.round(255 * layers.matte).astype(np.uint8)])
+        self._person, self._above = crowned(layers, source)
         cell = self._cell = max(1, round(max(width, height) / GRID))
         self._grid_wh = -(-width // cell), -(-height // cell)
         self._to_grid = np.column_stack([np.eye(2) / cell, np.full(2, 0.5 / cell - 0.5)])
@@ -64,16 +120,19 @@ class Portrait:
 
     def __call__(self, moved: Moved) -> np.ndarray:
         """The photo (H, W, 3) uint8 in motion."""
-        height, width = self.photo.shape[:2]
-        vertices = self.surface.vertices(moved)
-        field = self.surface.field(vertices, self._to_grid, self._grid_wh)
-        change = np.where(field.covered[..., None], field.points - self._at_rest, 0)
-        moves = ramp(np.abs(change).max(2), *STILL_PX).astype(np.float32)
+        vertices, shown_at = self.surface.vertices(moved), self.surface.photo_points_of(moved)
+        near, behind = self.surface.split(vertices)
+        around, face = (
+            self.surface.field(vertices, self._to_grid, self._grid_wh, part, shown_at) for part in (behind, near)
+        )
+        points = np.where(face.covered[..., None], face.points, around.points)
+        change = farther(points - self._at_rest) * (face.covered | around.covered)
+        moves = ramp(change, *STILL_PX).astype(np.float32)
         moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
         result = self.photo.copy()
-        window = self._touched(field.points, moves)
+        window = self._touched(points, moves)
         if window is not None:
-            self._draw(result, window, field, moves, vertices)
+            self._draw(result, window, (around, face), moves, vertices, shown_at, near)
         canvas = Canvas(result, np.eye(2, 3))
         for eyeball in self._eyeballs:
             eyeball.draw(canvas, moved)
@@ -98,33 +157,85 @@ class Portrait:
         self,
         result: np.ndarray,
         window: tuple[slice, slice],
-        field: Field,
+        fields: tuple[Field, Field],
         moves: np.ndarray,
         vertices: np.ndarray,
+        shown_at: np.ndarray,
+        near: np.ndarray,
     ) -> None:
-        """Draw person and background into the part of `result` (H, W, 3) that is `window`, in cells."""
-        low = np.array([window[1].start, window[0].start]) * self._cell
-        part = tuple(slice(one.start * self._cell, one.stop * self._cell) for one in window)
-        height, width = result[part].shape[:2]
+        """Draw person and background into the part of `result` (H, W, 3) that is `window`, in cells.
 
-        def large(values: np.ndarray) -> np.ndarray:
-            values = values[window]
-            size = values.shape[1] * self._cell, values.shape[0] * self._cell
-            return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
-
-        points = np.ascontiguousarray(large(field.points))
-        for triangles in self.surface.details:
-            self._refine(points, low, vertices, triangles)
-        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        The face lies over what is around it: each has a smooth motion, and a sharp edge between them.
+        """
+        view = _View(window, self._cell, result.shape)
+        around, face = fields
+        person = self._person_at(*view.points(self._shift(around)))
         alpha = person[..., 3].astype(np.float32) * (1 / 255)
-        if not field.covered[window].all():
-            alpha *= large(field.covered.astype(np.float32))
-        background, photo = (np.ascontiguousarray(one[part]) for one in (self._background, self.photo))
+        covered = around.covered | face.covered
+        if not covered[window].all():
+            alpha *= view.large(covered.astype(np.float32))
+        if face.covered[window].any():
+            self._lay_over(person, alpha, view, face, vertices, shown_at, near)
+        background, photo = (np.ascontiguousarray(one[view.part]) for one in (self._background, self.photo))
         drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), background, alpha, 1 - alpha)
-        weight = np.ascontiguousarray(large(moves))
-        result[part] = cv2.blendLinear(drawn, photo, weight, 1 - weight)
+        weight = np.ascontiguousarray(view.large(moves))
+        result[view.part] = cv2.blendLinear(drawn, photo, weight, 1 - weight)
 
-    def _refine(self, points: np.ndarray, start: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> None:
+    def _lay_over(
+        self,
+        person: np.ndarray,
+        alpha: np.ndarray,
+        view: _View,
+        face: Field,
+        vertices: np.ndarray,
+        shown_at: np.ndarray,
+        near: np.ndarray,
+    ) -> None:
+        """Draw the face over what is around it, in `person` (h, w, 4) uint8 and `alpha` (h, w) float32 of a view."""
+        rows, columns = (np.flatnonzero(face.covered.any(axis)) for axis in (1, 0))
+        inner = view.within(rows, columns)
+        points, jumps = inner.points(self._shift(face))
+        for triangles in self.surface.details:
+            self._refine(points, inner.low, vertices, shown_at, triangles)
+        nearer = self._person_at(points, jumps)
+        mask = np.zeros((inner.height, inner.width), np.uint8)
+        for triangle in np.round((vertices[self.surface.triangles[near], :2] - inner.low) * 16).astype(np.int32):
+            cv2.fillConvexPoly(mask, triangle, 255, cv2.LINE_8, 4)
+        soft = max(0.6, EDGE_SOFT * inner.width)
+        weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * (1 / 255)
+        here = inner.inside(view)
+        person[here] = cv2.blendLinear(nearer, np.ascontiguousarray(person[here]), weight, 1 - weight)
+        alpha[here] += weight * (nearer[..., 3] / np.float32(255) - alpha[here])
+
+    def _person_at(self, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:
+        """(h, w, 4) uint8: the person's colours and matte at points (h, w, 2) of the photo, softened at `jumps`; the
+        points are changed."""
+        points[..., 1] += self._above
+        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        if jumps.any():
+            np.copyto(person, cv2.blur(person, (self._cell + 1,) * 2), where=jumps[..., None] > 0)
+        return person
+
+    def _shift(self, field: Field) -> np.ndarray:
+        """(h, w, 2) how far a field's points are from their places, carried on a little where it is not covered."""
+        shift = field.points - self._at_rest
+        if field.covered.all():
+            return shift
+        known = field.covered.astype(np.float32)
+        shift *= known[..., None]
+        near = cv2.boxFilter(shift, -1, (5, 5), normalize=False)
+        near /= np.maximum(cv2.boxFilter(known, -1, (5, 5), normalize=False), 1e-3)[..., None]
+        np.copyto(shift, near, where=~field.covered[..., None])
+        return shift
+
+    def _refine(
+        self,
+        points: np.ndarray,
+        start: np.ndarray,
+        vertices: np.ndarray,
+        shown_at: np.ndarray,
+        triangles: np.ndarray,
+    ) -> None:
         """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids or lips would run together.
 
         Args:
@@ -136,7 +247,8 @@ class Portrait:
         if (high - low < 1).any():
             return
         size = int(high[0] - low[0]), int(high[1] - low[1])
-        field = self.surface.field(vertices, np.column_stack([np.eye(2), -low]), size, triangles)
+        to = np.column_stack([np.eye(2), -low])
+        field = self.surface.field(vertices, to, size, triangles, shown_at, both_sides=False)
         (left, top), (right, bottom) = low - start, high - start
         np.copyto(points[top:bottom, left:right], field.points, where=field.covered[..., None])
 

@@ -24,6 +24,12 @@ SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes be
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
 NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
 EDGE = (0.05, 0.35)  # where, before the photo's edge, it fades in any case
+FACING = 0.45  # cosine to the viewer from which on the photo shows a point of the face well
+SAFE = 0.55  # part of what it shows less well that is trusted: further out may be hair or background
+REVEALED = (0.02, 0.12)  # by how much more points have to face the viewer until only that part is shown
+MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo begins to show a side poorly
+ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
+RIM_REACH = 0.25  # how far beyond the outline points are moved with it
 _BITS = 4  # of a pixel, in which triangles are drawn
 
 
@@ -42,6 +48,8 @@ def _openings() -> np.ndarray:
 
 
 OPENINGS = _openings()
+# (468,) how far from the middle, in the head's frame, a side of the face begins: beside brows and eyes, which stay
+_SIDE_BEGINS = 0.25 + 0.6 * np.exp(-(((REFERENCE[:468, 1] - REFERENCE[EYES[0].outer, 1] + 0.1) / 0.4) ** 2))
 
 
 class Field(NamedTuple):
@@ -58,13 +66,23 @@ class Field(NamedTuple):
     triangle: np.ndarray
 
 
+class _Side(NamedTuple):
+    """One side of the face as the photo has it: mean direction in the head's frame, how its vertices (V, 2) move in the
+    photo when it is turned to the viewer, and how much it faces the viewer in the photo."""
+
+    normal: np.ndarray
+    moves: np.ndarray
+    facing: float
+
+
 class Surface:
     """The surface over one source.
 
     Attributes:
         triangles: (T, 3) vertex numbers.
         photo_points: (V, 2) where the vertices lie in the photo.
-        details: numbers of the triangles around each eye and the mouth, where neighbouring points part.
+        face: numbers of the triangles of the mesh, first of those that close its openings.
+        details: of those around each eye and the mouth, where neighbouring points part.
 
     Args:
         source: its face in the photo's pixels.
@@ -101,6 +119,7 @@ class Surface:
         outer, outer_next = numbers[1:], np.roll(numbers[1:], -1, axis=1)
         fan = np.stack([[inner, outer, inner_next], [inner_next, outer, outer_next]]).transpose(0, 2, 3, 1)
         self.triangles = np.concatenate([fan.reshape(-1, 3), OPENINGS, TRIANGLES])
+        self.face = np.arange(fan.size // 3, len(self.triangles))
         centres = REFERENCE[np.where(self.triangles < 468, self.triangles, 0)].mean(1)
         in_face = (self.triangles < 468).all(1)
         self.details = []
@@ -109,8 +128,53 @@ class Surface:
             near = in_face & (np.linalg.norm((centres - middle)[:, :2], axis=1) < reach)
             self.details.append(np.flatnonzero(near))
         self._behind = np.zeros(len(self.triangles))  # what is drawn first, whatever its depth
-        self._behind[fan.size // 3 :][: len(OPENINGS)] = height
+        self._behind[self.face[: len(OPENINGS)]] = height
         self.photo_points = np.concatenate([landmarks[:468, :2], self._rings_xy[:, :2]])
+        self._sides = [side for side in map(self._side, (-1, 1)) if side is not None]
+
+    def _side(self, sign: int) -> _Side | None:
+        """What the photo shows foreshortened of one side of the face, -1 left or 1 right."""
+        pose, landmarks = self.source.pose, self.source.landmarks
+        normals = _normals(landmarks[:468])
+        facing = -normals[:, 2]
+        side = sign * REFERENCE[:468, 0] > _SIDE_BEGINS
+        if (facing[side] < FACING).sum() < 10:
+            return None
+        axis = pose.rotation[:2, 0] / np.linalg.norm(pose.rotation[:2, 0])
+        out = sign * (landmarks[:468, :2] @ axis)
+        # row by row, the point up to which it is seen well: how far out that is, and how far around the head
+        height, around = REFERENCE[:468, 1], np.arctan2(sign * REFERENCE[:468, 0], 1.0 - REFERENCE[:468, 2])
+        rows = np.linspace(height[side].min(), height[side].max(), 24)
+        table = []
+        for row in rows:
+            near = np.flatnonzero(np.abs(height - row) < ROW)
+            near = near[around[near].argsort()]
+            poor = side[near] & (facing[near] < FACING)
+            beyond = np.cumsum(poor[::-1])[::-1] / np.arange(len(near), 0, -1)  # share of poor points from each one on
+            last = max(0, int(np.argmax(beyond > MOSTLY)) - 1) if beyond[-1] > MOSTLY else len(near) - 1
+            table.append((out[near[: last + 1]].max(), out[near].max(), around[near[last]], around[near[-1]]))
+        smooth = cv2.blur(np.array(table), (1, 5), borderType=cv2.BORDER_REPLICATE)
+        begin, end, first, most = (np.interp(height, rows, column) for column in smooth.T)
+        far = side & (around > first)
+        part = np.clip((around - first) / np.maximum(most - first, 1e-3), 0, 1)
+        shown = begin + SAFE * np.maximum(end - begin, 0) * part
+        pulled = np.where(far, sign * (shown - out), 0.0)[:, None] * axis
+        rim = np.where(far[OVAL], sign * (np.maximum(end, begin) - out)[OVAL], 0.0)[:, None] * axis
+        out_of_rim = np.exp(-(((RINGS - 1) / RIM_REACH) ** 2))
+        moves = np.concatenate([pulled, (out_of_rim[:, None, None] * rim).reshape(-1, 2)])
+        return _Side(pose.rotation.T @ -normals[far].mean(0), moves, float(facing[far].mean()))
+
+    def photo_points_of(self, moved: Moved) -> np.ndarray:
+        """(V, 2) where the photo shows the vertices, as far as it does.
+
+        A side that was turned away is shown in a few pixels, the last of which are not the face's any more. Where the
+        motion turns it to the viewer, the rest of these pixels is spread over it.
+        """
+        points = self.photo_points
+        for side in self._sides:
+            facing = (moved.pose.rotation @ side.normal)[2]
+            points = points + ramp(facing - side.facing, *REVEALED) * side.moves
+        return points
 
     def vertices(self, moved: Moved) -> np.ndarray:
         """(V, 3) the surface's points after the motion, in the photo's pixels."""
@@ -119,16 +183,35 @@ class Surface:
         rings = self._rings_xy + self._rigid[:, None] * (placed - self._rings_xy)
         return np.concatenate([moved.landmarks[:468], rings])
 
+    def split(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the triangles that are the face as it is seen, and of those around and behind it."""
+        a, b, c = (vertices[self.triangles[:, k], :2] for k in range(3))
+        one, two = b - a, c - a
+        seen = one[:, 0] * two[:, 1] > one[:, 1] * two[:, 0]
+        seen[: self.face[0]] = False
+        seen[self.face[: len(OPENINGS)]] = True
+        return np.flatnonzero(seen), np.flatnonzero(~seen)
+
     def field(
-        self, vertices: np.ndarray, to_grid: np.ndarray, size_wh: tuple[int, int], only: np.ndarray | None = None
+        self,
+        vertices: np.ndarray,
+        to_grid: np.ndarray,
+        size_wh: tuple[int, int],
+        only: np.ndarray | None = None,
+        photo_points: np.ndarray | None = None,
+        *,
+        both_sides: bool = True,
     ) -> Field:
         """Dense motion of the moved surface (V, 3) on a grid of `size_wh`.
 
         Args:
             to_grid: (2, 3) leads to the grid from the photo.
-            only: numbers of the triangles to draw, those of them that look here; by default all.
+            only: numbers of the triangles to draw; by default all.
+            photo_points: (V, 2), see `photo_points_of`; by default where the vertices lie in the photo.
+            both_sides: draw triangles that look away, too, behind all others.
         """
         width, height = size_wh
+        photo_points = self.photo_points if photo_points is None else photo_points
         grid = vertices[:, :2] @ to_grid[:, :2].T + to_grid[:, 2]
         triangles = self.triangles if only is None else self.triangles[only]
         behind = self._behind if only is None else self._behind[only]
@@ -137,7 +220,7 @@ class Surface:
         area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
         low, high = corners.min(1), corners.max(1)
         seen = (
-            ((np.abs(area) if only is None else area) > 1e-6)
+            ((np.abs(area) if both_sides else area) > 1e-6)
             & (high >= 0).all(1)
             & (low[:, 0] < width)
             & (low[:, 1] < height)
@@ -153,18 +236,32 @@ class Surface:
             cv2.fillConvexPoly(triangle, polygon, number, cv2.LINE_8, _BITS)
 
         # Within a triangle the photo's point is an affine function of the grid's.
-        photo = self.photo_points[triangles]
+        photo = photo_points[triangles]
         first, second = photo[:, 1] - photo[:, 0], photo[:, 2] - photo[:, 0]
         safe = np.where(np.abs(area) > 1e-6, area, 1.0)[:, None]
         by_x = (first * two[:, 1:] - second * one[:, 1:]) / safe
         by_y = (second * one[:, :1] - first * two[:, :1]) / safe
         at_0 = photo[:, 0] - by_x * corners[:, 0, :1] - by_y * corners[:, 0, 1:]
-        affine = np.stack([by_x, by_y, at_0], axis=1).astype(np.float32)  # (T, 3, 2)
-        covered = triangle >= 0
-        mine = affine[np.where(covered, triangle, 0)]
-        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        points = mine[..., 0, :] * x[..., None] + mine[..., 1, :] * y[..., None] + mine[..., 2, :]
+        affine = np.concatenate([by_x, by_y, at_0], axis=1).astype(np.float32)  # (T, 6)
+        covered, points = triangle >= 0, np.zeros((height, width, 2), np.float32)
+        if len(order):
+            left, top = np.clip(np.floor(low[order].min(0)).astype(int), 0, (width - 1, height - 1))
+            right, bottom = np.clip(np.ceil(high[order].max(0)).astype(int) + 1, 1, (width, height))
+            part = np.s_[top:bottom, left:right]
+            mine = affine.take(np.maximum(triangle[part], 0), axis=0)  # (h, w, 6)
+            x = np.arange(left, right, dtype=np.float32)[:, None]
+            y = np.arange(top, bottom, dtype=np.float32)[:, None, None]
+            points[part] = mine[..., :2] * x + mine[..., 2:4] * y + mine[..., 4:]
         return Field(points, covered, triangle)
+
+
+def _normals(points: np.ndarray) -> np.ndarray:
+    """(468, 3) unit normals of the mesh, away from the head."""
+    a, b, c = (points[TRIANGLES[:, k]] for k in range(3))
+    across, normals = np.cross(c - a, b - a), np.zeros_like(points)
+    for k in range(3):
+        np.add.at(normals, TRIANGLES[:, k], across)
+    return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12)
 
 
 def _way_out(points: np.ndarray, direction: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
