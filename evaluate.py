@@ -161,6 +161,7 @@ def evaluate(options: Options) -> "Report | None":
         others = load_predictions(options.predictions, tasks, options.baseline)
         baseline = None if any(c.role == "baseline" for c in others) else options.baseline
         contenders = [*load_contenders(options.checkpoint, baseline, observer=finder), *others]
+        contenders.sort(key=lambda contender: contender.role == "baseline")  # it comes last
         names = [contender.name for contender in contenders]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise InputError(f"--predictions: {', '.join(twice)} names another contender too; choose another NAME")

@@ -145,6 +145,8 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
         folder = Path(where)
         if not (name and equals and where):
             raise InputError(f"--predictions {text!r}: must be NAME=FOLDER, such as tpsmm=results/tpsmm")
+        if name == SOURCE:
+            raise InputError(f"--predictions {text!r}: {SOURCE} is the repeated source picture; choose another NAME")
         if not folder.is_dir():
             raise InputError(f"--predictions {text}: {folder} is no folder; it holds one video for each clip or pair")
         found = {

@@ -99,8 +99,8 @@ def _following(name: str) -> tuple[MetricInfo, ...]:
     if name == "pose":
         return infos  # its error is head_pose
     error = MetricInfo(f"{name}_error", f"{label}, error", unit, "lower", f"Mean |difference| of {where} between "
-                       "prediction and truth; where there is no truth, of its changes since the first frame against "
-                       "those of the driving frames. Over clips whose driver does it enough to be told from noise. A "
+                       "prediction and truth; where there is no truth, of its deviations from their means over the "
+                       "clip. Over clips whose driver does it enough to be told from noise. A "
                        "miss has no value to count as.", "this project", ("mesh",))  # fmt: skip
     return *infos, error
 
