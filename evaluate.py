@@ -119,8 +119,9 @@ def gate(options: Options) -> "list[Condition]":
 
     conditions = [Condition.parse(text) for text in options.fail_if]
     own = {f"identity_{Path(file).stem}" for file in options.face_networks}
+    known = set(options.metrics) or {*METRICS, *own}
     for condition in conditions:
-        condition.check({*METRICS, *own})
+        condition.check(known)
         if condition.needs_baseline and not options.baseline:
             raise InputError(f"--fail-if {condition.text!r}: compares with a baseline; give one with --baseline")
     return conditions

@@ -336,6 +336,7 @@ def test_pooled_and_per_clip_by_hand(results) -> None:
     l1 = summary["l1"]["ours"]
     assert (l1.pooled, l1.clip_mean, l1.frames, l1.missed) == (3, pytest.approx((2.5 + 6 + 1) / 3), 8, 0)
     assert l1.interval is None, "two people"
+    assert l1.without_first == pytest.approx((2 + 3 + 4 + 7 + 2) / 5)
     akd = summary["akd_mediapipe"]["ours"]
     assert (akd.pooled, akd.frames, akd.missed) == (5, 4, 3), "an unknown truth is no miss"
     assert akd.clip_mean == (4 + 8) / 2

@@ -91,6 +91,7 @@ class _ProtocolSums:
         self.models, self.infos, self.baseline = models, infos, baseline
         self.clips: list[Clip] = []
         self.tallies: dict[tuple[str, str], dict[int, metrics.Tally]] = {}  # (metric, model) -> clip -> sums
+        self.later: dict[tuple[str, str], list[metrics.Tally]] = {}  # without first frames that the source equals
         self.times: dict[tuple[str, str], np.ndarray] = {}  # (metric, model) -> (2, bins), totals and counts
         self.fids: dict[str, Fid] = {}
 
@@ -103,6 +104,8 @@ class _ProtocolSums:
                     continue
                 tally = metrics.tally(array)
                 self.tallies.setdefault((metric, model), {})[len(self.clips)] = tally
+                if task.source == task.truth and "truth" in self.infos[metric].needs and len(array) == record.frames:
+                    self.later.setdefault((metric, model), []).append(metrics.tally(array[1:]))
                 self.times[metric, model] = self.times.get((metric, model), 0) + np.stack(statistics.over_time(array))
                 values.setdefault(metric, {})[model] = ClipValue(
                     mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
@@ -147,6 +150,7 @@ class _ProtocolSums:
         tallies = self.tallies[metric, model]
         totals, frames = [t.total for t in tallies.values()], [t.frames for t in tallies.values()]
         missed = sum(t.missed for t in tallies.values())
+        later = self.later.get((metric, model), [])
         pooled = metrics.Tally(float(np.sum(totals)), sum(frames), missed)
         means = [t.mean for t in tallies.values() if t.frames]
         people = [who_of(self.clips[index]) for index in tallies]
@@ -157,6 +161,7 @@ class _ProtocolSums:
             frames=pooled.frames,
             missed=pooled.missed,
             pooled_with_misses=_number(pooled.mean_with_misses(self.infos[metric].penalty)),
+            without_first=_number(statistics.ratio([t.total for t in later], [t.frames for t in later])),
         )
 
     def _fid(self, model: str) -> Summary:

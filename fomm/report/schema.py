@@ -102,6 +102,7 @@ class Summary(_Value):
     frames: Count
     missed: Count
     pooled_with_misses: float | None
+    without_first: float | None = None
 
 
 class Difference(_Value):

@@ -181,6 +181,8 @@ def summary_table(report: Report, name: str) -> Table:
         rows = [value_row("misses left out" if misses else "pooled", entries, "pooled", digits, info.better)]
         if misses and any(entry.pooled_with_misses is not None for entry in there):
             rows.append(value_row("misses counted", entries, "pooled_with_misses", digits, info.better))
+        if any(entry.without_first is not None for entry in there):
+            rows.append(value_row("without first frames", entries, "without_first", digits, info.better))
         if any(entry.clip_mean is not None for entry in there):
             rows.append(value_row("mean of clips", entries, "clip_mean", digits, info.better))
         if misses:
@@ -201,6 +203,8 @@ def summary_table(report: Report, name: str) -> Table:
         )
     else:
         notes.append("No frame was missed by any metric.")
+    if any(entry.without_first is not None for entry in all_entries):
+        notes.append("The first frame of a reconstruction is the source itself; without it: the other frames, pooled.")
     if any(interval_of(entry) for entry in all_entries):
         notes.append("In brackets: 95 % interval over identities.")
     return Table(f"{protocol_title(name)}: values", columns, groups, notes)
