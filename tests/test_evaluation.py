@@ -183,7 +183,7 @@ def test_a_fault_costs_its_own_clip_only_and_says_why(tmp_path: Path) -> None:
         "there is no such file": reconstruction(replace(good, path="gone.mp4")),
         "cannot be read": reconstruction(replace(good, path="broken")),
         "has one frame": reconstruction(lonely),
-        "has not as many frames": Task("cross_identity_truth", good, good, short),
+        "does not have as many frames": Task("cross_identity_truth", good, good, short),
     }
     for said, task in faults.items():
         record = measure_task(task, tmp_path, [contender(), REPEAT], [Pixels()], size=64)
