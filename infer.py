@@ -17,9 +17,10 @@ from fomm.animator.settings import AnimationSettings, ModelSettings
 from fomm.errors import InputError, run
 from fomm.progress import Bars
 
-USAGE = "python infer.py --source photo.jpg --driving clip.mp4 --output result.mp4 [options]"
+USAGE = """python infer.py --source photo.jpg --driving clip.mp4 --output result.mp4 [options]
+       python infer.py --source photo.jpg --edit "yaw=15 smile=0.6" --output edited.png [options]"""
 DESCRIPTION = """The face in the photo moves as the face in the video does: both are found and cropped, the photo's is
-animated and put back into the full photo, and the video's sound goes along."""
+animated and put back into the full photo, and the video's sound goes along. Or it does what --edit says."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,16 @@ class Files:
 
     Args:
         source: the photo, or a folder of photos (each is animated).
-        driving: the video; a folder of videos (each is used), a folder of frames; or webcam (webcam:1 is the second
-            one): records you after a countdown, without sound, into <output>_driving.mp4.
+        driving: the video, or a motion file (.json, made by python -m preprocess motion); a folder of videos (each is
+            used), a folder of frames; or webcam (webcam:1 is the second one): records you after a countdown, without
+            sound, into <output>_driving.mp4.
         output: the result: .mp4, .mov, .webm, .gif, or a name without suffix for PNG frames; a folder for a batch.
             Settings and hashes go into a JSON file beside it.
     """
 
     source: str
-    driving: str
-    output: str
+    driving: str = ""
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,24 @@ class Options(AnimationSettings, ModelSettings, Files):
     """Animate a photo with a driving video.
 
     Args:
+        edit: in the place of driving: what the face is to do, by names: yaw, pitch, roll in degrees, smile, mouth,
+            eyes, brows from -1 to 1, gaze two such numbers, as in "yaw=15 smile=0.6 gaze=0.3,0" (docs/direct.md has
+            pictures). Into a picture, or into a video that goes there and back.
         seconds: length of a recording with --driving webcam.
     """
 
+    edit: str = ""
     seconds: float = 8.0
 
     def check(self) -> None:
         """Raises InputError for values that no file can make right."""
         super().check()
+        if not self.output:
+            raise InputError("--output is missing: the file to write, as in --output result.mp4")
+        if bool(self.edit) == bool(self.driving):
+            raise InputError(
+                'give either --driving (a video or a motion file) or --edit (as in --edit "yaw=15 smile=0.6")'
+            )
         if not 1 <= self.seconds <= 600:
             raise InputError(f"--seconds is {self.seconds}, must be from 1 to 600")
 
@@ -71,19 +83,21 @@ def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
     from fomm.video import frame_files
     from fomm.video.pictures import local_file
 
-    for name in (options.source, options.driving):  # said before a checkpoint is downloaded
+    for name in filter(None, (options.source, options.driving)):  # said before a checkpoint is downloaded
         if not os.path.isdir(name):
             local_file(name)
-    source, driving, output = Path(options.source), Path(options.driving), Path(options.output)
+    source, output = Path(options.source), Path(options.output)
     sources = frame_files(source) if source.is_dir() else [source]
+    driving = Path(options.driving or "edited")  # the name of an edit's results in a batch
     drivings = video_files(driving) or [driving]
     if not source.is_dir() and drivings == [driving]:
         return [(source, driving, output)]
     if output.suffix:
         raise InputError(f"{output}: with a folder as input the results need a folder too; give a name without suffix")
-    pairs = [(s, d, output / f"{s.stem}_{d.stem}.mp4") for d in drivings for s in sources]
+    kind = ".png" if options.edit else ".mp4"
+    pairs = [(s, d, output / f"{s.stem}_{d.stem}{kind}") for d in drivings for s in sources]
     if len({path for *_, path in pairs}) < len(pairs):  # a.jpg beside a.png
-        pairs = [(s, d, output / f"{s.name}_{d.name}.mp4") for s, d, _ in pairs]
+        pairs = [(s, d, output / f"{s.name}_{d.name}{kind}") for s, d, _ in pairs]
     return pairs
 
 
@@ -104,10 +118,13 @@ def infer(options: Options) -> list:
     Raises:
         InputError: it cannot be done; in a batch after all other pairs, with the names of those that failed.
     """
+    from fomm.model.face import Edit
     from studio.animation import animate_files, load_tools
+    from studio.portrait import play_files
     from studio.recording import record_webcam
 
     options.check()
+    edit = Edit.parse(options.edit) if options.edit else None
     bars = Bars()
     results, failures = [], []
     with ExitStack() as stack:
@@ -124,7 +141,11 @@ def infer(options: Options) -> list:
         bars.print(f"model {options.checkpoint} {tools}")
         for source, driving, output in pairs:
             try:
-                result = animate_files(source, driving, output, options, tools, progress=bars, warn=warn)
+                if edit is not None or driving.suffix.lower() == ".json":
+                    motion = driving if edit is None else edit
+                    result = play_files(source, motion, output, options, tools, progress=bars, warn=warn)
+                else:
+                    result = animate_files(source, driving, output, options, tools, progress=bars, warn=warn)
             except InputError as error:
                 if len(pairs) == 1:
                     raise

@@ -56,6 +56,7 @@ from fomm import expression
 from fomm.download import cache_folder
 from fomm.errors import InputError, require, run
 from fomm.evaluation.metrics import akd, hull_mask
+from fomm.model.face.surface import OPENINGS
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.crop import Crop, Paster, warp
 from preprocess.faces import FaceFinder, face_crop
@@ -144,6 +145,7 @@ class Contender(Protocol):
         temporal: bool, True where it has to see every frame in its order (it filters in time); otherwise it is shown
             only those that are measured.
         faults: list of int, folds and holes (pixels of the result) inside the head, one for each frame yielded so far.
+        stream: what is timed in the place of animate, which may count and look on the way.
         landmarks: list of (478, 2), where it put the landmarks in each result so far, in the result's pixels.
         stage_ms: dict of str to float, mean milliseconds by stage.
         whole: bool, True where it animates whole photos by itself and needs no crop and paste in `speed`.
@@ -182,7 +184,35 @@ class Landmarks:
     temporal = True
 
     def __init__(self, name: str, animator: Any) -> None:
-        self.name, self.animate = name, animator.animate
+        self.name, self._animator = name, animator
+        self.stream = animator.animate  # side by side, nothing counted
+        self.faults: list[int] = []
+
+    def animate(self, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        self.faults = []
+        portrait = self._animator.portrait(self._animator.sit(source))
+        follow = self._animator.follow(portrait.source)
+        for frame in driving:
+            moved = follow(frame)
+            self.faults.append(folds_and_holes(portrait.surface, moved, source.shape[1::-1]))
+            yield portrait(moved)
+
+
+def folds_and_holes(surface: Any, moved: Any, size_wh: tuple[int, int]) -> int:
+    """Pixels inside the moved face's outline in which the surface is not seen at all, or shows the photo mirrored."""
+    vertices = surface.vertices(moved)
+    field = surface.field(vertices, np.eye(2, 3), size_wh)
+    inside = cv2.erode(hull_mask(vertices[:468, :2], *size_wh[::-1]).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    drawn, shown = (areas(points[surface.triangles]) for points in (vertices[:, :2], surface.photo_points_of(moved)))
+    mirrored = drawn * shown < 0
+    mirrored[: surface.face[0] + len(OPENINGS)] = False  # hair and neck; what lies behind lids and lips is layers'
+    return int((inside & (~field.covered | mirrored[field.triangle])).sum())
+
+
+def areas(triangles: np.ndarray) -> np.ndarray:
+    """Twice the areas (T,) of triangles (T, 3, 2), below 0 for those that run the other way."""
+    one, two = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    return one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
 
 
 def load(name: str) -> Contender:
@@ -712,7 +742,8 @@ def whole_path(
     first = busy = 0.0
     with tempfile.TemporaryDirectory() as folder:
         with VideoWriter(Path(folder) / "result.mp4", fps=Fraction(25)) as writer:
-            results = contender.animate(picture if whole else crop.apply(picture), driving)
+            animate = getattr(contender, "stream", contender.animate)
+            results = animate(picture if whole else crop.apply(picture), driving)
             for result in timed("animate", results, spent):
                 for stage, work in (("paste", paste), ("encode", writer.write)):
                     started = time.perf_counter()

@@ -385,7 +385,15 @@ def measure_whole(model: FOMM, size: int, options: Options) -> None:
             stream = animated_frames(partial(animator.animate, source), _chained(next_frame, part), view)
             with closing(stream):
                 paste = Paster(photo, crop)
-                render(stream, folder / "result.mp4", reader, settings, paste=paste)
+                render(
+                    stream,
+                    folder / "result.mp4",
+                    settings,
+                    fps=reader.fps,
+                    time_base=reader.time_base,
+                    sound=reader,
+                    paste=paste,
+                )
             times["whole path"].append(time.perf_counter() - begun)
         ratios = [a / b for a, b in zip(times["whole path"], times["inference alone"], strict=True)]
         rows = [[name, f"{sum(v):.1f}", f"{len(frames) / sum(v):.1f}"] for name, v in times.items()]

@@ -14,6 +14,7 @@ COMMANDS = {  # name: (module, function, what it does)
     "check": ("dataset.check", "check", "is a data set what its manifest says? pictures show what is in it"),
     "face": ("show", "face", "draw what is found in a photo, and its crop"),
     "crop_video": ("show", "crop_video", "write the crop of a driving video that the model gets to see"),
+    "motion": ("motion", "motion", "record what the face in a clip does as a small file without a picture"),
     "puppets": ("synthetic.puppets", "write_puppets", "draw a data set of talking puppets with exact truth"),
     "puppet_pairs": ("synthetic.puppets", "write_puppet_pairs", "draw cross-identity animation with its exact answer"),
     "puppet_demo": ("synthetic.puppets", "write_demo", "draw the portrait and the clip of the demonstration"),
@@ -23,9 +24,11 @@ COMMANDS = {  # name: (module, function, what it does)
         "draw videos of two people with exact boxes, to measure preparation",
     ),
     "heads": ("synthetic.head_set", "write_heads", "draw a training set of heads near to people's, with their meshes"),
+    "directions": ("synthetic.directions", "write_directions", "measure on drawn heads what expressions do to a face"),
+    "motions": ("synthetic.motions", "write_motions", "draw the motions that come with the package"),
     "figures": ("synthetic.figures", "write_figures", "draw dancers, for the fine-tuning tutorial"),
 }
-POSITIONAL = ("check", "face", "crop_video")  # `face PHOTO` rather than `face --photo PHOTO`
+POSITIONAL = ("check", "face", "crop_video", "motion")  # `face PHOTO` rather than `face --photo PHOTO`
 
 
 def main() -> None:

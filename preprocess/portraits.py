@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from fomm import expression
@@ -20,7 +19,7 @@ from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch, read_frames
-from preprocess.crop import Crop, Region, crop_matrix, invert, transform
+from preprocess.crop import Crop, Region, crop_matrix, invert, shrunk, transform
 from preprocess.faces import NUM_LANDMARKS, Face, FaceFinder, choose_face
 from preprocess.pairing import (
     BEST_FRAME_EVERY,
@@ -71,6 +70,50 @@ def travel_of(track: Track, index: int) -> float:
     return float(away) / start.side_px
 
 
+class FoundFace(NamedTuple):
+    """A photo's face that can be put into motion.
+
+    Attributes:
+        faces, face: the choices, and the one that was chosen.
+        mesh: (478, 3) refined mesh in the photo's pixels.
+    """
+
+    faces: Sequence[Face]
+    face: Face
+    mesh: np.ndarray
+
+
+def find_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder, number: int | None) -> FoundFace:
+    """The face of a photo (H, W, 3) uint8 RGB with its mesh; `number` as for `choose_face`.
+
+    Raises:
+        InputError: no such face, or it is not seen well enough.
+    """
+    faces = finder.find(photo)
+    face = choose_face(faces, number, photo_path)
+    mesh = finder.close_mesh(photo, face)
+    if mesh is None:
+        raise InputError(
+            f"{photo_path}: the face at {face.centre_px[0]:.0f},{face.centre_px[1]:.0f} is not seen well enough to be "
+            "animated; give a picture that shows it larger or clearer"
+        )
+    return FoundFace(faces, face, mesh)
+
+
+def find_whole_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder) -> FoundFace:
+    """The same where it is seen in the whole picture; nothing is looked for.
+
+    Raises:
+        InputError: no face is seen.
+    """
+    seen = finder.mesh(photo)
+    if seen is None:
+        raise InputError(f"{photo_path}: no face is seen in the whole picture; leave out --crop false, or use another")
+    face = Face(seen[:NUM_LANDMARKS, :2], 1.0, 0.0, 0.0)
+    closer = finder.close_mesh(photo, face)
+    return FoundFace([face], face, seen if closer is None else closer)
+
+
 class Look(NamedTuple):
     """What a face does, see `fomm.expression`; any number of leading axes."""
 
@@ -102,6 +145,22 @@ def steps_from(photo: Look, driving: Look) -> np.ndarray:
         opened.min() * (driving.gaze - photo.gaze) / STEP_GAZE,
     )
     return np.sqrt(sum(np.square(one).sum(1) for one in differences))
+
+
+def views_through(
+    crop: Crop, frame_wh: tuple[int, int]
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[LazyFrame], np.ndarray]]:
+    """What is seen of a video's frames through a crop: of a frame, and faster of one that is not converted yet."""
+    seen = crop.region(frame_wh)
+    inner = crop.within(seen)
+
+    def view(image: np.ndarray) -> np.ndarray:
+        return inner.apply(seen.of(image))
+
+    def glance(frame: LazyFrame) -> np.ndarray:
+        return inner.apply(frame.region(seen))
+
+    return view, glance
 
 
 def seek_start(
@@ -150,26 +209,11 @@ def pair_portrait(
 
     Arguments and errors as for `pair_faces`.
     """
-    faces = finder.find(photo)
-    face = choose_face(faces, settings.face, photo_path)
+    faces, face, mesh = find_portrait(photo, photo_path, finder, settings.face)
     tracks, frame_count, warnings = driving
     track = choose_track(tracks, settings.track, reader.path)
     driving_crop = track.crop(VIEW_PX, scale=settings.scale or TRACK_SCALE)
-    seen = driving_crop.region((reader.width, reader.height))
-    inner = driving_crop.within(seen)
-
-    def view(image: np.ndarray) -> np.ndarray:
-        return inner.apply(seen.of(image))
-
-    def glance(frame: LazyFrame) -> np.ndarray:
-        return inner.apply(frame.region(seen))
-
-    mesh = finder.close_mesh(photo, face)
-    if mesh is None:
-        raise InputError(
-            f"{photo_path}: the face at {face.centre_px[0]:.0f},{face.centre_px[1]:.0f} is not seen well enough to be "
-            "animated; give a picture that shows it larger or clearer"
-        )
+    view, glance = views_through(driving_crop, (reader.width, reader.height))
     start = None
     if settings.best_frame:
         photo_mesh = upright(mesh, face.roll_deg)
@@ -245,21 +289,20 @@ def pair_whole_portrait(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, the face is where it is seen; arguments as for `pair_portrait`."""
-    seen = finder.mesh(photo)
-    if seen is None:
-        raise InputError(f"{photo_path}: no face is seen in the whole picture; leave out --crop false, or use another")
-    face = Face(seen[:NUM_LANDMARKS, :2], 1.0, 0.0, 0.0)
-    closer = finder.close_mesh(photo, face)
-    mesh = seen if closer is None else closer
+
+    def view(frame: np.ndarray) -> np.ndarray:
+        return shrunk(frame, WHOLE_PX)
+
+    _, face, mesh = find_whole_portrait(photo, photo_path, finder)
     person = finder.person_at(photo, face, Region.whole(photo))
     start = None
     if settings.best_frame:
         photo_mesh = upright(mesh, face.roll_deg)
-        start = seek_start(reader, 0, None, lambda frame: shrunk(frame.image), photo_mesh, finder, progress)
+        start = seek_start(reader, 0, None, lambda frame: view(frame.image), photo_mesh, finder, progress)
     return Pairing(
         photo,
-        shrunk,
-        initial=None if start is None else shrunk(read_frames(reader.path, [start])[0]),
+        view,
+        initial=None if start is None else view(read_frames(reader.path, [start])[0]),
         initial_index=start or 0,
         doubts=[f"{photo_path}: {doubt}" for doubt in doubts_about_person(person)],
         mesh=mesh,
@@ -277,13 +320,6 @@ def camera_crop(frame: np.ndarray, finder: FaceFinder) -> Crop:
     if not tracks:
         raise InputError(f"camera: {start_hint([], frame.shape)}")
     return tracks[0].crop(VIEW_PX, scale=CAMERA_SCALE)
-
-
-def shrunk(frame: np.ndarray) -> np.ndarray:
-    """A driving frame (h, w, 3), its longer side at most `WHOLE_PX`."""
-    factor = min(1.0, WHOLE_PX / max(frame.shape[:2]))
-    size = max(1, round(factor * frame.shape[1])), max(1, round(factor * frame.shape[0]))
-    return frame if factor == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def upright(mesh: np.ndarray, roll_deg: float) -> np.ndarray:

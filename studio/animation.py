@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
@@ -111,8 +111,10 @@ def animate_files(
         rendered = render(
             watched(animated, "animate", count, progress),
             output,
-            reader,
             settings,
+            fps=reader.fps,
+            time_base=reader.time_base,
+            sound=reader if settings.audio else None,
             paste=scene.paste,
             side_by_side=outputs[1] if settings.side_by_side else None,
             shown=lambda frame: (photo, frame.image) if scene.paste else (pairing.source, pairing.view(frame.image)),
@@ -120,7 +122,19 @@ def animate_files(
         tell(reader.warnings + rendered.warnings + scene.met())
         if rendered.frames == 1 and settings.relative:
             tell([f"{driving}: has one frame; relative motion starts from it, so nothing moves; give --relative false"])
-        sidecar = write_record(source, driving, outputs, settings, tools, pairing, warnings)
+        crops = {"source": pairing.source_crop, "driving": pairing.driving_crop}
+        sidecar = write_record(
+            outputs,
+            settings,
+            tools,
+            given={"source": source, "driving": driving},
+            details={
+                "tags": synthetic_tags(pasted=bool(settings.embed)),
+                "driving_frames": {"start": pairing.start, "stop": pairing.stop, "initial": pairing.initial_index},
+                "crop_matrices": {side: crop and crop.matrix.tolist() for side, crop in crops.items()},
+            },
+            warnings=warnings,
+        )
     return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)
 
 
@@ -160,26 +174,28 @@ def open_both(source: Path, driving: Path, settings: AnimationSettings) -> tuple
 
 
 def write_record(
-    source: Path,
-    driving: Path,
     outputs: list[Path],
     settings: AnimationSettings,
     tools: Tools,
-    pairing: Pairing,
+    *,
+    given: Mapping[str, Path | str],
+    details: Mapping[str, object],
     warnings: list[str],
 ) -> Path:
-    """Write the sidecar."""
+    """Write the sidecar.
+
+    Args:
+        given: option -> what was given: files, which are hashed, or text.
+    """
     checkpoint = tools.checkpoint
-    crops = {"source": pairing.source_crop, "driving": pairing.driving_crop}
     return write_sidecar(
         outputs[0],
         settings={
             **tools.used(settings),
-            "source": str(source),
-            "driving": str(driving),
+            **{option: str(value) for option, value in given.items()},
             "output": str(outputs[0]),
         },
-        inputs={"source": source, "driving": driving},
+        inputs={option: value for option, value in given.items() if isinstance(value, Path)},
         checkpoint={
             "name": checkpoint.name,
             "path": str(checkpoint.path),
@@ -187,13 +203,7 @@ def write_record(
             "image_size": checkpoint.image_size,
         },
         outputs=outputs,
-        details={
-            "tags": synthetic_tags(pasted=bool(settings.embed)),
-            "device": str(tools.animator),
-            "driving_frames": {"start": pairing.start, "stop": pairing.stop, "initial": pairing.initial_index},
-            "crop_matrices": {side: crop and crop.matrix.tolist() for side, crop in crops.items()},
-            "warnings": warnings,
-        },
+        details={"device": str(tools.animator), **details, "warnings": warnings},
     )
 
 
@@ -218,12 +228,12 @@ def check_size(path: Path, width: int, height: int) -> None:
         raise InputError(f"{path}: is {width}x{height} pixels, each side needs {MIN_SIDE_PX} or more; use a larger one")
 
 
-def check_outputs(outputs: list[Path], source: Path, driving: Path) -> None:
+def check_outputs(outputs: list[Path], *inputs: Path) -> None:
     """Find out now, not after the work, what would keep a result from being written."""
     folder = outputs[0].absolute().parent
     try:
         for path in (*outputs, sidecar_path(outputs[0])):
-            if path.exists() and any(path.samefile(original) for original in (source, driving)):
+            if path.exists() and any(path.samefile(original) for original in inputs):
                 raise InputError(f"{path}: is an input too and would be overwritten; choose another --output")
         for path in outputs:
             VideoWriter(path)  # refuses names that it cannot write
@@ -263,6 +273,12 @@ def load_tools(
         if meshes is None:
             finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
         return PortraitTools(FaceAnimator(model, lambda: meshes, device=chosen.device), info, finder, None, chosen)
+    if settings.strengths != AnimationSettings().strengths:
+        asked = f"--region {settings.region} --strength {settings.strength}"
+        raise InputError(
+            f"{asked}: the keypoints of {chosen.checkpoint} belong to no part of a face, "
+            "so all of it moves; leave both out, or use --checkpoint face"
+        )
     animator = Animator(
         model,
         device=chosen.device,

@@ -18,7 +18,7 @@ from fomm.animator import AnimationSettings, Animator, ModelSettings
 from fomm.animator.face import INTERVAL_S, FaceAnimator, Followed
 from fomm.checkpoint import CheckpointInfo
 from fomm.errors import InputError
-from fomm.model.face import Sitter
+from fomm.model.face import Sitter, Strength
 from fomm.progress import Progress
 from fomm.video import VideoReader
 from preprocess.crop import Crop, Paster, Region
@@ -171,6 +171,7 @@ class PortraitTools(Tools):
             Sitter(pairing.source, pairing.mesh, pairing.person),
             initial=pairing.initial,
             relative=settings.relative,
+            strength=Strength(**settings.strengths),
             interval_s=float(1 / reader.fps) if reader.fps else INTERVAL_S,
             followed=followed,
         )

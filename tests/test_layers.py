@@ -23,7 +23,11 @@ ROWS = [  # package, its rooms (modules or folders), which packages' rooms above
     ("fomm", "animator checkpoint report", "fomm"),
     ("fomm", "training evaluation", "fomm"),
     ("fomm", "__init__ __main__", "fomm"),
-    ("preprocess", "__init__ crop faces track pairing portraits show dataset synthetic __main__", "fomm preprocess"),
+    (
+        "preprocess",
+        "__init__ crop faces track pairing portraits motion show dataset synthetic __main__",
+        "fomm preprocess",
+    ),
     ("studio", "", "fomm preprocess studio"),
     (SCRIPTS, "", "fomm preprocess studio"),
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,48 +16,15 @@ import torch
 from fomm.animator.device import choose_device
 from fomm.animator.lanes import Lanes
 from fomm.errors import InputError
-from fomm.model.face import Aligned, Face, FaceModel, Moved, Portrait, Sitter, Steady, move
+from fomm.model.face import Face, FaceModel, Moved, Portrait, Sitter, Strength, move
+from fomm.model.face.direct import ALL, direct
+from fomm.model.face.edit import REST
+from fomm.model.face.follow import INTERVAL_S, Followed, Follower, Observer
 from fomm.model.face.mesh import Pose, angles_deg, rotation_of
-
-INTERVAL_S = 1 / 25  # between driving frames, where nobody says
-HOLD_S, FADE_S = 0.4, 1.2  # a face that is lost keeps its motion, then comes to rest
-BACK_S = 0.3  # when it is seen again
-LIMIT_DEG = 5.0  # a turn held back by more is told
 
 
 class Follow(Protocol):
     def __call__(self, frame: np.ndarray, seconds: float = ...) -> Moved: ...
-
-
-class Observer(Protocol):
-    """Sees faces in pictures: a `preprocess.faces.FaceFinder`."""
-
-    def mesh(self, image: np.ndarray) -> np.ndarray | None:
-        """Landmarks (478, 3) of a face in a picture (H, W, 3) uint8 that it fills well, or None."""
-
-    def person(self, image: np.ndarray) -> np.ndarray:
-        """(H, W) float32 in [0, 1]: how sure it is that a pixel shows a person."""
-
-
-@dataclass
-class Followed:
-    """What following a driving face met: frames, those without a face, and the most that a turn was held back."""
-
-    frames: int = 0
-    lost: int = 0
-    bounded_deg: float = 0.0
-
-    def doubts(self) -> list[str]:
-        """What should be told, one sentence each."""
-        said = []
-        if self.lost:
-            said.append(f"no face in {self.lost} of {self.frames} frames: there the motion is held, then comes to rest")
-        if self.bounded_deg > LIMIT_DEG:
-            said.append(
-                f"the head turns {self.bounded_deg:.0f} degrees further than the photo can show; "
-                "the result turns less there"
-            )
-        return said
 
 
 class FaceAnimator:
@@ -115,6 +81,7 @@ class FaceAnimator:
         *,
         initial: np.ndarray | None = None,
         relative: bool = True,
+        strength: Strength = ALL,
         interval_s: float = INTERVAL_S,
         followed: Followed | None = None,
     ) -> Iterator[np.ndarray]:
@@ -127,6 +94,7 @@ class FaceAnimator:
             driving: frames (h, w, 3) uint8 that the face fills well.
             initial: the driving frame whose motion is none; by default the first with a face.
             relative: apply the change since `initial`; otherwise head and face do what the driving face does.
+            strength: how much of the motion each part of the face follows.
             interval_s: seconds between driving frames, for filtering in time.
             followed: takes down what should be told afterwards.
 
@@ -134,9 +102,42 @@ class FaceAnimator:
             InputError: there is no face in the source, or none in `initial`.
         """
         portrait = self.portrait(source if isinstance(source, Sitter) else self.sit(source))
-        follow = self.follow(portrait.source, initial, relative=relative, interval_s=interval_s, followed=followed)
+        follow = self.follow(
+            portrait.source,
+            initial,
+            relative=relative,
+            strength=strength,
+            interval_s=interval_s,
+            followed=followed,
+        )
         with Lanes() as lanes:  # the next face is looked at while all lanes are at work
             yield from lanes.map(portrait, map(follow, driving), waiting=1)
+
+    def play(
+        self,
+        source: Sitter,
+        faces: Iterable[Face],
+        *,
+        strength: Strength = ALL,
+        followed: Followed | None = None,
+    ) -> Iterator[np.ndarray]:
+        """The photo (H, W, 3) uint8 with its face in motion: one picture for each face of a recording or an edit.
+
+        Args:
+            source: the photo's face.
+            faces: driving faces whose motion starts from the reference at rest (`fomm.model.face.edit.REST`).
+            strength, followed: as for `animate`.
+        """
+        portrait, followed = self.portrait(source), followed if followed is not None else Followed()
+
+        def moved(face: Face) -> Moved:
+            motion = direct(portrait.source, face, REST, strength)
+            followed.frames += 1
+            followed.bounded_deg = max(followed.bounded_deg, motion.bounded_deg)
+            return motion
+
+        with Lanes() as lanes:
+            yield from lanes.map(portrait, map(moved, faces), waiting=1)
 
     def follow(
         self,
@@ -144,6 +145,7 @@ class FaceAnimator:
         initial: np.ndarray | None = None,
         *,
         relative: bool = True,
+        strength: Strength = ALL,
         interval_s: float = INTERVAL_S,
         followed: Followed | None = None,
     ) -> Follow:
@@ -155,39 +157,14 @@ class FaceAnimator:
             InputError: no face in `initial`.
         """
         followed = followed if followed is not None else Followed()
-        start, aligned = None, None
-        if initial is not None:
-            seen = self.observer.mesh(initial)
-            if seen is None:
-                raise InputError("no face is seen in the driving frame that the motion starts from")
-            start = Face(seen.astype(np.float64))
-            aligned = Aligned(initial, start)
-        steady, last, away, back = Steady(), None, 0.0, 1.0
+        follower = Follower(self.observer, initial, interval_s=interval_s, followed=followed)
 
         def next_face(frame: np.ndarray, seconds: float = interval_s) -> Moved:
-            nonlocal start, aligned, steady, last, away, back
-            seen = self.observer.mesh(frame)
-            followed.frames += 1
-            if seen is None:
-                followed.lost += 1
-                away, back = away + seconds, 0.0
-            else:
-                if away > HOLD_S:
-                    steady = Steady()
-                away, back = 0.0, min(1.0, back + seconds / BACK_S)
-                landmarks = seen.astype(np.float64)
-                found = steady(landmarks if aligned is None else aligned(frame, landmarks), seconds)
-                if aligned is None:
-                    start = Face(found)
-                    aligned = Aligned(frame, start)
-                last = found if last is None or back == 1.0 else last + back * (found - last)
-            if start is None:
+            face = follower(frame, seconds)
+            if face is None:
                 return move(source, source, source)
-            rests = np.clip((away - HOLD_S) / FADE_S, 0.0, 1.0)
-            now = start.landmarks if last is None else last + rests * (start.landmarks - last)
-            if rests > 0:
-                last = now
-            moved = move(source, Face(now), start if relative else as_if(source, start))
+            start = follower.initial
+            moved = direct(source, face, start if relative else as_if(source, start), strength)
             followed.bounded_deg = max(followed.bounded_deg, moved.bounded_deg)
             return moved
 

@@ -64,20 +64,23 @@ def animated_frames(
 def render(
     animated: Iterable[tuple[Frame, np.ndarray]],
     output: Path,
-    reader: VideoReader,
     settings: AnimationSettings,
     *,
+    fps: Fraction | None,
+    time_base: Fraction | None,
+    sound: VideoReader | None,
     paste: Callable[[np.ndarray], np.ndarray] | None,
     side_by_side: Path | None = None,
     shown: Callable[[Frame], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Rendered:
-    """Write animated frames, with the driving video's times and sound and the metadata of synthetic media.
+    """Write animated frames with their times, sound and the metadata of synthetic media.
 
     Args:
         animated: from `animated_frames`.
         output: the result; its name says the kind.
-        reader: the driving video.
-        settings: of which `label` (draw the visible mark) and `audio` (take the sound along).
+        settings: of which `label` (draw the visible mark).
+        fps, time_base: mean rate, and the clock on which all times fall; None: not known.
+        sound: a video whose sound goes along.
         paste: puts an animated picture into the full photo; None leaves it as it is.
         side_by_side: also write source, driving and result beside each other into this file.
         shown: what that file shows of (source, driving) for a frame.
@@ -88,10 +91,10 @@ def render(
     mark = Label() if settings.label else None
     open_writer = partial(
         VideoWriter,
-        fps=reader.fps,
-        time_base=reader.time_base,
+        fps=fps,
+        time_base=time_base,
         metadata=synthetic_tags(pasted=paste is not None),
-        audio_from=reader if settings.audio and reader.has_audio else None,
+        audio_from=sound if sound is not None and sound.has_audio else None,
     )
     done, first, last = Rendered(), Fraction(0), Fraction(0)
     with ExitStack() as stack:
@@ -106,7 +109,7 @@ def render(
             first, last = (first if done.frames else frame.time), frame.time
             done.frames += 1
             done.height, done.width = picture.shape[:2]
-    interval = (last - first) / (done.frames - 1) if done.frames > 1 else 1 / (reader.fps or Fraction(25))
+    interval = (last - first) / (done.frames - 1) if done.frames > 1 else 1 / (fps or Fraction(25))
     done.duration, done.warnings = last - first + interval, writer.warnings
     return done
 

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from fomm.errors import InputError
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
+Region: TypeAlias = Literal["all", "pose", "expression", "mouth", "eyes"]
+PARTS: dict[str, tuple[str, ...]] = {
+    "all": ("pose", "mouth", "eyes"),
+    "pose": ("pose",),
+    "expression": ("mouth", "eyes"),
+    "mouth": ("mouth",),
+    "eyes": ("eyes",),
+}
+"""The parts of each region, which move by themselves: the head, the lower face and the upper face."""
+STRONGEST = 2.0
+
+
+def strengths_of(region: Region, strength: str) -> dict[str, float]:
+    """How much of the driving motion each part follows, of `--region` and `--strength`.
+
+    >>> strengths_of("expression", "mouth=1.2")
+    {'pose': 0.0, 'mouth': 1.2, 'eyes': 1.0}
+
+    Raises:
+        InputError: a strength that is no number from 0 to 2, of no region, or of one that does not move.
+    """
+    moves = PARTS[region]
+    strengths = {part: float(part in moves) for part in PARTS["all"]}
+    for item in re.split(r"[,\s]+", strength.strip()):
+        name, number = item.split("=", 1) if "=" in item else (region, item)
+        parts = PARTS.get(name)
+        if parts is None:
+            raise InputError(f"--strength {strength}: {name!r} is no region; choose from {', '.join(PARTS)}")
+        if not re.fullmatch(r"\d{1,3}(\.\d{0,9})?|\.\d{1,9}", number) or float(number) > STRONGEST:
+            raise InputError(f"--strength {strength}: {number!r} must be a number from 0 to {STRONGEST:g}")
+        if not set(parts) <= set(moves):
+            raise InputError(
+                f"--strength {strength}: {name} does not move with --region {region}; leave one of them out"
+            )
+        strengths |= dict.fromkeys(parts, float(number))
+    return strengths
 
 
 @dataclass(frozen=True)
@@ -29,6 +66,10 @@ class AnimationSettings:
         label: write a visible mark into the result.
         face: which face of the photo, from 1 (the largest). The choices are listed if there are several.
         track: which face of the driving video, from 1 (the one seen longest).
+        region: what moves: the head (pose), the face (expression: mouth and eyes), the lower face (mouth), the upper
+            face with gaze and brows (eyes), or all. Models of the paper only know all.
+        strength: how much of the motion, from 0 (none) to 2 (twice as much): one number, or several as in
+            pose=0.5,mouth=1.2.
         scale: side of the crop, in sizes of the driving face over the whole video. Default: what the model was trained
             on as far as its file says (provenance, crop_scale), else 1.2, that of the released models.
     """
@@ -46,14 +87,22 @@ class AnimationSettings:
     label: bool = False
     face: int | None = None
     track: int = 1
+    region: Region = "all"
+    strength: str = "1"
     scale: float | None = None
 
     def check(self) -> None:
         """Raises InputError for values that no file can make right."""
+        _ = self.strengths
         if self.embed and not self.crop:
             raise InputError("--embed true needs --crop true: only a crop has a place in the photo to go back to")
         if self.scale is not None and not 0.5 <= self.scale <= 10:
             raise InputError(f"--scale is {self.scale}, must be from 0.5 to 10 face sizes; 1.2 is what the models know")
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """How much of the motion each part (pose, mouth, eyes) follows; raises InputError as `strengths_of`."""
+        return strengths_of(self.region, self.strength)
 
     def decided(self, scale: float) -> AnimationSettings:
         """The same with nothing left open: `best_frame` and `embed` are as `crop`, and `scale` is the model's own."""

@@ -24,7 +24,7 @@ from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, run_tasks
-from fomm.evaluation.results import collect
+from fomm.evaluation.results import Results, collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
@@ -149,31 +149,47 @@ def evaluate(
     remove_parts(records, output, output / "media", before=started)
 
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
-    computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
     for protocol in results.protocols:
         show(protocol, results.protocols[protocol], tasks, folder, contenders, size, instruments.infos, output)
+    run = Run(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        elapsed_s=0.0,
+        command=list(command),
+        hardware=hardware(fabric),
+        clips_from_before=int(resumed),
+    )
+    settings = {"baseline": baseline_of(contenders), **settings}
+    return make_report(run, data, contenders, instruments, results, size=size, settings=settings, versions=versions)
+
+
+def make_report(
+    run: Run,
+    data: DataSet,
+    contenders: Sequence[Contender],
+    instruments: Instruments,
+    results: Results,
+    *,
+    size: int,
+    settings: Mapping[str, JsonValue],
+    versions: Mapping[str, str],
+) -> Report:
+    """All of it in one value, with what the numbers mean and which are missing."""
+    computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
     described = {
         "frames": results.frames,
         "size": [size, size],
         "warnings": [*data.described.warnings, *results.notes],
     }
     return Report(
-        run=Run(
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            elapsed_s=0.0,
-            command=list(command),
-            hardware=hardware(fabric),
-            clips_from_before=int(resumed),
-        ),
+        run=run,
         settings={
-            "baseline": baseline_of(contenders),
             **settings,
             "face_networks": list(instruments.face_networks),
             "precision": "float32",
             "interval": f"bootstrap over identities, {statistics.LEVEL:.0%}, {statistics.DRAWS} draws",
             "seed": statistics.SEED,
         },
-        versions=versions,
+        versions=dict(versions),
         data=data.described.model_copy(update=described),
         models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
                 for c in contenders],

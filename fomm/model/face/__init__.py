@@ -3,7 +3,11 @@ dense motion is computed, and an occlusion-aware generator paints what the warp 
 
     mesh       the landmarks; a face's pose and shape
     motion     landmarks of source, driving and initial frame -> the source's landmarks moved
+    direct     as much of a motion as is asked for, part by part
+    edit       motion by names instead of a driving face
+    recording  a motion as a file, without the face that made it
     align      landmarks set right by what the frames show
+    follow     a driving face, frame after frame
     steady     landmarks filtered in time
     canvas     pictures to draw into
     surface    moved landmarks -> dense motion, by depth
@@ -12,10 +16,45 @@ dense motion is computed, and an occlusion-aware generator paints what the warp 
     portrait   all layers together, at the photo's own resolution
 """
 
-from fomm.model.face.align import Aligned
-from fomm.model.face.model import FaceConfig, FaceModel, Sitter
-from fomm.model.face.motion import Face, Moved, move
-from fomm.model.face.portrait import Portrait
-from fomm.model.face.steady import Steady
+from typing import TYPE_CHECKING
 
-__all__ = ["Aligned", "Face", "FaceConfig", "FaceModel", "Moved", "Portrait", "Sitter", "Steady", "move"]
+from fomm.lazy import lazily
+
+if TYPE_CHECKING:
+    from fomm.model.face.align import Aligned
+    from fomm.model.face.direct import Strength
+    from fomm.model.face.edit import Edit
+    from fomm.model.face.model import FaceConfig, FaceModel, Sitter
+    from fomm.model.face.motion import Face, Moved, move
+    from fomm.model.face.portrait import Portrait
+    from fomm.model.face.recording import Recording
+    from fomm.model.face.steady import Steady
+
+__all__ = [
+    "Aligned",
+    "Edit",
+    "Face",
+    "FaceConfig",
+    "FaceModel",
+    "Moved",
+    "Portrait",
+    "Recording",
+    "Sitter",
+    "Steady",
+    "Strength",
+    "move",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "align": ("Aligned",),
+        "direct": ("Strength",),
+        "edit": ("Edit",),
+        "model": ("FaceConfig", "FaceModel", "Sitter"),
+        "motion": ("Face", "Moved", "move"),
+        "portrait": ("Portrait",),
+        "recording": ("Recording",),
+        "steady": ("Steady",),
+    },
+)

@@ -17,7 +17,8 @@ from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
-LID_COVER, LASHES, LASH_WIDTH = 0.9, 0.6, 0.04  # weight of that skin; brightness and width of the line of lashes
+LID_COVER, LASHES, LASH_WIDTH = 0.95, 0.6, 0.04  # weight of that skin; brightness and width of the line of lashes
+LID_OVER = 0.04  # how far a shut lid lies over the lower one, in widths of the eye
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
@@ -284,7 +285,7 @@ class Lid:
             x, y = np.round(source.landmarks[points, :2] - near.low).astype(int).T
             return smooth[y.clip(0, smooth.shape[0] - 1), x.clip(0, smooth.shape[1] - 1)].astype(np.float32)
 
-        self._above, self._below = (_evened(colours(row)) for row in (eye.fold, eye.bag))  # (7, 3)
+        self._above, self._below = (_even(colours(row)) for row in (eye.fold, eye.bag))  # (3, 3)
         self._lashes = LASHES * colours(eye.upper).min(0)
 
     def draw(self, canvas: Canvas, moved: Moved) -> None:
@@ -306,13 +307,13 @@ class Lid:
         along, down = (f[0] * (x - corners[0, 0]) + f[1] * (y - corners[0, 1]) for f in frame)
         top, begins, edge = (_curve((row - corners[0]) @ frame.T, along) for row in rows)
         within = ((along > 0) & (along < 1)).astype(np.float32)
-        lid = ramp(down, 0.5 * (top + begins), begins + 1e-3) * ramp(edge - down, -0.5 / size[0], 0.5 / size[0])
-        lid *= within * ramp(along, 0.0, 0.15) * ramp(1 - along, 0.0, 0.15)
-        place = np.clip(along, 0, 1) * 8 - 1
-        skin = np.dstack([np.interp(place, np.arange(7), self._above[:, c]) for c in range(3)])
-        under = np.dstack([np.interp(place, np.arange(7), self._below[:, c]) for c in range(3)])
+        edge = edge + LID_OVER * closed * 4 * along * (1 - along)
+        lid = ramp(down, top + 0.2 * (begins - top), begins + 1e-3) * ramp(edge - down, -0.5 / size[0], 0.5 / size[0])
+        lid *= within * ramp(along, 0.0, 0.1) * ramp(1 - along, 0.0, 0.1)
+        powers = np.stack([np.ones_like(along), along, along**2], -1)  # (h, w, 3)
+        skin, under = powers @ self._above, powers @ self._below
         part = np.clip((down - begins) / np.maximum(edge - begins, 1e-3), 0, 1)[..., None]
-        colour = skin + 0.5 * part * (under - skin)
+        colour = skin + (0.3 + 0.4 * part) * (under - skin)
         canvas.blend(low, np.clip(colour, 0, 255).astype(np.uint8), (LID_COVER * closed * lid).astype(np.float32))
         line = np.exp(-(((down - edge) / LASH_WIDTH) ** 2)) * within * ramp(along, 0.0, 0.1) * ramp(1 - along, 0.0, 0.1)
         lashes = np.broadcast_to(np.round(self._lashes).astype(np.uint8), (*line.shape, 3))
@@ -371,10 +372,15 @@ def _curve(points: np.ndarray, along: np.ndarray) -> np.ndarray:
     return np.interp(along, [0, *points[order, 0], 1], [0, *points[order, 1], 0])
 
 
-def _evened(colours: np.ndarray) -> np.ndarray:
-    """Colours (7, 3) of neighbouring places without outliers: each the median of itself and its neighbours."""
+def _even(colours: np.ndarray) -> np.ndarray:
+    """Colours (7, 3) of a row as (3, 3) coefficients of a parabola from its one end, 0, to its other, 1.
+
+    Outliers do not count: each is the median of itself and its neighbours first.
+    """
     padded = np.pad(colours, ((1, 1), (0, 0)), mode="edge")
-    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+    medians = np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+    place = (np.arange(7) + 1) / 8
+    return np.linalg.lstsq(np.stack([np.ones(7), place, place**2], 1), medians, rcond=None)[0]
 
 
 def _complete(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from fomm.model.face.mesh import (
     rotation_of,
 )
 
-SHUT_EYE = 0.04  # gap of the lids, in widths of the eye, at which MediaPipe's lids are shut
+SHUT_EYE = 0.08  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
 WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
@@ -49,6 +49,13 @@ class Face:
     """A face (478, 3) taken apart into pose and shape."""
 
     landmarks: np.ndarray
+
+    @classmethod
+    def of(cls, pose: Pose, shape: np.ndarray) -> Face:
+        """The face of this pose and this shape (478, 3); they are kept, not found again."""
+        face = cls(pose.place(shape))
+        face.__dict__.update(pose=pose, shape=shape)
+        return face
 
     @cached_property
     def pose(self) -> Pose:
@@ -156,13 +163,14 @@ def _bounded(value: float, free: float, limit: float) -> float:
 def ramp(value: float, low: float, high: float) -> float: ...
 @overload
 def ramp(value: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray: ...
-def ramp(value, low, high):
+def ramp(value: Any, low: Any, high: Any) -> Any:
     """0 up to `low`, 1 from `high` on, smooth in between."""
     part = np.clip((value - low) / (high - low), 0.0, 1.0)
     return part * part * (3 - 2 * part)
 
 
-_LOWER_FACE = ramp(REFERENCE[:, 1], REFERENCE[NOSE_BASE, 1] - 0.25, REFERENCE[NOSE_BASE, 1] + 0.1)
+LOWER_FACE: np.ndarray = ramp(REFERENCE[:, 1], REFERENCE[NOSE_BASE, 1] - 0.25, REFERENCE[NOSE_BASE, 1] + 0.1)
+"""(478,) in [0, 1]: how much a landmark belongs to mouth and jaw."""
 
 
 def _proportions(source: np.ndarray, initial: np.ndarray) -> np.ndarray:
@@ -174,7 +182,7 @@ def _proportions(source: np.ndarray, initial: np.ndarray) -> np.ndarray:
         return np.array([np.hypot(*(right - left)[:2]), np.hypot(jaw[1], jaw[2])])
 
     across, down = np.clip(sizes(source) / sizes(initial), 0.75, 1.35)
-    return 1 + _LOWER_FACE[:, None] * (np.array([across, down, down]) - 1)
+    return 1 + LOWER_FACE[:, None] * (np.array([across, down, down]) - 1)
 
 
 def _affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

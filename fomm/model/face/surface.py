@@ -26,7 +26,9 @@ NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
 EDGE = (0.05, 0.35)  # where, before the photo's edge, it fades in any case
 FACING = 0.45  # cosine to the viewer from which on the photo shows a point of the face well
 SAFE = 0.55  # part of what it shows less well that is trusted: further out may be hair or background
-REVEALED = (0.04, 0.3)  # by how much more points have to face the viewer until only that part is shown
+REVEALED = (0.02, 0.12)  # by how much more points have to face the viewer until only that part is shown
+MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo begins to show a side poorly
+ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
 _BITS = 4  # of a pixel, in which triangles are drawn
 
@@ -135,25 +137,29 @@ class Surface:
         pose, landmarks = self.source.pose, self.source.landmarks
         normals = _normals(landmarks[:468])
         facing = -normals[:, 2]
-        across = sign * REFERENCE[:468, 0] - _SIDE_BEGINS
-        far = (across > 0) & (facing < FACING)
-        if far.sum() < 10:
+        side = sign * REFERENCE[:468, 0] > _SIDE_BEGINS
+        if (facing[side] < FACING).sum() < 10:
             return None
         axis = pose.rotation[:2, 0] / np.linalg.norm(pose.rotation[:2, 0])
-        place = landmarks[:468, :2] @ np.array([axis, [-axis[1], axis[0]]]).T
-        out, down = sign * place[:, 0], place[:, 1]
-        # from the line up to which it is seen well to where it ends, row by row
-        well = ~far & (across > -0.25) & (across < 0.4)
-        heights = np.linspace(down[far].min(), down[far].max(), 24)
-        near = np.abs(heights[:, None] - down) < 0.08 * self._height
-        begins = np.array([np.where(row & well, out, -np.inf).max() for row in near])
-        ends = np.array([np.where(row & (far | well), out, -np.inf).max() for row in near])
-        begins = np.where(np.isfinite(begins), begins, ends)
-        begin, end = np.interp(down, heights, begins), np.interp(down, heights, np.maximum(ends, begins))
-        part = np.clip((FACING - facing) / (FACING + 0.6), 0, 1)
-        shown = begin + SAFE * (end - begin) * part
+        out = sign * (landmarks[:468, :2] @ axis)
+        # row by row, the point up to which it is seen well: how far out that is, and how far around the head
+        height, around = REFERENCE[:468, 1], np.arctan2(sign * REFERENCE[:468, 0], 1.0 - REFERENCE[:468, 2])
+        rows = np.linspace(height[side].min(), height[side].max(), 24)
+        table = []
+        for row in rows:
+            near = np.flatnonzero(np.abs(height - row) < ROW)
+            near = near[around[near].argsort()]
+            poor = side[near] & (facing[near] < FACING)
+            beyond = np.cumsum(poor[::-1])[::-1] / np.arange(len(near), 0, -1)  # share of poor points from each one on
+            last = max(0, int(np.argmax(beyond > MOSTLY)) - 1) if beyond[-1] > MOSTLY else len(near) - 1
+            table.append((out[near[: last + 1]].max(), out[near].max(), around[near[last]], around[near[-1]]))
+        smooth = cv2.blur(np.array(table), (1, 5), borderType=cv2.BORDER_REPLICATE)
+        begin, end, first, most = (np.interp(height, rows, column) for column in smooth.T)
+        far = side & (around > first)
+        part = np.clip((around - first) / np.maximum(most - first, 1e-3), 0, 1)
+        shown = begin + SAFE * np.maximum(end - begin, 0) * part
         pulled = np.where(far, sign * (shown - out), 0.0)[:, None] * axis
-        rim = np.where(far[OVAL], sign * (end - out)[OVAL], 0.0)[:, None] * axis
+        rim = np.where(far[OVAL], sign * (np.maximum(end, begin) - out)[OVAL], 0.0)[:, None] * axis
         out_of_rim = np.exp(-(((RINGS - 1) / RIM_REACH) ** 2))
         moves = np.concatenate([pulled, (out_of_rim[:, None, None] * rim).reshape(-1, 2)])
         return _Side(pose.rotation.T @ -normals[far].mean(0), moves, float(facing[far].mean()))

@@ -45,7 +45,7 @@ def bytes_in(folder: Path) -> int:
     return total
 
 
-class Gate:
+class Guard:
     """ASGI middleware: lets through only what the page itself asks for, and says what the browser may do with it.
 
     An upload reaches the server behind only when it is here as a whole: of one that is broken off nothing stays.
