@@ -507,6 +507,26 @@ def test_other_sites_and_other_names_are_refused(server: Server) -> None:
     assert [url for url in outside if not url.startswith(server.url)] in ([], ["https://gradio.app/"])
 
 
+def test_folders_that_go_while_they_are_measured_are_no_fault(tmp_path: Path) -> None:
+    """Visitors leave at any moment, and take their folders along."""
+    (tmp_path / "stays").write_bytes(bytes(10))
+    begun = threading.Event()
+
+    def come_and_go() -> None:
+        begun.set()
+        for index in range(3000):
+            (tmp_path / f"{index}" / "inner").mkdir(parents=True)
+            (tmp_path / f"{index}" / "inner").rmdir()
+            (tmp_path / f"{index}").rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(come_and_go)
+        begun.wait()
+        while not work.done():
+            assert guard.bytes_in(tmp_path) == 10
+        work.result()
+
+
 def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(guard, "MAX_UPLOAD_S", 0.05)
     sent: list[dict] = []
