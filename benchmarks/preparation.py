@@ -47,8 +47,7 @@ from preprocess.track import find_tracks, square_crop  # noqa: E402
 
 SIZE = 256
 # nothing is left out: both sides are to do the same work
-RULES = Rules(detector="face", size=SIZE, scale=1.2, shape="square", border="inside", format="mp4", min_frames=2,
-              max_frames=1024, max_enlargement=100.0, max_blur=1.0, min_light=0.0, min_confidence=0.0)  # fmt: skip
+RULES = Rules(size=SIZE, min_frames=2, max_enlargement=100.0, max_blur=1.0, min_light=0.0, min_confidence=0.0)
 VOXCELEB_FRAMES = 3_940_000
 
 

@@ -18,32 +18,10 @@ import numpy as np
 LANDMARKS = 478
 
 # Landmarks that expressions hardly move: corners of the eyes, bridge and tip of the nose, forehead, temples, cheeks.
-RIGID: tuple[int, ...] = (
-    33,
-    133,
-    263,
-    362,
-    168,
-    6,
-    197,
-    195,
-    5,
-    4,
-    1,
-    10,
-    151,
-    9,
-    8,
-    67,
-    297,
-    103,
-    332,
-    54,
-    284,
-    127,
-    356,
+RIGID = (
+    *(33, 133, 263, 362, 168, 6, 197, 195, 5, 4, 1, 10, 151, 9, 8, 67, 297, 103, 332, 54, 284, 127, 356),
+    *(234, 454, 93, 323, 132, 361),
 )
-RIGID += (234, 454, 93, 323, 132, 361)
 
 EYE_CORNERS = ((33, 133), (362, 263))  # of the left and the right eye, each from left to right
 UPPER_LIDS = ((160, 159, 158), (385, 386, 387))

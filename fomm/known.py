@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fomm.download import RemoteFile, fetch, inspect
 from fomm.errors import InputError, MissingWeightsError
@@ -44,7 +45,7 @@ class KnownCheckpoint(RemoteFile):
     embedded: bool = False
 
 
-def _released(name: str, category: str, file: str | None = None, **more) -> KnownCheckpoint:
+def _released(name: str, category: str, file: str | None = None, **more: Any) -> KnownCheckpoint:
     file = file or f"{name}-cpk.pth.tar"
     return KnownCheckpoint(name, file, category=category, mirrors=(f"{_RELEASE}/{file}", *more.pop("also", ())), **more)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 from fomm.errors import InputError
 from fomm.files import atomic_output, hash_file
@@ -22,6 +23,7 @@ from fomm.numbers import count, exact_number
 SPLITS = ("train", "val", "test")
 MAX_FAULTS_SHOWN = 10
 MIN_FPS, MAX_FPS = Fraction(1, 1000), 100_000
+Number = TypeVar("Number", int, float, Fraction)
 
 
 @dataclass(frozen=True)
@@ -284,14 +286,14 @@ def _parse(row: dict[str, str | None]) -> Clip:
     )
 
 
-def _number(name: str, text: str, kind):
+def _number(name: str, text: str, kind: Callable[[str], Number]) -> Number:
     try:
         return kind(text)
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"{name} {text[:40]!r} is not a number") from None
 
 
-def _positive(name: str, text: str, kind):
+def _positive(name: str, text: str, kind: Callable[[str], Number]) -> Number:
     value = _number(name, text, kind)
     if value <= 0:
         raise ValueError(f"{name} {text[:40]!r} must be greater than 0")

@@ -244,3 +244,10 @@ def _change(difference: np.ndarray) -> np.ndarray:
     low, high = CHANGE_LEVELS
     ramp = np.clip((strength - low) / (high - low), 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
+
+
+def shrunk(picture: np.ndarray, side_px: int) -> np.ndarray:
+    """(H, W, 3), its longer side at most `side_px`; the same picture where it is."""
+    factor = min(1.0, side_px / max(picture.shape[:2]))
+    size = max(1, round(factor * picture.shape[1])), max(1, round(factor * picture.shape[0]))
+    return picture if factor == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from fomm import expression
@@ -20,7 +19,7 @@ from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch, read_frames
-from preprocess.crop import Crop, Region, crop_matrix, invert, transform
+from preprocess.crop import Crop, Region, crop_matrix, invert, shrunk, transform
 from preprocess.faces import NUM_LANDMARKS, Face, FaceFinder, choose_face
 from preprocess.pairing import (
     BEST_FRAME_EVERY,
@@ -290,16 +289,20 @@ def pair_whole_portrait(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, the face is where it is seen; arguments as for `pair_portrait`."""
+
+    def view(frame: np.ndarray) -> np.ndarray:
+        return shrunk(frame, WHOLE_PX)
+
     _, face, mesh = find_whole_portrait(photo, photo_path, finder)
     person = finder.person_at(photo, face, Region.whole(photo))
     start = None
     if settings.best_frame:
         photo_mesh = upright(mesh, face.roll_deg)
-        start = seek_start(reader, 0, None, lambda frame: shrunk(frame.image), photo_mesh, finder, progress)
+        start = seek_start(reader, 0, None, lambda frame: view(frame.image), photo_mesh, finder, progress)
     return Pairing(
         photo,
-        shrunk,
-        initial=None if start is None else shrunk(read_frames(reader.path, [start])[0]),
+        view,
+        initial=None if start is None else view(read_frames(reader.path, [start])[0]),
         initial_index=start or 0,
         doubts=[f"{photo_path}: {doubt}" for doubt in doubts_about_person(person)],
         mesh=mesh,
@@ -317,13 +320,6 @@ def camera_crop(frame: np.ndarray, finder: FaceFinder) -> Crop:
     if not tracks:
         raise InputError(f"camera: {start_hint([], frame.shape)}")
     return tracks[0].crop(VIEW_PX, scale=CAMERA_SCALE)
-
-
-def shrunk(frame: np.ndarray) -> np.ndarray:
-    """A driving frame (h, w, 3), its longer side at most `WHOLE_PX`."""
-    factor = min(1.0, WHOLE_PX / max(frame.shape[:2]))
-    size = max(1, round(factor * frame.shape[1])), max(1, round(factor * frame.shape[0]))
-    return frame if factor == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def upright(mesh: np.ndarray, roll_deg: float) -> np.ndarray:

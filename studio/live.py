@@ -16,11 +16,10 @@ from fomm.errors import InputError
 from fomm.model import Output
 from fomm.model.face import Moved
 from fomm.pixels import to_pictures
-from preprocess.crop import Crop, Paster
+from preprocess.crop import Crop, Paster, shrunk
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
 from preprocess.portraits import camera_crop
-from studio.shown import shrunk
 from studio.tools import CropTools, PortraitTools, Tools, sitter_of
 
 LIVE_PX = 512  # longer side of the photo in a live picture

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def build_page(work: Studio, models: list[str], *, with_report: bool) -> gr.Bloc
             elem_id="title",
         )
         with gr.Tab("Animate"):
-            animate_tab(work, models)
+            AnimateTab(work, models)
         with gr.Tab("Live"):
             live_tab(page, work, models)
         if with_report:
@@ -69,65 +70,98 @@ def build_page(work: Studio, models: list[str], *, with_report: bool) -> gr.Bloc
     return page
 
 
-def animate_tab(work: Studio, models: list[str]) -> None:
-    with gr.Row():
-        photo = photo_input(height=320, min_width=300)
-        video = gr.Video(
-            label="Driving video", sources=["upload", "webcam"], include_audio=True, min_width=300, elem_id="driving"
-        )
-    gr.Markdown("Or see one of these animated by a talking puppet, with one click:")
-    with gr.Row():
-        examples = {
-            path: gr.Button(name, icon=path, elem_classes="example", min_width=130)
-            for name, path in example_photos(work.folder).items()
-        }
-    found = gr.HTML(
-        shown.hint("Add a photo and a video: what is found in them is shown here."), container=True, padding=True
-    )
-    with gr.Accordion("Choices", open=True):
-        with gr.Row():
-            checkpoint = model_choice(models)
-            face = gr.Radio([("the largest", 1)], value=1, label=shown.LABELS["face"])
-            track = gr.Radio([("seen longest", 1)], value=1, label=shown.LABELS["track"])
-        with gr.Row():
-            room = gr.Slider(
-                0.7,
-                2.0,
-                1.0,
-                step=0.05,
-                label=shown.LABELS["scale"],
-                info="Around the face; 1 is what the model knows.",
-            )
-            motion = gr.Radio(
-                [("Relative", True), ("Absolute", False)],
-                value=True,
-                label="Motion",
-                info="Relative: the video's changes, from the photo's own pose. Absolute: the video's poses.",
-            )
-        switches = gr.CheckboxGroup(
-            [(shown.LABELS[name], name) for name in SWITCHES],
-            value=["crop", "embed", "best_frame"],
-            label="How",
-        )
-    with gr.Row():
-        go = gr.Button("Animate", variant="primary", scale=3)
-        stop = gr.Button("Stop", variant="stop", interactive=False, scale=1)
-    status = gr.HTML("", elem_id="status")
-    with gr.Column(visible=False) as results:
-        with gr.Row():
-            result = gr.Video(label="Result", interactive=False, min_width=300)
-            beside = gr.Video(label="Photo, video and result", interactive=False, min_width=300)
-        files = gr.File(
-            label="Download: result, comparison, and the record of how it was made", interactive=False, elem_id="files"
-        )
+class AnimateTab:
+    """The tab for files: its controls, and what happens when they are used. To be made inside of the tab."""
 
-    inputs = [photo, video, checkpoint, face, track, room, motion, switches]
+    def __init__(self, work: Studio, models: list[str]) -> None:
+        self.work = work
+        self._add_inputs()
+        self._add_choices(models)
+        self._add_results()
+        self._connect()
 
-    def show_found(request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
-        visitor = work.visitor(visit(request), photo, video)
+    def _add_inputs(self) -> None:
+        with gr.Row():
+            self.photo = photo_input(height=320, min_width=300)
+            self.video = gr.Video(
+                label="Driving video",
+                sources=["upload", "webcam"],
+                include_audio=True,
+                min_width=300,
+                elem_id="driving",
+            )
+        gr.Markdown("Or see one of these animated by a talking puppet, with one click:")
+        with gr.Row():
+            self.examples = {
+                path: gr.Button(name, icon=path, elem_classes="example", min_width=130)
+                for name, path in example_photos(self.work.folder).items()
+            }
+        nothing = shown.hint("Add a photo and a video: what is found in them is shown here.")
+        self.found = gr.HTML(nothing, container=True, padding=True)
+
+    def _add_choices(self, models: list[str]) -> None:
+        with gr.Accordion("Choices", open=True):
+            with gr.Row():
+                self.checkpoint = model_choice(models)
+                self.face = gr.Radio([("the largest", 1)], value=1, label=shown.LABELS["face"])
+                self.track = gr.Radio([("seen longest", 1)], value=1, label=shown.LABELS["track"])
+            with gr.Row():
+                self.room = gr.Slider(
+                    0.7,
+                    2.0,
+                    1.0,
+                    step=0.05,
+                    label=shown.LABELS["scale"],
+                    info="Around the face; 1 is what the model knows.",
+                )
+                self.motion = gr.Radio(
+                    [("Relative", True), ("Absolute", False)],
+                    value=True,
+                    label="Motion",
+                    info="Relative: the video's changes, from the photo's own pose. Absolute: the video's poses.",
+                )
+            self.switches = gr.CheckboxGroup(
+                [(shown.LABELS[name], name) for name in SWITCHES],
+                value=["crop", "embed", "best_frame"],
+                label="How",
+            )
+
+    def _add_results(self) -> None:
+        with gr.Row():
+            self.go = gr.Button("Animate", variant="primary", scale=3)
+            self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1)
+        self.status = gr.HTML("", elem_id="status")
+        with gr.Column(visible=False) as self.results:
+            with gr.Row():
+                self.result = gr.Video(label="Result", interactive=False, min_width=300)
+                self.beside = gr.Video(label="Photo, video and result", interactive=False, min_width=300)
+            self.files = gr.File(
+                label="Download: result, comparison, and the record of how it was made",
+                interactive=False,
+                elem_id="files",
+            )
+
+    def _connect(self) -> None:
+        choices = [self.face, self.track, self.room, self.motion, self.switches]
+        inputs = [self.photo, self.video, self.checkpoint, *choices]
+        changes = [self.photo.change, self.video.change, self.checkpoint.change, self.face.input, self.track.input]
+        changes += [self.room.release, self.switches.input]
+        looked = [self.found, self.face, self.track]
+        gr.on(changes, self.show_found, inputs, looked, trigger_mode="multiple", **AT_ONCE)
+        outputs = [self.status, self.results, self.result, self.beside, self.files, self.go, self.stop]
+        self.go.click(self.animate, inputs, outputs, **AT_ONCE)
+        self.stop.click(self.end, queue=False, **QUIET)
+        filled = [self.photo, self.video, self.face, self.track]
+        for path, example in self.examples.items():
+            chosen = example.click(partial(example_choice, path), None, filled, **QUIET)
+            chosen.then(self.animate, inputs, outputs, **AT_ONCE)
+
+    def show_found(self, request: gr.Request, photo: Any, video: Any, checkpoint: str, *choices: Any) -> Iterator[dict]:
+        """Look for faces, and show what is found."""
+        visitor = self.work.visitor(visit(request), photo, video)
         if not (photo and video):
             missing = " and ".join(name for name, path in (("a photo", photo), ("a video", video)) if not path)
-            yield {found: shown.hint(f"Add {missing}: what is found is shown here.")}
+            yield {self.found: shown.hint(f"Add {missing}: what is found is shown here.")}
             return
 
         def search(tools: Tools, job: Job) -> dict:
@@ -140,18 +174,19 @@ def animate_tab(work: Studio, models: list[str]) -> None:
                     raise
                 settings, seen = first, look(photo, video, first, tools, progress=job.progress)
             return {
-                found: shown.found_view(seen, shown.drawn_both(seen, tools.faces), work.folder),
-                face: numbered(len(seen.pairing.faces), settings.face, "the largest"),
-                track: numbered(len(seen.pairing.tracks), settings.track, "seen longest"),
+                self.found: shown.found_view(seen, shown.drawn_both(seen, tools.faces), self.work.folder),
+                self.face: numbered(len(seen.pairing.faces), settings.face, "the largest"),
+                self.track: numbered(len(seen.pairing.tracks), settings.track, "seen longest"),
             }
 
         with suppress(Stopped):  # by a later choice, whose findings are shown
-            yield from told(work.start("look", visitor, checkpoint, search), found, work.folder)
+            yield from told(self.work.start("look", visitor, checkpoint, search), self.found, self.work.folder)
 
-    def animate(request: gr.Request, photo, video, checkpoint, *choices) -> Iterator[dict]:
-        visitor = work.visitor(visit(request), photo, video)
+    def animate(self, request: gr.Request, photo: Any, video: Any, checkpoint: str, *choices: Any) -> Iterator[dict]:
+        """Make the result, and show it."""
+        visitor = self.work.visitor(visit(request), photo, video)
         if not (photo and video):
-            yield {status: shown.wrong("Add a photo and a video first.")}
+            yield {self.status: shown.wrong("Add a photo and a video first.")}
             return
 
         def make(tools: Tools, job: Job) -> dict:
@@ -159,32 +194,30 @@ def animate_tab(work: Studio, models: list[str]) -> None:
             made = animate_files(photo, video, visitor.fresh_output(), settings, tools, progress=job.progress)
             paths = [str(path) for path in (*made.outputs, made.sidecar)]
             return {
-                status: shown.done_view(made, work.folder),
-                results: gr.update(visible=True),
-                result: paths[0],
-                beside: paths[1],
-                files: paths,
+                self.status: shown.done_view(made, self.work.folder),
+                self.results: gr.update(visible=True),
+                self.result: paths[0],
+                self.beside: paths[1],
+                self.files: paths,
             }
 
-        busy = {go: gr.update(interactive=False), stop: gr.update(interactive=True), results: gr.update(visible=False)}
+        busy = {self.go: gr.update(interactive=False), self.stop: gr.update(interactive=True)}
+        busy |= {self.results: gr.update(visible=False)}
         try:
-            for news in told(work.start("animate", visitor, checkpoint, make), status, work.folder):
+            for news in told(self.work.start("animate", visitor, checkpoint, make), self.status, self.work.folder):
                 yield busy | news
         except Stopped:
-            yield {status: shown.hint("Stopped.")}
-        yield {go: gr.update(interactive=True), stop: gr.update(interactive=False)}
+            yield {self.status: shown.hint("Stopped.")}
+        yield {self.go: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
 
-    def end(request: gr.Request) -> None:
-        work.visitor(visit(request)).stop("animate")
+    def end(self, request: gr.Request) -> None:
+        """Stop what `animate` does."""
+        self.work.visitor(visit(request)).stop("animate")
 
-    changes = [photo.change, video.change, checkpoint.change, face.input, track.input, room.release, switches.input]
-    gr.on(changes, show_found, inputs, [found, face, track], trigger_mode="multiple", **AT_ONCE)
-    outputs = [status, results, result, beside, files, go, stop]
-    go.click(animate, inputs, outputs, **AT_ONCE)
-    stop.click(end, queue=False, **QUIET)
-    for path, example in examples.items():
-        filled = example.click(lambda path=path: (path, EXAMPLE_CLIP, 1, 1), None, [photo, video, face, track], **QUIET)
-        filled.then(animate, inputs, outputs, **AT_ONCE)
+
+def example_choice(photo: Path) -> tuple[Path, Path, int, int]:
+    """What an example fills in: photo, video, face and track."""
+    return photo, EXAMPLE_CLIP, 1, 1
 
 
 def visit(request: gr.Request) -> str:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from fomm.errors import InputError
 from fomm.known import KNOWN
-from studio.gate import MAX_UPLOAD_MB, Gate
+from studio.guard import MAX_UPLOAD_MB, Guard
 from studio.jobs import Stopped
 from studio.page import build_page
 from studio.visitors import Studio
@@ -36,7 +36,7 @@ def build_app(
         checkpoint: the model to start with.
         host: address that it will listen on.
         report: the text of a report.html.
-        token: as for `Gate`.
+        token: as for `Guard`.
         names: more names of this machine, by which it may be asked.
     """
     app = FastAPI(openapi_url=None)
@@ -73,7 +73,7 @@ def build_app(
     )
     work.shared = {path for path in work.folder.rglob("*") if path.is_file()}
     close_gaps(page, work.folder)
-    return Gate(app, work.folder, {name.lower() for name in (*names_of(host), *names)}, token)
+    return Guard(app, work.folder, {name.lower() for name in (*names_of(host), *names)}, token)
 
 
 def close_gaps(page: gr.Blocks, folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from preprocess.crop import Crop, Region
+from preprocess.crop import Crop, Region, shrunk
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import Pairing
 from studio.animation import Found, Result
@@ -30,13 +30,6 @@ LABELS = {
     "label": "Write “AI-generated” into the picture",
 }
 """What the page calls the options of `infer.py`."""
-
-
-def shrunk(image: np.ndarray, side_px: int) -> np.ndarray:
-    """(H, W, 3), its longer side at most `side_px`."""
-    factor = min(1.0, side_px / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    return image if factor == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def drawn(image: np.ndarray, faces: Sequence[Face], chosen: Face | None, crop: Crop | Region | None) -> np.ndarray:

@@ -9,14 +9,66 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jsonargparse
 import pytest
 from pictures import ROOT
 
+from fomm.command_line import call
+from fomm.errors import InputError
+
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "data_manifests/README.md", "fomm/weights/README.md"]
 DOCUMENTS += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How it is made.
+
+    Args:
+        sides: how many.
+        edge: how they end.
+    """
+
+    sides: int = 4
+    edge: Literal["round", "sharp"] = "round"
+
+
+MADE: list[tuple[str, Shape, int]] = []
+
+
+def make(output: str, shape: Shape = Shape(), *, times: int = 1) -> None:  # noqa: B008 - frozen
+    """Make it.
+
+    Args:
+        output: where.
+        times: how often.
+    """
+    MADE.append((output, shape, times))
+
+
+def test_the_fields_of_a_dataclass_stand_beside_the_other_options() -> None:
+    call(make, "make", ["--output", "o", "--sides", "5", "--times=2"], as_positional=False)
+    call(make, "make", ["o", "--edge", "sharp"], as_positional=True)
+    assert MADE == [("o", Shape(5), 2), ("o", Shape(edge="sharp"), 1)]
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--output", "o", "--sides", "x"], "--sides: 'x' must be a whole number"),
+        (["--output", "o", "--edge", "x"], "--edge: 'x' must be one of round, sharp"),
+        (["--output", "o", "--times", "x"], "--times: 'x' must be a whole number"),
+        ([], "required: output"),
+        (["--output", "o", "--corners", "3"], "--corners"),
+    ],
+)
+def test_a_wrong_option_is_one_line(options: list[str], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        call(make, "make", options, as_positional=False)
+    assert said in str(error.value) and str(error.value).endswith("`make --help` explains the options")
 
 
 class Understood(BaseException):

@@ -19,12 +19,12 @@ from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import export_original, load_model
 from fomm.errors import InputError
 from fomm.evaluation import metrics
+from fomm.evaluation.animated_task import AnimatedTask
 from fomm.evaluation.definitions import METRICS
 from fomm.evaluation.frames import Frames
 from fomm.evaluation.gallery import choose_shown, error_map, write_shown
 from fomm.evaluation.measures import OwnKeypoints, Pixels
 from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, record_path, run_tasks
-from fomm.evaluation.performance import Performance
 from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import SOURCE, Contender, Task, Truth, common_size, is_lossless, list_tasks
 from fomm.manifest import Clip, Pair, hash_clip
@@ -90,7 +90,7 @@ def test_both_protocols_animate_as_the_original(released: Contender, golden: Pat
     motion = write_clip(tmp_path, "motion", list(driving[frames]), "b")
     tasks = {"absolute": reconstruction(whole), "relative_adapt": Task("cross_identity", still, motion, None)}
     for mode, task in tasks.items():
-        shots = list(Performance(task, tmp_path, [released], 256))
+        shots = list(AnimatedTask(task, tmp_path, [released], 256))
         made = torch.cat([shot.predictions["rebuilt"] for shot in shots]).permute(0, 2, 3, 1).double().numpy()[-2:]
         mean = arrays[f"{mode}_prediction_mean_per_frame"][frames]
         np.testing.assert_allclose(made.mean((1, 2)), mean, atol=1e-6)
@@ -107,7 +107,7 @@ def test_runs_of_frames_do_not_show_in_the_result(tmp_path: Path) -> None:
     """40 frames come in three runs; relative motion still refers to the very first frame."""
     clips = [disc_clip(tmp_path, "a", 2, seed=1), disc_clip(tmp_path, "b", 40)]
     ours = contender()
-    shots = list(Performance(Task("cross_identity", *clips, None), tmp_path, [ours], 64))
+    shots = list(AnimatedTask(Task("cross_identity", *clips, None), tmp_path, [ours], 64))
     assert [(shot.start, len(shot.driving)) for shot in shots] == [(0, 16), (16, 16), (32, 8)]
     made = torch.cat([shot.predictions["ours"] for shot in shots])
     source, driving = (list(f.image for f in VideoReader(tmp_path / name)) for name in "ab")
@@ -121,12 +121,12 @@ def test_each_model_sees_its_own_size_and_is_compared_at_a_common_one(tmp_path: 
     clip = disc_clip(tmp_path, "a", 3, size=96)
     models = [contender("small", size=32), contender("large", size=128), REPEAT]
     assert common_size(models) == 256 and common_size(models[:1]) == 32 and common_size([REPEAT]) == 256
-    performance = Performance(reconstruction(clip), tmp_path, models, 64)
-    (shot,) = performance
+    animated = AnimatedTask(reconstruction(clip), tmp_path, models, 64)
+    (shot,) = animated
     assert {name: tuple(p.shape) for name, p in shot.predictions.items()} == dict.fromkeys(
         ("small", "large", SOURCE), (3, 3, 64, 64)
     )
-    assert performance.sizes == [(96, 96)]
+    assert animated.sizes == [(96, 96)]
     frame = next(iter(VideoReader(tmp_path / "a"))).image
     own = cv2.resize(frame, (32, 32), interpolation=cv2.INTER_AREA)
     expected = next(models[0].animator.outputs(own, [own], AnimationSettings(relative=False))).prediction

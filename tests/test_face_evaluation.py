@@ -12,8 +12,8 @@ from small_clips import disc_clip, write_clip
 import evaluate
 from fomm.animator.face import FaceAnimator
 from fomm.checkpoint import save_weights
+from fomm.evaluation.animated_task import AnimatedTask
 from fomm.evaluation.contenders import load_contenders
-from fomm.evaluation.performance import Performance
 from fomm.evaluation.tasks import Task
 from fomm.manifest import Pair, write_manifest, write_pairs
 from fomm.model.face import FaceConfig, FaceModel
@@ -66,8 +66,8 @@ def test_what_drives_itself_comes_out_as_it_went_in(here: Path) -> None:
         (contender,) = load_contenders([str(here / "drawn.safetensors")], observer=lambda: finder)
         assert isinstance(contender.animator, FaceAnimator) and contender.image_size == 256
         clip = write_clip(here, "still", [next(iter(VideoReader(here / "a"))).image] * 3, "still")
-        performance = Performance(Task("reconstruction", clip, clip, clip), here, [contender], 256)
-        shots = list(performance)
-    assert not performance.failed
+        animated = AnimatedTask(Task("reconstruction", clip, clip, clip), here, [contender], 256)
+        shots = list(animated)
+    assert not animated.failed
     prediction = shots[0].predictions["drawn"].permute(0, 2, 3, 1).numpy()
     assert np.abs(prediction - shots[0].driving / 255).max() < 2 / 255

@@ -23,7 +23,7 @@ def test_results_are_in_order_whoever_is_first() -> None:
     done = [threading.Event() for _ in range(20)]
 
     def after_the_next_if_even(number: int) -> int:
-        assert number % 2 or done[number + 1].wait(10)
+        assert number % 2 or done[number + 1].wait(100)
         done[number].set()
         return number * number
 
@@ -38,7 +38,7 @@ def test_lanes_share_the_cores(count: int, each: int) -> None:
         meet = threading.Barrier(count)
 
         def threads(_: int) -> int:
-            meet.wait(10)  # each lane has one of them
+            meet.wait(100)  # each lane has one of them
             return torch.get_num_threads()
 
         futures = [lanes.submit(threads, i) for i in range(count)]
@@ -90,12 +90,12 @@ def test_closing_drops_what_has_not_begun() -> None:
 
     def work(number: int) -> None:
         begun.set()
-        gate.wait(10)
+        gate.wait(100)
         done.append(number)
 
     lanes = Lanes(1)
     futures = [lanes.submit(work, number) for number in range(5)]
     futures[-1].add_done_callback(lambda _: gate.set())  # what has begun goes on when the last one has been dropped
-    assert begun.wait(10)
+    assert begun.wait(100)
     lanes.close()
     assert done == [0] and all(future.cancelled() for future in futures[1:])

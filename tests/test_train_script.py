@@ -271,7 +271,7 @@ def test_a_rank_that_crashes_ends_the_run(manifest, tmp_path):
         (["--model.scales=[0.3]"], "model.scales .*must be 1, 1/2"),
         (["--model.num_keypoints=0"], "num_keypoints 0: must be at least 1"),
         (["--model.network.generator.num_down_blocks=-1"], "impossible sizes"),
-        (["--model.average_decay=1.5"], "average_decay 1.5: must be below 1"),
+        (["--model.average_decay=1.5"], "average_decay 1.5: must be above 0 and below 1"),
         (["--trainer.gradient_clip_val=1"], "set model.clip_gradient_norm instead"),
         (["--trainer.accumulate_grad_batches=2"], "each batch is a step"),
         (["--trainer.precision=bf16-true"], "precision bf16-true: must be one of"),

@@ -319,7 +319,7 @@ def _with_settings(config: ModelConfig, temperature: float | None, align_corners
 class _Uninitialised(TorchFunctionMode):
     """Build networks without drawing initial weights: no time, no random numbers."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs.get("tensor", args[0] if args else None)

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from fomm.animator.provenance import synthetic_tags
+from fomm.evaluation.animated_task import AnimatedTask
 from fomm.evaluation.definitions import MetricInfo
-from fomm.evaluation.performance import Performance
 from fomm.evaluation.tasks import Contender, Task
 from fomm.pixels import to_pictures
 from fomm.report.schema import Protocol
@@ -43,20 +43,20 @@ def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size:
     Returns: what the columns show.
 
     Raises:
-        InputError: as `Performance`, or the video cannot be written.
+        InputError: as `AnimatedTask`, or the video cannot be written.
     """
-    performance = Performance(task, folder, contenders, size)
+    animated = AnimatedTask(task, folder, contenders, size)
     names = [contender.name for contender in contenders]
     own_truth = task.truth != task.driving
     columns = ["source", "driving", *(["truth"] if task.truth and own_truth else []), *names]
     columns += ["error"] if task.truth is not None else []
     side = min(size, SHOWN_SIDE_PX)
     with VideoWriter(output, fps=task.driving.fps, metadata=synthetic_tags(pasted=False)) as writer:
-        for shot in performance:
+        for shot in animated:
             shown = {name: to_pictures(prediction) for name, prediction in shot.predictions.items()}
             nothing = np.zeros((size, size, 3), np.uint8)
             for t, driving in enumerate(shot.driving):
-                pictures = [performance.source, driving]
+                pictures = [animated.source, driving]
                 if shot.truth is not None and own_truth:
                     pictures.append(shot.truth[t])
                 pictures += [shown[name][t] if name in shown else nothing for name in names]
@@ -72,5 +72,5 @@ def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size:
 def error_map(picture: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 twice -> where they differ, (H, W, 3) uint8: dark for equal, bright for a quarter and more."""
     error = np.abs(picture.astype(np.int16) - truth).mean(-1)
-    grey = np.minimum(error * (4 * 255 / 255), 255).astype(np.uint8)
+    grey = np.minimum(4 * error, 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from fomm.animator import Animator
 from fomm.errors import InputError
+from fomm.evaluation.animated_task import AnimatedTask, resized
 from fomm.evaluation.frames import ClipReference, Frames, Reference, Which
 from fomm.evaluation.measures import Measure
-from fomm.evaluation.performance import Performance, resized
 from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
 from fomm.files import atomic_output
 from fomm.manifest import Clip, hash_clip
@@ -48,8 +48,8 @@ class Record:
         values: model -> metric -> (n,) float64, as `fomm.evaluation.measures` hands them out.
         features: model -> (2, T, D) float32, of what it should equal and of what it made, for metrics of whole sets.
         failed: model -> why it has no values.
-        notes, sizes: as in `Performance`.
-        contents: path of each clip that was played -> sha256 of what it held.
+        notes, sizes: as in `AnimatedTask`.
+        contents: path of each clip that was used -> sha256 of what it held.
     """
 
     frames: int = 0
@@ -121,7 +121,7 @@ def measure_task(
     """Play a task and measure it, in 8 bits as files would hold it. Bad input is part of the result, never an error.
 
     Args:
-        task, folder, contenders, size: as for `Performance`.
+        task, folder, contenders, size: as for `AnimatedTask`.
         measures: each contender gets copies of its own.
         features: what is kept of each picture for FID; None: nothing.
         device: where it is measured.
@@ -133,14 +133,14 @@ def measure_task(
     contenders = [contender for contender in contenders if contender.takes_part(task)]
     collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
     try:
-        for played in task.clips:
-            require_content(played, folder, record.contents)
-        performance = Performance(task, folder, contenders, size)
-        source = to_tensor(performance.source[None], device)[0]
+        for each in task.clips:
+            require_content(each, folder, record.contents)
+        animated = AnimatedTask(task, folder, contenders, size)
+        source = to_tensor(animated.source[None], device)[0]
         clip = ClipReference(task.name, source, task.source.identity, float(task.driving.fps))
         for collector in collected.values():
             collector.start(clip)
-        for shot in performance:
+        for shot in animated:
             stop = shot.start + len(shot.driving)
             progress(len(shot.driving))
             chosen = slice(-shot.start % every, None, every)
@@ -156,9 +156,9 @@ def measure_task(
                 try:
                     collected[name].update(in_8_bits(prediction[chosen].to(device)), reference)
                 except InputError as error:
-                    performance.failed[name] = str(error)
+                    animated.failed[name] = str(error)
             record.frames += len(driving)
-        record.failed, record.notes, record.sizes = performance.failed, performance.notes, performance.sizes
+        record.failed, record.notes, record.sizes = animated.failed, animated.notes, animated.sizes
     except InputError as error:
         return Record(failed={contender.name: str(error) for contender in contenders}, contents=record.contents)
     for name, collector in collected.items():
@@ -173,7 +173,7 @@ def contents_of(task: Task, folder: Path) -> dict[str, str]:
     """Path of each clip of a task -> sha256 of what it holds now; clips that cannot be read are left out."""
     contents = {}
     for clip in task.clips:
-        with suppress(OSError, InputError):  # whoever plays it says what is wrong
+        with suppress(OSError, InputError):  # its reader says what is wrong
             contents[clip.path] = hash_clip(folder / clip.path)
     return contents
 

@@ -25,7 +25,7 @@ from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, run_tasks
 from fomm.evaluation.per_frame import write_per_frame
-from fomm.evaluation.results import collect
+from fomm.evaluation.results import Results, collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
@@ -166,33 +166,47 @@ def evaluate(
         output / "per_frame.csv", tasks, records, [c.name for c in contenders],
         [name for name in instruments.infos if name in names and name not in PER_CLIP], every,
     )  # fmt: skip
-    computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
     for protocol in results.protocols:
         there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
         show(protocol, results.protocols[protocol], tasks, folder, there, size, instruments.infos, output)
+    run = Run(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        elapsed_s=0.0,
+        command=list(command),
+        hardware=hardware(fabric),
+        clips_from_before=int(resumed),
+    )
+    settings = {"baseline": baseline_of(contenders), **settings, "limit": limit, "every": every}
+    return make_report(run, data, contenders, instruments, results, size=size, settings=settings, versions=versions)
+
+
+def make_report(
+    run: Run,
+    data: DataSet,
+    contenders: Sequence[Contender],
+    instruments: Instruments,
+    results: Results,
+    *,
+    size: int,
+    settings: Mapping[str, JsonValue],
+    versions: Mapping[str, str],
+) -> Report:
+    """All of it in one value, with what the numbers mean and which are missing."""
+    computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
     described = {
         "frames": results.frames,
         "size": [size, size],
         "warnings": [*data.described.warnings, *results.notes],
     }
     return Report(
-        run=Run(
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            elapsed_s=0.0,
-            command=list(command),
-            hardware=hardware(fabric),
-            clips_from_before=int(resumed),
-        ),
+        run=run,
         settings={
-            "baseline": baseline_of(contenders),
             **settings,
             "face_networks": list(instruments.face_networks),
             "precision": "float32; frames are compared in 8 bits",
-            "limit": limit,
-            "every": every,
             "interval": f"Student's t over identities, of sources and of drivers, {statistics.LEVEL:.0%}",
         },
-        versions=versions,
+        versions=dict(versions),
         data=data.described.model_copy(update=described),
         models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
                 for c in contenders],

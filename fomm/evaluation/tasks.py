@@ -93,7 +93,7 @@ class Task:
 
     @property
     def clips(self) -> list[Clip]:
-        """Each clip that is played, once."""
+        """Each of its clips, once."""
         return list(dict.fromkeys(filter(None, (self.source, self.driving, self.truth))))
 
     @property

@@ -16,9 +16,12 @@ import numpy as np
 import pytorch_lightning as L
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from fomm.checkpoint import Checkpoint
 from fomm.checkpoint.architectures import name_of
+from fomm.errors import require
 from fomm.model import FOMM
 from fomm.model.face import FaceModel
 from fomm.training.data import data_of
@@ -56,6 +59,24 @@ class BaseTraining(L.LightningModule, Generic[Model]):
     average_decay: float | None
     clip_gradient_norm: float | None
     category: str
+
+    def check_limits(self) -> None:
+        """Raises InputError for limits that are none."""
+        norm, decay = self.clip_gradient_norm, self.average_decay
+        require(norm is None or norm > 0, f"model.clip_gradient_norm {norm}: must be above 0, or null to do without")
+        require(
+            decay is None or 0 < decay < 1,
+            f"model.average_decay {decay}: must be above 0 and below 1, or null to do without",
+        )
+
+    def start_from(self, checkpoint: Checkpoint, what: str) -> None:
+        """Take the weights that fit, and say which did not."""
+        report = checkpoint.initialize(self.model)
+        rank_zero_info(f"{what}: {len(report.loaded)} tensors loaded")
+        if report.fresh:
+            rank_zero_info(f"{what}: these start afresh: {', '.join(report.fresh)}")
+        if unused := sorted(set(report.unused) - set(report.fresh)):
+            rank_zero_info(f"{what}: these are not used: {', '.join(unused)}")
 
     @property
     def exported(self) -> Model:

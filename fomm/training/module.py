@@ -149,9 +149,8 @@ class Training(BaseTraining[FOMM]):
         """
         super().__init__()
         self.automatic_optimization = False
-        for name, value in {"clip_gradient_norm": clip_gradient_norm, "average_decay": average_decay}.items():
-            require(value is None or value > 0, f"model.{name} {value}: must be above 0, or null to do without")
-        require(average_decay is None or average_decay < 1, f"model.average_decay {average_decay}: must be below 1")
+        self.clip_gradient_norm, self.average_decay = clip_gradient_norm, average_decay
+        self.check_limits()
         start = None if init is None else Checkpoint.read(init).expect(FOMM_NAME)
         if network is None:
             network = ModelConfig() if start is None else start.fomm().config
@@ -166,7 +165,7 @@ class Training(BaseTraining[FOMM]):
             except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
                 raise InputError(f"model.network or model.discriminator: impossible sizes ({error})") from error
         if start is not None:
-            self._start_from(start, f"init {init}")
+            self.start_from(start, f"init {init}")
         self.perceptual = make_perceptual(perceptual, scales=scales, weights=weights.perceptual, vgg19_file=vgg19_file)
         if self.discriminator is not None and len(weights.feature_matching) != discriminator.num_blocks:
             raise InputError(
@@ -177,8 +176,6 @@ class Training(BaseTraining[FOMM]):
         self.weights = weights
         self.deformation = deformation
         self.learning_rates = learning_rates
-        self.clip_gradient_norm = clip_gradient_norm
-        self.average_decay = average_decay
         self.freeze_parts = tuple(freeze)
         self.category = category
         self.seed = seed
@@ -194,16 +191,11 @@ class Training(BaseTraining[FOMM]):
                 self.discriminator.compile()
         self.train()
 
-    def _start_from(self, start: Checkpoint, what: str) -> None:
-        report = start.initialize(self.model)
-        rank_zero_info(f"{what}: {len(report.loaded)} tensors loaded")
-        if report.fresh:
-            rank_zero_info(f"{what}: these start afresh: {', '.join(report.fresh)}")
-        if unused := sorted(set(report.unused) - set(report.fresh)):
-            rank_zero_info(f"{what}: these are not used: {', '.join(unused)}")
+    def start_from(self, checkpoint: Checkpoint, what: str) -> None:
+        super().start_from(checkpoint, what)
         if self.discriminator is None:
             return
-        theirs = start.training_state().discriminator
+        theirs = checkpoint.training_state().discriminator
         own = self.discriminator.state_dict()
         if theirs is None:
             rank_zero_info(f"{what}: it has no discriminator; discriminator and optimisers start afresh")

@@ -16,9 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fomm.errors import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client, as_completed
 
 T = TypeVar("T")
 
@@ -110,7 +113,7 @@ def _deaf_to_the_terminal() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _as_they_end(ended, client) -> Iterator:
+def _as_they_end(ended: as_completed, client: Client) -> Iterator:
     """Futures that have ended; waiting ends when no one is left to work."""
     last_seen = time.monotonic()
     while ended.count():
@@ -126,7 +129,7 @@ def _as_they_end(ended, client) -> Iterator:
             )
 
 
-def _connected(client_class: type, scheduler: str):
+def _connected(client_class: type[Client], scheduler: str) -> Client:
     from distributed.comm import get_address_host_port
 
     try:
@@ -141,7 +144,7 @@ def _connected(client_class: type, scheduler: str):
         ) from error
 
 
-def _check_workers(client, check: Callable[[], str | None]) -> None:
+def _check_workers(client: Client, check: Callable[[], str | None]) -> None:
     try:
         client.wait_for_workers(1, timeout=_CONNECT_S)
     except (TimeoutError, asyncio.TimeoutError) as error:  # two until Python 3.10

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from preprocess.synthetic.puppet_textures import REACH
 
@@ -53,7 +56,7 @@ class Canvas:
                 cover = cv2.resize(cover, (width, height), interpolation=cv2.INTER_LINEAR)
         return cover.astype(np.float32) * np.float32(1 / 255)
 
-    def blend(self, box: Box, cover: np.ndarray, colour, lit: bool = True) -> None:
+    def blend(self, box: Box, cover: np.ndarray, colour: ArrayLike, lit: bool = True) -> None:
         """Lay a colour, (3,) or (h, w, 3), on the box where `cover` says."""
         left, top, right, bottom = box
         area = self.image[top:bottom, left:right]
@@ -65,12 +68,14 @@ class Canvas:
             cv2.rectangle(colour, (0, 0), (right, bottom), flat, cv2.FILLED)
         area[:] = cv2.blendLinear(colour, np.ascontiguousarray(area), cover, 1 - cover)
 
-    def darken(self, box: Box, cover: np.ndarray, factor) -> None:
+    def darken(self, box: Box, cover: np.ndarray, factor: Sequence[float]) -> None:
         left, top, right, bottom = box
         factors = cv2.merge([1 - cover * np.float32(1 - f) for f in factor])
         self.image[top:bottom, left:right] *= factors
 
-    def fill(self, points: np.ndarray, colour, *, alpha: float = 1.0, soft: float = 0.0, lit: bool = True) -> None:
+    def fill(
+        self, points: np.ndarray, colour: ArrayLike, *, alpha: float = 1.0, soft: float = 0.0, lit: bool = True
+    ) -> None:
         box = self.box(points, 2 + 3 * soft)
         if box[2] > box[0] and box[3] > box[1]:
             cover = self.mask(points, box, soft)

@@ -7,12 +7,14 @@ about the figure's height; (x, y) with y down, the floor under the dancer is (0,
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from fomm.errors import InputError
@@ -211,16 +213,16 @@ class _Brush:
         self.image = np.zeros((size * FINE, size * FINE, 3), np.uint8)
         self.scale = size * FINE / VIEW
 
-    def _points(self, points) -> np.ndarray:
+    def _points(self, points: ArrayLike) -> np.ndarray:
         """In 1/16 pixels, as cv2 takes them with shift=4."""
         pixels = (np.asarray(points) - MIDDLE) * self.scale + (self.size * FINE - 1) / 2
         return np.rint(pixels * 16).astype(np.int32)
 
-    def _line(self, points, thickness: float, colour: Colour) -> None:
+    def _line(self, points: ArrayLike, thickness: float, colour: Colour) -> None:
         width = max(round(thickness * self.scale), 1)
         cv2.polylines(self.image, [self._points(points)], False, colour, width, cv2.LINE_AA, shift=4)
 
-    def _disc(self, centre, radius: float, colour: Colour) -> None:
+    def _disc(self, centre: ArrayLike, radius: float, colour: Colour) -> None:
         x, y = self._points(centre).tolist()
         cv2.circle(self.image, (x, y), round(radius * self.scale * 16), colour, -1, cv2.LINE_AA, shift=4)
 
@@ -236,20 +238,20 @@ class _Brush:
         axes = tuple(round(r * self.scale * 16) for r in (0.24, 0.035))
         cv2.ellipse(self.image, (x, y), axes, 0, 0, 360, _shade(figure.floor, 0.7), -1, cv2.LINE_AA, shift=4)
 
-    def limb(self, points, thickness: float, colour: Colour) -> None:
+    def limb(self, points: ArrayLike, thickness: float, colour: Colour) -> None:
         """A rounded stroke with a darker rim and a gleam."""
         self._line(points, thickness, _shade(colour, 0.62))
         self._line(points, thickness * 0.78, colour)
         self._line(np.asarray(points) - 0.15 * thickness, thickness * 0.22, _shade(colour, 1.25))
 
-    def body(self, corners, figure: Figure) -> None:
+    def body(self, corners: Sequence[np.ndarray], figure: Figure) -> None:
         """The torso: left and right shoulder, right and left hip, all rounded."""
         for growth, factor in ((1.0, 0.62), (0.78, 1.0)):
             cv2.fillPoly(self.image, [self._points(corners)], _shade(figure.top, factor), cv2.LINE_AA, shift=4)
             self._line([*corners, corners[0]], figure.limb * growth, _shade(figure.top, factor))
         self._line(corners[2:], figure.limb * 0.4, _shade(figure.trousers, 0.8))  # a belt
 
-    def face(self, centre, up, figure: Figure) -> None:
+    def face(self, centre: np.ndarray, up: np.ndarray, figure: Figure) -> None:
         right, r = np.array([-up[1], up[0]]), figure.head
         self._disc(centre, r, _shade(figure.hair, 0.6))
         self._disc(centre, r * 0.93, figure.hair)

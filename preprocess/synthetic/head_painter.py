@@ -43,7 +43,7 @@ from preprocess.synthetic.head_textures import (
     paint_teeth,
     wrinkles,
 )
-from preprocess.synthetic.heads import Expression, Head, Surface, surface_of
+from preprocess.synthetic.heads import Expression, Eye, Head, Surface, surface_of
 from preprocess.synthetic.puppet_model import CIRCLE, Camera, Pose, rotation_of
 from preprocess.synthetic.puppet_painter import Painter
 from preprocess.synthetic.puppet_textures import smooth_step
@@ -139,7 +139,13 @@ class _HeadPainter(Painter):
         return cv2.convexHull(self.px(self.fine).astype(np.float32))[:, 0].astype(np.float64)
 
     def lit(
-        self, albedo: np.ndarray, normal: np.ndarray, gloss, sharpness: float = 18.0, dim=1.0, seen=1.0
+        self,
+        albedo: np.ndarray,
+        normal: np.ndarray,
+        gloss: float | np.ndarray,
+        sharpness: float = 18.0,
+        dim: float | np.ndarray = 1.0,
+        seen: float | np.ndarray = 1.0,
     ) -> np.ndarray:
         """Colours 0..255 of albedo 0..255 in the light; light adds up in linear values (of gamma 2)."""
         light = self.who.light
@@ -232,7 +238,16 @@ class _HeadPainter(Painter):
             self._glints(picture, x, y, eye, gaze, centre, open_)
         self._lay(box, outline, picture)
 
-    def _glints(self, picture: np.ndarray, x, y, eye, gaze, centre, open_) -> None:
+    def _glints(
+        self,
+        picture: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        eye: Eye,
+        gaze: np.ndarray,
+        centre: np.ndarray,
+        open_: np.ndarray,
+    ) -> None:
         """The mirror images of the lights on the cornea."""
         head, u = self.who, self.unit
         half = np.asarray(head.light.direction) + (0, 0, 1)

@@ -6,7 +6,7 @@ Where on the chart lips, brows, folds, beard and wrinkles lie is the same for al
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, reduce
 from typing import NamedTuple
 
@@ -219,7 +219,9 @@ def halved(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
-def _hairs(rng: np.random.Generator, where: np.ndarray, count: int, length: float, angle, thick: int = 1) -> np.ndarray:
+def _hairs(
+    rng: np.random.Generator, where: np.ndarray, count: int, length: float, angle: Callable, thick: int = 1
+) -> np.ndarray:
     """Short strokes (512, 640) 0..1 on the chart, as dense as `where` says; angle(x, y) is their direction."""
     ys, xs = np.nonzero(where > 0.05)
     if len(xs) == 0:
@@ -263,13 +265,13 @@ def paint_face(head: Head) -> Skin:
     tone = 1 + (0.02 + 0.02 * head.blemish) * mottle + (0.008 + 0.016 * head.blemish) * fine
     albedo *= tone[..., None]
 
-    def tint(colour, amount: np.ndarray) -> None:
+    def tint(colour: Sequence[float] | np.ndarray, amount: np.ndarray) -> None:
         weight = np.clip(amount, 0, 1)
         for k in range(3):
             channel = albedo[..., k]
             channel += (np.float32(colour[k]) - channel) * weight
 
-    def darken(factor, amount: np.ndarray) -> None:
+    def darken(factor: Sequence[float] | np.ndarray, amount: np.ndarray) -> None:
         for k in range(3):
             albedo[..., k] *= 1 - (1 - factor[k]) * np.clip(amount, 0, 1)
 

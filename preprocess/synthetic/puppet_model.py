@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What a drawing is made from and what it returns
@@ -147,7 +148,8 @@ _IRISES = (
 )
 
 
-def mix(a, b, t) -> np.ndarray:
+def mix(a: ArrayLike, b: ArrayLike, t: float) -> np.ndarray:
+    """`a` for t = 0 to `b` for t = 1."""
     return np.asarray(a, np.float32) * (1 - t) + np.asarray(b, np.float32) * t
 
 
@@ -314,7 +316,7 @@ def place(points: np.ndarray, pose: Pose, rotation: np.ndarray) -> np.ndarray:
     return moved + (PIVOT[0] + pose.shift_x, PIVOT[1] + pose.shift_y)
 
 
-def taper(identity: Identity, y):
+def taper(identity: Identity, y: ArrayLike) -> np.ndarray:
     """Width of the head at normalised height y (-1 crown .. 1 chin), as a factor on the ellipsoid's."""
     low = np.clip(y, 0, 1)
     return 1 - identity.jaw * low * low * (1.6 - 0.6 * low)
@@ -331,7 +333,9 @@ class _Sketch:
     def __init__(self) -> None:
         self.parts: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def add(self, name: str, x, y, out: float | np.ndarray = 0.0, at: tuple[float, float] | None = None) -> None:
+    def add(
+        self, name: str, x: ArrayLike, y: ArrayLike, out: ArrayLike = 0.0, at: tuple[float, float] | None = None
+    ) -> None:
         """Points (x, y), raised by `out` above the surface; flat discs take the depth of the one point `at`."""
         x, y = np.broadcast_arrays(x, y)
         xy = np.stack([x, y], 1)

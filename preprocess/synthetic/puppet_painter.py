@@ -20,6 +20,7 @@ from preprocess.synthetic.puppet_model import (
     PIVOT,
     UNIT_SPHERE,
     Camera,
+    Colour,
     Identity,
     Pose,
     T,
@@ -55,7 +56,7 @@ class Drawing(NamedTuple):
     pose: Pose
 
 
-def _light(normal_dot_light: np.ndarray, shadow, lit) -> np.ndarray:
+def _light(normal_dot_light: np.ndarray, shadow: Colour, lit: Colour) -> np.ndarray:
     t = np.clip((normal_dot_light + np.float32(0.35)) * np.float32(1 / 1.35), 0, 1)
     return cv2.merge([np.float32(s) + np.float32(b - s) * t for s, b in zip(shadow, lit, strict=True)])
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from preprocess.synthetic.puppet_model import CROWN, Camera, Identity, mix, taper
 
@@ -30,12 +31,13 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells_y: int, cell
     return large[:height, :width]
 
 
-def smooth_step(x, low, high):
+def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
+    """0 up to `low`, 1 from `high` on, smooth in between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _bump(x, y, cx, cy, sx, sy):
+def _bump(x: np.ndarray, y: np.ndarray, cx: float | np.ndarray, cy: float, sx: float, sy: float) -> np.ndarray:
     return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2)
 
 
@@ -53,11 +55,11 @@ def _mips(texture: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
-def _relief(identity: Identity, x, y):
+def _relief(identity: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Height of the face over the plain ellipsoid at front-view points: only its slope is used, to shade."""
     i = identity
     tip = i.eye_y + i.nose_length
-    h = 0.0
+    h: np.ndarray = np.zeros((), x.dtype)
     for side in (-1, 1):
         h = h - 0.075 * _bump(x, y, side * i.eye_x, i.eye_y, 0.21, 0.14)  # sockets
         h = h + 0.030 * _bump(x, y, side * (i.eye_x + 0.02), i.eye_y - i.brow_height, 0.26, 0.08)  # brow ridge
@@ -84,7 +86,7 @@ def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     blotch = _noise(rng, _TEXELS, _TEXELS, 24, 24) * 0.6 + _noise(rng, _TEXELS, _TEXELS, 90, 90) * 0.4
     albedo *= 1 + 0.018 * blotch[..., None]
 
-    def tint(colour, amount):
+    def tint(colour: ArrayLike, amount: np.ndarray) -> None:
         albedo[:] += (np.asarray(colour, np.float32) - albedo) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
 
     front = smooth_step(Z, -0.1, 0.35)
@@ -265,7 +267,7 @@ def paint_torso(identity: Identity) -> list[np.ndarray]:
     base = np.broadcast_to(np.asarray(i.top_colour, np.float32), (height, width, 3)).copy()
     accent = np.asarray(i.top_accent, np.float32)
 
-    def tint(colour, amount):
+    def tint(colour: ArrayLike, amount: np.ndarray) -> None:
         base[:] += (np.asarray(colour, np.float32) - base) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
 
     if i.top == "stripes":
@@ -319,12 +321,12 @@ def _backdrop(identity: Identity) -> np.ndarray:
     turn = rng.uniform(-0.8, 0.8)
     picture = a + (b - a) * smooth_step(y * np.cos(turn) + x * np.sin(turn), -3.2, 3.2)[..., None]
 
-    def disc(cx, cy, r, colour, alpha, soft):
+    def disc(cx: float, cy: float, r: float, colour: ArrayLike, alpha: float, soft: float) -> None:
         distance = np.hypot(x - cx, y - cy)
         mask = (1 - smooth_step(distance, r - soft, r + soft)) * alpha
         picture[:] += (np.asarray(colour, np.float32) - picture) * mask[..., None].astype(np.float32)
 
-    def block(x0, y0, x1, y1, colour, alpha, soft):
+    def block(x0: float, y0: float, x1: float, y1: float, colour: ArrayLike, alpha: float, soft: float) -> None:
         mask = (
             smooth_step(x, x0 - soft, x0 + soft)
             * (1 - smooth_step(x, x1 - soft, x1 + soft))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -163,7 +163,7 @@ def _bounded(value: float, free: float, limit: float) -> float:
 def ramp(value: float, low: float, high: float) -> float: ...
 @overload
 def ramp(value: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray: ...
-def ramp(value, low, high):
+def ramp(value: Any, low: Any, high: Any) -> Any:
     """0 up to `low`, 1 from `high` on, smooth in between."""
     part = np.clip((value - low) / (high - low), 0.0, 1.0)
     return part * part * (3 - 2 * part)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
-from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -70,14 +69,8 @@ class FaceTraining(BaseTraining[FaceModel]):
         rates = {"learning_rate": learning_rate, "critic_learning_rate": critic_learning_rate}
         for name, value in (rates | {"weight_decay": weight_decay, "warmup_steps": warmup_steps}).items():
             require(value >= 0, f"model.{name} {value}: must be at least 0")
-        require(
-            clip_gradient_norm is None or clip_gradient_norm > 0,
-            f"model.clip_gradient_norm {clip_gradient_norm}: must be above 0, or null to do without",
-        )
-        require(
-            average_decay is None or 0 < average_decay < 1,
-            f"model.average_decay {average_decay}: must be above 0 and below 1, or null to do without",
-        )
+        self.clip_gradient_norm, self.average_decay = clip_gradient_norm, average_decay
+        self.check_limits()
         start = None if init is None else Checkpoint.read(init).expect(FACE_NAME)
         if network is None:
             network = FaceConfig() if start is None else start.face().config
@@ -89,16 +82,11 @@ class FaceTraining(BaseTraining[FaceModel]):
             except (ValueError, RuntimeError, ZeroDivisionError) as error:
                 raise InputError(f"model.network.width {network.width}: impossible ({error}); give 48, say") from error
         if start is not None:
-            report = start.initialize(self.model)
-            rank_zero_info(f"init {init}: {len(report.loaded)} tensors loaded")
-            if report.fresh:
-                rank_zero_info(f"init {init}: these start afresh: {', '.join(report.fresh)}")
+            self.start_from(start, f"init {init}")
         self.average = copy.deepcopy(self.model).requires_grad_(False) if average_decay else None
-        self.average_decay = average_decay
         self.weights = weights
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.weight_decay, self.warmup_steps = weight_decay, warmup_steps
-        self.clip_gradient_norm = clip_gradient_norm
 
     # ---- one step -------------------------------------------------------------------------------------------------
 

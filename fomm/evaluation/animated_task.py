@@ -34,8 +34,8 @@ class Shot(NamedTuple):
     predictions: dict[str, Tensor]  # (T, 3, S, S) float32 in [0, 1], on the models' device
 
 
-class Performance:
-    """A task, played by all contenders. Iterate once.
+class AnimatedTask:
+    """A task, animated by all contenders. Iterate once.
 
     Attributes:
         source: (S, S, 3) uint8.
@@ -44,9 +44,9 @@ class Performance:
         sizes: (width, height) of the clips as they are.
 
     Args:
-        task: what to play.
+        task: what to animate.
         folder: of the manifest.
-        contenders: who plays.
+        contenders: who animates.
         size: S, at which they are compared; each model sees frames of its own size.
 
     Raises:
