@@ -29,6 +29,7 @@ from preprocess.track import TRACK_SCALE
 from studio.tools import CropTools, PortraitTools, Tools
 
 MIN_SIDE_PX = 16
+MAX_EASY_PIXELS = 60_000_000  # phones take 50; about 15 bytes of memory are needed for each
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def animate_files(
     check_outputs(outputs, source, driving)
 
     pairing = tools.pair(photo, source, reader, settings, progress)
-    tell(reader.notes + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
+    tell(reader.notes + large_photo(source, photo) + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
     scene = tools.scene(photo, reader, pairing, settings)
     frames = reader.frames(pairing.start, pairing.stop)
     view = pairing.view
@@ -223,6 +224,17 @@ def write_record(
 def side_by_side_path(output: Path) -> Path:
     """`result.mp4` -> `result_side_by_side.mp4`."""
     return output.parent / f"{output.stem}_side_by_side{output.suffix}"
+
+
+def large_photo(path: Path, photo: np.ndarray) -> list[str]:
+    """A sentence on what a very large photo costs."""
+    pixels = photo.shape[0] * photo.shape[1]
+    if pixels <= MAX_EASY_PIXELS:
+        return []
+    return [
+        f"{path}: has {pixels / 1e6:.0f} million pixels, which take about {15 * pixels / 1e9:.1f} GB of memory; a "
+        "smaller copy of it gives the same motion sooner"
+    ]
 
 
 def check_size(path: Path, width: int, height: int) -> None:

@@ -176,8 +176,14 @@ class Studio:
         def begin(tools: Tools, job: Job) -> Live:
             live = visitor.live
             if live is None or live.setting != setting:
-                parts = {"fast": setting.fast, "region": setting.region, "strength": setting.strength}
-                visitor.live = live = make_live(tools, read_image(setting.photo), setting, **parts)
+                visitor.live = live = make_live(
+                    tools,
+                    read_image(setting.photo),
+                    setting,
+                    fast=setting.fast,
+                    region=setting.region,
+                    strength=setting.strength,
+                )
             if neutral or not live.ready:
                 live.begin(read_jpeg(jpeg))
             return live
