@@ -14,7 +14,7 @@ import numpy as np
 
 from fomm.animator import AnimationSettings, Animator, ModelSettings, Rendered, animated_frames
 from fomm.animator.face import FaceAnimator
-from fomm.animator.provenance import sidecar_path, synthetic_tags, write_sidecar
+from fomm.animator.provenance import hash_input, sidecar_path, synthetic_tags, write_sidecar
 from fomm.animator.render import render
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
@@ -22,7 +22,7 @@ from fomm.files import all_or_none
 from fomm.model.face import FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
-from fomm.video import Frame, LazyFrame, VideoReader, VideoWriter, read_image
+from fomm.video import DIGITAL_SOURCE_TYPE, Frame, LazyFrame, VideoReader, VideoWriter, read_image
 from preprocess.faces import FaceFinder, SharedFinder
 from preprocess.pairing import Pairing
 from preprocess.track import TRACK_SCALE
@@ -182,12 +182,21 @@ def write_record(
     details: Mapping[str, object],
     warnings: list[str],
 ) -> Path:
-    """Write the sidecar.
+    """Sign the results that can carry content credentials, and write the sidecar.
 
     Args:
         given: option -> what was given: files, which are hashed, or text.
     """
+    from fomm.animator.credentials import sign, signed_ones
+
     checkpoint = tools.checkpoint
+    inputs = {option: value for option, value in given.items() if isinstance(value, Path)}
+    hashed = {role: {"path": str(path), "sha256": hash_input(path)} for role, path in inputs.items()}
+    signed = signed_ones(outputs)
+    for path in signed:
+        source_type = synthetic_tags(pasted=bool(settings.embed))[DIGITAL_SOURCE_TYPE]
+        known = {"name": checkpoint.name, "sha256": checkpoint.sha256}
+        sign(path, settings.sign, source_type=source_type, inputs=hashed, checkpoint=known)
     return write_sidecar(
         outputs[0],
         settings={
@@ -195,7 +204,7 @@ def write_record(
             **{option: str(value) for option, value in given.items()},
             "output": str(outputs[0]),
         },
-        inputs={option: value for option, value in given.items() if isinstance(value, Path)},
+        inputs=inputs,
         checkpoint={
             "name": checkpoint.name,
             "path": str(checkpoint.path),
@@ -203,7 +212,12 @@ def write_record(
             "image_size": checkpoint.image_size,
         },
         outputs=outputs,
-        details={"device": str(tools.animator), **details, "warnings": warnings},
+        details={
+            "device": str(tools.animator),
+            "content_credentials": [path.name for path in signed],
+            **details,
+            "warnings": warnings,
+        },
     )
 
 
@@ -273,12 +287,6 @@ def load_tools(
         if meshes is None:
             finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
         return PortraitTools(FaceAnimator(model, lambda: meshes, device=chosen.device), info, finder, None, chosen)
-    if settings.strengths != AnimationSettings().strengths:
-        asked = f"--region {settings.region} --strength {settings.strength}"
-        raise InputError(
-            f"{asked}: the keypoints of {chosen.checkpoint} belong to no part of a face, "
-            "so all of it moves; leave both out, or use --checkpoint face"
-        )
     animator = Animator(
         model,
         device=chosen.device,
