@@ -29,7 +29,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	fi
 	$(BIN)/pip install --quiet --upgrade pip
 	@# what setuptools says of every editable installation is of no use here
-	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[app,export,test,lint]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[app,export,identity,test,lint]'
 	@touch $@
 
 demo: $(VENV)/installed

@@ -5,11 +5,13 @@ faces and with what the drawn data sets know. Everything heavy is imported where
 once; for the same reason annotations are not postponed (see infer.py).
 """
 
+import json
 import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,9 +30,13 @@ if TYPE_CHECKING:
     from preprocess.faces import Face, FaceFinder
 
 USAGE = "python evaluate.py --checkpoint mine.ckpt [more ...] --baseline vox-adv --data manifest.csv --output report/"
-DESCRIPTION = """Measures checkpoints on the same clips and writes report.html, report.md, report.json and per_clip.csv.
-A killed run goes on with the next clip when it is started again. Exit code 1: the condition of --fail-if holds."""
-LISTS = ("checkpoint", "face_networks", "fail_if")
+DESCRIPTION = """Measures checkpoints, and frames that other programs made, on the same clips: writes report.html,
+report.md, report.json, report.tex, per_clip.csv and per_frame.csv. `evaluate.py merge` makes one leaderboard of
+several reports. A killed run goes on with the next clip when it is started again. Exit code 1: the condition of
+--fail-if holds."""
+LISTS = ("checkpoint", "predictions", "metrics", "face_networks", "fail_if")
+MERGE_USAGE = "python evaluate.py merge report1/ report2/ [more ...] --output board/"
+MERGE_DESCRIPTION = "Makes one leaderboard of reports on the same data."
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,18 @@ class Options:
     """Measure checkpoints on a set of clips.
 
     Args:
-        checkpoint: known names (vox-adv, puppets, ...) or files, one or more; `source` repeats the source picture.
         data: manifest of the clips, or its folder.
         output: folder of the report; also keeps the records with which a killed run goes on.
-        baseline: the checkpoint that the others are compared with, clip by clip; `source` is possible too.
+        checkpoint: known names (vox-adv, puppets, ...) or files, one or more; `source` repeats the source picture.
+        predictions: NAME=FOLDER, one or more: frames that other programs made, a video or a folder of frames for each
+            clip, named as the clip, or for each pair, named source+driving; docs/evaluation.md.
+        baseline: the checkpoint (or NAME of predictions) that the others are compared with, clip by clip; `source` is
+            possible too.
         pairs: CSV file with the columns source, driving, truth (clip ids; truth may be empty): who animates whom.
         split: the clips to measure on.
+        limit: so many clips, and so many pairs, the first of their lists.
+        every: measure one of so many frames; all are animated.
+        metrics: their names in report.json, one or more; by default all that can be computed.
         face_networks: identity networks of your own, ONNX files.
         device: auto, cpu, cuda, cuda:1 or mps; always float32 without TF32.
         devices: processes on this machine, each with its own GPU where there are any. Default: 1, or what torchrun
@@ -55,12 +67,16 @@ class Options:
             baseline): number is a column of the summary, OP one of < <= > >=.
     """
 
-    checkpoint: list[str]
     data: str
     output: str
+    checkpoint: list[str] = field(default_factory=list)
+    predictions: list[str] = field(default_factory=list)
     baseline: str | None = None
     pairs: str | None = None
     split: Literal["train", "val", "test"] = "test"
+    limit: int | None = None
+    every: int = 1
+    metrics: list[str] = field(default_factory=list)
     face_networks: list[str] = field(default_factory=list)
     device: str = "auto"
     devices: int | None = None
@@ -85,6 +101,13 @@ def face_mesh(finder: "FaceFinder") -> "Detector":
     )
 
 
+def refined_mesh(finder: "FaceFinder") -> "Detector":
+    """MediaPipe's refined mesh, for what a face does."""
+    from fomm.evaluation.frames import Detector
+
+    return Detector("mediapipe_refined", finder.mesh)
+
+
 def gate(options: Options) -> "list[Condition]":
     """The conditions of --fail-if, checked before anything heavy is loaded.
 
@@ -96,8 +119,9 @@ def gate(options: Options) -> "list[Condition]":
 
     conditions = [Condition.parse(text) for text in options.fail_if]
     own = {f"identity_{Path(file).stem}" for file in options.face_networks}
+    known = set(options.metrics) or {*METRICS, *own}
     for condition in conditions:
-        condition.check({*METRICS, *own})
+        condition.check(known)
         if condition.needs_baseline and not options.baseline:
             raise InputError(f"--fail-if {condition.text!r}: compares with a baseline; give one with --baseline")
     return conditions
@@ -113,14 +137,18 @@ def evaluate(options: Options) -> "Report | None":
     """
     begun, output = time.monotonic(), Path(options.output)
     conditions = gate(options)
-    if not options.checkpoint:
-        raise InputError("--checkpoint: names nothing; name a checkpoint, such as puppets, or a file")
+    if not options.checkpoint and not options.predictions:
+        raise InputError("--checkpoint, --predictions: name nothing; name a checkpoint, such as puppets, or a file")
+    for name, value in (("limit", options.limit), ("every", options.every)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: must be at least 1")
     if not options.output.strip():
         raise InputError("--output: is empty; name a folder for the report")
     import preprocess
     from fomm.evaluation import run as evaluation
-    from fomm.evaluation.contenders import animate_faces, load_contenders, read_data
+    from fomm.evaluation.contenders import animate_faces, load_contenders, load_predictions, read_data
     from fomm.evaluation.instruments import load_instruments
+    from fomm.evaluation.tasks import list_tasks
     from fomm.report.files import log_to_wandb, write_files
     from preprocess.faces import FaceFinder
     from preprocess.synthetic.truth import PEOPLE, PuppetTruth
@@ -130,10 +158,24 @@ def evaluate(options: Options) -> "Report | None":
     with ExitStack() as stack:
         stack.callback(bars.close)
         finder = cache(lambda: stack.enter_context(FaceFinder()))  # of the measures, and the eyes of models `face`
-        contenders = load_contenders(options.checkpoint, options.baseline, observer=finder)
+        tasks = list_tasks(data.clips, data.pairs, options.limit)
+        others = load_predictions(options.predictions, tasks, options.baseline)
+        baseline = None if any(c.role == "baseline" for c in others) else options.baseline
+        contenders = [*load_contenders(options.checkpoint, baseline, observer=finder), *others]
+        contenders.sort(key=lambda contender: contender.role == "baseline")  # it comes last
+        names = [contender.name for contender in contenders]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"--predictions: {', '.join(twice)} names another contender too; choose another NAME")
         fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
-        mesh = face_mesh(finder()) if animate_faces(contenders) else None
-        instruments = load_instruments(fabric.device, mesh, face_networks=options.face_networks)
+        faces = animate_faces(contenders)
+        instruments = load_instruments(
+            fabric.device,
+            face_mesh(finder()) if faces else None,
+            refined=refined_mesh(finder()) if faces else None,
+            face_networks=options.face_networks,
+            chosen=options.metrics,
+            every=options.every,
+        )
         for condition in conditions:
             condition.check_computed([row.metric for row in instruments.not_computed])
         report = evaluation.evaluate(
@@ -150,6 +192,8 @@ def evaluate(options: Options) -> "Report | None":
             },
             settings={"fail_if": list(options.fail_if), "people_to_tell_apart": PEOPLE},
             command=["python", *sys.argv],
+            limit=options.limit,
+            every=options.every,
             progress=bars if fabric.is_global_zero else silent,
         )
     if report is None:
@@ -171,7 +215,49 @@ def parse(arguments: list[str] | None = None) -> Options:
     return command_line.parse(Options, "evaluate.py", arguments, usage=USAGE, description=DESCRIPTION)
 
 
+@dataclass(frozen=True)
+class MergeOptions:
+    """Merge reports.
+
+    Args:
+        reports: folders of reports, or their report.json, two or more; differences are from the first one's baseline.
+        output: folder of the leaderboard.
+    """
+
+    reports: list[str]
+    output: str
+
+
+def merge(arguments: list[str]) -> None:
+    """`evaluate.py merge`: one leaderboard of several reports.
+
+    Raises:
+        InputError: wrong options, not reports, or not on the same data.
+    """
+    named = [f"--reports={json.dumps(given)}"] if (given := list(takewhile(lambda a: a[:1] != "-", arguments))) else []
+    options = command_line.parse(
+        MergeOptions,
+        "evaluate.py merge",
+        [*named, *command_line.gathered(arguments[len(given) :], ["reports"])],
+        usage=MERGE_USAGE,
+        description=MERGE_DESCRIPTION,
+    )
+    from fomm.evaluation.merging import merge_folders
+    from fomm.report import terminal_table
+    from fomm.report.files import write_files
+
+    if not options.output.strip():
+        raise InputError("--output: is empty; name a folder for the leaderboard")
+    output = Path(options.output)
+    report = merge_folders(options.reports, output, command=["python", *sys.argv])
+    write_files(report, output)
+    print(terminal_table(report))
+    print(f"wrote {output / 'report.html'}")
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["merge"]:
+        return merge(sys.argv[2:])
     options = parse()
     report = evaluate(options)
     if report is None:

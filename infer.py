@@ -28,7 +28,9 @@ class Files:
     """What is animated, and where the result goes.
 
     Args:
-        source: the photo, or a folder of photos (each is animated).
+        source: the photo, or a folder of photos (each is animated); or a video: each of its frames is animated, its own
+            head motion stays, and --region says what the driver gives (mouth: dubbing). The result is as long as the
+            source; where the driver ends earlier, the source goes on by itself. Sound: --sound.
         driving: the video, or a motion file (.json, made by python -m preprocess motion); a folder of videos (each is
             used), a folder of frames; or webcam (webcam:1 is the second one): records you after a countdown, without
             sound, into <output>_driving.mp4.
@@ -118,10 +120,13 @@ def infer(options: Options) -> list:
     Raises:
         InputError: it cannot be done; in a batch after all other pairs, with the names of those that failed.
     """
+    from fomm.animator.credentials import SIGNED
     from fomm.model.face import Edit
+    from fomm.video import VIDEO_SUFFIXES
     from studio.animation import animate_files, load_tools
     from studio.portrait import play_files
     from studio.recording import record_webcam
+    from studio.video_source import animate_video
 
     options.check()
     edit = Edit.parse(options.edit) if options.edit else None
@@ -141,7 +146,10 @@ def infer(options: Options) -> list:
         bars.print(f"model {options.checkpoint} {tools}")
         for source, driving, output in pairs:
             try:
-                if edit is not None or driving.suffix.lower() == ".json":
+                if source.suffix.lower() in VIDEO_SUFFIXES:
+                    driver = driving if edit is None else edit
+                    result = animate_video(source, driver, output, options, tools, progress=bars, warn=warn)
+                elif edit is not None or driving.suffix.lower() == ".json":
                     motion = driving if edit is None else edit
                     result = play_files(source, motion, output, options, tools, progress=bars, warn=warn)
                 else:
@@ -154,6 +162,10 @@ def infer(options: Options) -> list:
                 continue
             results.append(result)
             bars.print(f"wrote {result}", file=sys.stdout)
+            if result.outputs[0].suffix.lower() not in SIGNED:
+                bars.print(
+                    f"{output}: this kind of file carries no content credentials; {result.sidecar} is all there is"
+                )
     if failures:
         names = ", ".join(path.name for path in failures)
         raise InputError(f"{len(failures)} of {len(pairs)} pairs failed (see above): {names}; the others are done")

@@ -11,9 +11,10 @@ square crop, 1.6 sides of its (first) face, not turned. The parts:
 - reconstruction: source = frame 0 of a clip, driven by the clip; every 10th frame after it, mean of clips. L1 over the
   crop and over the hull of the driving frame's mesh, pixels in [0, 1]; AKD: mean of |dx|, |dy| in pixels at 256.
 - cross: every photo x clip, every 3rd frame. Correlation with the driver of what the face does, over pairs whose driver
-  does it at all (`VARIES`); blinks followed; error of the change of the head's pose since frame 0, mean of yaw, pitch
-  and roll, where the driver's is within 25 degrees; distance to the photo's identity; folds and holes that the
-  contender counts; background: pixels well outside the person, in photo and result, that differ by more than one level.
+  does it at all (`expression.VARIES`); blinks followed; error of the change of the head's pose since frame 0, mean of
+  yaw, pitch and roll, where the driver's is within 25 degrees; distance to the photo's identity; folds and holes that
+  the contender counts; background: pixels well outside the person, in photo and result, that differ by more than one
+  level.
 - calm: a still driver with sensor noise (sigma 2 of 255), 100 frames. Trembling is measured on the result's pixels, by
   optical flow from the mean result at its landmarks: a detector trembles more by itself. A step: from one frame to
   another, share of the way gone in the second frame after it.
@@ -63,8 +64,6 @@ from preprocess.faces import FaceFinder, face_crop
 
 SCALE = 1.6  # crop side in face sides
 SIZE = 256  # pixels at which results are compared
-VARIES = {"mouth": 0.03, "eyes": 0.02, "gaze": 0.03, "brows": 0.015}  # least deviation of a driver that says something
-SHUT = (0.12, 0.15)  # eye opening below which the driver's eyes are shut, and the result's
 POSE_LIMIT_DEG = 25.0
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 VIDEOS = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif")
@@ -500,12 +499,6 @@ def distance(one: np.ndarray | None, other: np.ndarray | None) -> float:
     return math.nan if one is None or other is None else float(np.linalg.norm(one - other))
 
 
-def slope(driver: np.ndarray, result: np.ndarray) -> float:
-    """Regression slope of the result's series (T,) on the driver's; 1 = as much."""
-    driver = driver - driver.mean()
-    return float((driver * (result - result.mean())).sum() / np.square(driver).sum())
-
-
 def mean(values: Iterable[float]) -> float:
     """Of those that are there; NaN for none."""
     there = [value for value in values if math.isfinite(value)]
@@ -583,10 +576,10 @@ def cross(
 def follow(driver: np.ndarray, shown: np.ndarray, unseen: Sequence[str]) -> dict[str, float]:
     """How a result's meshes (T, 478, 3) follow the driver's; the first is the initial one.
 
-    What the driver does not do (`VARIES`), or what is `unseen` in the photo, is left out.
+    What the driver does not do (`expression.VARIES`), or what is `unseen` in the photo, is left out.
     """
     values: dict[str, float] = {}
-    open_eyes = expression.eye_opening(driver) > 0.18  # behind lids, the mesh only guesses the irises
+    open_eyes = expression.eye_opening(driver) > expression.EYES_OPEN  # behind lids, the mesh only guesses the irises
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = {
         "mouth": (expression.mouth_opening(driver), expression.mouth_opening(shown)),
         "eyes": (expression.eye_opening(driver), expression.eye_opening(shown)),
@@ -594,14 +587,16 @@ def follow(driver: np.ndarray, shown: np.ndarray, unseen: Sequence[str]) -> dict
         "brows": (expression.brow_height(driver), expression.brow_height(shown)),
     }
     for name, (wanted, got) in seen.items():
-        if name in unseen or not len(wanted) or np.sqrt(wanted.var(0).sum()) < VARIES[name]:
+        if name in unseen or not len(wanted) or np.sqrt(wanted.var(0).sum()) < expression.VARIES[name]:
             continue
         values[f"{name}, correlation"] = expression.correlation(wanted, got)
         if name in ("mouth", "eyes"):
-            values[f"{name}, slope"] = slope(wanted, got)
-    shut = seen["eyes"][0] < SHUT[0]
+            values[f"{name}, slope"] = expression.slope(wanted, got)
+    shut = seen["eyes"][0] < expression.EYES_SHUT[0]
     if "eyes" not in unseen and shut.any():
-        values["shut eyes followed, %"] = 100 * expression.share_followed(shut, seen["eyes"][1] < SHUT[1])
+        values["shut eyes followed, %"] = 100 * expression.share_followed(
+            shut, seen["eyes"][1] < expression.EYES_SHUT[1]
+        )
         values["eye opening when shut"] = float(seen["eyes"][1][shut].mean())
     wanted, got = (expression.pose_angles(expression.head_rotation(side, side[0])) for side in (driver, shown))
     near = (np.abs(wanted) <= POSE_LIMIT_DEG).all(-1)

@@ -1,4 +1,4 @@
-"""Small tools: `python -m fomm convert | convert_config | export | info | strip` (`--help` after each explains it)."""
+"""Small tools: `python -m fomm convert | convert_config | export | info | strip | verify`; `--help` explains each."""
 
 from __future__ import annotations
 
@@ -114,5 +114,19 @@ def strip(video: Path, output: Path, count: int = 5) -> None:
     print(f"{output}: {len(rows)} of {total} frames")
 
 
+def verify(file: Path) -> None:
+    """Say what a result claims in its content credentials, and whether it was altered since; exit code 1 if it was.
+
+    Args:
+        file: a result: mp4, mov, jpg or png.
+    """
+    from fomm.animator.credentials import verify as verified
+
+    said, intact = verified(file)
+    print("\n".join(said))
+    if not intact:
+        raise SystemExit(1)
+
+
 if __name__ == "__main__":
-    run(lambda: CLI([convert, convert_config, export, info, strip], prog="python -m fomm"))
+    run(lambda: CLI([convert, convert_config, export, info, strip, verify], prog="python -m fomm"))

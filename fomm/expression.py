@@ -32,6 +32,20 @@ UPPER_LIP = (82, 13, 312)  # inner edge
 LOWER_LIP = (87, 14, 317)
 FOREHEAD, CHIN = 10, 152
 
+VARIES = {"mouth": 0.03, "eyes": 0.02, "gaze": 0.03, "brows": 0.015, "pose": 2.0}
+"""Least standard deviation of a series (pose: degrees) that says something; below it is mostly the detector's noise."""
+
+EYES_SHUT = (0.12, 0.15)
+"""`eye_opening` below which a driver's eyes are shut, and those of a result that follows it."""
+
+EYES_OPEN = 0.18
+"""`eye_opening` above which the irises are seen."""
+
+
+def eye_distance(mesh: np.ndarray) -> np.ndarray:
+    """Between the outer corners of the eyes: (...)."""
+    return np.linalg.norm(mesh[..., EYE_CORNERS[0][0], :] - mesh[..., EYE_CORNERS[1][1], :], axis=-1)
+
 
 def mouth_opening(mesh: np.ndarray) -> np.ndarray:
     """Gap between the lips' inner edges, mean of three places, in distances of the outer eye corners: (...); shut = 0.
@@ -39,7 +53,7 @@ def mouth_opening(mesh: np.ndarray) -> np.ndarray:
     About 0.3 in speech, 0.6 in a yawn.
     """
     mesh = np.asarray(mesh, np.float64)
-    return _between(mesh, UPPER_LIP, LOWER_LIP).mean(-1) / _eye_distance(mesh)
+    return _between(mesh, UPPER_LIP, LOWER_LIP).mean(-1) / eye_distance(mesh)
 
 
 def eye_openings(mesh: np.ndarray) -> np.ndarray:
@@ -84,7 +98,7 @@ def brow_height(mesh: np.ndarray) -> np.ndarray:
         first, second = mesh[..., corners[0], :], mesh[..., corners[1], :]
         _, down = _axes(mesh, second - first)
         heights.append(_dot((first + second) / 2 - mesh[..., list(brow), :].mean(-2), down))
-    return np.mean(heights, 0) / _eye_distance(mesh)
+    return np.mean(heights, 0) / eye_distance(mesh)
 
 
 class Similarity(NamedTuple):
@@ -116,6 +130,17 @@ def head_rotation(mesh: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """
     rigid = list(RIGID)
     return fit_similarity(np.asarray(reference)[..., rigid, :], np.asarray(mesh)[..., rigid, :]).rotation
+
+
+def at_rest(mesh: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(..., 478, 3) mesh brought to the place, size and head pose of `reference` (478, 3): only expression is left.
+
+    By the landmarks that expressions hardly move.
+    """
+    mesh, rigid = np.asarray(mesh, np.float64), list(RIGID)
+    fit = fit_similarity(mesh[..., rigid, :], np.asarray(reference)[..., rigid, :])
+    turned = mesh @ np.swapaxes(fit.rotation, -1, -2)
+    return np.asarray(fit.scale)[..., None, None] * turned + fit.shift[..., None, :]
 
 
 def pose_angles(rotation: np.ndarray) -> np.ndarray:
@@ -158,6 +183,17 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum() / (norms[0] * norms[1])) if min(norms) > 1e-9 else 0.0
 
 
+def slope(driver: np.ndarray, result: np.ndarray) -> float:
+    """Regression slope of a result's series (T,) or (T, D) on its driver's: 1 = as much, 0 = not at all.
+
+    >>> slope(np.array([0.0, 1.0, 2.0]), np.array([5.0, 5.5, 6.0]))
+    0.5
+    """
+    driver, result = (np.asarray(series, np.float64) for series in (driver, result))
+    driver = driver - driver.mean(0)
+    return float((driver * (result - result.mean(0))).sum() / np.square(driver).sum())
+
+
 def share_followed(wanted: np.ndarray, shown: np.ndarray) -> float:
     """Share of the frames in which `wanted` (T,) bool holds that also have `shown`; NaN where it never holds.
 
@@ -170,10 +206,6 @@ def share_followed(wanted: np.ndarray, shown: np.ndarray) -> float:
 
 def _between(mesh: np.ndarray, one: tuple[int, ...], other: tuple[int, ...]) -> np.ndarray:
     return np.linalg.norm(mesh[..., list(one), :] - mesh[..., list(other), :], axis=-1)
-
-
-def _eye_distance(mesh: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(mesh[..., EYE_CORNERS[0][0], :] - mesh[..., EYE_CORNERS[1][1], :], axis=-1)
 
 
 def _eye_widths(mesh: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -67,6 +67,7 @@ class Pair:
 
 
 PAIR_COLUMNS = tuple(field.name for field in fields(Pair))
+ORIGINAL_COLUMNS = ("distance", "frame")  # of the original's lists (taichi256.csv); its code reads neither
 
 
 def read_manifest(path: str | Path, *, on_fault: Callable[[str], None] | None = None) -> list[Clip]:
@@ -103,6 +104,8 @@ def read_manifest(path: str | Path, *, on_fault: Callable[[str], None] | None = 
 def read_pairs(path: str | Path, clips: Iterable[Clip], *, on_fault: Callable[[str], None] | None = None) -> list[Pair]:
     """The pairs of a list, a CSV file with the columns source, driving and (optional) truth, in file order.
 
+    The original's lists are read as they are (distance,source,driving,frame); a clip may be named with or without .mp4.
+
     Args:
         clips: of the manifest; a pair names three of them.
         on_fault: is called with each faulty row's fault, and the row left out, instead of the error.
@@ -117,8 +120,8 @@ def read_pairs(path: str | Path, clips: Iterable[Clip], *, on_fault: Callable[[s
     known = {clip.clip_id for clip in clips}
     pairs: dict[Pair, int] = {}
     faults: list[str] = []
-    for line, row in _read_rows(path, "a list of pairs", PAIR_COLUMNS[:2], PAIR_COLUMNS):
-        pair = Pair(**{name: (row.get(name) or "").strip() for name in PAIR_COLUMNS})
+    for line, row in _read_rows(path, "a list of pairs", PAIR_COLUMNS[:2], (*PAIR_COLUMNS, *ORIGINAL_COLUMNS)):
+        pair = Pair(**{name: _known_as((row.get(name) or "").strip(), known) for name in PAIR_COLUMNS})
         strangers = [f"{name} {value!r}" for name, value in zip(PAIR_COLUMNS, astuple(pair), strict=True)
                      if value not in known and (value or name != "truth")]  # fmt: skip
         if strangers:
@@ -129,6 +132,11 @@ def read_pairs(path: str | Path, clips: Iterable[Clip], *, on_fault: Callable[[s
             pairs[pair] = line
     _tell(path, faults, on_fault)
     return list(pairs)
+
+
+def _known_as(name: str, known: Container[str]) -> str:
+    """A clip's id, where the name differs from it by ".mp4" only."""
+    return next((n for n in (name, name.removesuffix(".mp4"), f"{name}.mp4") if n in known), name) if name else ""
 
 
 def cell(text: str) -> str:

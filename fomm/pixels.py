@@ -17,6 +17,11 @@ def to_bytes(pictures: Tensor) -> Tensor:
     return (pictures.float().clamp(0, 1) * 255).round().byte()
 
 
+def in_8_bits(pictures: Tensor) -> Tensor:
+    """Pictures in [0, 1] as a file would hold them: rounded to 1 / 255, float32."""
+    return to_bytes(pictures).float() / 255
+
+
 def to_pictures(pictures: Tensor) -> np.ndarray:
     """(T, 3, H, W) in [0, 1], on any device -> (T, H, W, 3) uint8."""
     return to_bytes(pictures.detach()).permute(0, 2, 3, 1).contiguous().cpu().numpy()

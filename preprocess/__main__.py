@@ -12,6 +12,7 @@ from fomm.errors import run
 COMMANDS = {  # name: (module, function, what it does)
     "dataset": ("dataset.build", "prepare_dataset", "videos -> clips and a manifest, on this machine or a cluster"),
     "check": ("dataset.check", "check", "is a data set what its manifest says? pictures show what is in it"),
+    "pairs": ("dataset.pairs", "make_pairs", "a list of who animates whom, for evaluation"),
     "face": ("show", "face", "draw what is found in a photo, and its crop"),
     "crop_video": ("show", "crop_video", "write the crop of a driving video that the model gets to see"),
     "motion": ("motion", "motion", "record what the face in a clip does as a small file without a picture"),
@@ -28,7 +29,7 @@ COMMANDS = {  # name: (module, function, what it does)
     "motions": ("synthetic.motions", "write_motions", "draw the motions that come with the package"),
     "figures": ("synthetic.figures", "write_figures", "draw dancers, for the fine-tuning tutorial"),
 }
-POSITIONAL = ("check", "face", "crop_video", "motion")  # `face PHOTO` rather than `face --photo PHOTO`
+POSITIONAL = ("check", "pairs", "face", "crop_video", "motion")  # `face PHOTO` rather than `face --photo PHOTO`
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from fomm.model.face.follow import INTERVAL_S, Followed, Follower
 from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.motion import Face
 from fomm.model.face.recording import Recording, recorded, write_motion
-from fomm.progress import Bars, watched
+from fomm.progress import Bars, Progress, watched
 from fomm.video import VideoReader, prefetch, read_frames
 from preprocess.faces import FaceFinder
 from preprocess.pairing import choose_track, doubts_about_track, track_driving
@@ -52,7 +52,7 @@ def motion(clip: str, *, output: str = "motion.json", track: int = 1) -> Path:
     return path
 
 
-def record(reader: VideoReader, finder: FaceFinder, number: int, progress: Bars) -> tuple[Recording, list[str]]:
+def record(reader: VideoReader, finder: FaceFinder, number: int, progress: Progress) -> tuple[Recording, list[str]]:
     """The motion of track `number` of a clip, and what speaks against it, one sentence each."""
     tracks, frame_count, _ = track_driving(reader, finder, progress=progress)
     track = choose_track(tracks, number, reader.path)

@@ -10,6 +10,7 @@ One pass over the frames; of each looked-at frame only a few numbers are kept.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -188,23 +189,25 @@ def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FindsFaces, *, 
         frames: frames or pictures (H, W, 3) uint8 RGB in order, read once.
     """
     tracker = _Tracker(finder, _PATIENCE * every)
-    index, looked = -1, -1
-    before: HasImage | np.ndarray | None = None
+    index = -1
+    unseen: list[tuple[int, HasImage | np.ndarray]] = []  # frames since the last look, fewer than `every`
     glance_before: _Glance | None = None
     for index, frame in enumerate(frames):
         glance = _Glance.of(frame)
         is_cut = glance_before is not None and glance.is_cut_from(glance_before)
         jumps = is_cut or (glance_before is not None and tracker.follow(glance_before, glance))
-        if jumps and before is not None and looked < index - 1:
-            tracker.look(index - 1, _image(before))
         if is_cut:
+            tracker.look_to_the_end(unseen)
             tracker.cut(index)
-        if index == 0 or jumps or index - looked >= every:
+        elif jumps and unseen:
+            tracker.look(unseen[-1][0], _image(unseen[-1][1]))
+        if index == 0 or jumps or len(unseen) + 1 >= every:
             tracker.look(index, _image(frame))
-            looked = index
-        before, glance_before = frame, glance
-    if before is not None and looked < index:
-        tracker.look(index, _image(before))
+            unseen = []
+        else:
+            unseen.append((index, frame))
+        glance_before = glance
+    tracker.look_to_the_end(unseen)
     tracker.cut(index + 1)
     return sorted(tracker.done, key=lambda track: (-len(track), -track.face_side_px))
 
@@ -397,6 +400,19 @@ class _Tracker:
             _Open([_sample(index, face)], appearances[f]) for f, face in enumerate(faces) if f not in linked.values()
         ]
         self.open = still_open + new
+
+    def look_to_the_end(self, unseen: Sequence[tuple[int, HasImage | np.ndarray]]) -> None:
+        """Look at the last of these frames, and where a face is not found any more at each: when was it seen last?"""
+        if not unseen:
+            return
+        before = copy.deepcopy((self.open, self.done))
+        last, frame = unseen[-1]
+        self.look(last, _image(frame))
+        found = {track.samples[0] for track in self.open if track.samples[-1].frame == last}
+        if any(not track.missed and track.samples[0] not in found for track in before[0]):
+            self.open, self.done = before
+            for index, frame in unseen:
+                self.look(index, _image(frame))
 
     def _is_gone(self, track: _Open, index: int, faces: Sequence[Face]) -> bool:
         """Whether a face that is not found was seen only once, left the frame, or has someone else in its place."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from fomm.animator import AnimationSettings, Animator, ModelSettings, Rendered, animated_frames
 from fomm.animator.face import FaceAnimator
-from fomm.animator.provenance import sidecar_path, synthetic_tags, write_sidecar
+from fomm.animator.provenance import hash_input, sidecar_path, synthetic_tags, write_sidecar
 from fomm.animator.render import render
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
@@ -22,13 +22,14 @@ from fomm.files import all_or_none
 from fomm.model.face import FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
-from fomm.video import Frame, LazyFrame, VideoReader, VideoWriter, read_image
+from fomm.video import DIGITAL_SOURCE_TYPE, Frame, LazyFrame, VideoReader, VideoWriter, read_image
 from preprocess.faces import FaceFinder, SharedFinder
 from preprocess.pairing import Pairing
 from preprocess.track import TRACK_SCALE
 from studio.tools import CropTools, PortraitTools, Tools
 
 MIN_SIDE_PX = 16
+MAX_EASY_PIXELS = 60_000_000  # phones take 50; about 15 bytes of memory are needed for each
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def animate_files(
     check_outputs(outputs, source, driving)
 
     pairing = tools.pair(photo, source, reader, settings, progress)
-    tell(reader.notes + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
+    tell(reader.notes + large_photo(source, photo) + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
     scene = tools.scene(photo, reader, pairing, settings)
     frames = reader.frames(pairing.start, pairing.stop)
     view = pairing.view
@@ -181,12 +182,21 @@ def write_record(
     details: Mapping[str, object],
     warnings: list[str],
 ) -> Path:
-    """Write the sidecar.
+    """Sign the results that can carry content credentials, and write the sidecar.
 
     Args:
         given: option -> what was given: files, which are hashed, or text.
     """
+    from fomm.animator.credentials import sign, signed_ones
+
     checkpoint = tools.checkpoint
+    inputs = {option: value for option, value in given.items() if isinstance(value, Path)}
+    hashed = {role: {"path": str(path), "sha256": hash_input(path)} for role, path in inputs.items()}
+    signed = signed_ones(outputs)
+    for path in signed:
+        source_type = synthetic_tags(pasted=bool(settings.embed))[DIGITAL_SOURCE_TYPE]
+        known = {"name": checkpoint.name, "sha256": checkpoint.sha256}
+        sign(path, settings.sign, source_type=source_type, inputs=hashed, checkpoint=known)
     return write_sidecar(
         outputs[0],
         settings={
@@ -194,7 +204,7 @@ def write_record(
             **{option: str(value) for option, value in given.items()},
             "output": str(outputs[0]),
         },
-        inputs={option: value for option, value in given.items() if isinstance(value, Path)},
+        inputs=inputs,
         checkpoint={
             "name": checkpoint.name,
             "path": str(checkpoint.path),
@@ -202,13 +212,29 @@ def write_record(
             "image_size": checkpoint.image_size,
         },
         outputs=outputs,
-        details={"device": str(tools.animator), **details, "warnings": warnings},
+        details={
+            "device": str(tools.animator),
+            "content_credentials": [path.name for path in signed],
+            **details,
+            "warnings": warnings,
+        },
     )
 
 
 def side_by_side_path(output: Path) -> Path:
     """`result.mp4` -> `result_side_by_side.mp4`."""
     return output.parent / f"{output.stem}_side_by_side{output.suffix}"
+
+
+def large_photo(path: Path, photo: np.ndarray) -> list[str]:
+    """A sentence on what a very large photo costs."""
+    pixels = photo.shape[0] * photo.shape[1]
+    if pixels <= MAX_EASY_PIXELS:
+        return []
+    return [
+        f"{path}: has {pixels / 1e6:.0f} million pixels, which take about {15 * pixels / 1e9:.1f} GB of memory; a "
+        "smaller copy of it gives the same motion sooner"
+    ]
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -261,12 +287,6 @@ def load_tools(
         if meshes is None:
             finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
         return PortraitTools(FaceAnimator(model, lambda: meshes, device=chosen.device), info, finder, None, chosen)
-    if settings.strengths != AnimationSettings().strengths:
-        asked = f"--region {settings.region} --strength {settings.strength}"
-        raise InputError(
-            f"{asked}: the keypoints of {chosen.checkpoint} belong to no part of a face, "
-            "so all of it moves; leave both out, or use --checkpoint face"
-        )
     animator = Animator(
         model,
         device=chosen.device,

@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from fomm.animator.settings import AnimationSettings, Region
 from fomm.errors import InputError
 from fomm.model import Output
-from fomm.model.face import Moved
+from fomm.model.face import Moved, Strength
+from fomm.model.face.direct import ALL
 from fomm.pixels import to_pictures
 from preprocess.crop import Crop, Paster, shrunk
 from preprocess.faces import choose_face
@@ -35,6 +37,8 @@ class Setting(NamedTuple):
     photo: str
     checkpoint: str
     fast: bool
+    region: Region = "all"
+    strength: str = "1"
 
 
 class Live(Protocol):
@@ -64,15 +68,21 @@ class Live(Protocol):
         """The photo (H, W, 3) uint8 in the pose of the picture that was looked at."""
 
 
-def make_live(tools: Tools, photo: np.ndarray, setting: object, *, fast: bool) -> Live:
+def make_live(
+    tools: Tools, photo: np.ndarray, setting: object, *, fast: bool, region: Region = "all", strength: str = "1"
+) -> Live:
     """`photo` (H, W, 3) uint8 RGB, ready for a camera; large ones are shrunk, nobody sees the difference live.
 
     Raises:
-        InputError: the photo shows no face.
+        InputError: the photo shows no face, or the model moves no parts of it.
     """
+    settings = AnimationSettings(region=region, strength=strength)
     if isinstance(tools, PortraitTools):
-        return LivePortrait(tools, shrunk(photo, round(FAST * LIVE_PX) if fast else LIVE_PX), setting)
+        return LivePortrait(
+            tools, shrunk(photo, round(FAST * LIVE_PX) if fast else LIVE_PX), setting, Strength(**settings.strengths)
+        )
     assert isinstance(tools, CropTools)
+    tools.check_parts(settings)
     return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size=live_size(tools, fast))
 
 
@@ -128,13 +138,13 @@ class LivePortrait:
         photo: (H, W, 3) uint8 RGB.
     """
 
-    def __init__(self, tools: PortraitTools, photo: np.ndarray, setting: object) -> None:
+    def __init__(self, tools: PortraitTools, photo: np.ndarray, setting: object, strength: Strength = ALL) -> None:
         self.setting = setting
         self._finder, self._animator = tools.faces, tools.animator
         face = choose_face(tools.faces.find(photo), None, "photo")
         self._portrait = self._animator.portrait(sitter_of(photo, face, tools.faces))
         self._follow: Callable[[np.ndarray, float], Moved] | None = None
-        self._looked = 0.0
+        self._looked, self._strength = 0.0, strength
 
     @property
     def ready(self) -> bool:
@@ -142,7 +152,7 @@ class LivePortrait:
 
     def begin(self, frame: np.ndarray) -> None:
         view = camera_crop(frame, self._finder).apply
-        follow = self._animator.follow(self._portrait.source, view(frame))
+        follow = self._animator.follow(self._portrait.source, view(frame), strength=self._strength)
         self._follow = lambda frame, seconds: follow(view(frame), seconds)
 
     def look(self, frame: np.ndarray) -> Moved:

@@ -1,7 +1,7 @@
 """The page: its controls, and what happens when they are used."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -11,15 +11,18 @@ from typing import Any
 import gradio as gr
 
 from fomm.animator import AnimationSettings
+from fomm.animator.settings import STRONGEST, Region
 from fomm.download import cache_folder
 from fomm.errors import InputError
 from fomm.known import KNOWN
+from fomm.model.face import Edit
 from fomm.video import write_image
 from preprocess.synthetic.puppets import Pose, draw, framing, random_identity
 from studio import shown
 from studio.animation import Tools, animate_files, look
 from studio.jobs import Job, Stopped
 from studio.live import Setting
+from studio.portrait import EditedPortrait, play_files
 from studio.visitors import ASSETS, Studio
 
 EXAMPLE_CLIP = ASSETS / "speaker.mp4"
@@ -56,6 +59,8 @@ def build_page(work: Studio, models: list[str], *, with_report: bool) -> gr.Bloc
         )
         with gr.Tab("Animate"):
             AnimateTab(work, models)
+        with gr.Tab("Portrait"):
+            PortraitTab(page, work)
         with gr.Tab("Live"):
             live_tab(page, work, models)
         if with_report:
@@ -120,6 +125,8 @@ class AnimateTab:
                     label="Motion",
                     info="Relative: the video's changes, from the photo's own pose. Absolute: the video's poses.",
                 )
+            with gr.Row():
+                self.region, self.strength = region_choice(), strength_choice()
             self.switches = gr.CheckboxGroup(
                 [(shown.LABELS[name], name) for name in SWITCHES],
                 value=["crop", "embed", "best_frame"],
@@ -142,7 +149,7 @@ class AnimateTab:
             )
 
     def _connect(self) -> None:
-        choices = [self.face, self.track, self.room, self.motion, self.switches]
+        choices = [self.face, self.track, self.room, self.motion, self.switches, self.region, self.strength]
         inputs = [self.photo, self.video, self.checkpoint, *choices]
         changes = [self.photo.change, self.video.change, self.checkpoint.change, self.face.input, self.track.input]
         changes += [self.room.release, self.switches.input]
@@ -220,6 +227,108 @@ def example_choice(photo: Path) -> tuple[Path, Path, int, int]:
     return photo, EXAMPLE_CLIP, 1, 1
 
 
+class PortraitTab:
+    """The tab in which a portrait is edited. To be made inside of the tab."""
+
+    def __init__(self, page: gr.Blocks, work: Studio) -> None:
+        self.work = work
+        gr.Markdown("What the face is to do; 0 is the photo. Below, the picture is made at its full size.")
+        with gr.Row():
+            with gr.Column(min_width=260, scale=1):
+                self.photo = photo_input(ASSETS / "portrait.png", height=300)
+            with gr.Column(min_width=300, scale=2):
+                self.view = gr.HTML(shown.hint("The edited portrait appears here."), elem_id="edited")
+        with gr.Row():
+            self.sliders = [
+                gr.Slider(low, high, 0, step=1 if high > 1 else 0.05, label=label, min_width=240)
+                for label, (low, high) in shown.SLIDERS.items()
+            ]
+        with gr.Row():
+            self.make = gr.Button("Make the picture", variant="primary", elem_id="make", min_width=200)
+            self.zero = gr.Button("Back to the photo", min_width=160)
+        gr.Markdown("Or a video in which the portrait does one of these, with one click:")
+        with gr.Row():
+            self.motions = {
+                path: gr.Button(path.stem.replace("_", " ").capitalize(), min_width=80)
+                for path in sorted((ASSETS / "motions").glob("*.json"))
+            }
+        self.status = gr.HTML("", elem_id="portrait-status")
+        self.video = gr.Video(label="The portrait in motion", interactive=False, visible=False)
+        self.files = gr.File(
+            label="Download: result, and the record of how it was made", interactive=False, visible=False
+        )
+        self._connect(page)
+
+    def _connect(self, page: gr.Blocks) -> None:
+        chosen: list[Any] = [self.photo, *self.sliders]
+        changes = [page.load, self.photo.change, *(slider.change for slider in self.sliders)]
+        gr.on(changes, self.show, chosen, self.view, trigger_mode="always_last", **AT_ONCE)
+        self.zero.click(lambda: [0] * len(self.sliders), None, self.sliders, **QUIET)
+        results = [self.status, self.video, self.files]
+        self.make.click(self.make_picture, chosen, results, **AT_ONCE)
+        for path, button in self.motions.items():
+            button.click(self.player(path), [self.photo], results, **AT_ONCE)
+
+    def show(self, request: gr.Request, photo: str | None, *values: float) -> Iterator[dict]:
+        visitor = self.work.visitor(visit(request), photo)
+        if photo is None:
+            yield {self.view: shown.hint("Add a photo first.")}
+            return
+
+        def draw_edit(tools: Tools, job: Job) -> dict:
+            if visitor.portrait is None or visitor.portrait.photo != photo:
+                visitor.portrait = EditedPortrait(photo, tools)
+            return {self.view: shown.before_and_after(*visitor.portrait(edit_of(values)))}
+
+        with suppress(Stopped):  # by a later choice
+            yield from quietly(self.work.start("look", visitor, "face", draw_edit), self.view, self.work.folder)
+
+    def make_picture(self, request: gr.Request, photo: str | None, *values: float) -> Iterator[dict]:
+        yield from self._finished(request, photo, edit_of(values), "portrait.png")
+
+    def player(self, path: Path) -> Callable[..., Iterator[dict]]:
+        """What a click on the button of a motion file does."""
+
+        def play(request: gr.Request, photo: str | None) -> Iterator[dict]:
+            yield from self._finished(request, photo, path, "portrait.mp4")
+
+        return play
+
+    def _finished(self, request: gr.Request, photo: str | None, motion: Edit | Path, name: str) -> Iterator[dict]:
+        visitor = self.work.visitor(visit(request), photo)
+        if photo is None:
+            yield {self.status: shown.wrong("Add a photo first.")}
+            return
+
+        def finish(tools: Tools, job: Job) -> dict:
+            output = visitor.fresh_output().with_name(name)
+            made = play_files(photo, motion, output, AnimationSettings(), tools, progress=job.progress)
+            paths = [str(path) for path in (*made.outputs, made.sidecar)]
+            moves = output.suffix == ".mp4"
+            return {
+                self.status: shown.done_view(made, self.work.folder),
+                self.video: gr.update(visible=moves, value=paths[0] if moves else None),
+                self.files: gr.update(visible=True, value=paths),
+            }
+
+        try:
+            yield from told(self.work.start("animate", visitor, "face", finish), self.status, self.work.folder)
+        except Stopped:
+            yield {self.status: shown.hint("Stopped.")}
+
+
+def edit_of(values: tuple[float, ...]) -> Edit:
+    """What the sliders say, in the order of `shown.SLIDERS`."""
+    yaw, pitch, roll, smile, mouth, eyes, brows, aside, up = (float(value) for value in values)
+    return Edit(yaw, pitch, roll, smile, mouth, eyes, (aside, up), brows)
+
+
+def quietly(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
+    """As `told`, without news on the way: it is done before anybody could read them."""
+    updates = list(told(job, place, folder))
+    yield updates[-1]
+
+
 def visit(request: gr.Request) -> str:
     """By which a visitor is known, from opening the page to leaving it."""
     assert request.session_hash is not None, "every request of the page has one"
@@ -227,14 +336,36 @@ def visit(request: gr.Request) -> str:
 
 
 def chosen_settings(
-    tools: Tools, face: int, track: int, room: float, relative: bool, switches: list[str]
+    tools: Tools,
+    face: int,
+    track: int,
+    room: float,
+    relative: bool,
+    switches: list[str],
+    region: Region,
+    strength: float,
 ) -> AnimationSettings:
     """What the page's controls say. `room` is the crop's size as a share of the model's own."""
     crop, embed, best_frame, label = (name in switches for name in SWITCHES)
     return AnimationSettings(
         relative=relative, best_frame=best_frame, crop=crop, embed=embed and crop, side_by_side=True, label=label,
-        face=face, track=track, scale=room * tools.scale,
+        face=face, track=track, scale=room * tools.scale, region=region, strength=f"{strength:g}",
     )  # fmt: skip
+
+
+def region_choice() -> gr.Radio:
+    return gr.Radio(
+        [("All", "all"), ("Head", "pose"), ("Face", "expression"), ("Mouth", "mouth"), ("Eyes", "eyes")],
+        value="all",
+        label=shown.LABELS["region"],
+        info="With the model “face”; the others move all.",
+    )
+
+
+def strength_choice() -> gr.Slider:
+    return gr.Slider(
+        0, STRONGEST, 1, step=0.05, label=shown.LABELS["strength"], info="0 is the photo, 1 as the driver."
+    )
 
 
 def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
@@ -253,12 +384,16 @@ def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
                 [("Fast: a smaller picture", True), ("Fine: full size", False)], value=False, label="Picture"
             )
 
-    def choose(request: gr.Request, photo: str | None, checkpoint: str, fast: bool) -> dict:
+            region, strength = region_choice(), strength_choice()
+
+    def choose(
+        request: gr.Request, photo: str | None, checkpoint: str, fast: bool, region: Region, strength: float
+    ) -> dict:
         visitor = work.visitor(visit(request), photo)
-        visitor.setting = Setting(photo, checkpoint, fast) if photo else None
+        visitor.setting = Setting(photo, checkpoint, fast, region, f"{strength:g}") if photo else None
         return {"name": visitor.folder.name, "ahead": work.live_frames_at_once}
 
-    chosen: list[Any] = [photo, checkpoint, fast]
+    chosen: list[Any] = [photo, checkpoint, fast, region, strength]
     changes = [page.load, *(control.change for control in chosen)]
     gr.on(changes, choose, chosen, view, trigger_mode="always_last", **AT_ONCE)  # the last one holds
 

@@ -18,11 +18,13 @@ from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.files import all_or_none
 from fomm.model.face import Edit, Recording, Sitter, Strength
+from fomm.model.face.direct import direct
+from fomm.model.face.edit import REST
 from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.recording import read_motion
 from fomm.progress import Progress, silent, watched
 from fomm.video import Frame, prefetch, read_image
-from preprocess.crop import Region
+from preprocess.crop import Region, shrunk
 from preprocess.faces import FaceFinder
 from preprocess.portraits import doubts_about_portrait, find_portrait, find_whole_portrait, region_around
 from studio.animation import Result, check_outputs, check_size, side_by_side_path, write_record
@@ -30,6 +32,7 @@ from studio.tools import PortraitTools, Tools
 
 PICTURES = (".png", ".jpg", ".jpeg")
 EDIT_FPS = 25
+EDIT_PX = 512  # longer side of a portrait while it is edited
 EASE_S, STAY_S = 1.0, 0.6  # a video of an edit goes there, stays and goes back
 
 
@@ -139,3 +142,26 @@ def reach_of(recording: Recording) -> float:
     """How far a recording's face goes, in its sides."""
     side = float(np.ptp(REFERENCE[:, :2], axis=0).max())
     return max(float(np.abs(face.pose.shift[:2]).max()) for face in recording.faces) / side
+
+
+class EditedPortrait:
+    """A photo whose edits are shown at once, small: `edited(edit)` is (before, after), each (H, W, 3) uint8.
+
+    Args:
+        photo: path of the picture.
+        tools: of a model `face`.
+
+    Raises:
+        InputError: it shows no face.
+    """
+
+    def __init__(self, photo: str, tools: Tools) -> None:
+        tools = portrait_tools(tools, "the portrait")
+        self.photo = photo
+        picture = shrunk(read_image(photo), EDIT_PX)
+        sitter, self._region, _ = sit(picture, Path(photo), tools.faces, AnimationSettings())
+        self._picture, self._portrait = picture, tools.animator.portrait(sitter)
+
+    def __call__(self, edit: Edit) -> tuple[np.ndarray, np.ndarray]:
+        moved = direct(self._portrait.source, edit.face(), REST, Strength())
+        return self._picture, self._region.put(self._picture, self._portrait(moved))

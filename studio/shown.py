@@ -27,9 +27,33 @@ LABELS = {
     "best_frame": "Start from the best frame",
     "crop": "Find and crop the faces",
     "embed": "Put the face back into the photo",
+    "region": "What moves",
+    "strength": "How much",
     "label": "Write “AI-generated” into the picture",
 }
 """What the page calls the options of `infer.py`."""
+
+SLIDERS = {
+    "Turn (degrees)": (-25, 25),
+    "Nod (degrees)": (-20, 20),
+    "Tilt (degrees)": (-30, 30),
+    "Smile": (-1, 1),
+    "Mouth": (-1, 1),
+    "Eyes": (-1, 1),
+    "Brows": (-1, 1),
+    "Gaze, left to right": (-1, 1),
+    "Gaze, down to up": (-1, 1),
+}
+"""The sliders that edit a portrait; ranges are those of `fomm.model.face.edit.RANGES`."""
+
+
+def before_and_after(before: np.ndarray, after: np.ndarray) -> str:
+    """Two pictures (H, W, 3) beside each other."""
+    figures = "".join(
+        f'<figure><img src="{data_uri(picture)}" alt="{name}"><figcaption>{name}</figcaption></figure>'
+        for name, picture in (("Before", before), ("After", after))
+    )
+    return f'<div class="edited">{figures}</div>'
 
 
 def drawn(image: np.ndarray, faces: Sequence[Face], chosen: Face | None, crop: Crop | Region | None) -> np.ndarray:

@@ -116,9 +116,18 @@ class CropTools(Tools):
         size = self.checkpoint.image_size
         return f"at {size}x{size} on {self.animator}"
 
+    def check_parts(self, settings: AnimationSettings) -> None:
+        """Raises InputError where the settings ask for parts of a face, which these models do not know."""
+        if settings.strengths != AnimationSettings().strengths:
+            raise InputError(
+                f"--region {settings.region} --strength {settings.strength}: the keypoints of {self.checkpoint.name} "
+                "belong to no part of a face, so all of it moves; leave both out, or use --checkpoint face"
+            )
+
     def pair(
         self, photo: np.ndarray, source: Path, reader: VideoReader, settings: AnimationSettings, progress: Progress
     ) -> Pairing:
+        self.check_parts(settings)
         size = self.checkpoint.image_size
         landmarks = self.landmarks if settings.best_frame else None
         if not settings.crop:

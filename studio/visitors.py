@@ -28,6 +28,7 @@ from studio import shown
 from studio.animation import Tools, load_tools
 from studio.jobs import Job, Stopped
 from studio.live import Live, Setting, as_jpeg, make_live, read_jpeg
+from studio.portrait import EditedPortrait
 
 ASSETS = Path(__file__).resolve().parent.parent / "fomm" / "assets"
 MAX_IDLE_S = 3600.0  # a visitor without a request for so long has left
@@ -50,6 +51,7 @@ class Visitor:
     setting: Setting | None = None  # what is to be seen live
     beginning: Setting | None = None  # what the last live job was to begin
     live: Live | None = None
+    portrait: EditedPortrait | None = None  # the one that is edited
     frames: int = 0  # of the camera, at work now
     last_seen: float = field(default_factory=time.monotonic)
 
@@ -174,7 +176,14 @@ class Studio:
         def begin(tools: Tools, job: Job) -> Live:
             live = visitor.live
             if live is None or live.setting != setting:
-                visitor.live = live = make_live(tools, read_image(setting.photo), setting, fast=setting.fast)
+                visitor.live = live = make_live(
+                    tools,
+                    read_image(setting.photo),
+                    setting,
+                    fast=setting.fast,
+                    region=setting.region,
+                    strength=setting.strength,
+                )
             if neutral or not live.ready:
                 live.begin(read_jpeg(jpeg))
             return live

@@ -124,7 +124,7 @@ def typed(report: dict[str, Any]) -> Report:
 def _protocol(
     rng: np.random.Generator, identities: int, clips_each: int, models: tuple[str, ...], protocol: str
 ) -> dict[str, Any]:
-    clips, groups = [], []
+    clips, groups, people = [], [], []
     ease_of = rng.normal(0, 0.25, identities)
     frame_values: dict[str, dict[str, list[np.ndarray]]] = {m: {model: [] for model in models} for m in METRICS}
     for index in range(identities * clips_each):
@@ -150,12 +150,15 @@ def _protocol(
                     "missed": int((~found).sum()),
                 }
         groups.append(f"id{person:02d}")
+        driver = groups[-1] if protocol == "reconstruction" else f"id{(person + 1) % identities:02d}"
+        people.append((groups[-1],) if driver == groups[-1] else (groups[-1], driver))
         clips.append(
             {
                 "clip": f"id{person:02d}-{index % clips_each:02d}",
                 "identity": f"id{person:02d}",
                 "source": f"id{person:02d}",
-                "driving": f"id{person:02d}" if protocol == "reconstruction" else f"id{(person + 1) % identities:02d}",
+                "driver": driver,
+                "driving": driver,
                 "truth": None,
                 "frames": frames,
                 "values": values,
@@ -169,7 +172,7 @@ def _protocol(
             waves = frame_values[metric][model]
             totals, counts = [np.nansum(w) for w in waves], [int(np.isfinite(w).sum()) for w in waves]
             frames, found = sum(map(len, waves)), sum(counts)
-            span = interval(totals, counts, groups)
+            span = interval(totals, counts, people)
             missing = sum(totals) + PENALTY[metric] * (frames - found) if metric in PENALTY else None
             result["summary"].setdefault(metric, {})[model] = {
                 "pooled": sum(totals) / found,
@@ -183,7 +186,7 @@ def _protocol(
             result["over_time"].setdefault(metric, {})[model] = [float(b) if np.isfinite(b) else None for b in bins]
             if baseline and model != baseline:
                 means = [[c["values"][metric][m]["mean"] for c in clips] for m in (model, baseline)]
-                difference = paired(*means, groups, lower_is_better=better == "lower")
+                difference = paired(*means, people, lower_is_better=better == "lower")
                 result["differences"].setdefault(metric, {})[model] = difference._asdict() | {
                     "interval": list(difference.interval) if difference.interval else None
                 }

@@ -26,6 +26,7 @@ import requests
 from report_example import example_report, write_example
 
 from fomm.animator import AnimationSettings
+from fomm.animator.credentials import verify
 from fomm.errors import InputError
 from fomm.files import private_folder
 from fomm.report import write_report
@@ -303,6 +304,50 @@ def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any, tmp_path
     assert rate.count() == 0 and neutral.is_disabled()
 
 
+@pytest.mark.parametrize("width", [1180, 390])
+def test_a_portrait_is_edited_and_downloaded(visit: Any, tmp_path: Path, width: int) -> None:
+    page = visit(width)
+    page.get_by_role("tab", name="Portrait").click()
+    page.wait_for_selector("#edited img[alt=After]")
+
+    def pictures() -> list[str]:
+        return page.eval_on_selector_all("#edited img", "all => all.map((one) => one.src)")
+
+    assert pictures()[0] == pictures()[1]
+    slider = page.get_by_role("slider", name="Smile").first
+    slider.focus()
+    for _ in range(8):
+        slider.press("ArrowRight")
+    until(lambda: len(set(pictures())) == 2)
+    page.get_by_role("button", name="Back to the photo").click()
+    until(lambda: len(set(pictures())) == 1)
+    slider.focus()
+    slider.press("End")
+    until(lambda: len(set(pictures())) == 2)
+    page.get_by_role("button", name="Make the picture").click()
+    page.wait_for_selector("#portrait-status [role=status]")
+    with page.expect_download() as download:
+        page.locator("a[download$='portrait.png']").first.click()
+    download.value.save_as(tmp_path / "portrait.png")
+    assert read_image(tmp_path / "portrait.png").shape == read_image(PORTRAIT).shape
+    said, intact = verify(tmp_path / "portrait.png")
+    assert intact and any("compositeWithTrainedAlgorithmicMedia" in one for one in said)
+    assert page.evaluate(UNNAMED) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_sliders_are_the_edits() -> None:
+    """Each slider moves what it says, over the whole range of it."""
+    from fomm.model.face.edit import RANGES
+    from studio.page import edit_of
+
+    order = [name for name in RANGES if name != "gaze"] + ["gaze", "gaze"]
+    for number, (name, ends) in enumerate(zip(order, shown.SLIDERS.values(), strict=True)):
+        assert ends == RANGES[name][:2]
+        edit = edit_of(tuple(float(ends[1]) if one == number else 0.0 for one in range(9)))
+        assert np.abs(getattr(edit, name)).max() == ends[1] and len(str(edit).split()) == 1
+
+
 def test_no_camera_is_said_in_a_sentence(browser: Any, server: Server) -> None:
     page = browser.new_page()
     page.add_init_script(
@@ -505,6 +550,26 @@ def test_other_sites_and_other_names_are_refused(server: Server) -> None:
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     outside = re.findall(r'(?:src|href)="(https?://[^"]+)"', answer.text)
     assert [url for url in outside if not url.startswith(server.url)] in ([], ["https://gradio.app/"])
+
+
+def test_folders_that_go_while_they_are_measured_are_no_fault(tmp_path: Path) -> None:
+    """Visitors leave at any moment, and take their folders along."""
+    (tmp_path / "stays").write_bytes(bytes(10))
+    begun = threading.Event()
+
+    def come_and_go() -> None:
+        begun.set()
+        for index in range(3000):
+            (tmp_path / f"{index}" / "inner").mkdir(parents=True)
+            (tmp_path / f"{index}" / "inner").rmdir()
+            (tmp_path / f"{index}").rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(come_and_go)
+        begun.wait()
+        while not work.done():
+            assert guard.bytes_in(tmp_path) == 10
+        work.result()
 
 
 def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_lists_without_anything_to_measure(here: Path, tmp_path: Path) -> None:
         ({"devices": 0}, "must be at least 1"),
         ({"device": "tpu"}, "tpu"),
         ({"fail_if": [""]}, "cannot be read"),
-        ({"checkpoint": []}, "--checkpoint: names nothing"),
+        ({"checkpoint": []}, "--checkpoint, --predictions: name nothing"),
         ({"output": " "}, "--output: is empty"),
         ({"fail_if": ["l2 > 1"]}, "no metric is called 'l2'; choose from"),
         ({"fail_if": ["cross.l1 > 1"]}, "no protocol is called 'cross'; choose from"),

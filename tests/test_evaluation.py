@@ -63,18 +63,18 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Contender:
 def test_reconstruction_numbers_are_the_golden_models(released: Contender, golden: Path, tmp_path: Path) -> None:
     """A clip of two frames, the golden source and driving: frame 1 is the original's forward pass, all of its pixels.
 
-    L1, PSNR and SSIM of the golden prediction, computed here, agree to all digits that a report prints.
+    L1, PSNR and SSIM of the golden prediction in 8 bits, computed here, agree to all digits that a report prints.
     """
     arrays = np.load(golden / "forward_vox-adv-256_ac1.npz")
     source, driving = arrays["source"], arrays["driving"]
     clip = write_clip(tmp_path, "clip", [source, driving])
     record = measure_task(reconstruction(clip), tmp_path, [released], [Pixels(), OwnKeypoints()], size=256)
     values = record.values["rebuilt"]
-    golden_prediction = arrays["prediction"][0].transpose(1, 2, 0).astype(np.float64)
-    error = golden_prediction - driving / 255.0
+    golden_prediction = np.round(arrays["prediction"] * 255.0) / 255  # a value on an edge may fall to either side
+    error = golden_prediction[0].transpose(1, 2, 0) - driving / 255.0
     assert values["l1"][1] == pytest.approx(np.abs(error).mean(), abs=5e-7)
     assert values["psnr"][1] == pytest.approx(-10 * np.log10(np.square(error).mean()), abs=5e-5)
-    pair = torch.from_numpy(arrays["prediction"]), to_tensor(driving[None])
+    pair = torch.from_numpy(golden_prediction).float(), to_tensor(driving[None])
     expected = metrics.average(metrics.ssim_map(*pair))
     assert values["ssim"][1] == pytest.approx(expected.item(), abs=5e-6)
     assert f"{values['l1'][1]:.4f}" == f"{np.abs(error).mean():.4f}"
@@ -335,7 +335,8 @@ def test_pooled_and_per_clip_by_hand(results) -> None:
     summary = results.protocols["reconstruction"].summary
     l1 = summary["l1"]["ours"]
     assert (l1.pooled, l1.clip_mean, l1.frames, l1.missed) == (3, pytest.approx((2.5 + 6 + 1) / 3), 8, 0)
-    assert l1.interval == (1, pytest.approx(22 / 6)), "bob alone, ann alone"
+    assert l1.interval is None, "two people"
+    assert l1.without_first == pytest.approx((2 + 3 + 4 + 7 + 2) / 5)
     akd = summary["akd_mediapipe"]["ours"]
     assert (akd.pooled, akd.frames, akd.missed) == (5, 4, 3), "an unknown truth is no miss"
     assert akd.clip_mean == (4 + 8) / 2
@@ -346,7 +347,7 @@ def test_differences_identities_and_time_by_hand(results) -> None:
     protocol = results.protocols["reconstruction"]
     l1 = protocol.differences["l1"]
     assert l1.keys() == {"ours"}
-    assert l1["ours"].mean == pytest.approx((0.5 - 1 + 0.5) / 3)
+    assert l1["ours"].mean == pytest.approx(((0.5 - 1) / 2 + 0.5) / 2), "ann and bob weigh the same"
     assert (l1["ours"].wins, l1["ours"].ties, l1["ours"].losses, l1["ours"].clips) == (1, 0, 2, 3)
     akd = protocol.differences["akd_mediapipe"]["ours"]
     assert (akd.clips, akd.wins, akd.ties) == (2, 1, 1), "a clip without any value is in no comparison"

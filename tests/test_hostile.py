@@ -36,6 +36,7 @@ from fomm.video import VideoReader, write_image
 from preprocess.dataset.clips import Outcome, Video
 from preprocess.dataset.metadata import read_metadata
 from preprocess.dataset.records import Records
+from studio.animation import large_photo
 
 HUGE = ("1e1000000000", "1e-1000000000", "9" * 5000, "1/" + "9" * 5000, "-1e99", "nan", "inf", "1e9999", "0x10", "1_0")
 CLIP = Clip("a", "a.mp4", "ann", "test", 4, Fraction(25), 64, 64)
@@ -332,6 +333,13 @@ def test_a_picture_that_does_not_fit_into_memory_is_said(tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     if done.returncode != 0:  # else it fitted
         assert done.returncode == 2 and "memory" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_what_a_very_large_photo_costs_is_said() -> None:
+    photo = np.broadcast_to(np.zeros(3, np.uint8), (13_000, 13_000, 3))
+    (sentence,) = large_photo(Path("a.png"), photo)
+    assert "a.png: has 169 million pixels, which take about 2.5 GB" in sentence
+    assert large_photo(Path("a.png"), photo[:4000, :3000]) == []
 
 
 def test_records_of_an_evaluation_that_are_lists_do_not_count(tmp_path: Path) -> None:

@@ -32,7 +32,12 @@ ROWS = [  # package, its rooms (modules or folders), which packages' rooms above
     (SCRIPTS, "", "fomm preprocess studio"),
 ]
 NO_TORCH = "fomm.errors fomm.known fomm.manifest fomm.report fomm.evaluation.tasks fomm.video preprocess"
-OWNERS = {"mediapipe": "preprocess.faces", "face_alignment": "fomm.pretrained.face_alignment", "gradio": "studio"}
+OWNERS = {
+    "mediapipe": "preprocess.faces",
+    "face_alignment": "fomm.pretrained.face_alignment",
+    "dlib": "fomm.pretrained.dlib_resnet",
+    "gradio": "studio",
+}
 
 FOLDERS = [path for folder in ("fomm", "preprocess", "studio") for path in sorted((ROOT / folder).rglob("*.py"))]
 FILES = {

@@ -163,6 +163,17 @@ def test_a_short_miss_does_not_end_a_track(
     assert len(track) == 9 and track.found_share == pytest.approx(8 / 9)
 
 
+@pytest.mark.parametrize("then", ["the end", "a cut"])
+def test_a_face_that_is_missed_in_the_last_look_is_kept_as_long_as_it_is_seen(
+    two_people: tuple[list[np.ndarray], list[np.ndarray]], finder: FaceFinder, then: str
+) -> None:
+    one, other = two_people
+    frames = one[:14]  # looked at: 0, 5, 10, and 13, in which it is not found
+    frames[13] = cv2.GaussianBlur(frames[13], (0, 0), 40)
+    tracks = find_tracks(frames + (other[:6] if then == "a cut" else []), finder)
+    assert (tracks[0].start, tracks[0].stop) == (0, 13)
+
+
 def test_two_faces_are_two_tracks(two_people: tuple[list[np.ndarray], list[np.ndarray]], finder: FaceFinder) -> None:
     frames = [np.hstack(pair) for pair in zip(*two_people, strict=True)]
     tracks = find_tracks(frames[:21], finder)

@@ -59,11 +59,14 @@ class AnimationSettings:
         crop: find the faces and crop both sides alike; otherwise both are taken whole, resized to the model's size.
         embed: put the animated face back into the full photo. Default: as crop.
         side_by_side: also write <output>_side_by_side: photo, driving and result.
-        audio: keep the driving video's sound.
+        audio: take the sound along.
+        sound: whose sound, where the source is a video, too.
         video_stream: which picture of a driving file that holds several, from 1. The choices are listed; by default it
             is made as players make it.
         audio_stream: the same for its sound.
         label: write a visible mark into the result.
+        sign: cert.pem,key.pem: your certificate for content credentials (C2PA), which mp4, mov, jpg and png carry. By
+            default one that is made once on this machine; it proves that a file was not altered, not whose it is.
         face: which face of the photo, from 1 (the largest). The choices are listed if there are several.
         track: which face of the driving video, from 1 (the one seen longest).
         region: what moves: the head (pose), the face (expression: mouth and eyes), the lower face (mouth), the upper
@@ -82,9 +85,11 @@ class AnimationSettings:
     embed: bool | None = None
     side_by_side: bool = False
     audio: bool = True
+    sound: Literal["driving", "source"] = "driving"
     video_stream: int | None = None
     audio_stream: int | None = None
     label: bool = False
+    sign: str | None = None
     face: int | None = None
     track: int = 1
     region: Region = "all"

@@ -18,10 +18,11 @@ from fomm.errors import InputError
 from fomm.evaluation.tasks import Contender, Task
 from fomm.manifest import Clip
 from fomm.pixels import to_tensor
-from fomm.video import VideoReader
+from fomm.video import Frame, VideoReader
 from fomm.video.pictures import fit_square
 
 FRAMES_AT_ONCE = 16
+SAME = "predictions need one frame for each driving frame"
 
 
 class Shot(NamedTuple):
@@ -67,6 +68,7 @@ class AnimatedTask:
 
     def __iter__(self) -> Iterator[Shot]:
         takes = {contender.name: self._take(contender) for contender in self._contenders}
+        self._left: dict[str, Iterator[Frame]] = {}  # of predictions that other programs made
         start = 0
         for images in _batches(self._images(), FRAMES_AT_ONCE):
             driving = [driving for driving, _ in images]
@@ -83,6 +85,11 @@ class AnimatedTask:
                 truth = fitted if self._truth is None else np.stack([fit_square(t, self._size) for _, t in images])
             yield Shot(start, fitted, truth, predictions)
             start += len(images)
+        for name, left in self._left.items():
+            if name not in self.failed and (more := sum(1 for _ in left)):
+                self.failed[name] = (
+                    f"{self._task.name}: has {start + more} frames, the driving clip has {start}; {SAME}"
+                )
         self.notes += [warning for reader in self._readers for warning in reader.warnings]
         if start < 2:
             raise InputError(f"{self._driving.path}: has one frame, nothing moves in it; a clip needs at least 2")
@@ -114,6 +121,8 @@ class AnimatedTask:
     def _take(self, contender: Contender) -> Callable[[list[np.ndarray]], Tensor]:
         """What makes (T, 3, S, S) predictions of driving frames as they are in the files."""
         animator, size = contender.animator, self._size
+        if contender.predictions is not None:
+            return self._take_files(contender)
         if animator is None:
             still = to_tensor(self.source[None])
             return lambda driving: still.expand(len(driving), -1, -1, -1)
@@ -132,6 +141,34 @@ class AnimatedTask:
                 initial=fit_square(self._first, own),
             )
             return resized(torch.cat([output.prediction.float() for output in outputs]), size)
+
+        return take
+
+    def _take_files(self, contender: Contender) -> Callable[[list[np.ndarray]], Tensor]:
+        """As `_take`, of frames that another program made."""
+        path, side = (contender.predictions or {}).get(f"{self._task.protocol}/{self._task.name}"), contender.image_size
+        taken = 0
+
+        def take(driving: list[np.ndarray]) -> Tensor:
+            nonlocal taken
+            if path is None:
+                raise InputError(
+                    f"{self._task.name}: {contender.checkpoint} has no video and no folder of this name; {SAME}"
+                )
+            if contender.name not in self._left:
+                reader = VideoReader(path, fps=self._task.driving.fps)
+                if (reader.width, reader.height) != (side, side):
+                    raise InputError(
+                        f"{path}: is {reader.width}x{reader.height}, others of {contender.name} are {side}x{side}; "
+                        f"make "
+                        "all predictions square and of one size"
+                    )
+                self._left[contender.name] = iter(reader)
+            pictures = [frame.image for frame in islice(self._left[contender.name], len(driving))]
+            taken += len(pictures)
+            if len(pictures) < len(driving):
+                raise InputError(f"{path}: has {taken} frames, the driving clip has more; {SAME}")
+            return resized(to_tensor(np.stack(pictures)), self._size)
 
         return take
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,11 @@ from fomm.animator import Animator
 from fomm.animator.face import FaceAnimator, Observer
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
-from fomm.evaluation.tasks import SOURCE, Contender, is_lossless
-from fomm.manifest import SPLITS, Clip, Pair, manifest_hash, read_manifest, read_pairs, select, split_overlap
+from fomm.evaluation.tasks import SOURCE, Contender, Task, is_lossless
+from fomm.manifest import SPLITS, Clip, Pair, hash_clip, manifest_hash, read_manifest, read_pairs, select, split_overlap
 from fomm.model.face import FaceModel
 from fomm.report.schema import Data
+from fomm.video import VIDEO_SUFFIXES, VideoReader
 from fomm.video_folder import manifest_of_folder
 
 MAX_WARNINGS = 20  # of rows that are left out; the rest is counted
@@ -26,7 +28,6 @@ SOURCE_NOTES = (
 FACE_NOTES = (
     "its keypoints are the landmarks that akd_mediapipe compares: keypoints_own is not measured",
     "follows landmarks that are filtered in time, as in inference",
-    "its pictures are rounded to 8 bits before they are compared",
 )
 
 
@@ -124,6 +125,73 @@ def load_contenders(
             about["num_keypoints"] = model.config.num_keypoints
         contenders.append(Contender(name, role, animator, **about))
     return contenders
+
+
+def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str | None = None) -> list[Contender]:
+    """Frames that other programs made, as contenders.
+
+    Args:
+        given: NAME=FOLDER. FOLDER holds for each task a video or a folder of frames with the task's name: the clip's id
+            in reconstruction, "source+driving" in cross-identity.
+        tasks: all of them.
+        baseline: the name that the others are compared with.
+
+    Raises:
+        InputError: not NAME=FOLDER, no such folder, nothing in it for any task, or pictures that are not square.
+    """
+    contenders = []
+    for text in given:
+        name, equals, where = text.partition("=")
+        folder = Path(where)
+        if not (name and equals and where):
+            raise InputError(f"--predictions {text!r}: must be NAME=FOLDER, such as tpsmm=results/tpsmm")
+        if name == SOURCE:
+            raise InputError(f"--predictions {text!r}: {SOURCE} is the repeated source picture; choose another NAME")
+        if not folder.is_dir():
+            raise InputError(f"--predictions {text}: {folder} is no folder; it holds one video for each clip or pair")
+        found = {
+            f"{task.protocol}/{task.name}": path
+            for task in tasks
+            if (path := _prediction(folder, task.name)) is not None
+        }
+        if not found:
+            raise InputError(
+                f"--predictions {text}: holds nothing for any clip; name videos (or folders of frames) as the clips, "
+                f"such "
+                f"as {tasks[0].name}.mp4" + (f" or {tasks[-1].name}.mp4" if tasks[-1].name != tasks[0].name else "")
+            )
+        first = VideoReader(next(iter(found.values())))
+        if first.width != first.height:
+            raise InputError(f"{first.path}: is {first.width}x{first.height}; predictions are square, as the clips are")
+        lines = [f"{key} {hash_clip(path)}" for key, path in sorted(found.items())]
+        lossless = all(is_lossless(path) for path in found.values())
+        notes: tuple[str, ...] = ("frames that another program made",)
+        notes += (
+            () if lossless else ("its frames went through a video codec, which costs it some in every pixel metric",)
+        )
+        missing = {task.protocol for task in tasks} - {key.partition("/")[0] for key in found}
+        notes += tuple(f"has no frames for {protocol}" for protocol in sorted(missing))
+        contenders.append(
+            Contender(
+                name,
+                "baseline" if name == baseline else "candidate",
+                checkpoint=where,
+                sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+                image_size=first.width,
+                notes=notes,
+                predictions=found,
+            )
+        )
+    return contenders
+
+
+def _prediction(folder: Path, name: str) -> Path | None:
+    """The video or folder of frames of this name, whatever its suffix."""
+    places = [folder / name, *(folder / f"{name}{suffix}" for suffix in VIDEO_SUFFIXES)]
+    found = [place for place in places if place.exists()]
+    if len(found) > 1:
+        raise InputError(f"{found[0]} and {found[1]}: which of them? Leave one")
+    return found[0] if found else None
 
 
 def name_apart(sources: Sequence[str]) -> list[str]:

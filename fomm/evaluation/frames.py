@@ -38,11 +38,13 @@ class ClipReference:
         name: of the clip.
         source: (3, H, W) float, RGB in [0, 1].
         identity: who should be seen in the output: the source's; "" unknown.
+        fps: frames per second.
     """
 
     name: str
     source: Tensor
     identity: str = ""
+    fps: float = 1.0
     once: _Once = field(default_factory=_Once, repr=False)
 
 
@@ -55,7 +57,7 @@ class Reference:
         driving: (T, 3, H, W) float, RGB in [0, 1].
         truth: (T, 3, H, W), what the output should equal (in reconstruction the driving frames themselves); None where
             nobody knows.
-        start: index of the first frame in the clip.
+        start: how many frames of the clip came before.
         truth_landmarks_px: (T, N, 2) exact landmarks of the truth in pixels of these frames, the first 68 in the order
             of iBUG 300-W; None where the data set has none.
         portraits: draws every known person in the truth's exact poses: name -> (T, H, W, 3) uint8 RGB; `clip.identity`
@@ -73,7 +75,7 @@ class Reference:
 
 @dataclass(eq=False)
 class Frames:
-    """A run of frames that one model made, before any rounding, and what they are compared with.
+    """A run of frames that one model made, and what they are compared with.
 
     Attributes:
         prediction: (T, 3, H, W) float, RGB in [0, 1]; of the reference's size.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ import torch
 from fomm.errors import InputError
 from fomm.evaluation import measures
 from fomm.evaluation.definitions import METRICS, MetricInfo, custom_identity
+from fomm.evaluation.following import Following
 from fomm.evaluation.frames import Detector
 from fomm.evaluation.measures import Measure
 from fomm.evaluation.measuring import Features
+from fomm.pretrained.dlib_resnet import DlibEmbedder
 from fomm.pretrained.embedders import load_embedder
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.pretrained.features import load_inception, load_lpips
@@ -32,19 +35,31 @@ class Instruments:
 
 
 def load_instruments(
-    device: torch.device, mesh: Detector | None = None, *, face_networks: Sequence[str] = ()
+    device: torch.device,
+    mesh: Detector | None = None,
+    *,
+    refined: Detector | None = None,
+    face_networks: Sequence[str] = (),
+    chosen: Sequence[str] = (),
+    every: int = 1,
 ) -> Instruments:
     """Everything that can be measured here. Missing or damaged weights are told in the report, never replaced.
 
     Args:
         device: where networks run.
         mesh: finds the 468 points of a face; None: no face is looked for.
+        refined: finds the 478 points in three dimensions, irises among them; None: no expression is followed.
         face_networks: files of the user's identity networks.
+        chosen: names of metrics; nothing else is measured. Default: all.
+        every: of so many frames one is measured; what needs neighbours in time is left out unless it is 1.
 
     Raises:
-        InputError: one of the user's networks cannot be used, or has the name of another metric.
+        InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric.
     """
-    infos, missing = dict(METRICS), []
+    own = {f"identity_{Path(file).stem}" for file in face_networks}
+    if unknown := [name for name in chosen if name not in METRICS.keys() | own]:
+        raise InputError(f"--metrics {unknown[0]}: no such metric; choose from {', '.join([*METRICS, *sorted(own)])}")
+    infos, missing = dict(METRICS), list[NotComputed]()
     made: list[Measure] = [measures.Pixels(), measures.OwnKeypoints(), measures.IdentityTruth()]
 
     def attempt(name: str, make: Callable[[], Any]) -> Any | None:
@@ -56,21 +71,33 @@ def load_instruments(
             return None
 
     def add(name: str, make: Callable[[], Measure]) -> None:
-        measure = attempt(name, make)
+        measure = attempt(name, make) if is_chosen(name) else None
         if measure is not None:
             made.append(measure)
 
+    def is_chosen(*names: str) -> bool:
+        return not chosen or any(name in chosen for name in names)
+
     add("lpips", lambda: measures.Lpips(load_lpips(device)))
-    features = attempt("fid", lambda: load_inception(device))
+    features = attempt("fid", lambda: load_inception(device)) if is_chosen("fid") else None
     if mesh:
         made += [cls(mesh) for cls in (measures.FacePixels, measures.Akd, measures.AkdTruth)]
-        made += [cls(mesh) for cls in (measures.Jitter, measures.HeadPose)]
+        made.append(measures.HeadPose(mesh))
+        if every == 1:
+            made.append(measures.Jitter(mesh))
+        else:
+            missing.append(NotComputed(metric="jitter", reason="needs all frames", how="leave out --every"))
         add(
             "akd_face_alignment",
             lambda: measures.Akd(Detector("face_alignment", FaceAlignmentLandmarks(device, flip_input=False))),
         )
         add("aed_openface", lambda: measures.Aed(load_embedder("openface", device)))
+        for name in ("identity_dlib", "identity_dlib_driver"):
+            if not any(isinstance(measure, measures.IdentityDlib) for measure in made):
+                add(name, lambda: measures.IdentityDlib(DlibEmbedder(), mesh))
         add("csim_arcface", lambda: measures.Similarity(load_embedder("arcface"), mesh))
+    if refined:
+        made.append(Following(refined))
     hashes = {}
     for source in face_networks:
         embedder = load_embedder(source, device)
@@ -81,6 +108,9 @@ def load_instruments(
         infos[name] = custom_identity(stem, str(embedder.convention), embedder.sha256, aligned=embedder.aligned)
         if mesh or not embedder.aligned:
             made.append(measures.Similarity(embedder, mesh))
+    made = [measure for measure in made if is_chosen(*measure.names)]
+    missing = [row for row in missing if is_chosen(row.metric)]
+    infos = {name: info for name, info in infos.items() if is_chosen(name)}
     return Instruments(made, infos, features, missing, hashes)
 
 
@@ -94,6 +124,7 @@ def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> l
             "the data set has no exact landmarks and identities",
             "`python -m preprocess puppet_pairs` draws one",
         ),
+        "cross": ("no clip is driven by another", "give --pairs; `python -m preprocess pairs` makes a list"),
         "mesh": no_face,
         "face": no_face,
         "model": ("no model with keypoints of its own could be measured", "give a --checkpoint"),
@@ -101,7 +132,7 @@ def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> l
     rows = []
     for name, info in instruments.infos.items():
         if name not in told:
-            need = next((need for need in ("exact", "model", "mesh", "face") if need in info.needs), "")
+            need = next((need for need in ("exact", "cross", "model", "mesh", "face") if need in info.needs), "")
             reason, how = reasons.get(need, nothing)
             rows.append(NotComputed(metric=name, reason=reason, how=how))
     return rows

@@ -207,6 +207,7 @@ class Jitter:
 
     def start(self, clip: ClipReference) -> None:
         self._last: list[tuple[np.ndarray | None, np.ndarray | None]] = []  # the two frames before
+        self._per_second = clip.fps**2
 
     def update(self, frames: Frames) -> Values:
         found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", frames.wanted))
@@ -217,7 +218,8 @@ class Jitter:
         if not whole:
             return {}
         return {
-            "jitter": _compare(lambda a, b: metrics.acceleration_error(a, b)[0], *map(list, zip(*whole, strict=True)))
+            "jitter": self._per_second
+            * _compare(lambda a, b: metrics.acceleration_error(a, b)[0], *map(list, zip(*whole, strict=True)))
         }
 
     def finish(self) -> Values:
@@ -312,6 +314,38 @@ class Similarity(_PerFrame):
         else:
             wanted = _embeddings(self.embedder, frames, "truth", self.detector)
         return {self.names[0]: _compare(metrics.cosine, found, wanted)}
+
+
+class IdentityDlib(_PerFrame):
+    """identity_dlib: distance from the truth's face, or the source's; identity_dlib_driver: from the driving frame's.
+
+    Args:
+        embedder: (T, H, W, 3) uint8 and landmarks (T, 468, 2) -> (T, D); see `fomm.pretrained.dlib_resnet`.
+        mesh: finds the landmarks.
+    """
+
+    names = ("identity_dlib", "identity_dlib_driver")
+
+    def __init__(self, embedder: Callable[[np.ndarray, list[np.ndarray]], np.ndarray], mesh: Detector) -> None:
+        self.embedder, self.mesh = embedder, mesh
+
+    def update(self, frames: Frames) -> Values:
+        found = self._embed(frames, "prediction")
+        own = self._embed(frames, "source") * len(found) if frames.truth is None else self._embed(frames, "truth")
+        values = {"identity_dlib": _compare(metrics.distance, found, own)}
+        if frames.truth is not frames.driving:
+            values["identity_dlib_driver"] = _compare(metrics.distance, found, self._embed(frames, "driving"))
+        return values
+
+    def _embed(self, frames: Frames, which: Which) -> list[np.ndarray | None]:
+        def embed(_: Tensor) -> list[np.ndarray | None]:
+            landmarks = self.mesh.landmarks_of(frames, which)
+            there = [i for i, points in enumerate(landmarks) if points is not None]
+            rows = self.embedder(frames.bytes(which)[there], [p for p in landmarks if p is not None])
+            known = dict(zip(there, rows, strict=True))
+            return [known.get(i) for i in range(len(landmarks))]
+
+        return frames.remember(which, ("dlib", self.embedder, self.mesh), embed)
 
 
 def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None) -> list[np.ndarray | None]:

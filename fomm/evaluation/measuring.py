@@ -30,7 +30,7 @@ from fomm.evaluation.measures import Measure
 from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
 from fomm.files import atomic_output
 from fomm.manifest import Clip, hash_clip
-from fomm.pixels import to_bytes, to_tensor
+from fomm.pixels import in_8_bits, to_bytes, to_tensor
 from fomm.progress import Progress, silent
 
 _DAMAGED = (
@@ -115,9 +115,10 @@ def measure_task(
     features: Features | None = None,
     device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
     truth_of: TruthOf | None = None,
+    every: int = 1,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> Record:
-    """Play a task and measure it. Bad input is part of the result and never an error.
+    """Play a task and measure it, in 8 bits as files would hold it. Bad input is part of the result, never an error.
 
     Args:
         task, folder, contenders, size: as for `AnimatedTask`.
@@ -125,32 +126,38 @@ def measure_task(
         features: what is kept of each picture for FID; None: nothing.
         device: where it is measured.
         truth_of: exact knowledge of the data set.
+        every: of so many frames one is measured, the first included; all are animated.
         progress: is called with how many more frames are done.
     """
     record = Record(contents=contents_of(task, folder))
+    contenders = [contender for contender in contenders if contender.takes_part(task)]
     collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
     try:
         for each in task.clips:
             require_content(each, folder, record.contents)
         animated = AnimatedTask(task, folder, contenders, size)
-        clip = ClipReference(task.name, to_tensor(animated.source[None], device)[0], task.source.identity)
+        source = to_tensor(animated.source[None], device)[0]
+        clip = ClipReference(task.name, source, task.source.identity, float(task.driving.fps))
         for collector in collected.values():
             collector.start(clip)
         for shot in animated:
-            driving = to_tensor(shot.driving, device)
+            stop = shot.start + len(shot.driving)
+            progress(len(shot.driving))
+            chosen = slice(-shot.start % every, None, every)
+            driving = to_tensor(shot.driving[chosen], device)
+            if not len(driving):
+                continue
             truth = driving if shot.truth is shot.driving else None
             if truth is None and shot.truth is not None:
-                truth = to_tensor(shot.truth, device)
-            stop = shot.start + len(driving)
+                truth = to_tensor(shot.truth[chosen], device)
             known = truth_of(task, shot.start, stop, size) if truth_of and truth is not None else Truth()
-            reference = Reference(clip, driving, truth, shot.start, *known)
+            reference = Reference(clip, driving, truth, record.frames, *known.of(chosen))
             for name, prediction in shot.predictions.items():
                 try:
-                    collected[name].update(prediction.to(device), reference)
+                    collected[name].update(in_8_bits(prediction[chosen].to(device)), reference)
                 except InputError as error:
                     animated.failed[name] = str(error)
-            record.frames = stop
-            progress(len(driving))
+            record.frames += len(driving)
         record.failed, record.notes, record.sizes = animated.failed, animated.notes, animated.sizes
     except InputError as error:
         return Record(failed={contender.name: str(error) for contender in contenders}, contents=record.contents)

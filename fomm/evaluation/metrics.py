@@ -112,6 +112,11 @@ def squared_distance(embeddings: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.square(np.asarray(embeddings, np.float64) - np.asarray(truth, np.float64)).sum(-1)
 
 
+def distance(embeddings: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """L2 distance of vectors (T, D) -> (T,)."""
+    return np.linalg.norm(np.asarray(embeddings, np.float64) - np.asarray(truth, np.float64), axis=-1)
+
+
 def cosine(embeddings: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Cosine of the angle between unit vectors (T, D) -> (T,), in [-1, 1]."""
     return (np.asarray(embeddings, np.float64) * np.asarray(truth, np.float64)).sum(-1)

@@ -91,6 +91,7 @@ class _ProtocolSums:
         self.models, self.infos, self.baseline = models, infos, baseline
         self.clips: list[Clip] = []
         self.tallies: dict[tuple[str, str], dict[int, metrics.Tally]] = {}  # (metric, model) -> clip -> sums
+        self.later: dict[tuple[str, str], list[metrics.Tally]] = {}  # without first frames that the source equals
         self.times: dict[tuple[str, str], np.ndarray] = {}  # (metric, model) -> (2, bins), totals and counts
         self.fids: dict[str, Fid] = {}
 
@@ -103,6 +104,8 @@ class _ProtocolSums:
                     continue
                 tally = metrics.tally(array)
                 self.tallies.setdefault((metric, model), {})[len(self.clips)] = tally
+                if task.source == task.truth and "truth" in self.infos[metric].needs and len(array) == record.frames:
+                    self.later.setdefault((metric, model), []).append(metrics.tally(array[1:]))
                 self.times[metric, model] = self.times.get((metric, model), 0) + np.stack(statistics.over_time(array))
                 values.setdefault(metric, {})[model] = ClipValue(
                     mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
@@ -113,6 +116,7 @@ class _ProtocolSums:
             Clip(
                 clip=task.name,
                 identity=task.source.identity,
+                driver=task.driving.identity,
                 source=task.source.clip_id,
                 driving=task.driving.clip_id,
                 truth=task.truth.clip_id if task.truth else None,
@@ -146,16 +150,18 @@ class _ProtocolSums:
         tallies = self.tallies[metric, model]
         totals, frames = [t.total for t in tallies.values()], [t.frames for t in tallies.values()]
         missed = sum(t.missed for t in tallies.values())
+        later = self.later.get((metric, model), [])
         pooled = metrics.Tally(float(np.sum(totals)), sum(frames), missed)
         means = [t.mean for t in tallies.values() if t.frames]
-        groups = [self.clips[index].identity for index in tallies]
+        people = [who_of(self.clips[index]) for index in tallies]
         return Summary(
             pooled=_number(pooled.mean),
             clip_mean=_number(statistics.ratio(means, [1.0] * len(means))),
-            interval=_numbers(statistics.interval(totals, frames, groups)),
+            interval=_numbers(statistics.interval(totals, frames, people)),
             frames=pooled.frames,
             missed=pooled.missed,
             pooled_with_misses=_number(pooled.mean_with_misses(self.infos[metric].penalty)),
+            without_first=_number(statistics.ratio([t.total for t in later], [t.frames for t in later])),
         )
 
     def _fid(self, model: str) -> Summary:
@@ -172,7 +178,7 @@ class _ProtocolSums:
 
     def _differences(self, by_metric: Mapping[str, list[str]]) -> dict[str, dict[str, Difference]]:
         differences: dict[str, dict[str, Difference]] = {}
-        groups = [clip.identity for clip in self.clips]
+        people = [who_of(clip) for clip in self.clips]
         for metric, models in by_metric.items():
             if self.baseline not in models:
                 continue
@@ -181,11 +187,9 @@ class _ProtocolSums:
                 if model == self.baseline:
                     continue
                 found = statistics.paired(
-                    means[model], means[self.baseline], groups, lower_is_better=self.infos[metric].better == "lower"
+                    means[model], means[self.baseline], people, lower_is_better=self.infos[metric].better == "lower"
                 )
-                differences.setdefault(metric, {})[model] = Difference(
-                    **found._asdict() | {"mean": _number(found.mean), "interval": _numbers(found.interval)}
-                )
+                differences.setdefault(metric, {})[model] = Difference(**rounded(found))
         return differences
 
     def _clip_means(self, metric: str, model: str) -> list[float | None]:
@@ -239,6 +243,16 @@ class Fid:
             if "More than one sample" not in str(error):
                 raise
             return float("nan")
+
+
+def rounded(found: statistics.Difference) -> dict[str, Any]:
+    """A difference as a report has it."""
+    return found._asdict() | {"mean": _number(found.mean), "interval": _numbers(found.interval)}
+
+
+def who_of(clip: Clip) -> statistics.Who:
+    """The identities that a clip shows."""
+    return (clip.identity,) if clip.driver in (clip.identity, None) else (clip.identity, clip.driver)
 
 
 def _number(value: float | None) -> float | None:

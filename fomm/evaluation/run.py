@@ -20,10 +20,11 @@ from fomm.animator import choose_device
 from fomm.errors import InputError
 from fomm.evaluation import statistics
 from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, notes_on, on_device
-from fomm.evaluation.definitions import MetricInfo
+from fomm.evaluation.definitions import FOLLOWED, MetricInfo
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, run_tasks
+from fomm.evaluation.per_frame import write_per_frame
 from fomm.evaluation.results import Results, collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
 from fomm.files import remove_parts
@@ -31,6 +32,9 @@ from fomm.progress import Progress, silent
 from fomm.report.schema import Metric, Model, Protocol, Report, Run, Shown
 
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
+
+
+PER_CLIP = {f"{deed}_{what}" for deed in FOLLOWED for what in ("correlation", "slope")}  # no value for each frame
 
 
 def launch(device: str = "auto", *, devices: int | None = None, nodes: int = 1) -> Fabric:
@@ -76,6 +80,8 @@ def evaluate(
     code: Mapping[str, str],
     settings: Mapping[str, JsonValue],
     command: Sequence[str],
+    limit: int | None = None,
+    every: int = 1,
     progress: Progress = silent,
 ) -> Report | None:
     """Measure all contenders on all clips.
@@ -87,6 +93,8 @@ def evaluate(
         code: name -> hash of all code that the numbers depend on; records of different code do not mix.
         settings: for the report, beside those of the statistics.
         command: for the report.
+        limit: so many clips of each protocol at most, the first.
+        every: of so many frames one is measured.
 
     Returns: the report; None on processes other than the first.
 
@@ -108,13 +116,17 @@ def evaluate(
             "data": data.described.model_dump(include={"manifest_sha256", "pairs_sha256", "split"}),
             "models": {contender.name: contender.sha256 for contender in contenders},
             "metrics": names + (["fid"] if instruments.features else []),
+            "chosen": sorted(instruments.infos),
             "face_networks": instruments.face_networks,
             "size": size,
+            "limit": limit,
+            "every": every,
             "device": fabric.device.type,
             "versions": versions | {f"code of {name}": sha256 for name, sha256 in code.items()},
         },
     )
-    tasks = list_tasks(data.clips, data.pairs)
+    tasks = list_tasks(data.clips, data.pairs, limit)
+    tasks = [task for task in tasks if any(contender.takes_part(task) for contender in contenders)]
     folder = data.manifest.parent
 
     def measure(task: Task, tell: Callable[[int], None]) -> Record:
@@ -127,6 +139,7 @@ def evaluate(
             features=instruments.features,
             device=torch.device(device),
             truth_of=truth_of,
+            every=every,
             progress=tell,
         )
 
@@ -149,8 +162,13 @@ def evaluate(
     remove_parts(records, output, output / "media", before=started)
 
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
+    write_per_frame(
+        output / "per_frame.csv", tasks, records, [c.name for c in contenders],
+        [name for name in instruments.infos if name in names and name not in PER_CLIP], every,
+    )  # fmt: skip
     for protocol in results.protocols:
-        show(protocol, results.protocols[protocol], tasks, folder, contenders, size, instruments.infos, output)
+        there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
+        show(protocol, results.protocols[protocol], tasks, folder, there, size, instruments.infos, output)
     run = Run(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         elapsed_s=0.0,
@@ -158,7 +176,7 @@ def evaluate(
         hardware=hardware(fabric),
         clips_from_before=int(resumed),
     )
-    settings = {"baseline": baseline_of(contenders), **settings}
+    settings = {"baseline": baseline_of(contenders), **settings, "limit": limit, "every": every}
     return make_report(run, data, contenders, instruments, results, size=size, settings=settings, versions=versions)
 
 
@@ -185,9 +203,8 @@ def make_report(
         settings={
             **settings,
             "face_networks": list(instruments.face_networks),
-            "precision": "float32",
-            "interval": f"bootstrap over identities, {statistics.LEVEL:.0%}, {statistics.DRAWS} draws",
-            "seed": statistics.SEED,
+            "precision": "float32; frames are compared in 8 bits",
+            "interval": f"Student's t over identities, of sources and of drivers, {statistics.LEVEL:.0%}",
         },
         versions=dict(versions),
         data=data.described.model_copy(update=described),
@@ -226,7 +243,9 @@ def show(
 ) -> None:
     """Write the videos of a protocol's gallery and enter them."""
     by_name = {task.name: task for task in tasks if task.protocol == name}
-    models = [contender for contender in contenders if contender.animator]  # the source is in every video anyway
+    models = [
+        contender for contender in contenders if contender.animator or contender.predictions
+    ]  # the source is in every video anyway
     for kind, clip, metric in choose_shown(protocol, models[0].name, infos) if models else []:
         media = f"media/{name}_{kind}.mp4"
         columns = write_shown(by_name[clip], folder, models, size, output / media)

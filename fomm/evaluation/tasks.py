@@ -1,6 +1,6 @@
 """What is compared, and on what: contenders and tasks. Imports no torch.
 
-A task is one clip of a protocol (pixels are compared as float32, before any rounding to 8 bits):
+A task is one clip of a protocol (frames are compared as files hold them, in 8 bits):
 - reconstruction: source = first frame of a clip, driving = all its frames, the first included, absolute keypoints; as
   in the original authors' code.
 - cross_identity: the first frame of one clip animated by another clip, relative motion and adapted scale, as the
@@ -45,6 +45,8 @@ class Contender:
         checkpoint, sha256, num_keypoints, category: of the weights.
         image_size: side of the frames that it sees; None: as the frames that are compared.
         notes: what a reader should know about it, one sentence each.
+        predictions: frames that another program made: "protocol/name of a task" -> video or folder of frames. None: it
+            is animated here.
     """
 
     name: str
@@ -56,6 +58,16 @@ class Contender:
     num_keypoints: int | None = None
     category: str = "unknown"
     notes: tuple[str, ...] = ()
+    predictions: Mapping[str, Path] | None = None
+
+    def takes_part(self, task: Task) -> bool:
+        """Whether it has anything for the task's protocol; another program's frames need not be there for all."""
+        return self.predictions is None or task.protocol in self.protocols
+
+    @property
+    def protocols(self) -> set[str]:
+        """Those for which it has frames of another program."""
+        return {name.partition("/")[0] for name in self.predictions or {}}
 
 
 def common_size(contenders: Iterable[Contender]) -> int:
@@ -89,8 +101,8 @@ class Task:
         return self.protocol != "reconstruction"
 
 
-def list_tasks(clips: Sequence[Clip], pairs: Sequence[Pair]) -> list[Task]:
-    """Reconstruction of every clip and animation of every pair, in the order of the files.
+def list_tasks(clips: Sequence[Clip], pairs: Sequence[Pair], limit: int | None = None) -> list[Task]:
+    """Reconstruction of every clip and animation of every pair, in the order of the files; at most `limit` of each.
 
     A clip of one frame that serves as the source of a pair is a still picture: there is nothing to reconstruct.
     """
@@ -102,7 +114,10 @@ def list_tasks(clips: Sequence[Clip], pairs: Sequence[Pair]) -> list[Task]:
     for pair in pairs:
         protocol = "cross_identity_truth" if pair.truth else "cross_identity"
         tasks.append(Task(protocol, known[pair.source], known[pair.driving], known.get(pair.truth or "")))
-    return tasks
+    of: dict[str, list[Task]] = {}
+    for task in tasks:
+        of.setdefault(task.protocol, []).append(task)
+    return [task for listed in of.values() for task in listed[:limit]]
 
 
 def is_lossless(path: Path) -> bool:
@@ -118,6 +133,14 @@ class Truth(NamedTuple):
 
     landmarks_px: np.ndarray | None = None  # (T, N, 2), in pixels of the clip as it is
     portraits: Callable[[], Mapping[str, np.ndarray]] | None = None
+
+    def of(self, chosen: slice) -> Truth:
+        """What is known about some of these frames."""
+        draw = self.portraits
+        return Truth(
+            None if self.landmarks_px is None else self.landmarks_px[chosen],
+            draw and (lambda: {name: pictures[chosen] for name, pictures in draw().items()}),
+        )
 
 
 TruthOf = Callable[[Task, int, int, int], Truth]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fomm.files import atomic_output
 from fomm.manifest import cell
+from fomm.report.latex import render_latex
 from fomm.report.page import render_page
 from fomm.report.schema import Report, read_report
 from fomm.report.text import render_markdown
@@ -15,13 +16,15 @@ PER_CLIP = ("protocol", "clip", "identity", "model", "metric", "mean", "frames",
 
 
 def write_files(report: Report, output: Path) -> None:
-    """report.json, per_clip.csv, and the pages made of them."""
+    """report.json, per_clip.csv, report.tex, and the pages made of them."""
     with atomic_output(output / "report.json") as part:
         part.write_text(report.to_json(), encoding="utf-8")
     with atomic_output(output / "per_clip.csv") as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(PER_CLIP)
         writer.writerows([cell(v) if isinstance(v, str) else v for v in row] for row in per_clip(report))
+    with atomic_output(output / "report.tex") as part:
+        part.write_text(render_latex(report), encoding="utf-8")
     write_pages(report, output)
 
 

@@ -102,6 +102,7 @@ class Summary(_Value):
     frames: Count
     missed: Count
     pooled_with_misses: float | None
+    without_first: float | None = None
 
 
 class Difference(_Value):
@@ -128,6 +129,7 @@ class ClipValue(_Value):
 class Clip(_Value):
     clip: str
     identity: str
+    driver: str | None = None
     source: str
     driving: str
     truth: str | None = None

@@ -15,8 +15,6 @@ from fomm.report.tables import (
     protocol_title,
 )
 
-FEW_IDENTITIES = 10
-
 
 def title(report: Report) -> str:
     names, baseline = contenders(report), baseline_name(report)
@@ -36,10 +34,6 @@ def warnings(report: Report) -> list[str]:
     if data.identities == 1:
         found.append(
             "One identity only: no interval over identities can be given, and nothing here says how other faces fare."
-        )
-    elif data.identities < FEW_IDENTITIES:
-        found.append(
-            f"Only {data.identities} identities: bootstrap intervals over so few are rough, and rather too narrow."
         )
     found += data.warnings
     if report.failures:
@@ -94,9 +88,10 @@ def _headline(report: Report, name: str, model: str) -> str:
 HOW_TO_READ = (
     "Pooled: the mean over all frames of all clips, so long clips weigh more, as in the original authors' code. Mean "
     "of clips: every clip weighs the same.",
-    "Intervals hold 95 % of bootstrap samples drawn over identities, since frames and clips of one face are not "
-    "independent. A verdict needs an interval of the paired difference that leaves out zero; among many metrics, "
-    "about one in twenty may do so by chance.",
+    "Intervals are 95 % intervals of Student's t over identities, since frames and clips of one face are not "
+    "independent; where one person drives another, over sources and over drivers. Of fewer than 3 there is none. A "
+    "verdict needs an interval of the paired difference that leaves out zero; where there is no difference, it does so "
+    "for one metric in twenty.",
     "Missed frames are those where a detector found no face in the result. Leaving them out is what the original "
     "authors' code does and flatters a model that breaks faces; counting them gives each the penalty named in the "
     "metric's definition.",

@@ -1,7 +1,7 @@
 """The tables of a report, built once as data; page, Markdown and terminal only differ in how they print them.
 
-Every number carries its full value beside the printed digits. Digits follow the interval: the narrowest half-width of
-a row has two significant digits if it begins with 1 or 2, else one (the rule of physics tables).
+Every number carries its full value beside the printed digits. Digits follow the interval: the narrowest of a row is
+printed with two significant digits of its width.
 """
 
 from __future__ import annotations
@@ -83,15 +83,12 @@ def digits_for(values: Iterable[float | None], intervals: Iterable[Sequence[floa
     sizes = [abs(v) for v in values if is_number(v) and v != 0]
     orders = [math.floor(math.log10(size)) for size in sizes] or [0]
     order = max(orders)
-    halves = [(i[1] - i[0]) / 2 for i in intervals if i is not None]
-    halves = [half for half in halves if half > 10.0 ** (order - 6)]  # narrower ones are rounding noise
-    if not halves:
+    widths = [i[1] - i[0] for i in intervals if i is not None]
+    widths = [width for width in widths if width > 10.0 ** (order - 6)]  # narrower ones are rounding noise
+    if not widths:
         return min(max(2 - min(orders), 0), max(4 - order, 0), 9)
-    half = max(min(halves), sorted(halves)[(len(halves) - 1) // 2] / 10)
-    exponent = math.floor(math.log10(half))
-    leading = half / 10.0**exponent
-    digits = (1 if leading < 3 else 0) - exponent
-    return min(max(digits, 0), max(4 - order, 0), 9)
+    width = max(min(widths), sorted(widths)[(len(widths) - 1) // 2] / 10)
+    return min(max(1 - math.floor(math.log10(width)), 0), max(4 - order, 0), 9)
 
 
 def number(value: float | None, digits: int, *, sign: bool = False) -> str:
@@ -181,11 +178,13 @@ def summary_table(report: Report, name: str) -> Table:
             [value for entry in there for value in (entry.pooled, entry.clip_mean)],
             [interval_of(entry) for entry in there],
         )
-        rows = [_row("misses left out" if misses else "pooled", entries, "pooled", digits, info.better)]
+        rows = [value_row("misses left out" if misses else "pooled", entries, "pooled", digits, info.better)]
         if misses and any(entry.pooled_with_misses is not None for entry in there):
-            rows.append(_row("misses counted", entries, "pooled_with_misses", digits, info.better))
+            rows.append(value_row("misses counted", entries, "pooled_with_misses", digits, info.better))
+        if any(entry.without_first is not None for entry in there):
+            rows.append(value_row("without first frames", entries, "without_first", digits, info.better))
         if any(entry.clip_mean is not None for entry in there):
-            rows.append(_row("mean of clips", entries, "clip_mean", digits, info.better))
+            rows.append(value_row("mean of clips", entries, "clip_mean", digits, info.better))
         if misses:
             rows.append([Cell("missed frames", header=True), *map(_missed, entries)])
         groups.append(Group(metric_cell(metric, info), rows))
@@ -204,12 +203,15 @@ def summary_table(report: Report, name: str) -> Table:
         )
     else:
         notes.append("No frame was missed by any metric.")
+    if any(entry.without_first is not None for entry in all_entries):
+        notes.append("The first frame of a reconstruction is the source itself; without it: the other frames, pooled.")
     if any(interval_of(entry) for entry in all_entries):
-        notes.append("In brackets: 95 % interval, bootstrap over identities.")
+        notes.append("In brackets: 95 % interval over identities.")
     return Table(f"{protocol_title(name)}: values", columns, groups, notes)
 
 
-def _row(label: str, entries: list[Summary | None], key: str, digits: int, better: str) -> list[Cell]:
+def value_row(label: str, entries: list[Summary | None], key: str, digits: int, better: str) -> list[Cell]:
+    """One row of a table of values, the best of them marked."""
     found: list[float | None] = [getattr(entry, key) if entry else None for entry in entries]
     texts = [number(value, digits) for value in found]
     values = [value for value in found if is_number(value)]
@@ -250,6 +252,8 @@ def difference_tables(report: Report, name: str) -> list[Table]:
             info, entry = report.metrics[metric], protocol.differences[metric][model]
             span = interval_of(entry)
             digits = digits_for([entry.mean], [span])
+            while span and digits < 9 and any(end and not float(f"{end:.{digits}f}") for end in span):
+                digits += 1  # an end beside zero must not read as zero: the verdict hangs on its side
             verdict, tone = judge(entry, info.better)
             interval = Interval(entry.mean, span[0], span[1], info.better) if span and is_number(entry.mean) else None
             row = [
@@ -268,9 +272,13 @@ def difference_tables(report: Report, name: str) -> list[Table]:
         tables.append(Table(f"{protocol_title(name)}: {model} minus {baseline}", columns, groups))
     if tables:
         tables[-1].notes.append(
-            "Differences of clip means, paired clip by clip; relative: in percent of the baseline's mean of clips, for "
-            "errors only; tied: equal but for rounding. A verdict is given where the interval leaves out zero. A drawn "
-            "interval has a scale of its own, with better to the right of the line at zero."
+            "Differences of clip means, paired clip by clip, then averaged by identity (in cross-identity by source "
+            "and "
+            "driver), each of the same weight; relative: in percent of the baseline's mean of clips, for errors only; "
+            "tied: equal but for rounding. A verdict is given where the interval leaves out zero; there is no interval "
+            "of fewer than 3 identities, as sources or as drivers. A drawn interval has a scale of its own, with "
+            "better "
+            "to the right of the line at zero."
         )
     return tables
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.mesh import Pose
-from fomm.model.face.motion import LOWER_FACE, Face, Moved, move
+from fomm.model.face.motion import LOWER_FACE, Face, Moved, move, move_pose
 
 
 class Strength(NamedTuple):
@@ -46,6 +46,20 @@ def direct(source: Face, driving: Face, initial: Face, strength: Strength) -> Mo
     shape = source.shape + np.minimum(strength.of_landmarks(), 1) * (moved.shape - source.shape)
     pose = moved.pose if strength.pose else source.pose
     return Moved(pose.place(shape), pose, shape, moved.bounded_deg)
+
+
+def redirect(current: Face, rest: Face, driving: Face, initial: Face, strength: Strength) -> Moved:
+    """As `direct`, for a face that moves by itself.
+
+    The driving head's motion is added to its own. In the parts that follow, the driving expression takes the place of
+    its own: it is done to `rest`, the same face at rest. A part of strength 0 is its own, exactly.
+    """
+    pose, bounded_deg = current.pose, 0.0
+    if strength.pose:
+        pose, bounded_deg = move_pose(pose, _between(initial.pose, driving.pose, strength.pose), initial.pose)
+    full = direct(rest, driving, initial, Strength(0, max(strength.mouth, 1), max(strength.eyes, 1)))
+    shape = current.shape + np.minimum(strength.of_landmarks(), 1) * (full.shape - current.shape)
+    return Moved(pose.place(shape), pose, shape, bounded_deg)
 
 
 def _between(start: Pose, end: Pose, share: float) -> Pose:

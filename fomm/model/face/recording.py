@@ -17,6 +17,7 @@ import base64
 import binascii
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -56,6 +57,15 @@ class Recording:
     def clock(self) -> Fraction:
         """Seconds of which all times are multiples."""
         return Fraction(1, lcm(*(time.denominator for time in self.times)))
+
+    def at(self, time: Fraction) -> Face:
+        """The face that is seen at a time: the last one that has begun."""
+        return self.faces[max(0, bisect_right(self.times, time) - 1)]
+
+    @property
+    def end(self) -> Fraction:
+        """When the last face ends."""
+        return self.times[-1] + 1 / self.fps
 
     @classmethod
     def of_edits(cls, edits: Iterable[Edit], fps: int) -> Recording:

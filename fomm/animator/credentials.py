@@ -1,0 +1,231 @@
+"""Content credentials (C2PA): a result says, signed, what it is and what it was made of; a change of it is found.
+
+Who signs is known only where somebody else vouches for the certificate. The one that is made on this machine proves
+that a file is as it was when it was written, not whose it is.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import c2pa
+import platformdirs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fomm.errors import InputError
+from fomm.files import atomic_output
+from fomm.version import __version__
+
+SIGNED = (".mp4", ".mov", ".jpg", ".jpeg", ".png")
+"""Kinds of file that carry credentials; of the others the sidecar is all there is."""
+INPUTS = "org.fomm.inputs"  # assertion: names and hashes
+DAYS = 3650
+_PEM = {"encoding": serialization.Encoding.PEM}
+
+
+def sign(
+    path: Path,
+    pair: str | None,
+    *,
+    source_type: str,
+    inputs: Mapping[str, Mapping[str, str]],
+    checkpoint: Mapping[str, Any],
+) -> None:
+    """Sign a result in its place.
+
+    Args:
+        path: of a kind in `SIGNED`.
+        pair: "cert.pem,key.pem" of the user's; None: the certificate that was made on this machine.
+        source_type: address of the IPTC digital source type.
+        inputs: role -> path and sha256 of what it was made of.
+        checkpoint: name and sha256 of the weights.
+
+    Raises:
+        InputError: certificate or key cannot be used, or the file cannot be written.
+    """
+    certificates, key = user_pair(pair) if pair else own_pair()
+    named = {role: {"name": Path(one["path"]).name, "sha256": one["sha256"]} for role, one in inputs.items()}
+    manifest = {
+        "claim_generator_info": [{"name": "fomm", "version": __version__}],
+        "title": path.name,
+        "format": mimetypes.guess_type(path.name)[0],
+        "ingredients": [
+            {
+                "title": f"{role}: {one['name']}",
+                "format": mimetypes.guess_type(one["name"])[0] or "application/octet-stream",
+                "instance_id": f"sha256:{one['sha256']}",
+                "relationship": "inputTo",
+            }
+            for role, one in named.items()
+        ],
+        "assertions": [
+            {
+                "label": "c2pa.actions",
+                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": source_type}]},
+            },
+            {
+                "label": INPUTS,
+                "data": {**named, "checkpoint": {"name": checkpoint["name"], "sha256": checkpoint["sha256"]}},
+            },
+        ],
+    }
+    try:
+        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(_algorithm(key), certificates.encode(), key.encode(), None))
+        with atomic_output(path) as part:
+            c2pa.Builder(manifest).sign_file(path, part, signer)
+    except (c2pa.C2paError, ValueError) as error:
+        whose = f"--sign {pair}" if pair else str(config_folder())
+        raise InputError(
+            f"{path}: cannot be signed ({error}); {whose} must be a certificate for signing content (its chain, "
+            "leaf first) and its private key, both PEM"
+        ) from error
+
+
+def verify(path: Path) -> tuple[list[str], bool]:
+    """What a file claims and whether it was altered, in sentences; and whether it is as it was when it was signed.
+
+    Raises:
+        InputError: the file is not there, or carries no credentials that can be read.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; check the path")
+    try:
+        with c2pa.Reader(path) as reader:
+            report, state = json.loads(reader.json()), reader.get_validation_state()
+    except c2pa.C2paError as error:
+        raise InputError(
+            f"{path}: carries no content credentials that can be read ({error}); a .json file beside it may say more"
+        ) from error
+    manifest = report["manifests"][report["active_manifest"]]
+    failures = report.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
+    broken = [one for one in failures if one.get("code") != "signingCredential.untrusted"]
+    intact = str(state) in ("Valid", "Trusted") and not broken
+    said = []
+    if intact:
+        said.append("Not altered: the file is as it was when it was signed.")
+    else:
+        said.append(
+            "ALTERED: the file is not what was signed" + "".join(f" ({one['code']})" for one in broken[:1]) + "."
+        )
+    signature = manifest.get("signature_info", {})
+    who = signature.get("common_name") or signature.get("issuer") or "nobody named"
+    trusted = str(state) == "Trusted"
+    vouched = "someone known vouches for it" if trusted else "nobody vouches for it, so it proves no identity"
+    said.append(f"Signed by a certificate that names {who}; {vouched}.")
+    for assertion in manifest.get("assertions", []):
+        for action in assertion["data"].get("actions", ()) if assertion["label"].startswith("c2pa.actions") else ():
+            kind = str(action.get("digitalSourceType", "")).rsplit("/", 1)[-1]
+            said.append(f"Claims: {action['action'].removeprefix('c2pa.')}, digital source type {kind or 'not said'}.")
+        if assertion["label"] == INPUTS:
+            said += [
+                f"Made with {role} {one['name']} (sha256 {one['sha256']})." for role, one in assertion["data"].items()
+            ]
+    return said, intact
+
+
+def config_folder() -> Path:
+    """Where this machine's certificate is kept: the user's own folder for settings."""
+    return platformdirs.user_config_path("fomm")
+
+
+def own_pair() -> tuple[str, str]:
+    """Certificates and key (PEM) of this machine; made when first needed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder = config_folder()
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    if not (certificate.is_file() and key.is_file()):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = make_pair()
+        for path, text in zip((certificate, key), made, strict=True):
+            with atomic_output(path) as part:
+                part.touch(mode=0o600)
+                part.write_text(text)
+    return user_pair(f"{certificate},{key}")
+
+
+def user_pair(pair: str) -> tuple[str, str]:
+    """Contents of "cert.pem,key.pem".
+
+    Raises:
+        InputError: not two files, or one cannot be read.
+    """
+    names = pair.split(",")
+    if len(names) != 2:
+        raise InputError(f"--sign {pair}: give two files with a comma between: certificate and private key")
+    try:
+        certificates, key = (Path(name.strip()).read_text() for name in names)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"--sign {pair}: cannot be read ({getattr(error, 'strerror', None) or 'no PEM file'})"
+        ) from error
+    return certificates, key
+
+
+def make_pair() -> tuple[str, str]:
+    """A certificate for signing content with the authority that vouches for it (which nobody knows), and its key."""
+    now = datetime.now(timezone.utc) - timedelta(minutes=5)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [_name(f"fomm, {what} made on this machine") for what in ("authority", "certificate")]
+    chain: list[x509.Certificate] = []
+    for number, (key, name) in enumerate(zip(keys, names, strict=True)):
+        is_leaf = number == 1
+        usage = dict.fromkeys(
+            "content_commitment key_encipherment data_encipherment key_agreement encipher_only decipher_only".split(),
+            False,
+        )
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(names[0])
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now)
+            .not_valid_after(now + timedelta(days=DAYS))
+            .add_extension(x509.BasicConstraints(ca=not is_leaf, path_length=None), critical=True)
+            .add_extension(
+                x509.KeyUsage(digital_signature=is_leaf, key_cert_sign=not is_leaf, crl_sign=not is_leaf, **usage),
+                critical=True,
+            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False)
+        )
+        if is_leaf:
+            built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+        chain.insert(0, built.sign(keys[0], hashes.SHA256()))
+    private = keys[1].private_bytes(
+        format=serialization.PrivateFormat.PKCS8, encryption_algorithm=serialization.NoEncryption(), **_PEM
+    )
+    return "".join(one.public_bytes(**_PEM).decode() for one in chain), private.decode()
+
+
+def signed_ones(paths: Sequence[Path]) -> list[Path]:
+    """Those of the results that can carry credentials."""
+    return [path for path in paths if path.suffix.lower() in SIGNED]
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "fomm"), x509.NameAttribute(NameOID.COMMON_NAME, common)]
+    )
+
+
+def _algorithm(key: str) -> str:
+    private = serialization.load_pem_private_key(key.encode(), None)
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return {256: "es256", 384: "es384", 521: "es512"}[private.curve.key_size]
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return "ed25519"
+    if isinstance(private, rsa.RSAPrivateKey):
+        return "ps256"
+    raise ValueError("a key of an unknown kind")

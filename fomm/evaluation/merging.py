@@ -1,0 +1,166 @@
+"""Several reports on the same data become one: a leaderboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fomm.errors import InputError
+from fomm.evaluation import statistics
+from fomm.evaluation.results import rounded, who_of
+from fomm.files import atomic_output
+from fomm.report.schema import Clip, Difference, Model, Protocol, Report, Run, read_report
+
+SAME_DATA = ("manifest_sha256", "pairs_sha256", "split", "size")
+SAME_SETTINGS = ("limit", "every", "precision")
+
+
+def merge_folders(reports: Sequence[str], output: Path, *, command: Sequence[str]) -> Report:
+    """Read reports and merge them; their videos are copied to `output`.
+
+    Args:
+        reports: folders, or report.json files.
+
+    Raises:
+        InputError: fewer than two, not reports, or `merge_reports` refuses.
+    """
+    if len(reports) < 2:
+        raise InputError(f"{len(reports)} report(s) given; name at least two folders of reports")
+    paths = [Path(each) if Path(each).suffix == ".json" else Path(each) / "report.json" for each in reports]
+    read = [read_report(path) for path in paths]
+    for path, report in zip(paths[1:], read[1:], strict=True):
+        _require_same(paths[0], read[0], path, report)
+    merged = merge_reports(read, command=command)
+    for number, (path, report) in enumerate(zip(paths, read, strict=True)):
+        for protocol in report.protocols.values():
+            for shown in protocol.gallery:
+                source = (path.parent / shown.media).resolve()
+                if source.is_relative_to(path.parent.resolve()) and source.is_file():
+                    with atomic_output(output / _media(number, shown.media)) as part:
+                        shutil.copyfile(source, part)
+    return merged
+
+
+def _media(number: int, name: str) -> str:
+    return f"media/{number}_{Path(name).name}"
+
+
+def _require_same(first_path: Path, first: Report, path: Path, other: Report) -> None:
+    """Raises InputError unless numbers of both may stand in one table."""
+    pairs: dict[str, tuple[Any, Any]] = {key: (getattr(first.data, key), getattr(other.data, key)) for key in SAME_DATA}
+    pairs |= {key: (first.settings.get(key), other.settings.get(key)) for key in SAME_SETTINGS}
+    pairs |= {
+        f"definition of {name}": (first.metrics[name].definition, other.metrics[name].definition)
+        for name in first.metrics.keys() & other.metrics.keys()
+    }
+    for name in first.protocols.keys() & other.protocols.keys():
+        a, b = ({c.clip: c.frames for c in r.protocols[name].clips if c.frames} for r in (first, other))
+        pairs[f"frames of clips ({name})"] = (
+            {c: a[c] for c in a.keys() & b.keys()},
+            {c: b[c] for c in a.keys() & b.keys()},
+        )
+    if wrong := sorted(key for key, (one, two) in pairs.items() if one != two):
+        raise InputError(
+            f"{path}: was not measured as {first_path} was ({', '.join(wrong)} differ), so that they do not compare; "
+            "evaluate both on the same lists with the same options"
+        )
+
+
+def merge_reports(reports: Sequence[Report], *, command: Sequence[str]) -> Report:
+    """One report of several on the same data; differences are from the first one's baseline.
+
+    A model that several have (name and hash) is taken from the first.
+
+    Raises:
+        InputError: one name stands for two models.
+    """
+    first = reports[0]
+    baseline = next((model.name for report in reports for model in report.models if model.role == "baseline"), None)
+    models: dict[str, Model] = {}
+    owners: list[set[str]] = []  # of each report, the models that are taken from it
+    for report in reports:
+        mine = set()
+        for model in report.models:
+            known = models.get(model.name)
+            if known is None:
+                role = "baseline" if model.name == baseline else "candidate"
+                models[model.name] = model.model_copy(update={"role": role})
+                mine.add(model.name)
+            elif known.sha256 != model.sha256:
+                raise InputError(
+                    f"two reports have different models named {model.name}; evaluate one of them under another file "
+                    f"name"
+                )
+        owners.append(mine)
+    metrics = {name: metric for report in reports for name, metric in report.metrics.items()}
+    names = dict.fromkeys(name for report in reports for name in report.protocols)
+    better = {name: metric.better for name, metric in metrics.items()}
+    protocols = {name: _merged(name, reports, owners, baseline, better) for name in names}
+    versions = {key for report in reports for key, value in report.versions.items() if first.versions.get(key) != value}
+    warnings = list(dict.fromkeys(text for report in reports for text in report.data.warnings))
+    if versions:
+        warnings.append(f"The reports were made with different versions of {', '.join(sorted(versions))}.")
+    return Report(
+        run=Run(
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            elapsed_s=sum(report.run.elapsed_s for report in reports),
+            command=list(command),
+            hardware={"merged": [report.run.hardware for report in reports]},
+        ),
+        settings=first.settings | {"baseline": baseline},
+        versions=first.versions,
+        data=first.data.model_copy(
+            update={"frames": max(report.data.frames for report in reports), "warnings": warnings}
+        ),
+        models=list(models.values()),
+        metrics=metrics,
+        not_computed=[row for row in first.not_computed if row.metric not in metrics],
+        protocols=protocols,
+        failures=[f for report, mine in zip(reports, owners, strict=True) for f in report.failures if f.model in mine],
+    )
+
+
+def _merged(
+    name: str, reports: Sequence[Report], owners: Sequence[set[str]], baseline: str | None, better: dict[str, str]
+) -> Protocol:
+    merged = Protocol(summary={}, differences={}, identities={}, clips=[], over_time={}, gallery=[])
+    clips: dict[str, Clip] = {}
+    for number, (report, mine) in enumerate(zip(reports, owners, strict=True)):
+        if name not in report.protocols:
+            continue
+        protocol = report.protocols[name]
+        for metric, of in protocol.summary.items():
+            merged.summary.setdefault(metric, {}).update({m: entry for m, entry in of.items() if m in mine})
+        for metric, bins in protocol.over_time.items():
+            merged.over_time.setdefault(metric, {}).update({m: entry for m, entry in bins.items() if m in mine})
+        for identity, entry in protocol.identities.items():
+            known = merged.identities.setdefault(identity, entry.model_copy(update={"values": {}}))
+            for metric, values in entry.values.items():
+                known.values.setdefault(metric, {}).update({m: v for m, v in values.items() if m in mine})
+        for clip in protocol.clips:
+            ours = clips.setdefault(clip.clip, clip.model_copy(update={"values": {}, "failed": {}}))
+            ours.frames = max(ours.frames, clip.frames)
+            ours.failed.update({m: reason for m, reason in clip.failed.items() if m in mine})
+            for metric, of_models in clip.values.items():
+                ours.values.setdefault(metric, {}).update({m: v for m, v in of_models.items() if m in mine})
+        merged.gallery += [s.model_copy(update={"media": _media(number, s.media)}) for s in protocol.gallery]
+    merged.clips = list(clips.values())
+    merged.summary = {metric: of for metric, of in merged.summary.items() if of}
+    people = [who_of(clip) for clip in merged.clips]
+    for metric, models in merged.summary.items():
+        means: dict[str, list[float | None]] = {
+            model: [value.mean if (value := clip.values.get(metric, {}).get(model)) else None for clip in merged.clips]
+            for model in models
+        }
+        if baseline not in means or not any(value is not None for value in means[baseline]):
+            continue
+        for model in models:
+            if model != baseline:
+                found = statistics.paired(
+                    means[model], means[baseline], people, lower_is_better=better[metric] == "lower"
+                )
+                merged.differences.setdefault(metric, {})[model] = Difference(**rounded(found))
+    return merged

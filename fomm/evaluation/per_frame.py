@@ -1,0 +1,50 @@
+"""The values of single frames, as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fomm.evaluation.measuring import Record, record_path
+from fomm.evaluation.tasks import Task
+from fomm.files import atomic_output
+from fomm.manifest import cell
+
+
+def write_per_frame(
+    path: Path, tasks: Sequence[Task], records: Path, models: Sequence[str], metrics: Sequence[str], every: int = 1
+) -> None:
+    """One row for each frame and model, a column for each metric that has a value per frame.
+
+    Empty: missed, or nothing to compare with. Jitter, which is of three frames, stands at the middle one. Metrics of
+    whole clips are in per_clip.csv.
+
+    Args:
+        tasks, records: of the evaluation, all done.
+        models, metrics: names, in the order that is wanted.
+        every: distance in frames of those that were measured.
+    """
+    with atomic_output(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["protocol", "clip", "frame", "model", *metrics])
+        for number, task in enumerate(tasks):
+            record = Record.load(record_path(records, number)) or Record()
+            for model in models:
+                of = record.values.get(model, {})
+                columns = [_column(of.get(metric), record.frames) for metric in metrics]
+                for i, row in enumerate(zip(*columns, strict=True) if of else ()):
+                    texts = [f"{value:.7g}" if np.isfinite(value) else "" for value in row]
+                    writer.writerow([task.protocol, cell(task.name), i * every, cell(model), *texts])
+
+
+def _column(values: np.ndarray | None, frames: int) -> np.ndarray:
+    """(frames,), NaN where there is no value."""
+    column = np.full(frames, np.nan)
+    if values is not None and len(values) == frames:
+        column[:] = values
+    elif values is not None and frames > 2 and len(values) == frames - 2:
+        column[1:-1] = values
+    return column

@@ -1,0 +1,205 @@
+"""A video as source: each of its frames is animated. Its own head motion stays; the driver gives the expression."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fomm.animator.face import INTERVAL_S
+from fomm.animator.provenance import synthetic_tags
+from fomm.animator.render import render
+from fomm.animator.settings import AnimationSettings
+from fomm.errors import InputError
+from fomm.files import all_or_none
+from fomm.model.face import Edit, Recording, Sitter, Strength
+from fomm.model.face import Face as Mesh
+from fomm.model.face.direct import redirect
+from fomm.model.face.edit import REST
+from fomm.model.face.follow import Followed, Follower
+from fomm.model.face.mesh import OVAL, REFERENCE
+from fomm.model.face.recording import read_motion
+from fomm.progress import Progress, silent, watched
+from fomm.video import Frame, VideoReader, prefetch, read_frames
+from preprocess.crop import Crop, transform
+from preprocess.faces import NUM_LANDMARKS, Face
+from preprocess.motion import record
+from preprocess.pairing import choose_track, doubts_about_track, track_driving
+from preprocess.portraits import VIEW_PX, region_around, seek_start, views_through
+from preprocess.track import Track
+from studio.animation import Result, check_outputs, check_size, side_by_side_path, write_record
+from studio.portrait import portrait_tools
+from studio.tools import PortraitTools, Tools
+
+FEATHER = 0.03  # of a face's height, standard deviation
+FADE_S = Fraction(2, 5)  # before the driver's end the source comes back to itself
+
+
+def animate_video(
+    source: str | Path,
+    driver: Edit | Path,
+    output: str | Path,
+    settings: AnimationSettings,
+    tools: Tools,
+    *,
+    progress: Progress = silent,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> Result:
+    """From a source video and a driving video, motion file or edit to a finished file with its sidecar.
+
+    The result is as long as the source. Where the driver ends earlier the source goes on by itself; what the driver
+    does after the source's end is left out. Frames before the chosen face comes, after it goes (as at a cut) and those
+    in which it is not seen stay as they are.
+
+    Args:
+        settings: of which `face` (which face of the source), `track` (of the driver), `region`, `strength`, `sound`,
+            `audio`, `side_by_side` and `label` matter.
+        tools: of a model `face`.
+        progress, warn: as for `studio.animation.animate_files`.
+
+    Raises:
+        InputError: anything wrong with the files, one line that says what to do.
+    """
+    begun, source, output = time.monotonic(), Path(source), Path(output)
+    tools = portrait_tools(tools, "--source with a video")
+    if not settings.crop or settings.embed is False:
+        raise InputError("--crop false and --embed false: a video as source is always animated whole; leave them out")
+    settings = settings.decided(tools.scale)
+    reader = VideoReader(source)
+    check_size(source, reader.width, reader.height)
+    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
+    check_outputs(outputs, source, *([] if isinstance(driver, Edit) else [driver]))
+
+    recording, sound, doubts = driver_of(driver, settings, tools, progress)
+    tracks, frame_count, _ = track_driving(reader, tools.faces, progress=progress)
+    track = choose_track(tracks, settings.face or 1, source)
+    doubts += [f"{source}: {said}" for said in doubts_about_track(tracks, track, frame_count)]
+    followed = Followed()
+    frames = animated(reader, track, recording, tools, settings, followed, progress)
+    with all_or_none(outputs), closing(frames):
+        rendered = render(
+            watched(frames, "animate", reader.frame_count, progress),
+            output,
+            settings,
+            fps=reader.fps,
+            time_base=reader.time_base,
+            sound=(reader if settings.sound == "source" else sound) if settings.audio else None,
+            paste=lambda picture: picture,
+            side_by_side=outputs[1] if settings.side_by_side else None,
+            shown=lambda frame: (frame.image, frame.image),
+        )
+        if followed.lost:
+            doubts.append(f"{source}: no face in {followed.lost} of {followed.frames} frames: those stay as they are")
+        warnings = list(dict.fromkeys([*reader.notes, *doubts, *reader.warnings, *rendered.warnings]))
+        for sentence in warnings:
+            warn(sentence)
+        sidecar = write_record(
+            outputs,
+            settings,
+            tools,
+            given={"source": source, **({"edit": str(driver)} if isinstance(driver, Edit) else {"driving": driver})},
+            details={
+                "tags": synthetic_tags(pasted=True),
+                "source_frames": {"start": track.start, "stop": track.stop},
+            },
+            warnings=warnings,
+        )
+    return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)
+
+
+def driver_of(
+    driver: Edit | Path, settings: AnimationSettings, tools: PortraitTools, progress: Progress
+) -> tuple[Recording | Edit, VideoReader | None, list[str]]:
+    """What drives: a motion, or an edit that stays; whose sound it has; and what speaks against it."""
+    if isinstance(driver, Edit):
+        return driver, None, []
+    if driver.suffix.lower() == ".json":
+        return read_motion(driver), None, []
+    reader = VideoReader(driver, video_stream=settings.video_stream, audio_stream=settings.audio_stream)
+    check_size(driver, reader.width, reader.height)
+    recording, doubts = record(reader, tools.faces, settings.track, progress)
+    return recording, reader, [*reader.notes, *doubts]
+
+
+def animated(
+    reader: VideoReader,
+    track: Track,
+    recording: Recording | Edit,
+    tools: PortraitTools,
+    settings: AnimationSettings,
+    followed: Followed,
+    progress: Progress,
+) -> Generator[tuple[Frame, np.ndarray]]:
+    """Each frame of the source with what becomes of it."""
+    crop = track.crop(VIEW_PX)
+    view, glance = views_through(crop, (reader.width, reader.height))
+    start = seek_start(reader, track.start, track.stop, glance, REFERENCE, tools.faces, progress)
+    if start is None:
+        raise InputError(
+            f"{reader.path}: no face is seen well enough to be animated; give a video that shows it larger"
+        )
+    interval_s = float(1 / reader.fps) if reader.fps else INTERVAL_S
+    initial = view(read_frames(reader.path, [start])[0])
+    follower = Follower(tools.faces, initial, interval_s=interval_s, followed=followed)
+    rest = in_frame(follower.initial, crop)
+    strength = Strength(**settings.strengths)
+    still = recording.face() if isinstance(recording, Edit) else REST
+    with closing(prefetch(reader.frames())) as frames:
+        for index, frame in enumerate(frames):
+            if not track.start <= index < track.stop:
+                yield frame, frame.image
+                continue
+            lost = followed.lost
+            face = follower(view(frame.image))
+            left = Fraction(1) if isinstance(recording, Edit) else (recording.end - frame.time) / FADE_S
+            if face is None or followed.lost > lost or left <= 0:
+                yield frame, frame.image
+                continue
+            part = min(float(left), 1.0)
+            now = Strength(*(part * one for one in strength))
+            driving = recording.at(frame.time) if isinstance(recording, Recording) else still
+            yield frame, redirected(frame.image, in_frame(face, crop), rest, driving, now, tools)
+
+
+def redirected(
+    image: np.ndarray, current: Mesh, rest: Mesh, driving: Mesh, strength: Strength, tools: PortraitTools
+) -> np.ndarray:
+    """A frame (H, W, 3) uint8 whose face follows `driving` as far as `strength` says."""
+    moved = redirect(current, rest, driving, REST, strength)
+    face = Face(current.landmarks[:NUM_LANDMARKS, :2].astype(np.float32), 1.0, 0.0, 0.0)
+    region = region_around(face, image.shape, 0.0)
+    # Only a head that moves uncovers what is behind it.
+    person = tools.faces.person_at(image, face, region) if strength.pose else None
+    away = np.array([region.left, region.top, 0.0])
+    portrait = tools.animator.portrait(Sitter(region.of(image), current.landmarks - away, person))
+    pose = moved.pose._replace(shift=moved.pose.shift - away)
+    moved = moved._replace(landmarks=moved.landmarks - away, pose=pose)
+    made = portrait(moved)
+    if not strength.pose:
+        made = within_face(region.of(image), made, portrait.source.landmarks, moved.landmarks)
+    return region.put(image, made)
+
+
+def within_face(image: np.ndarray, made: np.ndarray, *faces: np.ndarray) -> np.ndarray:
+    """`made` (H, W, 3) uint8 inside the outlines of these faces (478, 3), `image` outside, feathered.
+
+    What a face does moves the skin around it along, and with it what is behind the head.
+    """
+    mask = np.zeros(image.shape[:2], np.float32)
+    for landmarks in faces:
+        cv2.fillPoly(mask, [np.round(landmarks[OVAL, :2]).astype(np.int32)], 1.0)
+    side = float(np.ptp(faces[0][OVAL, 1]))
+    mask = cv2.GaussianBlur(mask, (0, 0), FEATHER * side)
+    return cv2.blendLinear(made, np.ascontiguousarray(image), mask, 1 - mask)
+
+
+def in_frame(face: Mesh, crop: Crop) -> Mesh:
+    """A face that was seen in a crop, in the pixels of its frame."""
+    landmarks = face.landmarks * (crop.side_px / crop.size)  # depths
+    landmarks[:, :2] = transform(crop.inverse, face.landmarks[:, :2])
+    return Mesh(landmarks)
