@@ -183,6 +183,7 @@ def test_what_does_not_compare_is_not_merged(report: Report, here: Path, tmp_pat
         ([str(here / "both"), "--output", "x"], "at least two"),
         ([str(here / "both"), str(tmp_path / "no"), "--output", "x"], "cannot be read"),
         ([str(here / "both"), str(here / "both"), "--output", " "], "--output: is empty"),
+        ([str(here / "both"), str(here / "few"), "--output", str(here / "few")], "is one of the reports"),
     ):
         with pytest.raises(InputError, match=said):
             merge(arguments)

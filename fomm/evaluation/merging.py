@@ -25,11 +25,13 @@ def merge_folders(reports: Sequence[str], output: Path, *, command: Sequence[str
         reports: folders, or report.json files.
 
     Raises:
-        InputError: fewer than two, not reports, or `merge_reports` refuses.
+        InputError: fewer than two, not reports, the output is one of them, or `merge_reports` refuses.
     """
     if len(reports) < 2:
         raise InputError(f"{len(reports)} report(s) given; name at least two folders of reports")
     paths = [Path(each) if Path(each).suffix == ".json" else Path(each) / "report.json" for each in reports]
+    if output.resolve() in [path.parent.resolve() for path in paths]:
+        raise InputError(f"--output {output}: is one of the reports, which stays as it is; give another folder")
     read = [read_report(path) for path in paths]
     for path, report in zip(paths[1:], read[1:], strict=True):
         _require_same(paths[0], read[0], path, report)
