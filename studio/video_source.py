@@ -66,11 +66,11 @@ def animate_video(
         InputError: anything wrong with the files, one line that says what to do.
     """
     begun, source, output = time.monotonic(), Path(source), Path(output)
+    reader = VideoReader(source)
     tools = portrait_tools(tools, "--source with a video")
     if not settings.crop or settings.embed is False:
         raise InputError("--crop false and --embed false: a video as source is always animated whole; leave them out")
     settings = settings.decided(tools.scale)
-    reader = VideoReader(source)
     check_size(source, reader.width, reader.height)
     outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
     check_outputs(outputs, source, *([] if isinstance(driver, Edit) else [driver]))

@@ -459,12 +459,17 @@ def test_no_file_of_the_machine_can_be_reached(server: Server) -> None:
         assert b"root:" not in answer.content and secret.read_bytes() != answer.content
 
 
+UPLOADED = ("image", "video", "file")
+
+
 def test_inputs_are_files_that_were_uploaded_here(server: Server) -> None:
     """A path or an address in the place of an upload: refused, before anybody reads it."""
     config = requests.get(f"{server.url}/config", timeout=30).json()
-    events = {e["id"]: e for e in config["dependencies"] if len(e["inputs"]) in (3, 8)}
-    assert len(events) >= 3
-    rest = ["puppets", 1, 1, 1.0, True, ["crop", "embed"]]
+    components = {one["id"]: one for one in config["components"]}
+    different = {(*e["inputs"], -1, *e["outputs"]): e for e in config["dependencies"]}.values()
+    events = {e["id"]: [components[i] for i in e["inputs"]] for e in different}
+    events = {n: inputs for n, inputs in events.items() if any(one["type"] in UPLOADED for one in inputs)}
+    assert len(events) >= 5
     says_so = {"meta": {"_type": "gradio.FileData"}}
     wrong = (
         "/etc/passwd",
@@ -475,14 +480,13 @@ def test_inputs_are_files_that_were_uploaded_here(server: Server) -> None:
     )
     for path, said in [(path, said) for path in wrong for said in (says_so, {}, {"meta": {"_type": "text"}})]:
         file = {"path": path, **said}
-        for number, event in events.items():
-            data = [file, file, *rest] if len(event["inputs"]) == 8 else [file, "puppets", True]
+        for number, inputs in events.items():
+            data = [file if one["type"] in UPLOADED else one["props"].get("value") for one in inputs]
             last = call(server, number, data)[-1]
             assert last["msg"] == "process_completed" and last["success"] is False, last
             assert path not in json.dumps(last) and "root:" not in json.dumps(last)
-    bad_model = call(
-        server, next(n for n, e in events.items() if len(e["inputs"]) == 8), [None, None, "/etc/passwd", *rest[1:]]
-    )
+    number, inputs = next((n, i) for n, i in events.items() if [one["type"] for one in i[:2]] == ["image", "video"])
+    bad_model = call(server, number, [None, None, "/etc/passwd", *(one["props"].get("value") for one in inputs[3:])])
     assert bad_model[-1]["success"] is False
     names = [path.name for path in server.files()]
     assert "passwd" not in names and "a.png" not in names

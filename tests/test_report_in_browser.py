@@ -227,7 +227,7 @@ def test_a_real_evaluation(tmp_path: Path, open_page: Any) -> None:
     # Not called a face model: no face is looked for, so nothing is downloaded for that.
     save_weights(model, small_model(), category="body", image_size=64)
     manifest = str(pairs.with_name("manifest.csv"))
-    report = evaluate(Options([str(model)], manifest, str(output), baseline="source", pairs=str(pairs)))
+    report = evaluate(Options(manifest, str(output), [str(model)], baseline="source", pairs=str(pairs)))
     opened = open_page(output / "report.html", 390)
     page = opened.page
     assert opened.complaints == [] and opened.overflow() == 0
