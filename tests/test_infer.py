@@ -309,7 +309,7 @@ def test_it_starts_from_the_frame_most_like_the_photo(media: Path, tmp_path: Pat
     reader, name = VideoReader(media / "drive_big_motion.mp4"), tmp_path / "photo.png"
     driving = track_driving(reader, tools.finder)
     samples = [s for s in driving.tracks[0].samples if s.frame % 5 == 0 and s.frame > 60]
-    chosen = min(samples, key=lambda sample: abs(sample.roll_deg)).index
+    chosen = min(samples, key=lambda sample: abs(sample.roll_deg)).frame
     photo = next(reader.frames(chosen)).image
     pairing = pair_faces(photo, name, reader, driving, tools.finder, size=256, landmarks=tools.landmarks)
     assert abs(pairing.initial_index - chosen) <= 5
