@@ -252,3 +252,5 @@ def test_a_cut_off_head_goes_on_above_the_photo(sitter: Sitter) -> None:
     assert widths[-1] >= 0.95 * (person[0] > 0.5).sum()
     whole, none = crowned(Layers(outline(sitter.landmarks), sitter.photo, sitter.photo), Face(sitter.landmarks))
     assert (none, whole.shape) == (0, (SIDE, SIDE, 4))
+    everything = np.ones(photo.shape[:2], np.float32)
+    assert crowned(Layers(everything, photo, photo), Face(landmarks))[1] == 0  # no outline: the whole picture moves

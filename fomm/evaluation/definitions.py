@@ -170,9 +170,8 @@ _INFOS = (
     MetricInfo("jitter", "Jitter", f"{_PX} / s²", "lower", "Acceleration error: mean length of the difference "
                "between the second differences in time of the prediction's landmarks (MediaPipe) and those of the "
                "truth's (the driving frames' where there is no truth), times the square of the frames per second. 0 "
-               "for motion equally smooth; steady offsets "
-               "and drifts do not count. Three consecutive frames with a face give one value; a miss has no value to "
-               "count as.",
+               "for motion equally smooth; steady offsets and drifts do not count. Three consecutive frames with a "
+               "face give one value; a miss has no value to count as.",
                "acceleration error of Kanazawa et al. 2019, in the picture plane", ("mesh",)),
     MetricInfo("head_pose", "Head pose", "°", "lower", "Mean |difference| of yaw, pitch and roll from the face mesh "
                "between prediction and truth; where there is no truth, of their changes since the first frame "
@@ -181,19 +180,15 @@ _INFOS = (
                "-90..90. Papers call such a distance APD, average pose distance.", "this project", ("mesh",), 60.0),
     *(info for name in FOLLOWED for info in _following(name)),
     MetricInfo("blinks_followed", "Blinks followed", "", "higher", "Share of the frames with shut eyes in the truth "
-                   "(the "
-               "driving frames where there is no truth) whose prediction has shut eyes too; in MediaPipe's refined "
-               "mesh "
-               "the gap between the lids is below 0.12 of an eye's width there, and below 0.15 in the prediction. A "
-               "miss "
-               "counts as not followed.", "this project", ("mesh",), 0.0),
+               "(the driving frames where there is no truth) whose prediction has shut eyes too; in MediaPipe's "
+               "refined mesh the gap between the lids is below 0.12 of an eye's width there, and below 0.15 in the "
+               "prediction. A miss counts as not followed.", "this project", ("mesh",), 0.0),
     MetricInfo("expression_mesh", "Expression (mesh)", "% of the distance of the eyes", "lower", "Mean distance of the "
                "landmarks of MediaPipe's refined mesh, once place, size and pose of the head are made equal by the "
                "landmarks that expressions hardly move; where there is no truth, of the landmarks' changes since the "
                "first frame against the driving frames'. Papers have two metrics called AED: the distance of identity "
                "embeddings (aed_openface), and an average expression distance of 3D face models' coefficients, of "
-               "which "
-               "this is the counterpart. A miss has no value to count as.", "this project", ("mesh",)),
+               "which this is the counterpart. A miss has no value to count as.", "this project", ("mesh",)),
 )  # fmt: skip
 
 METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}

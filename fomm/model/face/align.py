@@ -80,10 +80,9 @@ class Aligned:
         limit = MOST * unit
         length = np.linalg.norm(away, axis=1, keepdims=True)
         away *= limit * np.tanh(length / limit) / np.maximum(length, 1e-9)
-        result = start
-        result[:, :2] += away
-        self._correction = (result - landmarks)[:, :2] / unit
-        return result
+        start[:, :2] += away
+        self._correction = (start - landmarks)[:, :2] / unit
+        return start
 
     def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> np.ndarray:
         """(478, 2) how far landmarks at `points` (478, 2) should go for `expected` (h, w) to look like `seen`."""

@@ -163,6 +163,8 @@ def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, int]:
     beside = np.flatnonzero(layers.matte[0] <= 0.5)
     left = max(beside[beside < middle], default=-1) + 1
     right = min(beside[beside > middle], default=person.shape[1]) - 1
+    if left == 0 and right == person.shape[1] - 1:  # no head: the whole picture moves
+        return person, 0
     above = int(np.clip(-crown[1], LEAST_CROWN * (right - left), person.shape[0] // 2)) if right > left else 0
     if above < 2:
         return person, 0

@@ -5,6 +5,8 @@ The dense motion is smooth: it is computed on a grid and enlarged, and what it i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import torch
@@ -26,6 +28,14 @@ from fomm.model.face.surface import Field, Surface
 
 GRID = 288  # longer side of the grid of the dense motion
 EDGE_SOFT = 0.004  # softness of the face's edge over what is behind it, in its widths
+
+
+class _Placed(NamedTuple):
+    """The moved surface: its vertices (V, 3), where the photo shows them (V, 2), the triangles that are the face."""
+
+    vertices: np.ndarray
+    shown_at: np.ndarray
+    face: np.ndarray
 
 
 class _View:
@@ -132,7 +142,7 @@ class Portrait:
         result = self.photo.copy()
         window = self._touched(points, moves)
         if window is not None:
-            self._draw(result, window, (around, face), moves, vertices, shown_at, near)
+            self._draw(result, window, (around, face), moves, _Placed(vertices, shown_at, near))
         canvas = Canvas(result, np.eye(2, 3))
         for eyeball in self._eyeballs:
             eyeball.draw(canvas, moved)
@@ -159,9 +169,7 @@ class Portrait:
         window: tuple[slice, slice],
         fields: tuple[Field, Field],
         moves: np.ndarray,
-        vertices: np.ndarray,
-        shown_at: np.ndarray,
-        near: np.ndarray,
+        placed: _Placed,
     ) -> None:
         """Draw person and background into the part of `result` (H, W, 3) that is `window`, in cells.
 
@@ -175,31 +183,23 @@ class Portrait:
         if not covered[window].all():
             alpha *= view.large(covered.astype(np.float32))
         if face.covered[window].any():
-            self._lay_over(person, alpha, view, face, vertices, shown_at, near)
+            self._lay_over(person, alpha, view, face, placed)
         background, photo = (np.ascontiguousarray(one[view.part]) for one in (self._background, self.photo))
         drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), background, alpha, 1 - alpha)
         weight = np.ascontiguousarray(view.large(moves))
         result[view.part] = cv2.blendLinear(drawn, photo, weight, 1 - weight)
 
-    def _lay_over(
-        self,
-        person: np.ndarray,
-        alpha: np.ndarray,
-        view: _View,
-        face: Field,
-        vertices: np.ndarray,
-        shown_at: np.ndarray,
-        near: np.ndarray,
-    ) -> None:
+    def _lay_over(self, person: np.ndarray, alpha: np.ndarray, view: _View, face: Field, placed: _Placed) -> None:
         """Draw the face over what is around it, in `person` (h, w, 4) uint8 and `alpha` (h, w) float32 of a view."""
         rows, columns = (np.flatnonzero(face.covered.any(axis)) for axis in (1, 0))
         inner = view.within(rows, columns)
         points, jumps = inner.points(self._shift(face))
         for triangles in self.surface.details:
-            self._refine(points, inner.low, vertices, shown_at, triangles)
+            self._refine(points, inner.low, placed, triangles)
         nearer = self._person_at(points, jumps)
         mask = np.zeros((inner.height, inner.width), np.uint8)
-        for triangle in np.round((vertices[self.surface.triangles[near], :2] - inner.low) * 16).astype(np.int32):
+        corners = placed.vertices[self.surface.triangles[placed.face], :2] - inner.low
+        for triangle in np.round(corners * 16).astype(np.int32):
             cv2.fillConvexPoly(mask, triangle, 255, cv2.LINE_8, 4)
         soft = max(0.6, EDGE_SOFT * inner.width)
         weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * (1 / 255)
@@ -228,27 +228,20 @@ class Portrait:
         np.copyto(shift, near, where=~field.covered[..., None])
         return shift
 
-    def _refine(
-        self,
-        points: np.ndarray,
-        start: np.ndarray,
-        vertices: np.ndarray,
-        shown_at: np.ndarray,
-        triangles: np.ndarray,
-    ) -> None:
+    def _refine(self, points: np.ndarray, start: np.ndarray, placed: _Placed, triangles: np.ndarray) -> None:
         """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids or lips would run together.
 
         Args:
             points: (h, w, 2) dense motion in a part of the photo that begins at `start`.
         """
-        corners = vertices[np.unique(self.surface.triangles[triangles]), :2]
+        corners = placed.vertices[np.unique(self.surface.triangles[triangles]), :2]
         low = np.maximum(np.floor(corners.min(0)).astype(int), start)
         high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, start + points.shape[1::-1])
         if (high - low < 1).any():
             return
         size = int(high[0] - low[0]), int(high[1] - low[1])
         to = np.column_stack([np.eye(2), -low])
-        field = self.surface.field(vertices, to, size, triangles, shown_at, both_sides=False)
+        field = self.surface.field(placed.vertices, to, size, triangles, placed.shown_at, both_sides=False)
         (left, top), (right, bottom) = low - start, high - start
         np.copyto(points[top:bottom, left:right], field.points, where=field.covered[..., None])
 
