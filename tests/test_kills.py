@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import resource
 import signal
@@ -10,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pictures import ROOT
 from small_clips import write_clips
 
+from fomm.checkpoint.save import write_torch
 from fomm.files import atomic_output
 from fomm.training.checkpoint_files import WholeCheckpoints
 
@@ -177,6 +181,20 @@ def test_a_stopped_training_says_so_in_its_exit_code(tmp_path: Path, name: str) 
     assert "Detected" not in said + complained and "Traceback" not in complained
     assert torch.load(points[0], weights_only=True)["global_step"] >= 1
     assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
+
+
+def test_an_interrupt_within_a_save_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's writer turns what its file raises into an error of its own."""
+
+    class Interrupted(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 1000:
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    monkeypatch.setattr("fomm.checkpoint.save.atomic_stream", lambda path: contextlib.nullcontext(Interrupted()))
+    with pytest.raises(KeyboardInterrupt):
+        write_torch(tmp_path / "a.ckpt", {"weights": torch.zeros(10_000)})
 
 
 # ------------------------------------------------------------------------------------------------- the standard streams

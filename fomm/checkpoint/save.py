@@ -114,9 +114,9 @@ def write_torch(path: str | Path, content: object, **options: Any) -> None:
     with atomic_stream(path) as stream:
         try:
             torch.save(content, stream, **options)
-        except RuntimeError as error:  # how torch's writers say that the disk is full
+        except RuntimeError as error:  # how torch's writers say that the disk is full, or that they were interrupted
             known = error.__context__
-            raise known if isinstance(known, OSError) else OSError(str(error)) from error
+            raise known if isinstance(known, (OSError, KeyboardInterrupt)) else OSError(str(error)) from error
 
 
 def _joined(parts: Mapping[str, Mapping[str, Tensor]]) -> OrderedDict[str, Tensor]:
