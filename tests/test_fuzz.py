@@ -33,6 +33,7 @@ def test_broken_files_are_read_or_refused(
 ) -> None:
     for path in seeds[target]:
         reader.read(target, path)
+    assert not reader.outcomes[f"{target}: refused"], "whole files are read"
     fault = hunt(target, seeds[target], reader, tmp_path, examples=EXAMPLES.get(target, 20), number=None)
     assert fault is None, str(fault)
 

@@ -160,8 +160,7 @@ class AnimatedTask:
                 if (reader.width, reader.height) != (side, side):
                     raise InputError(
                         f"{path}: is {reader.width}x{reader.height}, others of {contender.name} are {side}x{side}; "
-                        f"make "
-                        "all predictions square and of one size"
+                        "make all predictions square and of one size"
                     )
                 self._left[contender.name] = iter(reader)
             pictures = [frame.image for frame in islice(self._left[contender.name], len(driving))]

@@ -157,8 +157,8 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
         if not found:
             raise InputError(
                 f"--predictions {text}: holds nothing for any clip; name videos (or folders of frames) as the clips, "
-                f"such "
-                f"as {tasks[0].name}.mp4" + (f" or {tasks[-1].name}.mp4" if tasks[-1].name != tasks[0].name else "")
+                f"such as {tasks[0].name}.mp4"
+                + (f" or {tasks[-1].name}.mp4" if tasks[-1].name != tasks[0].name else "")
             )
         first = VideoReader(next(iter(found.values())))
         if first.width != first.height:

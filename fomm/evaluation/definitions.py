@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from fomm.expression import EYES_SHUT
+
 SIDE = 256
 """Width of the picture in whose pixels all landmark distances are told: that of the published numbers."""
 
@@ -119,8 +121,7 @@ _INFOS = (
                ("truth",)),
     MetricInfo("ssim", "SSIM", "", "higher", "Structural similarity of each frame: Gaussian window of sigma 1.5 (11 "
                "pixels), K1 = 0.01, K2 = 0.03, colours one by one, mean over all pixels with the border mirrored. "
-               "Libraries "
-               "that leave out the border, where the window is not whole, give 0.002 to 0.005 less or more.",
+               "Libraries that leave out the border, where the window is not whole, give 0.002 to 0.005 less or more.",
                "Wang et al. 2004; torchmetrics", ("truth",)),
     MetricInfo("lpips", "LPIPS", "", "lower", "Learned perceptual distance on AlexNet features, version 0.1.",
                "Zhang et al. 2018; torchmetrics", ("truth", "weights")),
@@ -147,9 +148,9 @@ _INFOS = (
                ("truth", "weights", "face"), 2.0),
     MetricInfo("csim_arcface", "CSIM (ArcFace)", "", "higher", "Cosine of the ArcFace embeddings of prediction and "
                "truth (the source picture where there is no truth), faces aligned at 112 x 112 by five points (from "
-               "MediaPipe's mesh). "
-               "Frames without a face in the prediction are left out; where they are counted, each counts as 0, as "
-               "two strangers do.", "Deng et al. 2019; insightface's alignment", ("weights", "mesh"), 0.0),
+               "MediaPipe's mesh). Frames without a face in the prediction are left out; where they are counted, each "
+               "counts as 0, as two strangers do.", "Deng et al. 2019; insightface's alignment", ("weights", "mesh"),
+               0.0),
     MetricInfo("identity_truth", "Identity kept", "", "higher", "Share of frames whose face is most like a drawing "
                "of the right person: known people (all, or eight of them) are drawn in the truth's exact pose, and the "
                "prediction is compared with each drawing by L1 inside the truth's face. No network is involved.",
@@ -162,8 +163,7 @@ _INFOS = (
     MetricInfo("identity_dlib_driver", "Distance from the driver (dlib)", "", "higher", "The same distance between "
                "prediction and driving frame, in cross-identity: small where the driver's looks leak into the result. "
                f"{_STRANGERS} Frames without a face in the prediction are left out; where they are counted, each "
-               f"counts "
-               "as 0.", "King 2017; dlib", ("extra", "mesh", "cross"), 0.0),
+               "counts as 0.", "King 2017; dlib", ("extra", "mesh", "cross"), 0.0),
     MetricInfo("keypoints_own", "Own keypoints", _PX, "lower", "The model's own keypoint detector on the prediction "
                "against the same on the truth: mean of |dx| and |dy|. Comparable only between checkpoints that share "
                "a detector.", "this project", ("truth", "model")),
@@ -181,8 +181,8 @@ _INFOS = (
     *(info for name in FOLLOWED for info in _following(name)),
     MetricInfo("blinks_followed", "Blinks followed", "", "higher", "Share of the frames with shut eyes in the truth "
                "(the driving frames where there is no truth) whose prediction has shut eyes too; in MediaPipe's "
-               "refined mesh the gap between the lids is below 0.12 of an eye's width there, and below 0.15 in the "
-               "prediction. A miss counts as not followed.", "this project", ("mesh",), 0.0),
+               f"refined mesh the gap between the lids is below {EYES_SHUT[0]} of an eye's width there, and below "
+               f"{EYES_SHUT[1]} in the prediction. A miss counts as not followed.", "this project", ("mesh",), 0.0),
     MetricInfo("expression_mesh", "Expression (mesh)", "% of the distance of the eyes", "lower", "Mean distance of the "
                "landmarks of MediaPipe's refined mesh, once place, size and pose of the head are made equal by the "
                "landmarks that expressions hardly move; where there is no truth, of the landmarks' changes since the "

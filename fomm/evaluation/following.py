@@ -49,6 +49,7 @@ class Following:
     def start(self, clip: ClipReference) -> None:
         self._first: dict[str, Mesh] = {}  # of each side, in its first frame with a face
         self._both: tuple[Mesh, Mesh] | None = None  # shown and wanted in the first frame in which both show one
+        self._rest: tuple[Mesh, Mesh] | None = None  # the same two in the head pose of the wanted one
         self._wanted: list[Deeds | None] = []
         self._shown: list[Deeds | None] = []
         self._distances: list[float] = []  # expression_mesh
@@ -60,6 +61,7 @@ class Following:
         for a, b in zip(found, wanted, strict=True):
             if self._both is None and a is not None and b is not None:
                 self._both = a, b
+                self._rest = expression.at_rest(a, b), expression.at_rest(b, b)
             self._shown.append(self._deeds(a, "shown"))
             self._wanted.append(self._deeds(b, "wanted"))
             self._distances.append(UNKNOWN if b is None else np.nan if a is None else self._distance(a, b))
@@ -75,11 +77,11 @@ class Following:
 
     def _distance(self, shown: Mesh, wanted: Mesh) -> float:
         """Mean distance of landmarks once head pose, place and size are the same, in % of the distance of the eyes."""
-        assert self._both is not None  # both show a face
+        assert self._both is not None and self._rest is not None  # both show a face
         frame = self._both[1]
         shown, wanted = (expression.at_rest(mesh, frame) for mesh in (shown, wanted))
         if not self._is_truth:
-            shown, wanted = (m - expression.at_rest(f, frame) for m, f in zip((shown, wanted), self._both, strict=True))
+            shown, wanted = shown - self._rest[0], wanted - self._rest[1]
         return 100 * float(np.linalg.norm(shown - wanted, axis=-1).mean() / expression.eye_distance(frame))
 
     def finish(self) -> Values:

@@ -76,27 +76,22 @@ class Record:
             part.write_bytes(packed.getbuffer())
 
     @classmethod
-    def load(cls, path: Path) -> Record | None:
-        """None where there is none, or a damaged one (a disk that was full, a power cut)."""
+    def load(cls, path: Path, *, features: bool = True) -> Record | None:
+        """None where there is none, or a damaged one (a disk that was full, a power cut).
+
+        Args:
+            features: read them, too; they are by far the most of it.
+        """
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 header = json.loads(str(arrays["header"]))
                 record = cls(**{**header, "values": {}, "features": {}})
-                record.features = {model: arrays[f"features_{i}"] for i, model in enumerate(header["features"])}
+                if features:
+                    record.features = {model: arrays[f"features_{i}"] for i, model in enumerate(header["features"])}
                 for i, (model, metric) in enumerate(header["values"]):
                     record.values.setdefault(model, {})[metric] = arrays[f"values_{i}"]
                 record.sizes = [(int(width), int(height)) for width, height in record.sizes]
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            RecursionError,
-            AttributeError,
-            EOFError,
-            MemoryError,
-            zipfile.BadZipFile,
-        ):
+        except _DAMAGED:
             return None
         return record if isinstance(record.failed, dict) and isinstance(record.frames, int) else None
 

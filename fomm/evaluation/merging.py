@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def merge_folders(reports: Sequence[str], output: Path, *, command: Sequence[str
     if output.resolve() in [path.parent.resolve() for path in paths]:
         raise InputError(f"--output {output}: is one of the reports, which stays as it is; give another folder")
     read = [read_report(path) for path in paths]
-    for path, report in zip(paths[1:], read[1:], strict=True):
-        _require_same(paths[0], read[0], path, report)
+    for (one, first), (two, other) in combinations(zip(paths, read, strict=True), 2):
+        _require_same(one, first, two, other)
     merged = merge_reports(read, command=command)
     for number, (path, report) in enumerate(zip(paths, read, strict=True)):
         for protocol in report.protocols.values():
@@ -72,7 +73,7 @@ def _require_same(first_path: Path, first: Report, path: Path, other: Report) ->
 
 
 def merge_reports(reports: Sequence[Report], *, command: Sequence[str]) -> Report:
-    """One report of several on the same data; differences are from the first one's baseline.
+    """One report of several on the same data; differences are from the first baseline that a report names.
 
     A model that several have (name and hash) is taken from the first.
 
@@ -94,7 +95,7 @@ def merge_reports(reports: Sequence[Report], *, command: Sequence[str]) -> Repor
             elif known.sha256 != model.sha256:
                 raise InputError(
                     f"two reports have different models named {model.name}; evaluate one of them under another file "
-                    f"name"
+                    "name"
                 )
         owners.append(mine)
     metrics = {name: metric for report in reports for name, metric in report.metrics.items()}

@@ -31,7 +31,7 @@ def write_per_frame(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["protocol", "clip", "frame", "model", *metrics])
         for number, task in enumerate(tasks):
-            record = Record.load(record_path(records, number)) or Record()
+            record = Record.load(record_path(records, number), features=False) or Record()
             for model in models:
                 of = record.values.get(model, {})
                 columns = [_column(of.get(metric), record.frames) for metric in metrics]

@@ -33,8 +33,7 @@ from fomm.report.schema import Metric, Model, Protocol, Report, Run, Shown
 
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
-
-PER_CLIP = {f"{deed}_{what}" for deed in FOLLOWED for what in ("correlation", "slope")}  # no value for each frame
+WHOLE_CLIP = {f"{deed}_{what}" for deed in FOLLOWED for what in ("correlation", "slope")}  # no value for each frame
 
 
 def launch(device: str = "auto", *, devices: int | None = None, nodes: int = 1) -> Fabric:
@@ -164,7 +163,7 @@ def evaluate(
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
     write_per_frame(
         output / "per_frame.csv", tasks, records, [c.name for c in contenders],
-        [name for name in instruments.infos if name in names and name not in PER_CLIP], every,
+        [name for name in instruments.infos if name in names and name not in WHOLE_CLIP], every,
     )  # fmt: skip
     for protocol in results.protocols:
         there = [c for c in contenders if c.predictions is None or protocol in c.protocols]

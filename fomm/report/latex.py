@@ -9,11 +9,12 @@ ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 ESCAPES |= {char: f"\\{char}" for char in "&%$#_{}"}
 SIGNS = {"−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", "∞": r"$\infty$", "°": r"$^\circ$",
          "²": "$^2$", "\u202f": r"\,", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}"}  # fmt: skip
+_TABLE = str.maketrans(ESCAPES | SIGNS)
 
 
 def escape_latex(text: str) -> str:
     """Text that stays text."""
-    return "".join((ESCAPES | SIGNS).get(char, char) for char in text if char.isprintable() or char == "\u202f")
+    return "".join(char for char in text if char.isprintable() or char == "\u202f").translate(_TABLE)
 
 
 def render_latex(report: Report) -> str:

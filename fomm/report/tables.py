@@ -273,12 +273,10 @@ def difference_tables(report: Report, name: str) -> list[Table]:
     if tables:
         tables[-1].notes.append(
             "Differences of clip means, paired clip by clip, then averaged by identity (in cross-identity by source "
-            "and "
-            "driver), each of the same weight; relative: in percent of the baseline's mean of clips, for errors only; "
-            "tied: equal but for rounding. A verdict is given where the interval leaves out zero; there is no interval "
-            "of fewer than 3 identities, as sources or as drivers. A drawn interval has a scale of its own, with "
-            "better "
-            "to the right of the line at zero."
+            "and driver), each of the same weight; relative: in percent of the baseline's mean of clips, for errors "
+            "only; tied: equal but for rounding. A verdict is given where the interval leaves out zero; there is no "
+            "interval of fewer than 3 identities, as sources or as drivers. A drawn interval has a scale of its own, "
+            "with better to the right of the line at zero."
         )
     return tables
 

@@ -49,9 +49,10 @@ def checkpoint(path: Path) -> None:
     found = Checkpoint.read(path)
     model, about = found.model()
     str(about), str(model.config)
-    if found.architecture == FOMM_NAME:
-        found.training_state()
-    run_checkpoint(path)
+    if about.format == "training":
+        if found.architecture == FOMM_NAME:
+            found.training_state()
+        run_checkpoint(path)
 
 
 def record(path: Path) -> None:
@@ -103,8 +104,11 @@ def config(path: Path) -> None:
 def train_config(path: Path) -> None:
     import train
 
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        train.main(["fit", "--config", str(path), "--data.manifest", "none.csv", "--print_config"])
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            train.main(["fit", "--config", str(path), "--data.manifest", "none.csv", "--print_config"])
+    except SystemExit as leaving:
+        assert not leaving.code, f"left with exit code {leaving.code}"
 
 
 def report(path: Path) -> None:
