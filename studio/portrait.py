@@ -40,10 +40,9 @@ def portrait_tools(tools: Tools, option: str) -> PortraitTools:
     """Raises InputError where the model does not know what a face is made of."""
     if isinstance(tools, PortraitTools):
         return tools
-    name = tools.checkpoint.name or tools.checkpoint.path.name
     raise InputError(
-        f"{option}: the keypoints of {name} belong to no part of a face, so they cannot be told what to do; use "
-        "--checkpoint face"
+        f"{option}: the keypoints of {tools.checkpoint.title} belong to no part of a face, so they cannot be told what "
+        "to do; use --checkpoint face"
     )
 
 

@@ -120,7 +120,7 @@ class CropTools(Tools):
         """Raises InputError where the settings ask for parts of a face, which these models do not know."""
         if settings.strengths != AnimationSettings().strengths:
             raise InputError(
-                f"--region {settings.region} --strength {settings.strength}: the keypoints of {self.checkpoint.name} "
+                f"--region {settings.region} --strength {settings.strength}: the keypoints of {self.checkpoint.title} "
                 "belong to no part of a face, so all of it moves; leave both out, or use --checkpoint face"
             )
 

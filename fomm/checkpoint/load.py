@@ -56,6 +56,11 @@ class CheckpointInfo:
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """What it is called in a sentence: its name, or its file's."""
+        return self.name or self.path.name
+
 
 class LoadedModel(NamedTuple):
     """A model in evaluation mode, on the CPU, in float32, and where it came from."""
