@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -35,6 +35,7 @@ from fomm.errors import InputError, require
 from fomm.files import atomic_output, hash_file, remove_parts
 from fomm.manifest import SPLITS, Clip, cell, write_manifest
 from fomm.video import VIDEO_SUFFIXES
+from fomm.video_folder import video_names
 from preprocess.dataset import schedule
 from preprocess.dataset.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
 from preprocess.dataset.metadata import MAX_NAME, Asked, ask, read_metadata
@@ -105,6 +106,7 @@ def prepare_dataset(
             raise InputError(f"{output}: not a single clip ({_count_reasons(rejects)}); see {output / REJECTS}")
         write_manifest(output / MANIFEST, clips)
     _say(output, clips, rejects, len(asked.videos))
+    print(shares({clip.identity: clip.split for clip in clips}, val=val, test=test, known=asked.partitions))
     return output / MANIFEST
 
 
@@ -167,7 +169,7 @@ def find_videos(folder: Path, output: Path) -> list[str]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(root).relative_to(folder)
-        found += [(here / n).as_posix() for n in names if n.lower().endswith(VIDEO_SUFFIXES) and not n.startswith(".")]
+        found += [(here / name).as_posix() for name in video_names(names)]
     if not found:
         raise InputError(f"{folder}: no videos in it; their names end in {', '.join(VIDEO_SUFFIXES)}")
     return sorted(found)
@@ -256,6 +258,21 @@ def split_identities(
         if split not in splits.values() and len(spare) > 1 and not (split == "test" and any(known.values())):
             splits[spare[0]] = split
     return splits
+
+
+def shares(splits: Mapping[str, str], *, val: float, test: float, known: Mapping[str, str]) -> str:
+    """The parts of the identities that were asked for and that the splits have, in words.
+
+    >>> shares({"ann": "train", "bob": "train", "cid": "val", "dot": "test"}, val=0.1, test=0.1, known={})
+    'identities asked for: 80 % train, 10 % val, 10 % test; obtained: 50 % train, 25 % val, 25 % test'
+    """
+    counts = Counter(splits.values())
+    obtained = ", ".join(f"{counts[name] / len(splits):.0%} {name}".replace("%", " %") for name in SPLITS)
+    parts = {"train": 1 - val - test, "val": val, "test": test}
+    asked = ", ".join(f"{parts[name]:.0%} {name}".replace("%", " %") for name in SPLITS)
+    if any(known.values()):
+        asked = f"the metadata's test, {val:.0%} of the others val".replace("%", " %")
+    return f"identities asked for: {asked}; obtained: {obtained}"
 
 
 # ---------------------------------------------------------------------------------------------------- on the workers
