@@ -187,6 +187,7 @@ class FaceFinder:
                 solution.process(np.zeros((64, 64, 3), np.uint8))
         self._refined: Any = None
         self._segmenter: Any = None
+        self._poser: Any = None
 
     def __enter__(self) -> FaceFinder:
         return self
@@ -196,7 +197,7 @@ class FaceFinder:
 
     def close(self) -> None:
         """Free the models; the finder cannot be used afterwards. A second call does nothing."""
-        for solution in filter(None, (*self._detectors, self._mesher, self._refined, self._segmenter)):
+        for solution in filter(None, (*self._detectors, self._mesher, self._refined, self._segmenter, self._poser)):
             if solution._graph is not None:  # mediapipe fails on a second close
                 solution.close()
 
@@ -286,6 +287,21 @@ class FaceFinder:
             return None
         height, width = image.shape[:2]
         points = [(p.x * width - 0.5, p.y * height - 0.5, p.z * width) for p in found[0].landmark]
+        return np.array(points, np.float32)
+
+    def pose(self, image: np.ndarray) -> np.ndarray | None:
+        """The 33 keypoints of the body in a picture (H, W, 3) uint8 RGB: (33, 3) float32, x and y in pixels, and how
+        surely each is seen, from 0 to 1; None where no body is found."""
+        if self._poser is None:
+            solutions = _solutions()
+            with _quiet():
+                # the only model of the three that comes with the package
+                self._poser = solutions.pose.Pose(static_image_mode=True, model_complexity=1)
+        found = self._process(self._poser, image).pose_landmarks
+        if found is None:
+            return None
+        height, width = image.shape[:2]
+        points = [(p.x * width - 0.5, p.y * height - 0.5, p.visibility) for p in found.landmark]
         return np.array(points, np.float32)
 
     def person(self, image: np.ndarray) -> np.ndarray:

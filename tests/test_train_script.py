@@ -246,7 +246,8 @@ def test_curves_have_axes_of_their_own_and_pictures_titles(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_reduced_precision_with_clipping_and_layout(manifest, tmp_path, precision):
+def test_reduced_precision_with_clipping_and_layout(manifest, tmp_path, precision, monkeypatch):
+    monkeypatch.setattr(train.Training, "on_validation_model_zero_grad", lambda _: None)  # keeps the last gradients
     if precision == "16-mixed" and not torch.cuda.is_available():
         pytest.skip("float16 training needs a GPU")
     cli = train.main(
@@ -417,6 +418,7 @@ def test_a_rank_that_crashes_ends_the_run(manifest, tmp_path):
         (["--trainer.precision=bf16-true"], "precision bf16-true: must be one of"),
         (["--trainer.enable_checkpointing=false"], "found `ModelCheckpoint`"),
         (["--checkpoint.every_n_train_steps=5"], "is resume_point.every_n_train_steps"),
+        (["--trainer.limit_val_batches=0"], "limit_val_batches 0: .* leave it out"),
     ],
 )
 def test_faults_are_named(manifest, tmp_path, fault, said):

@@ -123,7 +123,7 @@ class BaseTraining(L.LightningModule, Generic[Model]):
 
     def on_train_start(self) -> None:
         """Look at the held-out pairs before the first step."""
-        if self.global_step == 0:
+        if self.global_step == 0 and self.trainer.enable_validation:
             self.trainer.validating = True
             self.trainer.fit_loop.epoch_loop.val_loop.run()
             self.trainer.training = True

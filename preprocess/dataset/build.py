@@ -32,14 +32,15 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from fomm.errors import InputError, require
-from fomm.files import atomic_output, hash_file, remove_parts
-from fomm.manifest import SPLITS, Clip, cell, write_manifest
+from fomm.files import atomic_output, remove_parts
+from fomm.manifest import SPLITS, Clip, cell, hash_clip, write_manifest
 from fomm.video import VIDEO_SUFFIXES
 from fomm.video_folder import video_names
 from preprocess.dataset import schedule
 from preprocess.dataset.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
-from preprocess.dataset.metadata import MAX_NAME, Asked, ask, read_metadata
+from preprocess.dataset.metadata import MAX_NAME, Asked, ask
 from preprocess.dataset.prepare import prepare_video
+from preprocess.dataset.recipes import read_list
 from preprocess.dataset.records import RECORDS, Records
 from preprocess.faces import FaceFinder
 
@@ -69,8 +70,9 @@ def prepare_dataset(
             the video's own name is.
         output: folder to make, or to go on with.
         rules: which clips are made, and how.
-        metadata: a list of clips with boxes (vox-metadata.csv, taichi-metadata.csv, same columns) to cut instead of
-            looking for faces; its videos are VIDEO_ID.mp4 (or another suffix) in `videos`.
+        metadata: a list of clips with boxes to cut instead of looking for faces: vox-metadata.csv, taichi-metadata.csv
+            or one with the same columns, HDTF's or VFHQ's folder of text files, TalkingHead-1KH's
+            ..._video_tubes.txt; its videos are VIDEO_ID.mp4 (or another suffix) in `videos`.
         val: part of the identities that is held out for validation; with `metadata` a part of its training identities.
         test: part of the identities for testing; not used where `metadata` says who is tested.
         workers: processes on this machine. Default: one for each core.
@@ -92,7 +94,7 @@ def prepare_dataset(
     asked = _asked(videos, output, metadata)
     settings = asdict(rules) | {"scale": rules.sides}
     if metadata is not None:
-        settings["metadata_sha256"] = hash_file(metadata)
+        settings["metadata_sha256"] = hash_clip(metadata)
     with held(output, settings) as run_id:
         records = Records(videos, output)
         _work_all(asked.videos, records, output, rules, run_id, workers=workers, scheduler=scheduler)
@@ -115,10 +117,11 @@ def _asked(videos: Path, output: Path, metadata: str | Path | None) -> Asked:
     files, unnamed = named_in_text(find_videos(videos, output))
     if metadata is None:
         return Asked(_named(files), {}, unnamed)
-    asked = ask(read_metadata(metadata), files)
+    listed = read_list(metadata)
+    asked = ask(listed.rows, files)
     if not asked.videos:
         raise InputError(f"{videos}: none of the {len(asked.rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
-    return replace(asked, rejects=[*asked.rejects, *unnamed])
+    return replace(asked, rejects=[*asked.rejects, *listed.rejects, *unnamed])
 
 
 def _work_all(
