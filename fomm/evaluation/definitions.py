@@ -130,9 +130,9 @@ _INFOS = (
                "number per set of clips; small sets read high.", "Heusel et al. 2017; torchmetrics with "
                "torch-fidelity's network", ("weights",)),
     MetricInfo("kid", "KID", "", "lower", "Squared maximum mean discrepancy (kernel (x·y / 2048 + 1)³, unbiased, so it "
-               "may be a little below 0) between the same features as FID's: mean over 100 random subsets of 1000 frames, "
-               "always the same ones, or all frames where there are fewer; of more than 16384, every second, fourth, ... "
-               "is used. One number per set of clips; its expectation does not depend on how many they are.",
+               "may be a little below 0) between the same features as FID's: mean over 100 random subsets of 1000 "
+               "frames, always the same, or all frames where there are fewer; of more than 16384 every second, fourth, "
+               "... is used. One number per set of clips; its expectation does not depend on how many they are.",
                "Binkowski et al. 2018; torchmetrics with torch-fidelity's network", ("weights",)),
     MetricInfo("fvd", "FVD", "", "lower", "Fréchet distance between the features of all runs of consecutive predicted "
                "frames, one after another, and of the truth's (the driving frames' where there is no truth); what is "

@@ -232,9 +232,8 @@ class _Collector:
             wanted, made = (np.stack(side) for side in zip(*self._run[: network.frames], strict=True))
             del self._run[: network.frames]
             key = ("fvd", network, len(self.video_features))  # the reference's, once for all models
-            self.video_features.append(
-                np.stack([frames.reference.clip.once(key, partial(network, wanted)), network(made)])
-            )
+            of_wanted = frames.reference.clip.once(key, partial(network, wanted))
+            self.video_features.append(np.stack([of_wanted, network(made)]))
 
     def finish(self) -> dict[str, np.ndarray]:
         for measure in self._measures:

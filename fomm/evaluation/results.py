@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -273,9 +274,10 @@ class Kid:
         as_they_are: Any = torch.nn.Identity()
         as_they_are.num_features = self.num_features
         whole = count <= self.SUBSET  # then every draw is the whole set
-        metric = KernelInceptionDistance(
-            as_they_are, subsets=1 if whole else self.SUBSETS, subset_size=count if whole else self.SUBSET
-        )
+        subsets, subset = (1, count) if whole else (self.SUBSETS, self.SUBSET)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")  # `MOST` at most
+            metric = KernelInceptionDistance(as_they_are, subsets=subsets, subset_size=subset)
         for side, real in ((0, True), (1, False)):
             metric.update(torch.from_numpy(np.stack([pair[side] for pair in self._kept])).double(), real=real)
         with torch.random.fork_rng(devices=[]):

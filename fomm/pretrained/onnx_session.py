@@ -34,4 +34,4 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
 
 def first_line(error: Exception) -> str:
     """Of its message, shortened."""
-    return str(error).partition("\n")[0][:200]
+    return str(error).strip().partition("\n")[0][:200]
