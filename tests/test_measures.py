@@ -38,6 +38,7 @@ from fomm.evaluation.metrics import UNKNOWN
 from fomm.evaluation.results import Fid
 from fomm.pretrained.embedders import Convention, Embedder
 from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE, load_inception, load_lpips
+from fomm.video import read_image
 from preprocess.faces import FaceFinder
 
 # ---------------------------------------------------------------------------------------------------------------------
