@@ -27,7 +27,7 @@ from fomm.video import Frame, prefetch, read_image
 from preprocess.crop import Region, shrunk
 from preprocess.faces import FaceFinder
 from preprocess.portraits import doubts_about_portrait, find_portrait, find_whole_portrait, region_around
-from studio.animation import Result, check_outputs, check_size, side_by_side_path, write_record
+from studio.animation import Result, check_size, outputs_of, write_record
 from studio.tools import PortraitTools, Tools
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -82,8 +82,7 @@ def play_files(
     recording = recording_of(motion, output) if isinstance(motion, Edit) else read_motion(motion)
     photo = read_image(source)
     check_size(source, photo.shape[1], photo.shape[0])
-    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
-    check_outputs(outputs, source, *([] if isinstance(motion, Edit) else [motion]))
+    outputs = outputs_of(output, settings, source, *([] if isinstance(motion, Edit) else [motion]))
 
     sitter, region, warnings = sit(photo, source, tools.faces, settings, reach_of(recording))
     followed = Followed()
