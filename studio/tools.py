@@ -27,7 +27,7 @@ from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_who
 from preprocess.portraits import pair_portrait, pair_whole_portrait
 from preprocess.track import TRACK_SCALE
 
-WITHOUT_EFFECT = ("adapt_scale", "best_frame_by", "precision", "batch_size", "cuda_graphs")  # with model `face`
+WITHOUT_EFFECT = ("adapt_scale", "best_frame_by", "precision", "batch_size")  # with model `face`
 UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
 
 

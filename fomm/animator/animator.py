@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fomm.animator.cuda_graphs import Recorded
 from fomm.animator.device import choose_device, lanes_for, processor_units, tf32
 from fomm.animator.folded import fold
 from fomm.animator.settings import AnimationSettings
@@ -47,11 +46,10 @@ class Animator:
             differs from `fp32` by 52 dB of PSNR with full-size networks (docs/speed.md), `fp16` is for GPUs without
             it. Keypoints are always found in float32: rounding them would make the animation tremble.
         batch_size: driving frames at once; None takes `BATCH_SIZES`. It changes memory and speed, not the result.
-        cuda_graphs: record the work on a batch once and replay it (`cuda_graphs`); the result is the same.
 
     Raises:
-        InputError: unknown or missing device, unknown precision or one that the device is no good at, a batch size
-            below 1, or CUDA graphs without CUDA.
+        InputError: unknown or missing device, unknown precision or one that the device is no good at, or a batch size
+            below 1.
     """
 
     def __init__(
@@ -61,7 +59,6 @@ class Animator:
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | None = None,
-        cuda_graphs: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
@@ -72,9 +69,6 @@ class Animator:
         self.device = choose_device(device)
         if precision == "fp16" and self.device.type == "cpu":
             raise InputError("precision fp16 takes minutes per frame on a CPU; give --precision fp32, or bf16")
-        if cuda_graphs and self.device.type != "cuda":
-            raise InputError(f"cuda_graphs needs CUDA, but the device is {self.device}; leave it out")
-        self._cuda_graphs = cuda_graphs
         self._units = processor_units() if self.device.type == "cpu" else set()
         self._chosen = precision == "auto" and self.device.type == "cpu"
         self.precision = ("bf16" if self._units else "fp32") if self._chosen else precision
@@ -187,28 +181,17 @@ class Animator:
         start = self.detect([initial])
         scale = movement_scale(encoded.keypoints, start) if settings.adapt_scale else start.points.new_ones(1)
 
-        def step(pictures: Tensor) -> Output:
-            moved = transfer_motion(
-                encoded.keypoints,
-                self._detect(pictures),
-                start,
-                relative=settings.relative,
-                scale=scale,
-            )
-            return self._decode(encoded, moved)
-
-        recorded: Recorded | None = None
-
         @torch.inference_mode()
         def follow(batch: list[np.ndarray]) -> Output:
-            nonlocal recorded
-            pictures = self._to_device(batch)
             try:
-                if self._cuda_graphs and len(batch) == self.batch_size:  # the last batch may have fewer
-                    recorded = recorded or Recorded(step, pictures)
-                    output = recorded(pictures)
-                else:
-                    output = step(pictures)
+                moved = transfer_motion(
+                    encoded.keypoints,
+                    self._detect(self._to_device(batch)),
+                    start,
+                    relative=settings.relative,
+                    scale=scale,
+                )
+                output = self._decode(encoded, moved)
             except torch.OutOfMemoryError as error:
                 raise InputError(
                     f"batch_size {len(batch)}: so many frames at once do not fit into the memory of {self.device}; "

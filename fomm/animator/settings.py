@@ -126,11 +126,9 @@ class ModelSettings:
         precision: fp32 is exact; bf16 is faster and changes little (docs/speed.md); fp16 is for GPUs. auto takes bf16
             on a processor that multiplies it in hardware, else fp32 (on CUDA with TF32).
         batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
-        cuda_graphs: on CUDA, record the work on a batch of frames once and replay it; the result is the same.
     """
 
     checkpoint: str = "face"
     device: str = "auto"
     precision: Precision = "auto"
     batch_size: int | None = None
-    cuda_graphs: bool = False
