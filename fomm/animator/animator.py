@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fomm.animator.detail import SourceDetail
 from fomm.animator.device import choose_device, lanes_for, processor_units, tf32
 from fomm.animator.folded import fold
 from fomm.animator.settings import AnimationSettings
@@ -23,6 +25,7 @@ from fomm.model import FOMM, EncodedSource, Output
 from fomm.model.geometry import Keypoints, movement_scale, transfer_motion
 from fomm.pixels import to_pictures
 
+T = TypeVar("T")
 DEFAULT = AnimationSettings()
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -125,6 +128,7 @@ class Animator:
         settings: AnimationSettings = DEFAULT,
         *,
         initial: np.ndarray | None = None,
+        detail: SourceDetail | None = None,
     ) -> Iterator[np.ndarray]:
         """The source (H, W, 3) uint8 in the pose of each driving frame: one (H, W, 3) uint8 picture for each, in order.
 
@@ -142,13 +146,21 @@ class Animator:
                 keypoints are used as they are) and, unless it is off, `adapt_scale` (enlarge the motion as much as the
                 source's keypoints spread wider than the initial frame's).
             initial: the driving frame whose pose is most like the source's; by default the first.
+            detail: the photo that the source was made of: the pictures then are this photo in motion, of its size and
+                with its own detail where it shows what is needed.
 
         Raises:
             ValueError: a side is not a multiple of the model's stride.
             InputError: the model's weights are broken (NaN).
         """
-        for output in self.outputs(source, driving, settings, initial=initial):
-            yield from to_pictures(output.prediction)
+
+        def pictures(output: Output) -> Iterable[np.ndarray]:
+            if detail is None:
+                return to_pictures(output.prediction)
+            return list(detail.pictures(output, align_corners=self.model.config.align_corners))
+
+        for made in self._stream(source, driving, settings, initial, pictures):
+            yield from made
 
     def outputs(
         self,
@@ -159,13 +171,24 @@ class Animator:
         initial: np.ndarray | None = None,
     ) -> Iterator[Output]:
         """As `animate`, but all that the model computes, one batch at a time and on the device."""
+        yield from self._stream(source, driving, settings, initial, lambda output: output)
+
+    def _stream(
+        self,
+        source: np.ndarray | EncodedSource,
+        driving: Iterable[np.ndarray],
+        settings: AnimationSettings,
+        initial: np.ndarray | None,
+        finish: Callable[[Output], T],
+    ) -> Iterator[T]:
+        """What `finish` makes of each batch, in the thread that worked on it."""
         batches = _batches(driving, self.batch_size)
         first = next(batches, None)
         if first is None:
             return
         follow = self.follower(source, first[0] if initial is None else initial, settings)
         with lanes_for(self.device) as lanes:
-            yield from lanes.map(follow, chain([first], batches))
+            yield from lanes.map(lambda batch: finish(follow(batch)), chain([first], batches))
 
     def follower(
         self,

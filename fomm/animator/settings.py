@@ -58,6 +58,8 @@ class AnimationSettings:
         best_frame_by: whose landmarks find that frame.
         crop: find the faces and crop both sides alike; otherwise both are taken whole, resized to the model's size.
         embed: put the animated face back into the full photo. Default: as crop.
+        detail: model gives pictures of the model's own size (256x256), enlarged where the photo is larger; source moves
+            the photo's own pixels where they show what is needed. Model face always does.
         side_by_side: also write <output>_side_by_side: photo, driving and result.
         audio: take the sound along.
         sound: whose sound, where the source is a video, too.
@@ -83,6 +85,7 @@ class AnimationSettings:
     best_frame_by: Literal["mediapipe", "face_alignment"] = "mediapipe"
     crop: bool = True
     embed: bool | None = None
+    detail: Literal["model", "source"] = "model"
     side_by_side: bool = False
     audio: bool = True
     sound: Literal["driving", "source"] = "driving"
