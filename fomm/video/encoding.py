@@ -173,7 +173,9 @@ class _ContainerSink(Sink):
             codec, settings = "libx264", {"crf": "18", "preset": "medium"}
             if keyframe_every and keyframe_every <= 12:
                 settings = {"crf": "17", "preset": "veryfast"}
-        stream = self.container.add_stream(codec, rate=(fps or Fraction(30)).limit_denominator(2**16), options=settings)
+        # VP9 takes no more frames per second than its clock has ticks.
+        rate = min(fps or Fraction(30), 1 / self.clock).limit_denominator(2**16)
+        stream = self.container.add_stream(codec, rate=rate, options=settings)
         even = 1 if webm else 2
         self.padded = -(-size[0] // even) * even, -(-size[1] // even) * even
         stream.width, stream.height = self.padded
@@ -248,7 +250,7 @@ SINKS: dict[str, type[Sink]] = {
 
 def _clock_for(fps: Fraction | None, wanted: Fraction | None) -> Fraction:
     """The clock that is wanted, if containers can hold it; else one that holds every usual one and that of `fps`."""
-    if wanted and wanted.denominator < 2**31:
+    if wanted and max(wanted.numerator, wanted.denominator) < 2**31:
         return wanted
     fine = math.lcm(_FINE_CLOCK.denominator, fps.numerator) if fps else _FINE_CLOCK.denominator
     return Fraction(1, fine) if fine < 2**31 else _FINE_CLOCK

@@ -194,6 +194,11 @@ class VideoWriter:
     def _explained(self, shape: tuple[int, ...]) -> Iterator[None]:
         try:
             yield
+        except (OverflowError, av.PatchWelcomeError) as error:  # the second is how FFmpeg's mp4 says it
+            raise InputError(
+                f"{self.path}: cannot be written, since frame times that far apart or that near to each other are more "
+                "than this kind of file holds; correct the times in what is animated"
+            ) from error
         except av.FFmpegError as error:
             hint = "free some space or choose another place or kind of file"
             if self._sink is None and not isinstance(error, OSError):  # the encoder did not even open
