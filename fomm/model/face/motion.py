@@ -239,9 +239,7 @@ _LIDS = tuple(
 )
 
 
-def _set_mouth(
-    shape: np.ndarray, source: Face, driving: Face, initial: Face, growth: float, strength: float
-) -> None:
+def _set_mouth(shape: np.ndarray, source: Face, driving: Face, initial: Face, growth: float, strength: float) -> None:
     """Move the lips until their gaps are what they should be: shut where the driving mouth is, never crossed.
 
     By how much the photo's mouth is open by itself counts less, the wider the driving mouth opens.

@@ -95,7 +95,9 @@ def finer(picture: np.ndarray, times: int) -> np.ndarray:
     if times == 1:
         return picture
     size = times * (picture.shape[1] - 1) + 1, times * (picture.shape[0] - 1) + 1
-    return cv2.warpAffine(picture, np.diag([times, times, 1.0])[:2], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        picture, np.diag([times, times, 1.0])[:2], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def farther(shift: np.ndarray) -> np.ndarray:
