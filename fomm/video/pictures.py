@@ -6,6 +6,7 @@ transparency is composited on white.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -119,8 +120,9 @@ def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> 
             texts.add_itxt("XML:com.adobe.xmp", packet.decode())
         picture.save(path, format="PNG", pnginfo=texts, compress_level=4)
     else:
+        coded = io.BytesIO()  # straight into a file Pillow would not notice that the disk took only the beginning
         picture.save(
-            path,
+            coded,
             format="JPEG",
             quality=95,
             subsampling=0,
@@ -128,6 +130,7 @@ def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> 
             xmp=packet if metadata else b"",
             comment=metadata.get("comment", ""),
         )
+        path.write_bytes(coded.getbuffer())
 
 
 @contextmanager
