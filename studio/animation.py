@@ -312,13 +312,7 @@ def load_tools(
         if meshes is None:
             finder, meshes = stack.enter_context(FaceFinder()), stack.enter_context(SharedFinder())
         return PortraitTools(FaceAnimator(model, lambda: meshes, device=chosen.device), info, finder, None, chosen)
-    animator = Animator(
-        model,
-        device=chosen.device,
-        precision=chosen.precision,
-        batch_size=chosen.batch_size,
-        cuda_graphs=chosen.cuda_graphs,
-    )
+    animator = Animator(model, device=chosen.device, precision=chosen.precision, batch_size=chosen.batch_size)
     finder = landmarks = None
     if settings.crop or (settings.best_frame and settings.best_frame_by == "mediapipe"):
         finder = stack.enter_context(FaceFinder())
