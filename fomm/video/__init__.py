@@ -11,12 +11,14 @@ Only local files are opened. This module is the face of the ones behind it: `pic
 `streams`, `decoding` and `colour`), `writer` (on `encoding`, `feeds` and `sound`) and `prefetch`.
 """
 
+from fomm.video.encoding import MAX_VIDEO_PIXELS
 from fomm.video.feeds import feed
 from fomm.video.pictures import (
     DIGITAL_SOURCE_TYPE,
     SYNTHETIC,
     SYNTHETIC_COMPOSITE,
     frame_files,
+    picture_size,
     read_image,
     write_image,
 )
@@ -26,6 +28,7 @@ from fomm.video.writer import VideoWriter
 
 __all__ = [
     "DIGITAL_SOURCE_TYPE",
+    "MAX_VIDEO_PIXELS",
     "SYNTHETIC",
     "SYNTHETIC_COMPOSITE",
     "VIDEO_SUFFIXES",
@@ -35,6 +38,7 @@ __all__ = [
     "VideoWriter",
     "feed",
     "frame_files",
+    "picture_size",
     "prefetch",
     "read_frames",
     "read_image",

@@ -20,6 +20,10 @@ from fomm.video.decoding import SCALING
 from fomm.video.pictures import TIMES_NAME, save_picture, xmp_packet
 from fomm.video.sound import Sound
 
+MAX_VIDEO_PIXELS = 139_264 * 16 * 16
+"""Of a frame: what the highest level of H.264 allows (6.2; VP9's is the same), so more than any player must take."""
+LOOKAHEAD_PIXELS = 40 * 3840 * 2160  # the encoder sees no more at once: larger frames would take gigabytes
+
 # A clock on which the usual ones fall exactly: 1/1000 (webm), 1/90000 (MPEG), 1/600 (phones), 1/15360 and 1/12800
 # (FFmpeg's mp4), 1/24000, 1/30000 and 1/60000 (NTSC rates).
 _FINE_CLOCK = Fraction(1, 5_760_000)
@@ -226,6 +230,9 @@ class _ContainerSink(Sink):
         else:
             # On short groups of pictures a slow preset gains next to nothing: at equal size and PSNR half the time.
             codec, settings = "libx264", {"crf": "18", "preset": "medium"}
+            ahead = LOOKAHEAD_PIXELS // (size[0] * size[1])
+            if ahead < 40:  # the preset's
+                settings["rc-lookahead"] = str(ahead)
             if keyframe_every and keyframe_every <= 12:
                 settings = {"crf": "17", "preset": "veryfast"}
         # VP9 takes no more frames per second than its clock has ticks.
