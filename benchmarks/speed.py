@@ -144,18 +144,9 @@ def contenders(model: FOMM, inputs: Inputs, options: Options) -> dict[str, Calla
 
     default = Animator(model, device=device, batch_size=1)
     others = [p for p in ("fp32", "bf16", "fp16") if p != default.precision and (p != "fp16" or device != "cpu")]
-    if device.startswith("cuda"):
-        others.append("graphs")
     # made in the order in which the networks are folded; the plain loop shares `model`, which that leaves as it is
     result = {"plain": plain_step(model, source, first, device), f"default ({default.precision})": ours(default)}
-    return result | {p: ours(variant(model, device, p, batch_size=1)) for p in others}
-
-
-def variant(model: FOMM, device: str, name: str, **options: int) -> Animator:
-    """The animator at a precision; "graphs" is the default one with CUDA graphs."""
-    if name == "graphs":
-        return Animator(model, device=device, cuda_graphs=True, **options)
-    return Animator(model, device=device, precision=name, **options)
+    return result | {p: ours(Animator(model, device=device, precision=p, batch_size=1)) for p in others}
 
 
 def synchronise(device: str) -> None:

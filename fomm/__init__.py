@@ -9,7 +9,7 @@ from fomm.lazy import lazily
 from fomm.version import __version__
 
 if TYPE_CHECKING:
-    from fomm.animator import AnimationSettings, Animator
+    from fomm.animator import AnimationSettings, Animator, SourceDetail
     from fomm.checkpoint import LoadedModel, load_model, save_weights
     from fomm.errors import InputError, MissingWeightsError
     from fomm.manifest import read_manifest
@@ -24,6 +24,7 @@ __all__ = [
     "LoadedModel",
     "MissingWeightsError",
     "ModelConfig",
+    "SourceDetail",
     "VideoReader",
     "VideoWriter",
     "__version__",
@@ -37,7 +38,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "animator": ("AnimationSettings", "Animator"),
+        "animator": ("AnimationSettings", "Animator", "SourceDetail"),
         "checkpoint": ("LoadedModel", "load_model", "save_weights"),
         "errors": ("InputError", "MissingWeightsError"),
         "manifest": ("read_manifest",),

@@ -132,6 +132,14 @@ class Crop:
         """The part of a picture that `apply` reads."""
         return seen_region(self.matrix, (self.size, self.size), picture_wh)
 
+    def enlarged(self, size: int) -> Crop:
+        """The same square in size x size pixels."""
+        return Crop(crop_matrix(self.centre_px, self.side_px, self.roll_deg, size), size)
+
+    def wider(self, factor: float) -> Crop:
+        """A square around the same centre whose side is `factor` times as long."""
+        return Crop(crop_matrix(self.centre_px, factor * self.side_px, self.roll_deg, self.size), self.size)
+
     def within(self, region: Region) -> Crop:
         """The same square, for a picture of which only this part is there."""
         return Crop(self.matrix @ np.vstack([Region(-region.left, -region.top, 0, 0).matrix, [0, 0, 1]]), self.size)

@@ -14,20 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from fomm.animator import AnimationSettings, Animator, ModelSettings
+from fomm.animator import AnimationSettings, Animator, ModelSettings, SourceDetail
 from fomm.animator.face import INTERVAL_S, FaceAnimator, Followed
 from fomm.checkpoint import CheckpointInfo
 from fomm.errors import InputError
 from fomm.model.face import Sitter, Strength
 from fomm.progress import Progress
 from fomm.video import VideoReader
-from preprocess.crop import Crop, Paster, Region
+from preprocess.crop import Crop, Paster, Region, soft_mask
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_whole, track_driving
 from preprocess.portraits import pair_portrait, pair_whole_portrait
 from preprocess.track import TRACK_SCALE
 
-WITHOUT_EFFECT = ("adapt_scale", "best_frame_by", "precision", "batch_size", "cuda_graphs")  # with model `face`
+WITHOUT_EFFECT = ("adapt_scale", "best_frame_by", "precision", "batch_size", "detail")  # with model `face`
+ROOM = 1.5  # side of what is read around a crop, in its sides
 UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
 
 
@@ -149,7 +150,27 @@ class CropTools(Tools):
     def scene(self, photo: np.ndarray, reader: VideoReader, pairing: Pairing, settings: AnimationSettings) -> Scene:
         animate = partial(self.animator.animate, pairing.source, settings=settings, initial=pairing.initial)
         crop = pairing.source_crop
+        if settings.detail == "source":
+            return self.detailed(animate, photo, pairing, embed=bool(settings.embed))
         return Scene(animate, Paster(photo, crop) if settings.embed and isinstance(crop, Crop) else None)
+
+    def detailed(
+        self, animate: Callable[..., Iterable[np.ndarray]], photo: np.ndarray, pairing: Pairing, *, embed: bool
+    ) -> Scene:
+        """A scene whose pictures have the photo's own resolution, if that is finer than the model's."""
+        crop, size = pairing.source_crop, self.checkpoint.image_size
+        paste: Callable[[np.ndarray], np.ndarray] | None = None
+        if not isinstance(crop, Crop):
+            detail = SourceDetail(photo if min(photo.shape[:2]) >= size else pairing.source, (size, size))
+        elif not embed:
+            detail = SourceDetail(crop.enlarged(max(size, round(crop.side_px))).apply(photo), (size, size))
+        else:
+            # What the motion brings in from beyond the crop is there in the photo.
+            region = crop.wider(ROOM).region((photo.shape[1], photo.shape[0]))
+            there = crop.within(region).matrix
+            detail = SourceDetail(region.of(photo), (size, size), there, soft_mask(size))
+            paste = partial(region.put, photo)
+        return Scene(partial(animate, detail=detail), paste)
 
     def used(self, settings: AnimationSettings) -> dict[str, object]:
         return {**asdict(self.model), **asdict(settings), "batch_size": self.animator.batch_size}

@@ -15,10 +15,9 @@ from small_models import small_model
 from fomm.animator import AnimationSettings, Animator, choose_device
 from fomm.animator import animator as animator_module
 from fomm.animator.animator import BATCH_SIZES
-from fomm.animator.cuda_graphs import copied
 from fomm.animator.device import processor_units, tf32
 from fomm.errors import InputError
-from fomm.model import FOMM, ModelConfig, Output
+from fomm.model import FOMM, ModelConfig
 
 MODES = {
     "relative_adapt": AnimationSettings(relative=True, adapt_scale=True),
@@ -227,7 +226,6 @@ def test_sizes_that_do_not_fit_are_refused(animator: Animator) -> None:
     "options, says",
     [
         (dict(device="tpu"), "tpu.*cpu, cuda, mps"),
-        (dict(device="cpu", cuda_graphs=True), "cuda_graphs needs CUDA, but the device is cpu"),
         (dict(device="cpu:1"), "cpu:1.*unknown"),
         (dict(precision="int8"), "int8.*fp32, bf16, fp16"),
         (dict(precision="fp16", device="cpu"), "fp16.*CPU.*bf16"),
@@ -290,33 +288,6 @@ def test_cuda_agrees_with_the_original(golden: Path, precision: str, tolerance: 
     np.testing.assert_allclose(prediction, expected["relative_adapt_predictions"], atol=tolerance)
     points = output.driving_keypoints.points.cpu()
     np.testing.assert_allclose(points, expected["relative_adapt_kp_norm_value"], atol=1e-5)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cuda_graphs_change_nothing(animator: Animator) -> None:
-    source, driving = clip(1)[0], clip(11)
-    eager, graphs = (
-        list(
-            Animator(animator.model, device="cuda", precision="fp32", batch_size=4, cuda_graphs=g).outputs(
-                source, driving
-            )
-        )
-        for g in (False, True)
-    )
-    assert [len(output.prediction) for output in graphs] == [4, 4, 3]
-    for ours, theirs in zip(graphs, eager, strict=True):  # all kept: the second replay must not overwrite the first
-        torch.testing.assert_close(ours.prediction, theirs.prediction, atol=1e-6, rtol=0)
-        torch.testing.assert_close(ours.motion.deformation, theirs.motion.deformation, atol=1e-6, rtol=0)
-
-
-def test_copies_share_no_memory(animator: Animator) -> None:
-    output = next(animator.outputs(clip(1)[0], clip(2)))
-    twin = copied(output)
-    assert type(twin) is Output and twin._fields == output._fields
-    expected = output.motion.deformation.clone()
-    with torch.inference_mode():
-        output.motion.deformation.zero_()
-    torch.testing.assert_close(twin.motion.deformation, expected)
 
 
 def test_tf32_is_switched_and_nothing_else() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tracemalloc
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -241,6 +243,45 @@ def test_damaged_motion_files_are_told(tmp_path: Path, change: dict, says: str) 
     path.write_text("[" * 10_000)
     with pytest.raises(InputError, match="is no JSON file"):
         read_motion(path)
+
+
+def test_a_long_motion_file_is_played_without_all_its_faces_in_memory(tmp_path: Path) -> None:
+    path, edits = tmp_path / "m.json", [Edit(), Edit(yaw=3, smile=0.4), Edit(mouth=0.7)]
+    write_motion(path, Recording.of_edits(edits, 25))
+    content = json.loads(path.read_text())
+    repeated = {key: 8000 * content[key] for key in ("poses", "amounts")}
+    path.write_text(json.dumps(content | repeated | {"ticks": list(range(24_000))}))
+    tracemalloc.start()
+    try:
+        recording = read_motion(path)
+        assert len(recording.faces) == 24_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 120e6, "in memory each face has 23 kB, all of them 550 MB"
+    few = recording.faces[-3:]
+    assert len(few) == 3 and np.array_equal(few[1].landmarks, recording.faces[1].landmarks)
+
+
+def test_times_that_no_video_holds_are_told(tmp_path: Path) -> None:
+    path, blank = tmp_path / "m.json", np.zeros((16, 16, 3), np.uint8)
+    write_motion(path, Recording.of_edits([Edit()] * 3, 25))
+    whole = json.loads(path.read_text())
+    for clock, ticks in (("9999999999/1", [0, 1, 2**48]), ("9999999999/1", [0, 1, 2]), ("1/90000", [0, 1, 2**48])):
+        path.write_text(json.dumps(whole | {"clock": clock, "ticks": ticks}))
+        recording = read_motion(path)
+        with pytest.raises(InputError, match="frame times that far apart"):
+            with VideoWriter(tmp_path / "a.mp4", fps=recording.fps, time_base=recording.clock) as writer:
+                for time in recording.times:
+                    writer.write(blank, time)
+    for clock, kept in (("1/9999999999", 1), ("1/2000", 2)):  # more frames per second than webm has ticks
+        path.write_text(json.dumps(whole | {"clock": clock}))
+        recording = read_motion(path)
+        with VideoWriter(tmp_path / "a.webm", fps=recording.fps, time_base=recording.clock) as writer:
+            for time in recording.times:
+                writer.write(blank, time)
+        assert len(list(VideoReader(tmp_path / "a.webm"))) == kept
+    assert sorted(os.listdir(tmp_path)) == ["a.webm", "m.json"]
 
 
 @pytest.mark.parametrize("name", MOTIONS)

@@ -98,7 +98,7 @@ def test_a_photo_and_a_clip_become_a_finished_video(folder: Path, tmp_path: Path
     assert VideoReader(tmp_path / "r_side_by_side.mp4").width == 320 + 250 + 320
     record = json.loads(result.sidecar.read_text())
     assert record["tags"]["DigitalSourceType"] == SYNTHETIC_COMPOSITE
-    assert not {"adapt_scale", "best_frame_by", "precision", "batch_size", "cuda_graphs"} & record["settings"].keys()
+    assert not {"adapt_scale", "best_frame_by", "precision", "batch_size", "detail"} & record["settings"].keys()
     again = {name: value for name, value in record["settings"].items() if value is not None}
     infer(Options(**again | {"output": str(tmp_path / "again.mp4")}))
     np.testing.assert_array_equal([frame.image for frame in VideoReader(tmp_path / "again.mp4")], frames)

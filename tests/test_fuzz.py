@@ -26,7 +26,7 @@ def reader() -> Iterator[Reader]:
 @pytest.mark.parametrize(
     "target",
     ["video", "picture", "checkpoint", "record", "manifest", "pairs", "metadata", "times", "config", "train config",
-     "report", "settings"],
+     "motion", "report", "settings"],
 )  # fmt: skip
 def test_broken_files_are_read_or_refused(
     target: str, seeds: dict[str, list[Path]], reader: Reader, tmp_path: Path

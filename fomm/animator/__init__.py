@@ -6,6 +6,7 @@ from fomm.lazy import lazily
 
 if TYPE_CHECKING:
     from fomm.animator.animator import Animator
+    from fomm.animator.detail import SourceDetail
     from fomm.animator.device import choose_device, lanes_for
     from fomm.animator.render import Rendered, animated_frames
     from fomm.animator.settings import AnimationSettings, ModelSettings
@@ -15,6 +16,7 @@ __all__ = [
     "Animator",
     "ModelSettings",
     "Rendered",
+    "SourceDetail",
     "animated_frames",
     "choose_device",
     "lanes_for",
@@ -24,6 +26,7 @@ __getattr__ = lazily(
     __name__,
     {
         "animator": ("Animator",),
+        "detail": ("SourceDetail",),
         "device": ("choose_device", "lanes_for"),
         "settings": ("AnimationSettings", "ModelSettings"),
         "render": ("Rendered", "animated_frames"),

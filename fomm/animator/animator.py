@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fomm.animator.cuda_graphs import Recorded
+from fomm.animator.detail import SourceDetail
 from fomm.animator.device import choose_device, lanes_for, processor_units, tf32
 from fomm.animator.folded import fold
 from fomm.animator.settings import AnimationSettings
@@ -24,6 +25,7 @@ from fomm.model import FOMM, EncodedSource, Output
 from fomm.model.geometry import Keypoints, movement_scale, transfer_motion
 from fomm.pixels import to_pictures
 
+T = TypeVar("T")
 DEFAULT = AnimationSettings()
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -47,11 +49,10 @@ class Animator:
             differs from `fp32` by 52 dB of PSNR with full-size networks (docs/speed.md), `fp16` is for GPUs without
             it. Keypoints are always found in float32: rounding them would make the animation tremble.
         batch_size: driving frames at once; None takes `BATCH_SIZES`. It changes memory and speed, not the result.
-        cuda_graphs: record the work on a batch once and replay it (`cuda_graphs`); the result is the same.
 
     Raises:
-        InputError: unknown or missing device, unknown precision or one that the device is no good at, a batch size
-            below 1, or CUDA graphs without CUDA.
+        InputError: unknown or missing device, unknown precision or one that the device is no good at, or a batch size
+            below 1.
     """
 
     def __init__(
@@ -61,7 +62,6 @@ class Animator:
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | None = None,
-        cuda_graphs: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
@@ -72,9 +72,6 @@ class Animator:
         self.device = choose_device(device)
         if precision == "fp16" and self.device.type == "cpu":
             raise InputError("precision fp16 takes minutes per frame on a CPU; give --precision fp32, or bf16")
-        if cuda_graphs and self.device.type != "cuda":
-            raise InputError(f"cuda_graphs needs CUDA, but the device is {self.device}; leave it out")
-        self._cuda_graphs = cuda_graphs
         self._units = processor_units() if self.device.type == "cpu" else set()
         self._chosen = precision == "auto" and self.device.type == "cpu"
         self.precision = ("bf16" if self._units else "fp32") if self._chosen else precision
@@ -131,6 +128,7 @@ class Animator:
         settings: AnimationSettings = DEFAULT,
         *,
         initial: np.ndarray | None = None,
+        detail: SourceDetail | None = None,
     ) -> Iterator[np.ndarray]:
         """The source (H, W, 3) uint8 in the pose of each driving frame: one (H, W, 3) uint8 picture for each, in order.
 
@@ -148,13 +146,21 @@ class Animator:
                 keypoints are used as they are) and, unless it is off, `adapt_scale` (enlarge the motion as much as the
                 source's keypoints spread wider than the initial frame's).
             initial: the driving frame whose pose is most like the source's; by default the first.
+            detail: the photo that the source was made of: the pictures then are this photo in motion, of its size and
+                with its own detail where it shows what is needed.
 
         Raises:
             ValueError: a side is not a multiple of the model's stride.
             InputError: the model's weights are broken (NaN).
         """
-        for output in self.outputs(source, driving, settings, initial=initial):
-            yield from to_pictures(output.prediction)
+
+        def pictures(output: Output) -> Iterable[np.ndarray]:
+            if detail is None:
+                return to_pictures(output.prediction)
+            return list(detail.pictures(output, align_corners=self.model.config.align_corners))
+
+        for made in self._stream(source, driving, settings, initial, pictures):
+            yield from made
 
     def outputs(
         self,
@@ -165,13 +171,24 @@ class Animator:
         initial: np.ndarray | None = None,
     ) -> Iterator[Output]:
         """As `animate`, but all that the model computes, one batch at a time and on the device."""
+        yield from self._stream(source, driving, settings, initial, lambda output: output)
+
+    def _stream(
+        self,
+        source: np.ndarray | EncodedSource,
+        driving: Iterable[np.ndarray],
+        settings: AnimationSettings,
+        initial: np.ndarray | None,
+        finish: Callable[[Output], T],
+    ) -> Iterator[T]:
+        """What `finish` makes of each batch, in the thread that worked on it."""
         batches = _batches(driving, self.batch_size)
         first = next(batches, None)
         if first is None:
             return
         follow = self.follower(source, first[0] if initial is None else initial, settings)
         with lanes_for(self.device) as lanes:
-            yield from lanes.map(follow, chain([first], batches))
+            yield from lanes.map(lambda batch: finish(follow(batch)), chain([first], batches))
 
     def follower(
         self,
@@ -187,28 +204,17 @@ class Animator:
         start = self.detect([initial])
         scale = movement_scale(encoded.keypoints, start) if settings.adapt_scale else start.points.new_ones(1)
 
-        def step(pictures: Tensor) -> Output:
-            moved = transfer_motion(
-                encoded.keypoints,
-                self._detect(pictures),
-                start,
-                relative=settings.relative,
-                scale=scale,
-            )
-            return self._decode(encoded, moved)
-
-        recorded: Recorded | None = None
-
         @torch.inference_mode()
         def follow(batch: list[np.ndarray]) -> Output:
-            nonlocal recorded
-            pictures = self._to_device(batch)
             try:
-                if self._cuda_graphs and len(batch) == self.batch_size:  # the last batch may have fewer
-                    recorded = recorded or Recorded(step, pictures)
-                    output = recorded(pictures)
-                else:
-                    output = step(pictures)
+                moved = transfer_motion(
+                    encoded.keypoints,
+                    self._detect(self._to_device(batch)),
+                    start,
+                    relative=settings.relative,
+                    scale=scale,
+                )
+                output = self._decode(encoded, moved)
             except torch.OutOfMemoryError as error:
                 raise InputError(
                     f"batch_size {len(batch)}: so many frames at once do not fit into the memory of {self.device}; "

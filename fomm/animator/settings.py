@@ -58,6 +58,8 @@ class AnimationSettings:
         best_frame_by: whose landmarks find that frame.
         crop: find the faces and crop both sides alike; otherwise both are taken whole, resized to the model's size.
         embed: put the animated face back into the full photo. Default: as crop.
+        detail: model gives pictures of the model's own size (256x256), enlarged where the photo is larger; source moves
+            the photo's own pixels where they show what is needed. Model face always does.
         side_by_side: also write <output>_side_by_side: photo, driving and result.
         audio: take the sound along.
         sound: whose sound, where the source is a video, too.
@@ -83,6 +85,7 @@ class AnimationSettings:
     best_frame_by: Literal["mediapipe", "face_alignment"] = "mediapipe"
     crop: bool = True
     embed: bool | None = None
+    detail: Literal["model", "source"] = "model"
     side_by_side: bool = False
     audio: bool = True
     sound: Literal["driving", "source"] = "driving"
@@ -126,11 +129,9 @@ class ModelSettings:
         precision: fp32 is exact; bf16 is faster and changes little (docs/speed.md); fp16 is for GPUs. auto takes bf16
             on a processor that multiplies it in hardware, else fp32 (on CUDA with TF32).
         batch_size: frames at once. Default: 16 on CUDA, 4 on MPS, 1 on a CPU.
-        cuda_graphs: on CUDA, record the work on a batch of frames once and replay it; the result is the same.
     """
 
     checkpoint: str = "face"
     device: str = "auto"
     precision: Precision = "auto"
     batch_size: int | None = None
-    cuda_graphs: bool = False

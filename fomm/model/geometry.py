@@ -59,6 +59,22 @@ def warp(image: Tensor, grid: Tensor, *, align_corners: bool) -> Tensor:
     return _sample(image, grid, align_corners, "zeros")
 
 
+def displacement(grid: Tensor, *, align_corners: bool) -> Tensor:
+    """How far from its own place each pixel is read, (B, h, w, 2) in pixels of the grid (x, y).
+
+    So a motion can be carried over to pictures of other sizes: a pixel of the grid is as wide as what it covers.
+
+    Args:
+        grid: (B, h, w, 2) of a dense motion, as for `warp`.
+        align_corners: the same as there.
+    """
+    height, width = grid.shape[1:3]
+    size = grid.new_tensor([width, height])
+    places = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
+    own = torch.stack(torch.meshgrid(*(torch.arange(n).to(grid) for n in (width, height)), indexing="xy"), dim=-1)
+    return places - own
+
+
 def warp_reflected(image: Tensor, grid: Tensor, *, align_corners: bool) -> Tensor:
     """As `warp`, with the picture mirrored at its borders (training's random deformations, Sec. 3.3)."""
     return _sample(image, grid, align_corners, "reflection")

@@ -19,6 +19,8 @@ from small_models import small_model
 from fomm.checkpoint import export_original, save_weights
 from fomm.evaluation.measuring import Record
 from fomm.manifest import Clip, Pair, write_manifest, write_pairs
+from fomm.model.face import Edit, Recording
+from fomm.model.face.recording import write_motion
 from fomm.video.colour import srgb_profile
 
 
@@ -30,6 +32,7 @@ def write_seeds(folder: Path) -> dict[str, list[Path]]:
         "picture": _pictures(folder),
         "checkpoint": _checkpoints(folder),
         "record": [_record(folder / "record.npz")],
+        "motion": _motions(folder),
         **_tables(folder),
     }
 
@@ -90,6 +93,17 @@ def _record(path: Path) -> Path:
     values, features = {"m": {"l1": np.ones(2)}}, {"m": np.ones((2, 2, 3), np.float32)}
     Record(2, values, features, {}, ["a"], [(64, 48)], {"a": "b"}).save(path)
     return path
+
+
+def _motions(folder: Path) -> list[Path]:
+    """One of edits, one of a single frame, one on a clock of its own."""
+    edits = [Edit(yaw=2.0 * index, mouth=0.1 * index) for index in range(6)]
+    evenly = Recording.of_edits(edits, 25)
+    unevenly = replace(evenly, times=[Fraction(index**2 + index, 90_000) for index in range(6)])
+    paths = [folder / f"{name}.json" for name in ("edits", "single", "unevenly")]
+    for path, recording in zip(paths, (evenly, Recording.of_edits(edits[2:3], 25), unevenly), strict=True):
+        write_motion(path, recording)
+    return paths
 
 
 def _tables(folder: Path) -> dict[str, list[Path]]:

@@ -87,12 +87,15 @@ def metadata(path: Path) -> None:
 def times(path: Path) -> None:
     import numpy as np
 
-    from fomm.video import VideoReader, write_image
+    from fomm.video import VideoReader, VideoWriter, write_image
 
     for index in range(3):
         write_image(path.parent / "frames" / f"{index}.png", np.zeros((20, 20, 3), np.uint8))
     shutil.copy(path, path.parent / "frames" / "times.txt")
-    list(VideoReader(path.parent / "frames"))
+    reader = VideoReader(path.parent / "frames")
+    with VideoWriter(path.with_name("copy.mp4"), fps=reader.fps, time_base=reader.time_base, threads=1) as writer:
+        for frame in reader:
+            writer.write(frame.image, frame.time)
 
 
 def config(path: Path) -> None:
@@ -109,6 +112,26 @@ def train_config(path: Path) -> None:
             train.main(["fit", "--config", str(path), "--data.manifest", "none.csv", "--print_config"])
     except SystemExit as leaving:
         assert not leaving.code, f"left with exit code {leaving.code}"
+
+
+def motion(path: Path) -> None:
+    import numpy as np
+
+    from fomm.model.face.direct import Strength, direct
+    from fomm.model.face.edit import REST
+    from fomm.model.face.recording import read_motion
+    from fomm.video import VideoWriter
+    from studio.portrait import reach_of
+
+    recording = read_motion(path)
+    assert np.isfinite(reach_of(recording))
+    blank = np.zeros((64, 64, 3), np.uint8)
+    for name in ("copy.mp4", "copy.webm", "copy.gif"):
+        with VideoWriter(path.with_name(name), fps=recording.fps, time_base=recording.clock, threads=1) as writer:
+            for face, time in islice(zip(recording.faces, recording.times, strict=True), MAX_FRAMES):
+                assert np.isfinite(direct(REST, face, REST, Strength(mouth=0.5)).landmarks).all()
+                assert recording.at(time).landmarks.shape == face.landmarks.shape
+                writer.write(blank, time)
 
 
 def report(path: Path) -> None:
@@ -129,7 +152,7 @@ def settings(path: Path) -> None:
 TARGETS: dict[str, Callable[[Path], None]] = {
     "video": video, "picture": picture, "checkpoint": checkpoint, "record": record, "manifest": manifest,
     "pairs": pairs, "metadata": metadata, "times": times, "config": config, "train config": train_config,
-    "report": report, "settings": settings,
+    "motion": motion, "report": report, "settings": settings,
 }  # fmt: skip
 
 

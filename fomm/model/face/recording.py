@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -180,11 +180,36 @@ def _recording_of(content: dict[str, Any]) -> Recording:
     amounts = np.array(content["amounts"], np.float64).reshape(count, -1)
     if amounts.shape != (count, len(coded)) or not (np.abs(amounts) <= 100 * _STEPS).all():
         raise ValueError("amounts must be one number per frame and component")
-    shapes = REFERENCE + (amounts / _STEPS @ (components / 127)).reshape(count, NUM_LANDMARKS, 3)
-    if np.abs(shapes).max() > 20:
-        raise ValueError("this is no face")
-    faces = [
-        Face.of(Pose(float(pose[3]), rotation_of(pose[:3]), pose[4:]), shape)
-        for pose, shape in zip(poses, shapes, strict=True)
-    ]
+    components, amounts = components / 127, amounts / _STEPS
+    for begin in range(0, count, 1000):
+        if np.abs(REFERENCE.ravel() + amounts[begin : begin + 1000] @ components).max() > 20:
+            raise ValueError("this is no face")
+    faces = _Faces(poses, components, amounts)
     return Recording([int(tick - ticks[0]) * clock for tick in ticks], faces)
+
+
+class _Faces(Sequence[Face]):
+    """The faces of a file, each made when it is asked for: all those of a long motion would fill the memory.
+
+    Args:
+        poses: (N, 7), as in the file.
+        components: (K, 1434) in units of the head's frame.
+        amounts: (N, K).
+    """
+
+    def __init__(self, poses: np.ndarray, components: np.ndarray, amounts: np.ndarray) -> None:
+        self._poses, self._components, self._amounts = poses, components, amounts
+
+    def __len__(self) -> int:
+        return len(self._poses)
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Faces: ...
+    def __getitem__(self, index: int | slice) -> Face | _Faces:
+        poses, amounts = self._poses[index], self._amounts[index]
+        if isinstance(index, slice):
+            return _Faces(poses, self._components, amounts)
+        shape = REFERENCE + (amounts @ self._components).reshape(NUM_LANDMARKS, 3)
+        return Face.of(Pose(float(poses[3]), rotation_of(poses[:3]), poses[4:]), shape)
