@@ -49,20 +49,20 @@ class Record:
         frames: that were compared.
         values: model -> metric -> (n,) float64, as `fomm.evaluation.measures` hands them out.
         features: model -> (2, T, D) float32, of what it should equal and of what it made, for metrics of whole sets.
-        video_features: the same of runs of frames.
         failed: model -> why it has no values.
         notes, sizes: as in `AnimatedTask`.
         contents: path of each clip that was used -> sha256 of what it held.
+        video_features: as `features`, of runs of frames.
     """
 
     frames: int = 0
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     features: dict[str, np.ndarray] = field(default_factory=dict)
-    video_features: dict[str, np.ndarray] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
+    video_features: dict[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
