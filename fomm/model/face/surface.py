@@ -30,7 +30,9 @@ SAFE = 0.55  # part of what it shows less well that is trusted: further out may 
 REVEALED = (0.02, 0.12)  # by how much more points have to face the viewer until only that part is shown
 MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo begins to show a side poorly
 ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
+BEYOND = 0.12  # how far beyond a side's last point, in the head's frame, the photo is sure to show no face any more
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
+_SOFTLY = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
 _BITS = 4  # of a pixel, in which triangles are drawn
 
 
@@ -69,10 +71,11 @@ class Field(NamedTuple):
 
 class _Side(NamedTuple):
     """One side of the face as the photo has it: mean direction in the head's frame, how its vertices (V, 2) move in the
-    photo when it is turned to the viewer, and how much it faces the viewer in the photo."""
+    photo when it is turned to the viewer, the same for what is beside it, and how much it faces the viewer there."""
 
     normal: np.ndarray
     moves: np.ndarray
+    beside: np.ndarray
     facing: float
 
 
@@ -139,7 +142,7 @@ class Surface:
     def _side(self, sign: int) -> _Side | None:
         """What the photo shows foreshortened of one side of the face, -1 left or 1 right."""
         pose, landmarks = self.source.pose, self.source.landmarks
-        normals = _normals(landmarks[:468])
+        normals = normals_of(landmarks[:468])
         facing = -normals[:, 2]
         side = sign * REFERENCE[:468, 0] > _SIDE_BEGINS
         if (facing[side] < FACING).sum() < 10:
@@ -163,22 +166,27 @@ class Surface:
         part = np.clip((around - first) / np.maximum(most - first, 1e-3), 0, 1)
         shown = begin + SAFE * np.maximum(end - begin, 0) * part
         pulled = np.where(far, sign * (shown - out), 0.0)[:, None] * axis
-        rim = np.where(far[OVAL], sign * (np.maximum(end, begin) - out)[OVAL], 0.0)[:, None] * axis
+        beyond = np.maximum(end, begin) + BEYOND * pose.scale
+        out_of_face = np.where(far, sign * (beyond - out), 0.0)[OVAL]
+        around_it = np.concatenate([out_of_face[-2:], out_of_face, out_of_face[:2]])
+        rim = np.convolve(around_it, _SOFTLY, "valid")[:, None] * axis  # it begins gradually
         out_of_rim = np.exp(-(((RINGS - 1) / RIM_REACH) ** 2))
         moves = np.concatenate([pulled, (out_of_rim[:, None, None] * rim).reshape(-1, 2)])
-        return _Side(pose.rotation.T @ -normals[far].mean(0), moves, float(facing[far].mean()))
+        beside = moves.copy()
+        beside[OVAL] = rim
+        return _Side(pose.rotation.T @ -normals[far].mean(0), moves, beside, float(facing[far].mean()))
 
-    def photo_points_of(self, moved: Moved) -> np.ndarray:
-        """(V, 2) where the photo shows the vertices, as far as it does.
+    def photo_points_of(self, moved: Moved) -> tuple[np.ndarray, np.ndarray]:
+        """(V, 2) where the photo shows the vertices, as far as it does, and the same for what is drawn beside the face.
 
         A side that was turned away is shown in a few pixels, the last of which are not the face's any more. Where the
         motion turns it to the viewer, the rest of these pixels is spread over it.
         """
-        points = self.photo_points
+        points = beside = self.photo_points
         for side in self._sides:
-            facing = (moved.pose.rotation @ side.normal)[2]
-            points = points + ramp(facing - side.facing, *REVEALED) * side.moves
-        return points
+            revealed = ramp((moved.pose.rotation @ side.normal)[2] - side.facing, *REVEALED)
+            points, beside = points + revealed * side.moves, beside + revealed * side.beside
+        return points, beside
 
     def vertices(self, moved: Moved) -> np.ndarray:
         """(V, 3) the surface's points after the motion, in the photo's pixels."""
@@ -262,7 +270,7 @@ class Surface:
         return Field(points, covered, triangle)
 
 
-def _normals(points: np.ndarray) -> np.ndarray:
+def normals_of(points: np.ndarray) -> np.ndarray:
     """(468, 3) unit normals of the mesh, away from the head."""
     a, b, c = (points[TRIANGLES[:, k]] for k in range(3))
     across, normals = np.cross(c - a, b - a), np.zeros_like(points)
