@@ -20,6 +20,7 @@ from fomm.model.face.layers import (
     Layers,
     Lid,
     Mouth,
+    Palette,
     crowned,
     mouth_change,
 )
@@ -177,6 +178,7 @@ class Portrait:
         self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
         self._lids = [Lid(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
+        self._palette = Palette(photo, source)
 
     def __call__(self, moved: Moved) -> np.ndarray:
         """The photo (H, W, 3) uint8 in motion."""
@@ -329,7 +331,7 @@ class Portrait:
         device = next(generator.parameters()).device
         pictures = torch.from_numpy(patch).to(device).permute(2, 0, 1)[None].float() / 255
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
-        colours = (255 * made.painted[0].permute(1, 2, 0)).cpu().numpy()
+        colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
         paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
         painted = np.argwhere(paints > 0.01)[:, ::-1]
         if len(painted) == 0:

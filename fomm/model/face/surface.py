@@ -32,6 +32,7 @@ MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo beg
 ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
 BEYOND = 0.12  # how far beyond a side's last point, in the head's frame, the photo is sure to show no face any more
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
+UNTANGLING = 30  # steps
 _SOFTLY = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
 _BITS = 4  # of a pixel, in which triangles are drawn
 
@@ -186,7 +187,7 @@ class Surface:
         for side in self._sides:
             revealed = ramp((moved.pose.rotation @ side.normal)[2] - side.facing, *REVEALED)
             points, beside = points + revealed * side.moves, beside + revealed * side.beside
-        return points, beside
+        return _untangled(points, moved.landmarks[:468]), beside
 
     def vertices(self, moved: Moved) -> np.ndarray:
         """(V, 3) the surface's points after the motion, in the photo's pixels."""
@@ -268,6 +269,57 @@ class Surface:
                 a += b
                 np.add(a, c, out=points[part][..., axis])
         return Field(points, covered, triangle)
+
+
+def _untangled(shown_at: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Points of the photo (V, 2) that show moved landmarks (468, 3), moved until nothing is shown mirrored.
+
+    A part of the face that looks away in the photo may look here after the motion: its points go to where their
+    neighbours are.
+    """
+    drawn, lies = _areas(landmarks[TRIANGLES, :2]), _areas(shown_at[TRIANGLES])
+    here = drawn > 0
+    mirrored = here & (lies <= 0)
+    if not mirrored.any():
+        return shown_at
+    smooth, moving = _smoothed(shown_at, here)
+    comes = np.full(len(shown_at), 0.0)
+    comes[moving] = 1.0
+    first = np.unique(TRIANGLES[mirrored])  # they begin to look here gradually
+    comes[first] = 0.0
+    np.maximum.at(comes, TRIANGLES[mirrored], (drawn / (1e-6 - lies))[mirrored, None])
+    return _smoothed(shown_at + ramp(comes, 0.0, 0.2)[:, None] * (smooth - shown_at), here)[0]
+
+
+def _smoothed(points: np.ndarray, here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (V, 2) with those of mirrored triangles, of the mesh's that look `here`, moved to where their neighbours
+    are; the numbers of those that were moved."""
+    points, moved = points.copy(), np.zeros(0, int)
+    for _ in range(UNTANGLING):
+        mirrored = here & (_areas(points[TRIANGLES]) <= 0)
+        if not mirrored.any():
+            break
+        moving = np.unique(TRIANGLES[mirrored])
+        points[moving] = _NEIGHBOURS[moving] @ points[:468]
+        moved = np.union1d(moved, moving)
+    return points, moved
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:
+    """Twice the areas (T,) of triangles (T, 3, 2), below 0 for those that look away."""
+    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+
+
+def _neighbours() -> np.ndarray:
+    """(468, 468) that makes of points the mean of their neighbours in the mesh."""
+    near = np.zeros((468, 468))
+    for k in range(3):
+        near[TRIANGLES[:, k], TRIANGLES[:, k - 1]] = near[TRIANGLES[:, k - 1], TRIANGLES[:, k]] = 1
+    return near / near.sum(1, keepdims=True)
+
+
+_NEIGHBOURS = _neighbours()
 
 
 def normals_of(points: np.ndarray) -> np.ndarray:
