@@ -15,8 +15,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES, Mouth
-from fomm.model.face.motion import Face, Moved, ramp
+from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES, Mouth, angles_deg
+from fomm.model.face.motion import IS_TURNED_DEG, Face, Moved, ramp
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 3.5, 4.2, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
@@ -30,7 +30,7 @@ SAFE = 0.55  # part of what it shows less well that is trusted: further out may 
 REVEALED = (0.02, 0.12)  # by how much more points have to face the viewer until only that part is shown
 MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo begins to show a side poorly
 ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
-BEYOND = 0.12  # how far beyond a side's last point, in the head's frame, the photo is sure to show no face any more
+BEYOND = 0.12  # how far beyond the last point of a side that it hides the photo shows no face, in the head's frame
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
 UNTANGLING = 30  # steps
 _SOFTLY = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
@@ -167,7 +167,8 @@ class Surface:
         part = np.clip((around - first) / np.maximum(most - first, 1e-3), 0, 1)
         shown = begin + SAFE * np.maximum(end - begin, 0) * part
         pulled = np.where(far, sign * (shown - out), 0.0)[:, None] * axis
-        beyond = np.maximum(end, begin) + BEYOND * pose.scale
+        turned = float(ramp(sign * angles_deg(pose.rotation)[0], *IS_TURNED_DEG))
+        beyond = np.maximum(end, begin) + turned * BEYOND * pose.scale
         out_of_face = np.where(far, sign * (beyond - out), 0.0)[OVAL]
         around_it = np.concatenate([out_of_face[-2:], out_of_face, out_of_face[:2]])
         rim = np.convolve(around_it, _SOFTLY, "valid")[:, None] * axis  # it begins gradually
