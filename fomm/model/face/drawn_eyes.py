@@ -67,7 +67,9 @@ def _white(photo: np.ndarray, landmarks: np.ndarray, eye: Eye) -> tuple[np.ndarr
 
 def _round(mask: np.ndarray) -> bool:
     """Whether a shape (h, w) bool has no bays."""
-    return bool(mask.sum() > ROUND * polygon(cv2.convexHull(np.argwhere(mask)[:, ::-1])[:, 0], mask.shape[::-1]).sum() / 255)
+    return bool(
+        mask.sum() > ROUND * polygon(cv2.convexHull(np.argwhere(mask)[:, ::-1])[:, 0], mask.shape[::-1]).sum() / 255
+    )
 
 
 def _around(mask: np.ndarray, reach_px: float) -> np.ndarray:
@@ -95,4 +97,3 @@ def _open_to(landmarks: np.ndarray, eye: Eye, white: np.ndarray, low: np.ndarray
     move(eye.opening, 1.0)
     for row, room in ((eye.crease, ROOM), (eye.bag, ROOM), (eye.fold, ROOM**2)):
         move(row, room)
-

@@ -26,9 +26,7 @@ LEAST = 24  # points
 INNER, EDGE = 0.75, 0.07  # from which part of the way to the outline on, and by how much of it, the texture is spread
 _MESH = 468
 
-MIRROR: np.ndarray = np.linalg.norm(
-    REFERENCE[:_MESH, None] * [-1, 1, 1] - REFERENCE[None, :_MESH], axis=2
-).argmin(1)
+MIRROR: np.ndarray = np.linalg.norm(REFERENCE[:_MESH, None] * [-1, 1, 1] - REFERENCE[None, :_MESH], axis=2).argmin(1)
 """(468,) the landmark on the other side."""
 
 

@@ -296,11 +296,13 @@ def _smoothed(points: np.ndarray, here: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Points (V, 2) with those of mirrored triangles, of the mesh's that look `here`, moved to where their neighbours
     are; the numbers of those that were moved."""
     points, moved = points.copy(), np.zeros(0, int)
-    for _ in range(UNTANGLING):
+    for step in range(UNTANGLING):
         mirrored = here & (_areas(points[TRIANGLES]) <= 0)
         if not mirrored.any():
             break
         moving = np.unique(TRIANGLES[mirrored])
+        if step >= UNTANGLING // 3:  # a knot that needs more room
+            moving = np.union1d(moving, np.flatnonzero(_NEIGHBOURS[moving].any(0)))
         points[moving] = _NEIGHBOURS[moving] @ points[:468]
         moved = np.union1d(moved, moving)
     return points, moved
