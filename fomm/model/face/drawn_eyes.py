@@ -67,9 +67,9 @@ def _white(photo: np.ndarray, landmarks: np.ndarray, eye: Eye) -> tuple[np.ndarr
 
 def _round(mask: np.ndarray) -> bool:
     """Whether a shape (h, w) bool has no bays."""
-    return bool(
-        mask.sum() > ROUND * polygon(cv2.convexHull(np.argwhere(mask)[:, ::-1])[:, 0], mask.shape[::-1]).sum() / 255
-    )
+    hull = cv2.convexHull(np.argwhere(mask)[:, ::-1])[:, 0]
+    whole = polygon(hull, (mask.shape[1], mask.shape[0])) > 127
+    return bool(mask.sum() > ROUND * whole.sum())
 
 
 def _around(mask: np.ndarray, reach_px: float) -> np.ndarray:

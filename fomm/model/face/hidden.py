@@ -67,7 +67,7 @@ class HiddenSide:
         """From a photo (H, W, 3) uint8 and the surface over its face; None where it hides no side."""
         source = surface.source
         landmarks, unit = source.landmarks[:_MESH], source.pose.scale
-        trust, facing = _trust(source, surface, photo.shape[1::-1])
+        trust, facing = _trust(source, surface, (photo.shape[1], photo.shape[0]))
         if (trust < 0.5).sum() < LEAST:
             return None
         # the face as the mirrored photo shows it
@@ -79,7 +79,8 @@ class HiddenSide:
         triangles = surface.face[near]
         corners = there[np.unique(mesh[near]), :2]
         low = np.floor(corners.min(0)).astype(int) - 4
-        size = tuple(int(n) for n in np.ceil(corners.max(0)).astype(int) + 5 - low)
+        high = np.ceil(corners.max(0)).astype(int) + 5
+        size = int(high[0] - low[0]), int(high[1] - low[1])
         to = np.column_stack([np.eye(2), -low])
         own = surface.field(there, to, size, triangles, landmarks[:, :2], both_sides=False)
         weight = surface.field(there, to, size, triangles, np.column_stack([trust, trust]), both_sides=False)
