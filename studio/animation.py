@@ -29,6 +29,7 @@ from fomm.video import (
     LazyFrame,
     VideoReader,
     VideoWriter,
+    feed,
     picture_size,
     read_image,
 )
@@ -57,8 +58,8 @@ class Found:
 class Result:
     """What was made of one photo and one driving video."""
 
-    outputs: list[Path]  # the result, and the side-by-side video if there is one
-    sidecar: Path
+    outputs: list[Path]  # the result, and the side-by-side video if there is one; none where frames went to a program
+    sidecar: Path | None  # None: there is no file
     rendered: Rendered
     elapsed_s: float
     warnings: list[str]
@@ -66,9 +67,15 @@ class Result:
     def __str__(self) -> str:
         done = self.rendered
         return (
-            f"{self.outputs[0]}: {done.frames} frames, {float(done.duration):.2f} s, {done.width}x{done.height}; "
+            f"{self.outputs[0] if self.outputs else 'to another program'}: "
+            f"{done.frames} frames, {float(done.duration):.2f} s, {done.width}x{done.height}; "
             f"took {self.elapsed_s:.1f} s ({done.frames / self.elapsed_s:.1f} frames/s)"
         )
+
+    @property
+    def files(self) -> list[Path]:
+        """All that was written."""
+        return [*self.outputs, self.sidecar] if self.sidecar else self.outputs
 
 
 def animate_files(
@@ -84,7 +91,7 @@ def animate_files(
     """From a photo and a driving video to a finished file with its sidecar. Memory does not grow with the video.
 
     Args:
-        source, driving, output: files (driving: or a folder of frames).
+        source, driving, output: files (driving: or a folder of frames; output: or what `VideoWriter` hands frames to).
         settings: how.
         tools: from `load_tools`.
         progress: is called for every frame of every stage: "find faces", "find best frame", "animate". What it raises
@@ -93,6 +100,7 @@ def animate_files(
 
     Raises:
         InputError: anything wrong with the files, one line that says what to do.
+        BrokenPipeError: the program that read the frames has gone.
     """
     begun, settings = time.monotonic(), settings.decided(tools.scale)
     source, driving, output = Path(source), Path(driving), Path(output)
@@ -105,8 +113,7 @@ def animate_files(
                 warn(sentence)
 
     photo, large, reader = open_both(source, driving, settings, video=is_video(output))
-    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
-    check_outputs(outputs, source, driving)
+    outputs = outputs_of(output, settings, source, driving)
 
     pairing = tools.pair(photo, source, reader, settings, progress)
     tell(reader.notes + large + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
@@ -192,12 +199,14 @@ def write_record(
     given: Mapping[str, Path | str],
     details: Mapping[str, object],
     warnings: list[str],
-) -> Path:
-    """Sign the results that can carry content credentials, and write the sidecar.
+) -> Path | None:
+    """Sign the results that can carry content credentials, and write the sidecar; where there are none, nothing.
 
     Args:
         given: option -> what was given: files, which are hashed, or text.
     """
+    if not outputs:
+        return None
     from fomm.animator.credentials import sign, signed_ones
 
     checkpoint = tools.checkpoint
@@ -239,7 +248,7 @@ def side_by_side_path(output: Path) -> Path:
 
 def is_video(output: Path) -> bool:
     """Whether it is watched as a video, and is not a folder of frames or a picture."""
-    return output.suffix.lower() not in ("", *PICTURES)
+    return feed(output) is not None or output.suffix.lower() not in ("", *PICTURES)
 
 
 def read_photo(path: Path, *, video: bool) -> tuple[np.ndarray, list[str]]:
@@ -267,11 +276,24 @@ def check_size(path: Path, width: int, height: int) -> None:
         raise InputError(f"{path}: is {width}x{height} pixels, each side needs {MIN_SIDE_PX} or more; use a larger one")
 
 
-def check_outputs(outputs: list[Path], *inputs: Path) -> None:
-    """Find out now, not after the work, what would keep a result from being written."""
-    folder = outputs[0].absolute().parent
+def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list[Path]:
+    """The files that are to be written; none where the frames go to another program.
+
+    Raises:
+        InputError: what would keep them from being written, found out now and not after the work.
+    """
+    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
+    if feed(output):
+        if settings.side_by_side or settings.sign:
+            raise InputError(
+                f"--output {output}: frames for another program have no file beside them and cannot be signed; leave "
+                "out --side_by_side and --sign"
+            )
+        VideoWriter(output)
+        return []
+    folder = output.absolute().parent
     try:
-        for path in (*outputs, sidecar_path(outputs[0])):
+        for path in (*outputs, sidecar_path(output)):
             if path.exists() and any(path.samefile(original) for original in inputs):
                 raise InputError(f"{path}: is an input too and would be overwritten; choose another --output")
         for path in outputs:
@@ -281,6 +303,7 @@ def check_outputs(outputs: list[Path], *inputs: Path) -> None:
         raise InputError(f"{error.filename}: cannot be made ({error.strerror}); choose another --output") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: no permission to write here; choose another --output")
+    return outputs
 
 
 def load_tools(

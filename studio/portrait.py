@@ -27,7 +27,7 @@ from fomm.video import MAX_VIDEO_PIXELS, Frame, prefetch, read_image
 from preprocess.crop import Region, shrunk
 from preprocess.faces import FaceFinder
 from preprocess.portraits import doubts_about_portrait, find_portrait, find_whole_portrait, region_around
-from studio.animation import PICTURES, Result, check_outputs, is_video, read_photo, side_by_side_path, write_record
+from studio.animation import PICTURES, Result, is_video, outputs_of, read_photo, write_record
 from studio.tools import PortraitTools, Tools
 
 EDIT_FPS = 25
@@ -80,8 +80,7 @@ def play_files(
     tools = portrait_tools(tools, "--edit" if isinstance(motion, Edit) else "--driving")
     recording = recording_of(motion, output) if isinstance(motion, Edit) else read_motion(motion)
     photo, large = read_photo(source, video=is_video(output))
-    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
-    check_outputs(outputs, source, *([] if isinstance(motion, Edit) else [motion]))
+    outputs = outputs_of(output, settings, source, *([] if isinstance(motion, Edit) else [motion]))
 
     sitter, region, warnings = sit(photo, source, tools.faces, settings, reach_of(recording))
     followed = Followed()

@@ -8,10 +8,11 @@ Conventions, used everywhere else too:
 - memory does not grow with the length of a video: one frame is held at a time (the codecs hold a few more).
 
 Only local files are opened. This module is the face of the ones behind it: `pictures`, `reader` (on
-`streams`, `decoding` and `colour`), `writer` (on `encoding` and `sound`) and `prefetch`.
+`streams`, `decoding` and `colour`), `writer` (on `encoding`, `feeds` and `sound`) and `prefetch`.
 """
 
 from fomm.video.encoding import MAX_VIDEO_PIXELS
+from fomm.video.feeds import feed
 from fomm.video.pictures import (
     DIGITAL_SOURCE_TYPE,
     SYNTHETIC,
@@ -35,6 +36,7 @@ __all__ = [
     "LazyFrame",
     "VideoReader",
     "VideoWriter",
+    "feed",
     "frame_files",
     "picture_size",
     "prefetch",
