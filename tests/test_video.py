@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from made_videos import audio_codec, beeps_in, make_clip, number_in, numbered, steady, tone
@@ -24,6 +25,7 @@ from fomm.video import (
     VideoReader,
     VideoWriter,
     frame_files,
+    picture_size,
     prefetch,
     read_frames,
     read_image,
@@ -88,6 +90,29 @@ def test_exif_orientation(tmp_path, orientation):
     Image.fromarray(np.ascontiguousarray(undo[orientation](upright))).save(tmp_path / "p.jpg", exif=exif, quality=95)
     assert np.abs(read_image(tmp_path / "p.jpg")[..., 0].astype(int) - upright).max() < 12
     assert (VideoReader(tmp_path / "p.jpg").width, VideoReader(tmp_path / "p.jpg").height) == (48, 32)
+
+
+@pytest.mark.parametrize("name", ["p.jpg", "p.png"])
+def test_a_picture_that_is_read_smaller_is_the_same_picture(tmp_path, name):
+    """A JPEG by way of its own smaller sizes."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp = np.add.outer(np.linspace(0, 120, 900), np.linspace(0, 120, 1300))
+    Image.fromarray(np.stack([ramp, ramp[::-1], ramp[:, ::-1]], 2).astype(np.uint8)).save(tmp_path / name, exif=exif)
+    whole, some = read_image(tmp_path / name), read_image(tmp_path / name, max_pixels=100_000)
+    assert whole.shape == (1300, 900, 3) and some.shape == (380, 263, 3)
+    smaller = cv2.resize(whole, (263, 380), interpolation=cv2.INTER_AREA)
+    assert np.abs(some.astype(int) - smaller).max() <= 3
+    np.testing.assert_array_equal(read_image(tmp_path / name, max_pixels=whole.size // 3), whole)
+    assert picture_size(tmp_path / name) == (1300, 900)
+
+
+def test_large_frames_take_no_more_memory_than_many_small_ones(tmp_path):
+    """x264 writes its options into the file."""
+    for side, frames in ((64, b"40"), (4000, b"20")):
+        with VideoWriter(tmp_path / "a.mp4") as writer:
+            writer.write(np.zeros((side, side, 3), np.uint8))
+        assert b"rc_lookahead=" + frames + b" " in (tmp_path / "a.mp4").read_bytes()
 
 
 def test_damaged_exif_does_not_hide_the_picture_and_damaged_pictures_say_so(tmp_path):
@@ -531,6 +556,18 @@ def test_read_frames_agrees_with_full_decoding(tmp_path, name, options):
     for bad in ([50], [-1]):
         with pytest.raises(InputError, match="asked for"):
             read_frames(path, bad)
+
+
+def test_a_later_picture_of_a_gif_that_reaches_beyond_the_first_is_cut(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64), np.uint8)
+    first, *more = map(Image.fromarray, noise)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=more, duration=50)
+    content = bytearray((tmp_path / "a.gif").read_bytes())
+    content[content.rindex(b"\x2c" + bytes(4) + b"\x40\0\x30\0") + 1] = 20  # the last one's left edge
+    (tmp_path / "a.gif").write_bytes(content)
+    frames = [frame.image[..., 0] for frame in VideoReader(tmp_path / "a.gif")]
+    np.testing.assert_array_equal(frames[:2], noise[:2])
+    np.testing.assert_array_equal(frames[2], np.hstack([noise[1, :, :20], noise[2, :, :44]]))
 
 
 def test_read_frames_variable_rate_gif_and_folder(tmp_path):

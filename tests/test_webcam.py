@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,10 +14,12 @@ import pytest
 
 import infer
 import studio.recording
+from fomm.animator.provenance import Label
 from fomm.errors import InputError
-from fomm.video import VideoReader
+from fomm.video import VideoReader, read_image
 from fomm.video.camera import camera_frames, opened_camera
 from infer import Options
+from preprocess.crop import shrunk
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import start_hint
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
@@ -41,15 +46,28 @@ class FileAsCamera:
         return found, image
 
 
-def test_a_recording_keeps_the_times_at_which_frames_were_seen(tmp_path: Path) -> None:
+def test_a_recording_keeps_the_times_at_which_frames_were_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, gaps = 100.0, cycle((0.05, 0.12))
+
+    class Uneven(FileAsCamera):
+        def read(self) -> tuple[bool, np.ndarray]:
+            nonlocal now
+            now += next(gaps)
+            return super().read()
+
+    monkeypatch.setattr("fomm.video.camera.time", SimpleNamespace(monotonic=lambda: now))
     said: list[str] = []
     heard: list[int] = []
     path = tmp_path / "recording.mp4"
-    record(FileAsCamera(SPEAKER, 12), path, 1.5, said.append, progress=lambda stage, done, total: heard.append(done))
+    record(
+        Uneven(SPEAKER, float("inf")), path, 1.5, said.append, progress=lambda stage, done, total: heard.append(done)
+    )
     frames = list(VideoReader(path))
     times = [frame.time for frame in frames]
-    assert times[0] == 0 and 1.0 < times[-1] <= 1.5 and 5 <= len(frames) <= 19
-    assert min(np.diff(np.array(times, float))) > 0.9 / 12
+    assert times[0] == 0 and 1.5 - 0.12 < times[-1] <= 1.5
+    between = np.diff(np.array(times, float)).round(2)
+    assert set(between[:2]) == {0.05, 0.12}
+    assert np.array_equal(between[2:], between[:-2])
     assert heard[-1] == len(frames)
     assert said[0].startswith("look straight into the camera")
     assert [line[0] for line in said[1:4]] == ["3", "2", "1"]
@@ -87,6 +105,40 @@ def test_the_command_line_records_and_animates(
     assert result.rendered.frames == len(list(VideoReader(recording))) and not VideoReader(output).has_audio
     err = capsys.readouterr().err
     assert "1 ... " in err and "recorded" in err
+
+
+def test_a_camera_drives_the_photo_live_for_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """All but the two devices: the speaker's clip is the camera, and what the virtual one is shown is kept."""
+    shown: list[np.ndarray] = []
+
+    class Ending(FileAsCamera):
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            return super().read() if len(shown) < 5 else (False, None)
+
+        def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+            return True
+
+        def release(self) -> None: ...
+
+    virtual = SimpleNamespace(send=shown.append, close=lambda: None)
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=lambda *_: virtual))
+    real = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda n: real(n) if isinstance(n, str) else Ending(SPEAKER, 12))
+    monkeypatch.setattr(studio.recording, "COUNTDOWN", 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="the camera stopped giving pictures"):
+        infer.infer(Options(str(ROOT / "fomm" / "assets" / "portrait.png"), "webcam", "camera", device="cpu"))
+    said = capsys.readouterr().err
+    assert "1 ... " in said and "live, until Ctrl-C" in said and list(tmp_path.iterdir()) == []
+    photo = shrunk(read_image(ROOT / "fomm" / "assets" / "portrait.png"), 512)
+    marked = Label()(photo)
+    assert len(shown) >= 5 and all(frame.shape == photo.shape for frame in shown)
+    for frame in shown:
+        change = np.abs(frame.astype(int) - marked).max(-1)
+        assert change[-10:, :40].max() <= 1, "the mark is in every picture"
+    assert max(np.abs(frame.astype(int) - shown[0]).max() for frame in shown) > 30, "the photo moves"
 
 
 def test_what_is_wrong_is_said_before_anybody_records(tmp_path: Path) -> None:
