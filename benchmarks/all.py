@@ -10,6 +10,7 @@ that fails is named in its place, and the exit code is 1.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -62,11 +63,13 @@ ALL = [
 
 @dataclass(frozen=True)
 class Said:
-    """What a benchmark printed, in how many seconds; `failure` is its last line of error, empty where it ended well."""
+    """What a benchmark printed, in how many seconds on the clock and of processor time; `failure` is its last line of
+    error, empty where it ended well."""
 
     benchmark: Benchmark
     text: str
     elapsed_s: float
+    processor_s: float
     failure: str = ""
 
     @property
@@ -77,12 +80,18 @@ class Said:
 
 
 def perform(benchmark: Benchmark) -> Said:
-    begun = time.monotonic()
+    begun, busy = time.monotonic(), processor_s()
     done = subprocess.run([sys.executable, *benchmark.command.split()], cwd=ROOT, capture_output=True, text=True)
     failure = ""
     if done.returncode:
         failure = next(iter(done.stderr.strip().splitlines()[::-1]), f"exit code {done.returncode}")
-    return Said(benchmark, done.stdout, time.monotonic() - begun, failure)
+    return Said(benchmark, done.stdout, time.monotonic() - begun, processor_s() - busy, failure)
+
+
+def processor_s() -> float:
+    """Of all processes that this one has started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def page(all_said: list[Said], about: list[str], notes: str) -> str:
@@ -103,16 +112,19 @@ def page(all_said: list[Said], about: list[str], notes: str) -> str:
     ]
     for said in all_said:
         kept = "\n".join(line for line in said.text.splitlines() if not line.startswith(RATIO)).strip()
-        parts.append(f"## {said.benchmark.title}\n\n`{said.benchmark.command}` took {said.elapsed_s:.0f} s.")
+        took = f"took {said.elapsed_s:.0f} s, {said.processor_s:.0f} s of processor time."
+        parts.append(f"## {said.benchmark.title}\n\n`{said.benchmark.command}` {took}")
         parts.append(f"Failed: {said.failure}" if said.failure else kept)
     return "\n\n".join([*parts, notes.strip()]) + "\n"
 
 
-def about_run(load_before: float) -> list[str]:
+def about_run(all_said: list[Said], load_before: float) -> list[str]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return [
         *machine(),
         f"{date.today()}, commit {commit.stdout.strip() or 'unknown'}",
+        f"all of it took {sum(said.elapsed_s for said in all_said) / 60:.0f} minutes, "
+        f"{sum(said.processor_s for said in all_said) / 60:.0f} of processor time",
         f"processes that wanted a core: {load_before:.1f} before, {load():.1f} at the end, the benchmarks included",
     ]
 
@@ -133,7 +145,7 @@ def main(only: list[str] | None = None) -> None:
             print(f"{benchmark.command} ...", file=sys.stderr)
             all_said.append(perform(benchmark))
             print(f"  {all_said[-1].failure or 'done'}, {all_said[-1].elapsed_s:.0f} s", file=sys.stderr)
-    made = page(all_said, about_run(before), NOTES.read_text())
+    made = page(all_said, about_run(all_said, before), NOTES.read_text())
     if only is None:
         part = PAGE.with_suffix(".part")
         part.write_text(made)

@@ -42,13 +42,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from fill import fill_model
 
 from benchmarks.page import machine, ratio, spread, table
-from fomm.animator import (
-    AnimationSettings,
-    Animator,
-    animated_frames,
-    render,
-)
+from fomm.animator import AnimationSettings, Animator, animated_frames
 from fomm.animator.lanes import Lanes
+from fomm.animator.render import render
 from fomm.checkpoint import load_model, save_weights
 from fomm.model import FOMM, ModelConfig
 from fomm.model.geometry import movement_scale, transfer_motion
