@@ -53,7 +53,7 @@ ALL = [
     ),
     Benchmark("live", "Live, on the page", "--frames 30 --turns 3"),
     Benchmark("memory", "Memory against the length of a video", "--seconds [4,40]"),
-    Benchmark("training", "A training step", "--steps 4 --rounded false"),
+    Benchmark("training", "A training step", "--steps 4 --batch 2 --rounded false"),
     Benchmark("data", "Training pairs", "--clips 2 --steps 15"),
     Benchmark("preparation", "Preparing videos", "--scenes 1 --frames 100 --repeats 1"),
     Benchmark("preparation_memory", "Memory against the number of clips prepared", "--clips 220"),
