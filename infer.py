@@ -8,7 +8,7 @@ There are no imports for type checkers only: to evaluate the annotations of `Opt
 import os
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,9 +33,10 @@ class Files:
             source; where the driver ends earlier, the source goes on by itself. Sound: --sound.
         driving: the video, or a motion file (.json, made by python -m preprocess motion); a folder of videos (each is
             used), a folder of frames; or webcam (webcam:1 is the second one): records you after a countdown, without
-            sound, into <output>_driving.mp4.
+            sound, into <output>_driving.mp4; where the output is another program you drive the photo live.
         output: the result: .mp4, .mov, .webm, .gif, or a name without suffix for PNG frames; a folder for a batch.
-            Settings and hashes go into a JSON file beside it.
+            Settings and hashes go into a JSON file beside it. Or another program: - or a named pipe gets the frames as
+            y4m, camera shows them as a virtual camera; without sound, marked in the picture.
     """
 
     source: str
@@ -82,7 +83,7 @@ def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
     Raises:
         InputError: a path that is not there, or a batch whose output is no folder.
     """
-    from fomm.video import frame_files
+    from fomm.video import feed, frame_files
     from fomm.video.pictures import local_file
 
     for name in filter(None, (options.source, options.driving)):  # said before a checkpoint is downloaded
@@ -94,6 +95,8 @@ def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
     drivings = video_files(driving) or [driving]
     if not source.is_dir() and drivings == [driving]:
         return [(source, driving, output)]
+    if feed(output):
+        raise InputError(f"--output {output}: takes the frames of one photo and one video; give no folder")
     if output.suffix:
         raise InputError(f"{output}: with a folder as input the results need a folder too; give a name without suffix")
     kind = ".png" if options.edit else ".mp4"
@@ -119,10 +122,11 @@ def infer(options: Options) -> list:
 
     Raises:
         InputError: it cannot be done; in a batch after all other pairs, with the names of those that failed.
+        BrokenPipeError: the program that read the frames has gone.
     """
     from fomm.animator.credentials import SIGNED
     from fomm.model.face import Edit
-    from fomm.video import VIDEO_SUFFIXES
+    from fomm.video import VIDEO_SUFFIXES, feed
     from studio.animation import animate_files, load_tools
     from studio.portrait import play_files
     from studio.recording import record_webcam
@@ -137,6 +141,9 @@ def infer(options: Options) -> list:
         if options.camera is not None:
             list_pairs(replace(options, driving=options.source))  # what is wrong with the others is said first
             output = Path(options.output)
+            if feed(output):
+                drive_live(options, options.camera, stack, bars)
+                return []
             recording = output.parent / f"{output.stem}_driving.mp4"
             record_webcam(options.camera, recording, options.seconds, bars.print, progress=bars)
             options = replace(options, driving=str(recording))
@@ -161,6 +168,9 @@ def infer(options: Options) -> list:
                 bars.print(f"error: {error}")
                 continue
             results.append(result)
+            if not result.outputs:
+                bars.print(f"sent {result}")
+                continue
             bars.print(f"wrote {result}", file=sys.stdout)
             if result.outputs[0].suffix.lower() not in SIGNED:
                 bars.print(
@@ -170,6 +180,24 @@ def infer(options: Options) -> list:
         names = ", ".join(path.name for path in failures)
         raise InputError(f"{len(failures)} of {len(pairs)} pairs failed (see above): {names}; the others are done")
     return results
+
+
+def drive_live(options: Options, number: int, stack: ExitStack, bars: Bars) -> None:
+    """Camera `number` drives the photo for another program, until Ctrl-C or until that program ends.
+
+    Raises: as `studio.live.send_live`, and InputError for anything wrong with the photo or the model.
+    """
+    from fomm.video import read_image
+    from fomm.video.camera import opened_camera
+    from studio.animation import load_tools, outputs_of
+    from studio.live import send_live
+
+    outputs_of(Path(options.output), options)
+    photo = read_image(options.source)
+    camera = stack.enter_context(opened_camera(number))
+    tools = load_tools(options, options, stack, lambda sentence: bars.print(f"warning: {sentence}"))
+    bars.print(f"model {options.checkpoint} {tools}")
+    send_live(camera, photo, Path(options.output), options, tools, bars.print)
 
 
 def parse(arguments: list[str] | None = None) -> Options:
@@ -182,7 +210,9 @@ def parse(arguments: list[str] | None = None) -> Options:
 
 
 def main() -> None:
-    infer(parse())
+    options = parse()
+    with redirect_stdout(sys.stderr) if options.output == "-" else nullcontext():  # frames alone go to stdout
+        infer(options)
 
 
 if __name__ == "__main__":

@@ -60,10 +60,12 @@ from fomm import expression
 from fomm.download import cache_folder
 from fomm.errors import InputError, require, run
 from fomm.evaluation.metrics import akd, hull_mask
+from fomm.model.face import Sitter
 from fomm.model.face.surface import OPENINGS
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.crop import Crop, Paster, warp
 from preprocess.faces import FaceFinder, face_crop
+from preprocess.portraits import find_portrait, region_around
 
 SCALE = 1.6  # crop side in face sides
 SIZE = 256  # pixels at which results are compared
@@ -185,10 +187,21 @@ class Landmarks:
 
     temporal = True
 
+    whole = True
+
     def __init__(self, name: str, animator: Any) -> None:
         self.name, self._animator = name, animator
-        self.stream = animator.animate  # side by side, nothing counted
         self.faults: list[int] = []
+
+    def stream(self, photo: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The whole photo as `infer.py` makes it: frames side by side, nothing counted."""
+        finder = self._animator.observer
+        _, face, mesh = find_portrait(photo, Path("photo"), finder, None)
+        region = region_around(face, photo.shape, 0.0)
+        person = finder.person_at(photo, face, region)
+        sitter = Sitter(region.of(photo), mesh - [region.left, region.top, 0], person)
+        for result in self._animator.animate(sitter, driving):
+            yield region.put(photo, result)
 
     def animate(self, source: np.ndarray, driving: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         self.faults = []

@@ -86,8 +86,8 @@ def run(main: Callable[[], object]) -> NoReturn:
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         _leave(128 + number, f"stopped by {signal.Signals(number).name}: no unfinished file was left behind")
-    except BrokenPipeError:
-        _leave(128 + signal.SIGPIPE)
+    except BrokenPipeError as error:
+        _leave(128 + signal.SIGPIPE, f"stopped: {error.filename}: {error.strerror}" if error.filename else None)
     except OSError as error:
         if is_out_of_memory(error):
             _leave(2, OUT_OF_MEMORY)

@@ -22,14 +22,25 @@ from fomm.files import all_or_none
 from fomm.model.face import FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
-from fomm.video import DIGITAL_SOURCE_TYPE, Frame, LazyFrame, VideoReader, VideoWriter, read_image
+from fomm.video import (
+    DIGITAL_SOURCE_TYPE,
+    MAX_VIDEO_PIXELS,
+    Frame,
+    LazyFrame,
+    VideoReader,
+    VideoWriter,
+    feed,
+    picture_size,
+    read_image,
+)
 from preprocess.faces import FaceFinder, SharedFinder
 from preprocess.pairing import Pairing
 from preprocess.track import TRACK_SCALE
 from studio.tools import CropTools, PortraitTools, Tools
 
 MIN_SIDE_PX = 16
-MAX_EASY_PIXELS = 60_000_000  # phones take 50; about 15 bytes of memory are needed for each
+PICTURES = (".png", ".jpg", ".jpeg")
+BYTES_PER_PIXEL = 46  # of a photo, while it is animated by model `face` and its face fills it
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,8 @@ class Found:
 class Result:
     """What was made of one photo and one driving video."""
 
-    outputs: list[Path]  # the result, and the side-by-side video if there is one
-    sidecar: Path
+    outputs: list[Path]  # the result, and the side-by-side video if there is one; none where frames went to a program
+    sidecar: Path | None  # None: there is no file
     rendered: Rendered
     elapsed_s: float
     warnings: list[str]
@@ -56,9 +67,15 @@ class Result:
     def __str__(self) -> str:
         done = self.rendered
         return (
-            f"{self.outputs[0]}: {done.frames} frames, {float(done.duration):.2f} s, {done.width}x{done.height}; "
+            f"{self.outputs[0] if self.outputs else 'to another program'}: "
+            f"{done.frames} frames, {float(done.duration):.2f} s, {done.width}x{done.height}; "
             f"took {self.elapsed_s:.1f} s ({done.frames / self.elapsed_s:.1f} frames/s)"
         )
+
+    @property
+    def files(self) -> list[Path]:
+        """All that was written."""
+        return [*self.outputs, self.sidecar] if self.sidecar else self.outputs
 
 
 def animate_files(
@@ -74,7 +91,7 @@ def animate_files(
     """From a photo and a driving video to a finished file with its sidecar. Memory does not grow with the video.
 
     Args:
-        source, driving, output: files (driving: or a folder of frames).
+        source, driving, output: files (driving: or a folder of frames; output: or what `VideoWriter` hands frames to).
         settings: how.
         tools: from `load_tools`.
         progress: is called for every frame of every stage: "find faces", "find best frame", "animate". What it raises
@@ -83,6 +100,7 @@ def animate_files(
 
     Raises:
         InputError: anything wrong with the files, one line that says what to do.
+        BrokenPipeError: the program that read the frames has gone.
     """
     begun, settings = time.monotonic(), settings.decided(tools.scale)
     source, driving, output = Path(source), Path(driving), Path(output)
@@ -94,12 +112,11 @@ def animate_files(
                 warnings.append(sentence)
                 warn(sentence)
 
-    photo, reader = open_both(source, driving, settings)
-    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
-    check_outputs(outputs, source, driving)
+    photo, large, reader = open_both(source, driving, settings, video=is_video(output))
+    outputs = outputs_of(output, settings, source, driving)
 
     pairing = tools.pair(photo, source, reader, settings, progress)
-    tell(reader.notes + large_photo(source, photo) + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
+    tell(reader.notes + large + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
     scene = tools.scene(photo, reader, pairing, settings)
     frames = reader.frames(pairing.start, pairing.stop)
     view = pairing.view
@@ -147,10 +164,10 @@ def look(
     `animate_files`.
     """
     source, driving, settings = Path(source), Path(driving), settings.decided(tools.scale)
-    photo, reader = open_both(source, driving, settings)
+    photo, large, reader = open_both(source, driving, settings, video=True)
     pairing = tools.pair(photo, source, reader, settings, progress)
     frame = next(reader.frames(pairing.initial_index)).image
-    doubts = list(dict.fromkeys(reader.notes + pairing.doubts + tools.doubts(source, pairing)))
+    doubts = list(dict.fromkeys(reader.notes + large + pairing.doubts + tools.doubts(source, pairing)))
     return Found(photo, frame, pairing, settings.scale or tools.scale, doubts)
 
 
@@ -164,13 +181,14 @@ def as_it_is(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def open_both(source: Path, driving: Path, settings: AnimationSettings) -> tuple[np.ndarray, VideoReader]:
-    """The photo (H, W, 3) and the driving video, each large enough to hold a face."""
-    photo = read_image(source)
+def open_both(
+    source: Path, driving: Path, settings: AnimationSettings, *, video: bool
+) -> tuple[np.ndarray, list[str], VideoReader]:
+    """The photo (H, W, 3) with what is to be said of it, and the driving video, each large enough to hold a face."""
+    photo, said = read_photo(source, video=video)
     reader = VideoReader(driving, video_stream=settings.video_stream, audio_stream=settings.audio_stream)
-    check_size(source, photo.shape[1], photo.shape[0])
     check_size(driving, reader.width, reader.height)
-    return photo, reader
+    return photo, said, reader
 
 
 def write_record(
@@ -181,12 +199,14 @@ def write_record(
     given: Mapping[str, Path | str],
     details: Mapping[str, object],
     warnings: list[str],
-) -> Path:
-    """Sign the results that can carry content credentials, and write the sidecar.
+) -> Path | None:
+    """Sign the results that can carry content credentials, and write the sidecar; where there are none, nothing.
 
     Args:
         given: option -> what was given: files, which are hashed, or text.
     """
+    if not outputs:
+        return None
     from fomm.animator.credentials import sign, signed_ones
 
     checkpoint = tools.checkpoint
@@ -226,14 +246,28 @@ def side_by_side_path(output: Path) -> Path:
     return output.parent / f"{output.stem}_side_by_side{output.suffix}"
 
 
-def large_photo(path: Path, photo: np.ndarray) -> list[str]:
-    """A sentence on what a very large photo costs."""
-    pixels = photo.shape[0] * photo.shape[1]
-    if pixels <= MAX_EASY_PIXELS:
-        return []
-    return [
-        f"{path}: has {pixels / 1e6:.0f} million pixels, which take about {15 * pixels / 1e9:.1f} GB of memory; a "
-        "smaller copy of it gives the same motion sooner"
+def is_video(output: Path) -> bool:
+    """Whether it is watched as a video, and is not a folder of frames or a picture."""
+    return feed(output) is not None or output.suffix.lower() not in ("", *PICTURES)
+
+
+def read_photo(path: Path, *, video: bool) -> tuple[np.ndarray, list[str]]:
+    """A photo (H, W, 3) uint8 RGB, for a video no larger than its frames can be, and what is to be said of its size."""
+    width, height = picture_size(path)
+    check_size(path, width, height)
+    pixels = width * height
+    if pixels <= MAX_VIDEO_PIXELS:
+        return read_image(path), []
+    has = f"{path}: has {pixels / 1e6:.0f} million pixels"
+    if not video:
+        return read_image(path), [
+            f"{has}, which take up to {BYTES_PER_PIXEL * pixels / 1e9:.1f} GB of memory; a smaller copy gives the "
+            "same motion sooner"
+        ]
+    photo = read_image(path, max_pixels=MAX_VIDEO_PIXELS)
+    return photo, [
+        f"{has}, more than players of video take, so {photo.shape[1]}x{photo.shape[0]} are made of it; frames "
+        "(--output NAME without suffix) keep its size"
     ]
 
 
@@ -242,11 +276,24 @@ def check_size(path: Path, width: int, height: int) -> None:
         raise InputError(f"{path}: is {width}x{height} pixels, each side needs {MIN_SIDE_PX} or more; use a larger one")
 
 
-def check_outputs(outputs: list[Path], *inputs: Path) -> None:
-    """Find out now, not after the work, what would keep a result from being written."""
-    folder = outputs[0].absolute().parent
+def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list[Path]:
+    """The files that are to be written; none where the frames go to another program.
+
+    Raises:
+        InputError: what would keep them from being written, found out now and not after the work.
+    """
+    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
+    if feed(output):
+        if settings.side_by_side or settings.sign:
+            raise InputError(
+                f"--output {output}: frames for another program have no file beside them and cannot be signed; leave "
+                "out --side_by_side and --sign"
+            )
+        VideoWriter(output)
+        return []
+    folder = output.absolute().parent
     try:
-        for path in (*outputs, sidecar_path(outputs[0])):
+        for path in (*outputs, sidecar_path(output)):
             if path.exists() and any(path.samefile(original) for original in inputs):
                 raise InputError(f"{path}: is an input too and would be overwritten; choose another --output")
         for path in outputs:
@@ -256,6 +303,7 @@ def check_outputs(outputs: list[Path], *inputs: Path) -> None:
         raise InputError(f"{error.filename}: cannot be made ({error.strerror}); choose another --output") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: no permission to write here; choose another --output")
+    return outputs
 
 
 def load_tools(

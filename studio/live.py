@@ -1,33 +1,43 @@
-"""A camera drives a photo: pictures of the camera come in as JPEG files, animated ones go out."""
+"""A camera drives a photo: on the page, where its pictures come in and go out as JPEG files; or for another program."""
 
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from fomm.animator.lanes import Lanes
+from fomm.animator.provenance import Label
 from fomm.animator.settings import AnimationSettings, Region
 from fomm.errors import InputError
 from fomm.model import Output
 from fomm.model.face import Moved, Strength
 from fomm.model.face.direct import ALL
 from fomm.pixels import to_pictures
+from fomm.video import VideoWriter, prefetch
+from fomm.video.camera import Camera, camera_frames
 from preprocess.crop import Crop, Paster, shrunk
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
 from preprocess.portraits import camera_crop
+from studio.recording import count_down
 from studio.tools import CropTools, PortraitTools, Tools, sitter_of
 
 LIVE_PX = 512  # longer side of the photo in a live picture
 MAX_CAMERA_PX = 1920 * 1080
 JPEG_QUALITY = 85
 FAST = 0.75  # of the model's size; at half of it the models lose eyes and mouth
+SENT_FPS = 30  # what is sent to other programs
 MOST_S = 0.5  # a longer pause between two pictures counts as this
 
 
@@ -69,21 +79,64 @@ class Live(Protocol):
 
 
 def make_live(
-    tools: Tools, photo: np.ndarray, setting: object, *, fast: bool, region: Region = "all", strength: str = "1"
+    tools: Tools,
+    photo: np.ndarray,
+    setting: object,
+    *,
+    fast: bool,
+    region: Region = "all",
+    strength: str = "1",
+    face: int | None = None,
 ) -> Live:
     """`photo` (H, W, 3) uint8 RGB, ready for a camera; large ones are shrunk, nobody sees the difference live.
+
+    Args:
+        face: which one of the photo, from 1 (the largest).
 
     Raises:
         InputError: the photo shows no face, or the model moves no parts of it.
     """
     settings = AnimationSettings(region=region, strength=strength)
     if isinstance(tools, PortraitTools):
-        return LivePortrait(
-            tools, shrunk(photo, round(FAST * LIVE_PX) if fast else LIVE_PX), setting, Strength(**settings.strengths)
-        )
+        side = round(FAST * LIVE_PX) if fast else LIVE_PX
+        return LivePortrait(tools, shrunk(photo, side), setting, Strength(**settings.strengths), face)
     assert isinstance(tools, CropTools)
     tools.check_parts(settings)
-    return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size=live_size(tools, fast))
+    return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size=live_size(tools, fast), face=face)
+
+
+def send_live(
+    camera: Camera,
+    photo: np.ndarray,
+    output: Path,
+    settings: AnimationSettings,
+    tools: Tools,
+    say: Callable[[str], None],
+) -> None:
+    """Drive a photo (H, W, 3) uint8 RGB by a camera for another program, until the camera or that program ends.
+
+    No picture waits: one that comes while others are worked on takes the place of the one before. All bear the mark.
+
+    Args:
+        output: what `VideoWriter` hands frames to: `-`, a named pipe, or `camera`.
+        settings: of which `region`, `strength` and `face` matter.
+        say: is called with the countdown and the hints, one line each.
+
+    Raises:
+        InputError: the photo or the camera's last picture before the start shows no face, there is no virtual camera,
+            or the camera stopped.
+        BrokenPipeError: the program that read the frames has gone.
+    """
+    live = make_live(
+        tools, photo, None, fast=False, region=settings.region, strength=settings.strength, face=settings.face
+    )
+    live.begin(count_down(camera, tools.faces, say).image)
+    say("live, until Ctrl-C")
+    mark, begun = Label(), time.monotonic_ns()
+    frames = prefetch(camera_frames(camera, math.inf), newest=True)
+    with Lanes() as lanes, closing(frames), VideoWriter(output, fps=SENT_FPS) as writer:
+        for picture in lanes.map(live.show, (live.look(frame.image) for frame in frames)):
+            writer.write(mark(picture), Fraction(time.monotonic_ns() - begun, 10**9))
 
 
 @dataclass(frozen=True)
@@ -101,12 +154,15 @@ class LiveCrop:
     Args:
         photo: (H, W, 3) uint8 RGB.
         size: side of the animated picture in pixels, a multiple of the model's stride; the time grows with its square.
+        face: which one of the photo; None: the largest.
     """
 
-    def __init__(self, tools: CropTools, photo: np.ndarray, setting: object, *, size: int) -> None:
+    def __init__(
+        self, tools: CropTools, photo: np.ndarray, setting: object, *, size: int, face: int | None = None
+    ) -> None:
         self.setting = setting
         self._photo = photo
-        self._face = choose_face(tools.faces.find(photo), None, "photo")
+        self._face = choose_face(tools.faces.find(photo), face, "photo")
         self._finder, self._size, self._scale = tools.faces, size, tools.scale
         self._animator = tools.animator
         self._begun: _Begun | None = None
@@ -136,13 +192,21 @@ class LivePortrait:
 
     Args:
         photo: (H, W, 3) uint8 RGB.
+        face: which one of the photo; None: the largest.
     """
 
-    def __init__(self, tools: PortraitTools, photo: np.ndarray, setting: object, strength: Strength = ALL) -> None:
+    def __init__(
+        self,
+        tools: PortraitTools,
+        photo: np.ndarray,
+        setting: object,
+        strength: Strength = ALL,
+        face: int | None = None,
+    ) -> None:
         self.setting = setting
         self._finder, self._animator = tools.faces, tools.animator
-        face = choose_face(tools.faces.find(photo), None, "photo")
-        self._portrait = self._animator.portrait(sitter_of(photo, face, tools.faces))
+        chosen = choose_face(tools.faces.find(photo), face, "photo")
+        self._portrait = self._animator.portrait(sitter_of(photo, chosen, tools.faces))
         self._follow: Callable[[np.ndarray, float], Moved] | None = None
         self._looked, self._strength = 0.0, strength
 

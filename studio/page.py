@@ -199,7 +199,7 @@ class AnimateTab:
         def make(tools: Tools, job: Job) -> dict:
             settings = chosen_settings(tools, *choices)
             made = animate_files(photo, video, visitor.fresh_output(), settings, tools, progress=job.progress)
-            paths = [str(path) for path in (*made.outputs, made.sidecar)]
+            paths = [str(path) for path in made.files]
             return {
                 self.status: shown.done_view(made, self.work.folder),
                 self.results: gr.update(visible=True),
@@ -303,7 +303,7 @@ class PortraitTab:
         def finish(tools: Tools, job: Job) -> dict:
             output = visitor.fresh_output().with_name(name)
             made = play_files(photo, motion, output, AnimationSettings(), tools, progress=job.progress)
-            paths = [str(path) for path in (*made.outputs, made.sidecar)]
+            paths = [str(path) for path in made.files]
             moves = output.suffix == ".mp4"
             return {
                 self.status: shown.done_view(made, self.work.folder),

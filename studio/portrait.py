@@ -23,14 +23,13 @@ from fomm.model.face.edit import REST
 from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.recording import read_motion
 from fomm.progress import Progress, silent, watched
-from fomm.video import Frame, prefetch, read_image
+from fomm.video import MAX_VIDEO_PIXELS, Frame, prefetch, read_image
 from preprocess.crop import Region, shrunk
 from preprocess.faces import FaceFinder
 from preprocess.portraits import doubts_about_portrait, find_portrait, find_whole_portrait, region_around
-from studio.animation import Result, check_outputs, check_size, side_by_side_path, write_record
+from studio.animation import PICTURES, Result, is_video, outputs_of, read_photo, write_record
 from studio.tools import PortraitTools, Tools
 
-PICTURES = (".png", ".jpg", ".jpeg")
 EDIT_FPS = 25
 EDIT_PX = 512  # longer side of a portrait while it is edited
 EASE_S, STAY_S = 1.0, 0.6  # a video of an edit goes there, stays and goes back
@@ -80,10 +79,8 @@ def play_files(
     source, output = Path(source), Path(output)
     tools = portrait_tools(tools, "--edit" if isinstance(motion, Edit) else "--driving")
     recording = recording_of(motion, output) if isinstance(motion, Edit) else read_motion(motion)
-    photo = read_image(source)
-    check_size(source, photo.shape[1], photo.shape[0])
-    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
-    check_outputs(outputs, source, *([] if isinstance(motion, Edit) else [motion]))
+    photo, large = read_photo(source, video=is_video(output))
+    outputs = outputs_of(output, settings, source, *([] if isinstance(motion, Edit) else [motion]))
 
     sitter, region, warnings = sit(photo, source, tools.faces, settings, reach_of(recording))
     followed = Followed()
@@ -102,7 +99,7 @@ def play_files(
             side_by_side=outputs[1] if settings.side_by_side else None,
             shown=lambda frame: (photo if paste else sitter.photo,) * 2,
         )
-        warnings += [f"{source}: {said}" for said in followed.doubts()] + rendered.warnings
+        warnings = large + warnings + [f"{source}: {said}" for said in followed.doubts()] + rendered.warnings
         for sentence in warnings:
             warn(sentence)
         sidecar = write_record(
@@ -158,7 +155,7 @@ class EditedPortrait:
     def __init__(self, photo: str, tools: Tools) -> None:
         tools = portrait_tools(tools, "the portrait")
         self.photo = photo
-        picture = shrunk(read_image(photo), EDIT_PX)
+        picture = shrunk(read_image(photo, max_pixels=MAX_VIDEO_PIXELS), EDIT_PX)
         sitter, self._region, _ = sit(picture, Path(photo), tools.faces, AnimationSettings())
         self._picture, self._portrait = picture, tools.animator.portrait(sitter)
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from fomm.progress import Progress, silent, watched
-from fomm.video import VideoWriter, prefetch
+from fomm.video import Frame, VideoWriter, prefetch
 from fomm.video.camera import CLOCK, Camera, camera_frames, opened_camera
 from preprocess.faces import FaceFinder
 from preprocess.pairing import start_hint
@@ -37,11 +37,7 @@ def record(
 ) -> None:
     """`record_webcam` with a camera that is open already."""
     with FaceFinder() as finder:
-        say("look straight into the camera, head upright, mouth shut: that pose is taken for the photo's")
-        for left in range(COUNTDOWN, 0, -1):  # it also gives the camera time to find its exposure
-            *_, frame = camera_frames(camera, 1.0)
-            hint = start_hint(finder.find(frame.image, thorough=False), frame.image.shape)
-            say(f"{left} ... {hint or 'good'}")
+        count_down(camera, finder, say)
         say(f"recording {seconds:g} s: move and talk now")
         ahead = prefetch(camera_frames(camera, seconds), depth=64)  # frames must not wait for the encoder
         with VideoWriter(path, time_base=CLOCK) as writer, closing(ahead):
@@ -52,3 +48,13 @@ def record(
     if hint:
         say(f"the recording may start badly ({hint}); if the result looks wrong, record again")
     say(f"recorded {path}: {number + 1} frames; to use it again: --driving {path}")
+
+
+def count_down(camera: Camera, finder: FaceFinder, say: Callable[[str], None]) -> Frame:
+    """Some seconds with hints on how to start well, in which the camera finds its exposure; the last picture seen."""
+    say("look straight into the camera, head upright, mouth shut: that pose is taken for the photo's")
+    for left in range(COUNTDOWN, 0, -1):
+        *_, frame = camera_frames(camera, 1.0)
+        hint = start_hint(finder.find(frame.image, thorough=False), frame.image.shape)
+        say(f"{left} ... {hint or 'good'}")
+    return frame

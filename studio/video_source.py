@@ -32,7 +32,7 @@ from preprocess.motion import record
 from preprocess.pairing import choose_track, doubts_about_track, track_driving
 from preprocess.portraits import VIEW_PX, region_around, seek_start, views_through
 from preprocess.track import Track
-from studio.animation import Result, check_outputs, check_size, side_by_side_path, write_record
+from studio.animation import Result, check_size, outputs_of, write_record
 from studio.portrait import portrait_tools
 from studio.tools import PortraitTools, Tools
 
@@ -72,8 +72,7 @@ def animate_video(
         raise InputError("--crop false and --embed false: a video as source is always animated whole; leave them out")
     settings = settings.decided(tools.scale)
     check_size(source, reader.width, reader.height)
-    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
-    check_outputs(outputs, source, *([] if isinstance(driver, Edit) else [driver]))
+    outputs = outputs_of(output, settings, source, *([] if isinstance(driver, Edit) else [driver]))
 
     recording, sound, doubts = driver_of(driver, settings, tools, progress)
     tracks, frame_count, _ = track_driving(reader, tools.faces, progress=progress)

@@ -21,7 +21,7 @@ from typing import Any
 from fomm.animator import AnimationSettings, ModelSettings, choose_device, lanes_for
 from fomm.animator.settings import Precision
 from fomm.errors import InputError
-from fomm.video import read_image
+from fomm.video import MAX_VIDEO_PIXELS, read_image
 from preprocess.faces import FaceFinder, SharedFinder
 from preprocess.pairing import Tracked
 from studio import shown
@@ -178,7 +178,7 @@ class Studio:
             if live is None or live.setting != setting:
                 visitor.live = live = make_live(
                     tools,
-                    read_image(setting.photo),
+                    read_image(setting.photo, max_pixels=MAX_VIDEO_PIXELS),
                     setting,
                     fast=setting.fast,
                     region=setting.region,

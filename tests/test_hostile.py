@@ -32,11 +32,11 @@ from fomm.manifest import Clip, read_manifest, write_manifest
 from fomm.numbers import count, exact_number
 from fomm.report.files import write_files
 from fomm.training.original_config import convert_config
-from fomm.video import VideoReader, write_image
+from fomm.video import MAX_VIDEO_PIXELS, VideoReader, write_image
 from preprocess.dataset.clips import Outcome, Video
 from preprocess.dataset.metadata import read_metadata
 from preprocess.dataset.records import Records
-from studio.animation import large_photo
+from studio.animation import read_photo
 
 HUGE = ("1e1000000000", "1e-1000000000", "9" * 5000, "1/" + "9" * 5000, "-1e99", "nan", "inf", "1e9999", "0x10", "1_0")
 CLIP = Clip("a", "a.mp4", "ann", "test", 4, Fraction(25), 64, 64)
@@ -335,11 +335,31 @@ def test_a_picture_that_does_not_fit_into_memory_is_said(tmp_path: Path) -> None
         assert done.returncode == 2 and "memory" in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
-def test_what_a_very_large_photo_costs_is_said() -> None:
-    photo = np.broadcast_to(np.zeros(3, np.uint8), (13_000, 13_000, 3))
-    (sentence,) = large_photo(Path("a.png"), photo)
-    assert "a.png: has 169 million pixels, which take about 2.5 GB" in sentence
-    assert large_photo(Path("a.png"), photo[:4000, :3000]) == []
+def test_a_photo_is_read_no_larger_than_a_video_can_be_and_what_it_costs_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.linear_gradient("L").resize((8000, 6000)).convert("RGB").save(path)
+    photo, (sentence,) = read_photo(path, video=True)
+    assert 0.99 * MAX_VIDEO_PIXELS < photo.shape[0] * photo.shape[1] <= MAX_VIDEO_PIXELS
+    assert "a.jpg: has 48 million pixels, more than players of video take, so 6894x5170 are made of it" in sentence
+    whole, (sentence,) = read_photo(path, video=False)
+    assert whole.shape == (6000, 8000, 3) and "48 million pixels, which take up to 2.2 GB of memory" in sentence
+    Image.new("RGB", (400, 300)).save(path)
+    photo, said = read_photo(path, video=True)
+    assert photo.shape == (300, 400, 3) and not said
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P", "I;16"])
+def test_a_large_picture_takes_little_more_memory_than_its_pixels(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new(mode, (6000, 6000)).save(path)
+    code = (
+        "import resource, sys; from fomm.video import read_image\n"
+        "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "before = used(); image = read_image(sys.argv[1]); print((used() - before) / (image.size / 3))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 9, "bytes per pixel: 3 of the result, 4 of Pillow's picture"
 
 
 def test_records_of_an_evaluation_that_are_lists_do_not_count(tmp_path: Path) -> None:

@@ -5,23 +5,36 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pictures import ROOT
 from small_clips import write_clips
+from small_models import small_model
 
+from fomm.animator.credentials import sign
+from fomm.checkpoint import export_original, save_weights
 from fomm.checkpoint.save import write_torch
+from fomm.errors import InputError
+from fomm.evaluation.measuring import Record
 from fomm.files import atomic_output
+from fomm.manifest import Clip, write_manifest
+from fomm.model.face import Edit, Recording
+from fomm.model.face.recording import write_motion
 from fomm.training.checkpoint_files import WholeCheckpoints
+from fomm.video import SYNTHETIC, VideoWriter
 
 OLD, NEW = ({"step": step, "weights": torch.full((50_000,), float(step))} for step in (1, 2))
 
@@ -121,6 +134,77 @@ def test_a_full_disk_in_the_middle_of_a_training_keeps_the_checkpoint_and_is_one
     assert "Traceback" not in second.stderr
     assert point.read_bytes() == before
     assert not [name for name in os.listdir(point.parent) if "part" in name]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if shutil.which("mount") is None:
+        pytest.skip("no small disk can be mounted: there is no program mount")
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(folder)]
+    done = subprocess.run(mounting, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted, which takes root's rights ({done.stderr.strip()})")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def write_frames(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (12, 96, 96, 3), np.uint8)
+    with VideoWriter(path, fps=25) as writer:
+        for frame in noise[:1] if path.suffix in (".png", ".jpg") else noise:
+            writer.write(frame)
+
+
+WRITTEN: dict[str, Callable[[Path], object]] = {
+    "resume.ckpt": lambda path: WholeCheckpoints().save_checkpoint(OLD, path),
+    "model.safetensors": lambda path: save_weights(path, small_model()),
+    "model.pth.tar": lambda path: export_original(path, small_model()),
+    "manifest.csv": lambda path: write_manifest(
+        path, [Clip(f"{i}", f"{i}.mp4", "ann", "test", 4, Fraction(25), 64, 64) for i in range(1000)]
+    ),
+    "motion.json": lambda path: write_motion(
+        path, Recording.of_edits([Edit(yaw=i % 20, mouth=i % 7 / 10, smile=i % 11 / 20) for i in range(500)], 25)
+    ),
+    "record.npz": lambda path: Record(
+        2, {}, {"m": np.random.default_rng(0).random((2, 9000))}, {}, ["a"], [(64, 48)], {}
+    ).save(path),
+    **dict.fromkeys(("a.mp4", "a.mov", "a.webm", "a.gif", "a.png", "a.jpg", "frames"), write_frames),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_on_a_full_disk_what_was_there_stays_and_the_rest_is_one_line(small_disk: Path, name: str) -> None:
+    path, filler = small_disk / name, small_disk / "filler"
+
+    def content() -> dict[str, bytes]:
+        return {str(file): file.read_bytes() for file in [path, *path.rglob("*")] if file.is_file()}
+
+    WRITTEN[name](path)
+    before = content()
+    size = sum(map(len, before.values()))
+    assert size > 20_000, "a page of memory is small beside it"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - size // 2))
+    with pytest.raises(InputError, match="free some space") as told:
+        WRITTEN[name](path)
+    assert str(told.value).startswith(str(path)) and "\n" not in str(told.value)
+    assert content() == before and sorted(os.listdir(small_disk)) == sorted([name, "filler"])
+    filler.unlink()
+    WRITTEN[name](path)
+    assert content().keys() == before.keys()
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.jpg", "a.png"])
+def test_a_full_disk_is_not_told_as_a_fault_of_the_certificate(small_disk: Path, name: str) -> None:
+    path, about = small_disk / name, {"name": "face", "sha256": "cd" * 32}
+    write_frames(path)
+    before = path.read_bytes()
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - len(before) // 2))
+    with pytest.raises(InputError, match=re.escape(f"{path}: cannot be written (No space left on device); free some")):
+        sign(path, None, source_type=SYNTHETIC, inputs={}, checkpoint=about)
+    assert path.read_bytes() == before and sorted(os.listdir(small_disk)) == sorted([name, "filler"])
 
 
 # ------------------------------------------------------------------------------------------------------------- signals

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from made_videos import audio_codec, beeps_in, make_clip, number_in, numbered, steady, tone
@@ -24,6 +25,7 @@ from fomm.video import (
     VideoReader,
     VideoWriter,
     frame_files,
+    picture_size,
     prefetch,
     read_frames,
     read_image,
@@ -88,6 +90,29 @@ def test_exif_orientation(tmp_path, orientation):
     Image.fromarray(np.ascontiguousarray(undo[orientation](upright))).save(tmp_path / "p.jpg", exif=exif, quality=95)
     assert np.abs(read_image(tmp_path / "p.jpg")[..., 0].astype(int) - upright).max() < 12
     assert (VideoReader(tmp_path / "p.jpg").width, VideoReader(tmp_path / "p.jpg").height) == (48, 32)
+
+
+@pytest.mark.parametrize("name", ["p.jpg", "p.png"])
+def test_a_picture_that_is_read_smaller_is_the_same_picture(tmp_path, name):
+    """A JPEG by way of its own smaller sizes."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp = np.add.outer(np.linspace(0, 120, 900), np.linspace(0, 120, 1300))
+    Image.fromarray(np.stack([ramp, ramp[::-1], ramp[:, ::-1]], 2).astype(np.uint8)).save(tmp_path / name, exif=exif)
+    whole, some = read_image(tmp_path / name), read_image(tmp_path / name, max_pixels=100_000)
+    assert whole.shape == (1300, 900, 3) and some.shape == (380, 263, 3)
+    smaller = cv2.resize(whole, (263, 380), interpolation=cv2.INTER_AREA)
+    assert np.abs(some.astype(int) - smaller).max() <= 3
+    np.testing.assert_array_equal(read_image(tmp_path / name, max_pixels=whole.size // 3), whole)
+    assert picture_size(tmp_path / name) == (1300, 900)
+
+
+def test_large_frames_take_no_more_memory_than_many_small_ones(tmp_path):
+    """x264 writes its options into the file."""
+    for side, frames in ((64, b"40"), (4000, b"20")):
+        with VideoWriter(tmp_path / "a.mp4") as writer:
+            writer.write(np.zeros((side, side, 3), np.uint8))
+        assert b"rc_lookahead=" + frames + b" " in (tmp_path / "a.mp4").read_bytes()
 
 
 def test_damaged_exif_does_not_hide_the_picture_and_damaged_pictures_say_so(tmp_path):

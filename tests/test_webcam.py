@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,10 +13,12 @@ import pytest
 
 import infer
 import studio.recording
+from fomm.animator.provenance import Label
 from fomm.errors import InputError
-from fomm.video import VideoReader
+from fomm.video import VideoReader, read_image
 from fomm.video.camera import camera_frames, opened_camera
 from infer import Options
+from preprocess.crop import shrunk
 from preprocess.faces import Face, FaceFinder
 from preprocess.pairing import start_hint
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
@@ -87,6 +91,40 @@ def test_the_command_line_records_and_animates(
     assert result.rendered.frames == len(list(VideoReader(recording))) and not VideoReader(output).has_audio
     err = capsys.readouterr().err
     assert "1 ... " in err and "recorded" in err
+
+
+def test_a_camera_drives_the_photo_live_for_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """All but the two devices: the speaker's clip is the camera, and what the virtual one is shown is kept."""
+    shown: list[np.ndarray] = []
+
+    class Ending(FileAsCamera):
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            return super().read() if len(shown) < 5 else (False, None)
+
+        def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+            return True
+
+        def release(self) -> None: ...
+
+    virtual = SimpleNamespace(send=shown.append, close=lambda: None)
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=lambda *_: virtual))
+    real = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda n: real(n) if isinstance(n, str) else Ending(SPEAKER, 12))
+    monkeypatch.setattr(studio.recording, "COUNTDOWN", 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="the camera stopped giving pictures"):
+        infer.infer(Options(str(ROOT / "fomm" / "assets" / "portrait.png"), "webcam", "camera", device="cpu"))
+    said = capsys.readouterr().err
+    assert "1 ... " in said and "live, until Ctrl-C" in said and list(tmp_path.iterdir()) == []
+    photo = shrunk(read_image(ROOT / "fomm" / "assets" / "portrait.png"), 512)
+    marked = Label()(photo)
+    assert len(shown) >= 5 and all(frame.shape == photo.shape for frame in shown)
+    for frame in shown:
+        change = np.abs(frame.astype(int) - marked).max(-1)
+        assert change[-10:, :40].max() <= 1, "the mark is in every picture"
+    assert max(np.abs(frame.astype(int) - shown[0]).max() for frame in shown) > 30, "the photo moves"
 
 
 def test_what_is_wrong_is_said_before_anybody_records(tmp_path: Path) -> None:

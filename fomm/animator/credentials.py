@@ -6,6 +6,7 @@ that a file is as it was when it was written, not whose it is.
 
 from __future__ import annotations
 
+import io
 import json
 import mimetypes
 from collections.abc import Mapping, Sequence
@@ -53,10 +54,12 @@ def sign(
     """
     certificates, key = user_pair(pair) if pair else own_pair()
     named = {role: {"name": Path(one["path"]).name, "sha256": one["sha256"]} for role, one in inputs.items()}
+    kind = mimetypes.guess_type(path.name)[0]
+    assert kind is not None, "kinds in SIGNED have one"
     manifest = {
         "claim_generator_info": [{"name": "fomm", "version": __version__}],
         "title": path.name,
-        "format": mimetypes.guess_type(path.name)[0],
+        "format": kind,
         "ingredients": [
             {
                 "title": f"{role}: {one['name']}",
@@ -79,14 +82,33 @@ def sign(
     }
     try:
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(_algorithm(key), certificates.encode(), key.encode(), None))
-        with atomic_output(path) as part:
-            c2pa.Builder(manifest).sign_file(path, part, signer)
+        with atomic_output(path) as part, _Output(part, "w+") as output:
+            try:
+                with open(path, "rb") as original, io.BufferedRandom(output) as signed:
+                    c2pa.Builder(manifest).sign(signer, kind, original, signed)
+            except c2pa.C2paError:
+                if output.failure:
+                    raise output.failure from None
+                raise
     except (c2pa.C2paError, ValueError) as error:
         whose = f"--sign {pair}" if pair else str(config_folder())
         raise InputError(
             f"{path}: cannot be signed ({error}); {whose} must be a certificate for signing content (its chain, "
             "leaf first) and its private key, both PEM"
         ) from error
+
+
+class _Output(io.FileIO):
+    """A file that remembers why it could not be written: the library says so in words of its own, or in none."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 def verify(path: Path) -> tuple[list[str], bool]:

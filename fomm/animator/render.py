@@ -1,4 +1,5 @@
-"""From a source and a stream of driving frames to a finished file. Reading, animating and encoding overlap."""
+"""From a source and a stream of driving frames to a finished file or another program. Reading, animating and encoding
+overlap."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from fomm.animator.provenance import Label, synthetic_tags
 from fomm.animator.settings import AnimationSettings
-from fomm.video import Frame, VideoReader, VideoWriter, prefetch
+from fomm.video import Frame, VideoReader, VideoWriter, feed, prefetch
 
 MAX_SIDE_BY_SIDE_PX = 512
 
@@ -77,7 +78,7 @@ def render(
 
     Args:
         animated: from `animated_frames`.
-        output: the result; its name says the kind.
+        output: the result; its name says the kind. What goes to another program has no sound and always the mark.
         settings: of which `label` (draw the visible mark).
         fps, time_base: mean rate, and the clock on which all times fall; None: not known.
         sound: a video whose sound goes along.
@@ -87,14 +88,16 @@ def render(
 
     Raises:
         InputError: it cannot be written.
+        BrokenPipeError: the program that read the frames has gone.
     """
-    mark = Label() if settings.label else None
+    sent = feed(output) is not None
+    mark = Label() if settings.label or sent else None
     open_writer = partial(
         VideoWriter,
         fps=fps,
         time_base=time_base,
         metadata=synthetic_tags(pasted=paste is not None),
-        audio_from=sound if sound is not None and sound.has_audio else None,
+        audio_from=sound if sound is not None and sound.has_audio and not sent else None,
     )
     done, first, last = Rendered(), Fraction(0), Fraction(0)
     with ExitStack() as stack:

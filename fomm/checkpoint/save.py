@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -116,7 +118,10 @@ def write_torch(path: str | Path, content: object, **options: Any) -> None:
             torch.save(content, stream, **options)
         except RuntimeError as error:  # how torch's writers say that the disk is full, or that they were interrupted
             known = error.__context__
-            raise known if isinstance(known, (OSError, KeyboardInterrupt)) else OSError(str(error)) from error
+            if isinstance(known, (OSError, KeyboardInterrupt)):
+                raise known from error
+            full = os.strerror(errno.ENOSPC) in str(error)
+            raise OSError(errno.ENOSPC if full else None, str(error)) from error
 
 
 def _joined(parts: Mapping[str, Mapping[str, Tensor]]) -> OrderedDict[str, Tensor]:

@@ -8,14 +8,17 @@ Conventions, used everywhere else too:
 - memory does not grow with the length of a video: one frame is held at a time (the codecs hold a few more).
 
 Only local files are opened. This module is the face of the ones behind it: `pictures`, `reader` (on
-`streams`, `decoding` and `colour`), `writer` (on `encoding` and `sound`) and `prefetch`.
+`streams`, `decoding` and `colour`), `writer` (on `encoding`, `feeds` and `sound`) and `prefetch`.
 """
 
+from fomm.video.encoding import MAX_VIDEO_PIXELS
+from fomm.video.feeds import feed
 from fomm.video.pictures import (
     DIGITAL_SOURCE_TYPE,
     SYNTHETIC,
     SYNTHETIC_COMPOSITE,
     frame_files,
+    picture_size,
     read_image,
     write_image,
 )
@@ -25,6 +28,7 @@ from fomm.video.writer import VideoWriter
 
 __all__ = [
     "DIGITAL_SOURCE_TYPE",
+    "MAX_VIDEO_PIXELS",
     "SYNTHETIC",
     "SYNTHETIC_COMPOSITE",
     "VIDEO_SUFFIXES",
@@ -32,7 +36,9 @@ __all__ = [
     "LazyFrame",
     "VideoReader",
     "VideoWriter",
+    "feed",
     "frame_files",
+    "picture_size",
     "prefetch",
     "read_frames",
     "read_image",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,9 +15,14 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
+from fomm.errors import InputError
 from fomm.video.decoding import SCALING
 from fomm.video.pictures import TIMES_NAME, save_picture, xmp_packet
 from fomm.video.sound import Sound
+
+MAX_VIDEO_PIXELS = 139_264 * 16 * 16
+"""Of a frame: what the highest level of H.264 allows (6.2; VP9's is the same), so more than any player must take."""
+LOOKAHEAD_PIXELS = 40 * 3840 * 2160  # the encoder sees no more at once: larger frames would take gigabytes
 
 # A clock on which the usual ones fall exactly: 1/1000 (webm), 1/90000 (MPEG), 1/600 (phones), 1/15360 and 1/12800
 # (FFmpeg's mp4), 1/24000, 1/30000 and 1/60000 (NTSC rates).
@@ -39,6 +45,11 @@ class Sink:
     """Where frames go. Calls: add() for each frame, finish() at the end, abandon() always."""
 
     holds_sound = False
+    streams = False  # to another program, which gets each frame at once; no file is there in the end
+
+    @classmethod
+    def check(cls, path: Path) -> None:
+        """Raises InputError where it cannot be written, as far as that is known before the first frame."""
 
     def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding) -> None:
         self.path, self.size, self.metadata = path, size, encoding.metadata
@@ -60,6 +71,24 @@ class PictureSink(Sink):
 
 class _FolderSink(Sink):
     """000000.png, 000001.png, ... and their times."""
+
+    @classmethod
+    def check(cls, path: Path) -> None:
+        """A folder of frames may replace an older one, but never a folder with anything else in it."""
+        if not path.name:
+            raise InputError(f"{path}: this folder cannot be replaced; give a new folder's name or one like result.mp4")
+        if os.path.isfile(path):
+            raise InputError(
+                f"{path}: is a file, but a name without suffix means a folder of frames; choose another name for the "
+                "result, or one such as result.mp4"
+            )
+        if os.path.isdir(path):
+            others = [f.name for f in path.iterdir() if not re.fullmatch(rf"\d{{6}}\.png|{TIMES_NAME}", f.name)]
+            if others:
+                raise InputError(
+                    f"{path}: this folder holds other files ({sorted(others)[0]}); frames would replace it, so give "
+                    "the name of a new folder, or a file name such as result.mp4"
+                )
 
     def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding) -> None:
         super().__init__(path, size, encoding)
@@ -148,6 +177,36 @@ def _tag_gif(path: Path, metadata: Mapping[str, str]) -> None:
     path.write_bytes(content[:head] + comment + xmp + content[head:])
 
 
+class Yuv420:
+    """Pictures (H, W, 3) uint8 RGB as FFmpeg's frames in yuv420p, limited range.
+
+    Args:
+        size: width and height of the pictures.
+        multiple: the sides become multiples of it; the last column or row is repeated.
+
+    Attributes:
+        size: width and height of the frames.
+    """
+
+    def __init__(self, size: tuple[int, int], colorspace: Colorspace, multiple: int = 2) -> None:
+        self.size = -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
+        self._extra = self.size[0] - size[0], self.size[1] - size[1]
+        self._colorspace, self._reformatter = colorspace, VideoReformatter()
+
+    def __call__(self, image: np.ndarray) -> av.VideoFrame:
+        if any(self._extra):
+            image = np.pad(image, ((0, self._extra[1]), (0, self._extra[0]), (0, 0)), mode="edge")
+        return self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
+            format="yuv420p",
+            dst_colorspace=self._colorspace,
+            src_color_range="JPEG",
+            dst_color_range="MPEG",
+            interpolation=SCALING,
+            threads=1,
+        )
+
+
 class _ContainerSink(Sink):
     """mp4, mov and webm: video by FFmpeg's encoders, with sound."""
 
@@ -171,14 +230,16 @@ class _ContainerSink(Sink):
         else:
             # On short groups of pictures a slow preset gains next to nothing: at equal size and PSNR half the time.
             codec, settings = "libx264", {"crf": "18", "preset": "medium"}
+            ahead = LOOKAHEAD_PIXELS // (size[0] * size[1])
+            if ahead < 40:  # the preset's
+                settings["rc-lookahead"] = str(ahead)
             if keyframe_every and keyframe_every <= 12:
                 settings = {"crf": "17", "preset": "veryfast"}
         # VP9 takes no more frames per second than its clock has ticks.
         rate = min(fps or Fraction(30), 1 / self.clock).limit_denominator(2**16)
         stream = self.container.add_stream(codec, rate=rate, options=settings)
-        even = 1 if webm else 2
-        self.padded = -(-size[0] // even) * even, -(-size[1] // even) * even
-        stream.width, stream.height = self.padded
+        self.convert = Yuv420(size, Colorspace.ITU709, 1 if webm else 2)
+        stream.width, stream.height = self.convert.size
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.time_base = stream.time_base = self.clock
@@ -188,7 +249,6 @@ class _ContainerSink(Sink):
         if keyframe_every:
             context.gop_size = keyframe_every
         self.stream = stream
-        self.reformatter = VideoReformatter()
         self.last = -1
         self.sound = encoding.open_sound()
         if self.sound is not None:
@@ -200,18 +260,7 @@ class _ContainerSink(Sink):
         if tick <= self.last:
             return
         self.last = tick
-        width, height = self.padded
-        if (width, height) != self.size:
-            image = np.pad(image, ((0, height - self.size[1]), (0, width - self.size[0]), (0, 0)), mode="edge")
-        frame = self.reformatter.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range="JPEG",
-            dst_color_range="MPEG",
-            interpolation=SCALING,
-            threads=1,
-        )
+        frame = self.convert(image)
         frame.pts, frame.time_base = tick, self.clock
         frame.duration = max(1, round((time + length) / self.clock) - tick)
         self.container.mux(self.stream.encode(frame))

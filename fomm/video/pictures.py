@@ -6,6 +6,8 @@ transparency is composited on white.
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import re
 import warnings
@@ -43,15 +45,19 @@ _TURNS = {
 }
 # Pillow warns of "bombs" at half the size from which on it refuses them: phones take such pictures.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+_STRIP_ROWS = 256  # converted at once: a large photo takes little more memory than its pixels
 TIMES_NAME = "times.txt"  # in a folder of frames: one time in seconds per line
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, *, max_pixels: int | None = None) -> np.ndarray:
     """Read one picture as it is meant to be seen.
 
     EXIF orientation is applied, colours are converted to sRGB by the profile that the file carries, transparency is
     composited on white; grey, palette, CMYK and 16-bit pictures become 8-bit RGB. Of an animation the first frame is
-    returned.
+    returned. It takes up to 11 bytes of memory per pixel.
+
+    Args:
+        max_pixels: a picture of more is read smaller, in its proportions; a JPEG is not even decoded whole.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -61,7 +67,25 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     path = local_file(path)
     with opened_picture(path) as picture:
-        return pillow_to_rgb(picture)
+        if max_pixels is None or picture.width * picture.height <= max_pixels:
+            return pillow_to_rgb(picture)
+        scale = math.sqrt(max_pixels / (picture.width * picture.height))
+        picture.draft(None, (math.ceil(scale * picture.width), math.ceil(scale * picture.height)))
+        image = pillow_to_rgb(picture)
+    height, width = image.shape[:2]
+    scale = min(1.0, math.sqrt(max_pixels / (width * height)))
+    size = max(1, int(scale * width)), max(1, int(scale * height))
+    return image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture as the file stores it, before it is turned upright; nothing is decoded.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    with opened_picture(local_file(path)) as picture:
+        return picture.size
 
 
 def write_image(path: str | Path, image: np.ndarray, metadata: Mapping[str, str] | None = None) -> None:
@@ -96,8 +120,9 @@ def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> 
             texts.add_itxt("XML:com.adobe.xmp", packet.decode())
         picture.save(path, format="PNG", pnginfo=texts, compress_level=4)
     else:
+        coded = io.BytesIO()  # straight into a file Pillow would not notice that the disk took only the beginning
         picture.save(
-            path,
+            coded,
             format="JPEG",
             quality=95,
             subsampling=0,
@@ -105,6 +130,7 @@ def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> 
             xmp=packet if metadata else b"",
             comment=metadata.get("comment", ""),
         )
+        path.write_bytes(coded.getbuffer())
 
 
 @contextmanager
@@ -139,15 +165,27 @@ def pillow_to_rgb(picture: Image.Image) -> np.ndarray:
     with suppress(Exception):  # damaged EXIF: the picture itself is fine
         turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
         upright = picture if turn is None else picture.transpose(turn)
-    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):  # Pillow would clip these at 255
-        values = np.asarray(upright, np.float64)
-        top = 65535.0 if upright.mode != "F" else max(float(np.nanmax(values)), 1.0)
-        grey = np.clip(np.nan_to_num(values) * (255 / top), 0, 255).round().astype(np.uint8)
+    width, height = upright.size
+    strips = [(0, top, width, min(top + _STRIP_ROWS, height)) for top in range(0, height, _STRIP_ROWS)]
+    white = 65535.0
+    if upright.mode == "F":
+        white = float(np.fmax.reduce(np.asarray(upright), axis=None, initial=1.0))
+    result = np.empty((height, width, 3), np.uint8)
+    for strip in strips:
+        result[strip[1] : strip[3]] = _strip_to_rgb(upright.crop(strip), white)
+    return result
+
+
+def _strip_to_rgb(picture: Image.Image, white: float) -> np.ndarray:
+    """What `pillow_to_rgb` makes of some rows of a picture; `white` is the largest value that a grey one holds."""
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):  # Pillow would clip these at 255
+        values = np.asarray(picture, np.float64)
+        grey = np.clip(np.nan_to_num(values) * (255 / white), 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    upright = photo_in_srgb(upright)
-    if upright.has_transparency_data:
-        return on_white(np.asarray(upright.convert("RGBA")))
-    return np.array(upright.convert("RGB"))
+    picture = photo_in_srgb(picture)
+    if picture.has_transparency_data:
+        return on_white(np.asarray(picture.convert("RGBA")))
+    return np.asarray(picture.convert("RGB"))
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:

@@ -11,17 +11,23 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
+def prefetch(items: Iterable[T], depth: int = 4, *, newest: bool = False) -> Generator[T]:
     """Run an iterable in a background thread, at most `depth` items ahead, and yield its items in order.
 
     Decoding and encoding release the GIL, so this overlaps reading with work on the frames. An exception of the
     iterable is raised here. If the consumer stops early, the thread ends and the iterable is closed in it.
+
+    Args:
+        newest: an item takes the place of one that nobody has taken yet. A camera does not wait.
     """
-    ready: queue.Queue = queue.Queue(maxsize=max(1, depth))
+    ready: queue.Queue = queue.Queue(maxsize=1 if newest else max(1, depth))
     stop = threading.Event()
     end = object()
 
     def put(message: tuple[object, BaseException | None]) -> None:
+        if newest:
+            with suppress(queue.Empty):
+                ready.get_nowait()
         while not stop.is_set():
             with suppress(queue.Full):
                 return ready.put(message, timeout=0.1)

@@ -1,11 +1,11 @@
-"""Streams of frames into files that are whole or not there."""
+"""Streams of frames into files that are whole or not there, or to other programs."""
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,8 @@ import numpy as np
 from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.video.encoding import SINKS, Encoding, PictureSink, Sink
-from fomm.video.pictures import TIMES_NAME, check_image
+from fomm.video.feeds import feed
+from fomm.video.pictures import check_image
 from fomm.video.reader import VideoReader
 from fomm.video.sound import Sound
 
@@ -31,6 +32,9 @@ class VideoWriter:
     rounded from the exact time so that errors do not add up; frames that would fall on the same tick are left out
     (and in a gif those under 0.02 s after the one before, since browsers slow such gifs down). H.264 needs even
     sizes: an odd width or height is extended by repeating the last column or row.
+
+    Frames for other programs are handed on at once, without sound or metadata: as y4m at a constant rate under the name
+    `-` (stdout) and into an existing named pipe, and under the name `camera` to a virtual camera, each at its time.
 
     Use as a context manager: on success the result is renamed into place, on any exception (Ctrl-C too) nothing is
     left behind. One thread at a time.
@@ -55,7 +59,8 @@ class VideoWriter:
 
     Raises:
         InputError: unknown suffix, `audio_from` cannot be read, the place cannot be written, the disk is full, a size
-            that the format cannot hold, no frame was written.
+            that the format cannot hold, no frame was written; no virtual camera, or a terminal as stdout.
+        BrokenPipeError: the program that read the frames has gone.
     """
 
     def __init__(
@@ -73,15 +78,16 @@ class VideoWriter:
         self.path = Path(path)
         self.warnings: list[str] = []
         suffix = self.path.suffix.lower()
-        if suffix not in SINKS:
+        kind = feed(self.path) or SINKS.get(suffix)
+        if kind is None:
             raise InputError(
                 f"{path}: results are written as .mp4, .mov, .webm, .gif, .png, .jpg or into a folder (a name without "
                 f"suffix), but the name ends in {suffix!r}; choose one of these"
             )
         if suffix and os.path.isdir(path):
             raise InputError(f"{path}: is a folder; choose another name for the result")
-        if not suffix:
-            _check_replaceable(self.path)
+        kind.check(self.path)
+        self._kind = kind
         self._fps = Fraction(fps) if fps else None
         self._clock = time_base
         if audio_from is None or isinstance(audio_from, VideoReader):
@@ -111,7 +117,7 @@ class VideoWriter:
 
     @contextmanager
     def _open_session(self) -> Iterator[None]:
-        with atomic_output(self.path) as part:
+        with nullcontext(self.path) if self._kind.streams else atomic_output(self.path) as part:
             self._part = part
             try:
                 yield
@@ -137,7 +143,7 @@ class VideoWriter:
         if self._part is None:
             raise ValueError("write() outside of `with VideoWriter(...)`")
         check_image(image)
-        if self._held is not None and SINKS[self.path.suffix.lower()] is PictureSink:
+        if self._held is not None and self._kind is PictureSink:
             raise InputError(
                 f"{self.path}: holds one picture, but there is more than one frame; give a folder name (without "
                 "suffix) for PNG frames, or a name such as result.mp4"
@@ -152,8 +158,11 @@ class VideoWriter:
             if time <= self._held[1]:
                 raise ValueError(f"frame {self._count} at {time} s does not follow the one at {self._held[1]} s")
             self._length = time - self._held[1]
-            self._emit(self._part, *self._held)
+            if not self._kind.streams:
+                self._emit(self._part, *self._held)
         self._held = image, time
+        if self._kind.streams:
+            self._emit(self._part, image, time)
         self._count += 1
 
     def _emit(self, part: Path, image: np.ndarray, time: Fraction) -> Sink:
@@ -164,12 +173,11 @@ class VideoWriter:
         return self._sink
 
     def _make_sink(self, part: Path, image: np.ndarray) -> Sink:
-        kind = SINKS[self.path.suffix.lower()]
         start = self._origin if self._audio_start is None else self._audio_start
         source = self._audio_from
-        if source is not None and source.has_audio and not kind.holds_sound:
+        if source is not None and source.has_audio and not self._kind.holds_sound:
             self.warnings.append(f"{self.path}: this kind of file holds no sound, so the sound was left out")
-        return kind(
+        return self._kind(
             part,
             (image.shape[1], image.shape[0]),
             Encoding(
@@ -186,7 +194,8 @@ class VideoWriter:
         if self._held is None:
             raise InputError(f"{self.path}: not written, since there was no frame to write; check the input video")
         image, time = self._held
-        sink = self._emit(part, image, time)
+        sink = self._sink if self._kind.streams else None
+        sink = sink or self._emit(part, image, time)
         with self._explained(image.shape):
             sink.finish(time - self._origin + self._length)
 
@@ -194,6 +203,8 @@ class VideoWriter:
     def _explained(self, shape: tuple[int, ...]) -> Iterator[None]:
         try:
             yield
+        except BrokenPipeError as error:
+            raise BrokenPipeError(errno.EPIPE, "whoever read the frames has gone", str(self.path)) from error
         except (OverflowError, av.PatchWelcomeError) as error:  # the second is how FFmpeg's mp4 says it
             raise InputError(
                 f"{self.path}: cannot be written, since frame times that far apart or that near to each other are more "
@@ -204,21 +215,3 @@ class VideoWriter:
             if self._sink is None and not isinstance(error, OSError):  # the encoder did not even open
                 hint = f"frames are {shape[1]}x{shape[0]}, which this kind of file may not hold; choose another size"
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); {hint}") from error
-
-
-def _check_replaceable(folder: Path) -> None:
-    """A folder of frames may replace an older one, but never a folder with anything else in it."""
-    if not folder.name:
-        raise InputError(f"{folder}: this folder cannot be replaced; give a new folder's name, or one like result.mp4")
-    if os.path.isfile(folder):
-        raise InputError(
-            f"{folder}: is a file, but a name without suffix means a folder of frames; choose another name for the "
-            "result, or one such as result.mp4"
-        )
-    if os.path.isdir(folder):
-        others = [f.name for f in folder.iterdir() if not re.fullmatch(rf"\d{{6}}\.png|{TIMES_NAME}", f.name)]
-        if others:
-            raise InputError(
-                f"{folder}: this folder holds other files ({sorted(others)[0]}); frames would replace it, so give the "
-                "name of a new folder, or a file name such as result.mp4"
-            )

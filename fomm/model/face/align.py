@@ -71,12 +71,15 @@ class Aligned:
         if window is None:
             return landmarks
         to, size = window
-        field = self._surface.field(self._surface.vertices(Moved(start, moved.pose, moved.shape, 0.0)), to, size)
+        vertices = self._surface.vertices(Moved(start, moved.pose, moved.shape, 0.0))
+        field = self._surface.field(vertices, to, size, self._surface.close)
         expected = cv2.remap(
             self._initial, _into(field.points, self._factor), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+        seen = _grey(shrunk(frame, to, size))
+        np.copyto(expected, seen, where=~field.covered)  # far from the face nothing is compared
         points = start[:, :2] @ to[:, :2].T + to[:, 2]
-        away = self._away(expected, _grey(shrunk(frame, to, size)), points) / self._factor
+        away = self._away(expected, seen, points) / self._factor
         limit = MOST * unit
         length = np.linalg.norm(away, axis=1, keepdims=True)
         away *= limit * np.tanh(length / limit) / np.maximum(length, 1e-9)

@@ -36,6 +36,7 @@ SHUT_EYE = 0.08  # gap of the lids, in widths of the eye, at which MediaPipe sti
 WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
+OWN_COUNTS = 0.3  # by how much a mouth opens until its own opening counts a third, in the head's frame
 TURN_DEG = (25.0, 40.0)  # turns up to the first are followed, larger ones approach the second: what a photo can show
 TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
 ALIKE = 0.05  # difference of two shapes, in the head's frame, up to which they count as the same face
@@ -132,7 +133,7 @@ def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
     _limit_brows(change, source.shape, 1 - alike)
     change[NUM_LANDMARKS - 10 :] = 0.0
     shape = source.shape + change
-    _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]))
+    _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]), 1 - alike)
     _limit_upper_lip(shape, source.shape, 1 - alike)
     for eye, *about in zip(EYES, source.eyes, driving.eyes, initial.eyes, strict=True):
         _set_eye(shape, source.shape, eye, *about)
@@ -238,13 +239,18 @@ _LIDS = tuple(
 )
 
 
-def _set_mouth(shape: np.ndarray, source: Face, driving: Face, initial: Face, growth: float) -> None:
-    """Move the lips until their gaps are what they should be: shut where the driving mouth is, never crossed."""
+def _set_mouth(shape: np.ndarray, source: Face, driving: Face, initial: Face, growth: float, strength: float) -> None:
+    """Move the lips until their gaps are what they should be: shut where the driving mouth is, never crossed.
+
+    By how much the photo's mouth is open by itself counts less, the wider the driving mouth opens.
+    """
     was, now = initial.mouth_opening, driving.mouth_opening
     left = 1 - (1 - min(1.0, now / was)) * ramp(was, 0.5 * SHUT_MOUTH, 2 * SHUT_MOUTH) if was > 0 else 1.0
     own = _gaps(source.shape, MOUTH.upper, MOUTH.lower)
     opened = _gaps(driving.shape, MOUTH.upper, MOUTH.lower) - _gaps(initial.shape, MOUTH.upper, MOUTH.lower)
-    wanted = np.where(own > 0, left * own, own) + growth * np.maximum(opened, 0)
+    wider = growth * np.maximum(opened, 0)
+    left *= 1 - strength * (1 - np.exp(-np.square(wider / OWN_COUNTS)))
+    wanted = np.where(own > 0, left * own, own) + wider
     missing = wanted - _gaps(shape, MOUTH.upper, MOUTH.lower)
     shape[:, 1] += _LOWER_LIP @ (0.7 * missing) - _UPPER_LIP @ (0.3 * missing)
 

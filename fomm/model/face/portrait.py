@@ -28,6 +28,7 @@ from fomm.model.face.surface import Field, Surface
 
 GRID = 288  # longer side of the grid of the dense motion
 EDGE_SOFT = 0.004  # softness of the face's edge over what is behind it, in its widths
+FINE, FINE_PX = 2, 8e6  # how much finer the person is kept to be read from linearly, in photos of up to so many pixels
 
 
 class _Placed(NamedTuple):
@@ -42,7 +43,7 @@ class _View:
     """A part of the photo and of the grid of the dense motion: `window` is its rows and columns, in cells."""
 
     def __init__(self, window: tuple[slice, slice], cell: int, shape: tuple[int, ...]) -> None:
-        self._window, self._cell, self._shape = window, cell, shape
+        self.window, self._cell, self._shape = window, cell, shape
         self.part = tuple(
             slice(one.start * cell, min(one.stop * cell, n)) for one, n in zip(window, shape, strict=False)
         )
@@ -53,7 +54,7 @@ class _View:
         """The part of this one that holds these rows and columns of the grid, and two around them."""
         down, across = (
             slice(max(one.start, int(cells[0]) - 2), min(one.stop, int(cells[-1]) + 3))
-            for one, cells in zip(self._window, (rows, columns), strict=True)
+            for one, cells in zip(self.window, (rows, columns), strict=True)
         )
         return _View((down, across), self._cell, self._shape)
 
@@ -63,28 +64,40 @@ class _View:
         return slice(y, y + self.height), slice(x, x + self.width)
 
     def large(self, values: np.ndarray) -> np.ndarray:
-        """Values of the grid for each pixel."""
-        values = values[self._window]
+        """Values of this part of the grid for each pixel."""
         size = values.shape[1] * self._cell, values.shape[0] * self._cell
         return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)[: self.height, : self.width]
 
     def points(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the photo shows each pixel (height, width, 2), from how far that is from its own place on the grid;
-        (height, width) uint8, 1 where it jumps: there is nothing in between."""
-        part = shift[self._window]
-        jumps = np.zeros(part.shape[:2], np.uint8)
+        """Where the photo shows each pixel (height, width, 2), from how far that is from its own place on this part of
+        the grid; (height, width) uint8, 1 where it jumps: there is nothing in between."""
+        jumps = np.zeros(shift.shape[:2], np.uint8)
         for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-            apart = farther(part[one] - part[other]) > self._cell
+            apart = farther(shift[one] - shift[other]) > self._cell
             jumps[one] |= apart
             jumps[other] |= apart
         points = np.ascontiguousarray(self.large(shift))
+        cells = cv2.findNonZero(jumps)
+        if cells is not None:
+            within = np.arange(self._cell)
+            columns, rows = cells[:, 0].T[..., None] * self._cell + within  # (n, cell) each
+            columns, rows = columns.clip(max=self.width - 1), rows.clip(max=self.height - 1)
+            points[rows[:, :, None], columns[:, None]] = shift[cells[:, 0, 1], cells[:, 0, 0]][:, None, None]
         size = jumps.shape[1] * self._cell, jumps.shape[0] * self._cell
         jumps = cv2.resize(jumps, size, interpolation=cv2.INTER_NEAREST)[: self.height, : self.width]
-        rows, columns = np.nonzero(jumps)
-        points[rows, columns] = part[rows // self._cell, columns // self._cell]
         points[..., 0] += np.arange(self.low[0], self.low[0] + self.width, dtype=np.float32)
         points[..., 1] += np.arange(self.low[1], self.low[1] + self.height, dtype=np.float32)[:, None]
         return points, jumps
+
+
+def finer(picture: np.ndarray, times: int) -> np.ndarray:
+    """A picture (H, W, C) uint8 with so many pixels for one each way; the point (x, y) goes to (times x, times y)."""
+    if times == 1:
+        return picture
+    size = times * (picture.shape[1] - 1) + 1, times * (picture.shape[0] - 1) + 1
+    return cv2.warpAffine(
+        picture, np.diag([times, times, 1.0])[:2], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def farther(shift: np.ndarray) -> np.ndarray:
@@ -115,8 +128,11 @@ class Portrait:
             else Layers.of(photo, person, face_px)
         )
         self._background = layers.background
-        self._person, self._above = crowned(layers, source)
-        cell = self._cell = max(1, round(max(width, height) / GRID))
+        person, self._above = crowned(layers, source)
+        # Linear reading of a finer picture is as sharp as cubic reading, and six times as fast.
+        self._fine = FINE if person.shape[0] * person.shape[1] <= FINE_PX else 1
+        self._person = finer(person, self._fine)
+        cell = self._cell = -(-max(width, height) // GRID)
         self._grid_wh = -(-width // cell), -(-height // cell)
         self._to_grid = np.column_stack([np.eye(2) / cell, np.full(2, 0.5 / cell - 0.5)])
         across, down = ((np.arange(n, dtype=np.float32) + 0.5) * cell - 0.5 for n in self._grid_wh)
@@ -177,23 +193,23 @@ class Portrait:
         """
         view = _View(window, self._cell, result.shape)
         around, face = fields
-        person = self._person_at(*view.points(self._shift(around)))
-        alpha = person[..., 3].astype(np.float32) * (1 / 255)
+        person = self._person_at(*view.points(self._shift(around, window)))
+        alpha = cv2.extractChannel(person, 3) * np.float32(1 / 255)
         covered = around.covered | face.covered
         if not covered[window].all():
-            alpha *= view.large(covered.astype(np.float32))
+            alpha *= view.large(covered[window].astype(np.float32))
         if face.covered[window].any():
             self._lay_over(person, alpha, view, face, placed)
         background, photo = (np.ascontiguousarray(one[view.part]) for one in (self._background, self.photo))
-        drawn = cv2.blendLinear(np.ascontiguousarray(person[..., :3]), background, alpha, 1 - alpha)
-        weight = np.ascontiguousarray(view.large(moves))
+        drawn = cv2.blendLinear(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), background, alpha, 1 - alpha)
+        weight = np.ascontiguousarray(view.large(moves[window]))
         result[view.part] = cv2.blendLinear(drawn, photo, weight, 1 - weight)
 
     def _lay_over(self, person: np.ndarray, alpha: np.ndarray, view: _View, face: Field, placed: _Placed) -> None:
         """Draw the face over what is around it, in `person` (h, w, 4) uint8 and `alpha` (h, w) float32 of a view."""
         rows, columns = (np.flatnonzero(face.covered.any(axis)) for axis in (1, 0))
         inner = view.within(rows, columns)
-        points, jumps = inner.points(self._shift(face))
+        points, jumps = inner.points(self._shift(face, inner.window))
         for triangles in self.surface.details:
             self._refine(points, inner.low, placed, triangles)
         nearer = self._person_at(points, jumps)
@@ -205,28 +221,30 @@ class Portrait:
         weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * (1 / 255)
         here = inner.inside(view)
         person[here] = cv2.blendLinear(nearer, np.ascontiguousarray(person[here]), weight, 1 - weight)
-        alpha[here] += weight * (nearer[..., 3] / np.float32(255) - alpha[here])
+        alpha[here] += weight * (cv2.extractChannel(nearer, 3) * np.float32(1 / 255) - alpha[here])
 
     def _person_at(self, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:
         """(h, w, 4) uint8: the person's colours and matte at points (h, w, 2) of the photo, softened at `jumps`; the
         points are changed."""
         points[..., 1] += self._above
-        person = cv2.remap(self._person, points, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        points *= self._fine
+        by = cv2.INTER_CUBIC if self._fine == 1 else cv2.INTER_LINEAR
+        person = cv2.remap(self._person, points, None, by, borderMode=cv2.BORDER_REPLICATE)
         if jumps.any():
-            np.copyto(person, cv2.blur(person, (self._cell + 1,) * 2), where=jumps[..., None] > 0)
+            cv2.copyTo(cv2.blur(person, (self._cell + 1,) * 2), jumps, person)
         return person
 
-    def _shift(self, field: Field) -> np.ndarray:
-        """(h, w, 2) how far a field's points are from their places, carried on a little where it is not covered."""
-        shift = field.points - self._at_rest
-        if field.covered.all():
+    def _shift(self, field: Field, window: tuple[slice, slice]) -> np.ndarray:
+        """(h, w, 2) how far a field's points in a window are from their places, carried on where it is not covered."""
+        shift, covered = field.points[window] - self._at_rest[window], field.covered[window]
+        if covered.all():
             return shift
-        known = field.covered.astype(np.float32)
-        shift *= known[..., None]
+        known = covered.astype(np.float32)
+        shift *= cv2.merge([known, known])
         near = cv2.boxFilter(shift, -1, (5, 5), normalize=False)
-        near /= np.maximum(cv2.boxFilter(known, -1, (5, 5), normalize=False), 1e-3)[..., None]
-        np.copyto(shift, near, where=~field.covered[..., None])
-        return shift
+        weight = np.maximum(cv2.boxFilter(known, -1, (5, 5), normalize=False), 1e-3)
+        near /= cv2.merge([weight, weight])
+        return cv2.copyTo(near, (~covered).view(np.uint8), shift)
 
     def _refine(self, points: np.ndarray, start: np.ndarray, placed: _Placed, triangles: np.ndarray) -> None:
         """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids or lips would run together.

@@ -20,6 +20,7 @@ from fomm.model.face.motion import Face, Moved, ramp
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 3.5, 4.2, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
+CLOSE_RINGS = 5  # of them are just around the face
 SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes behind the outline, in face heights
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
 NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
@@ -82,6 +83,7 @@ class Surface:
         triangles: (T, 3) vertex numbers.
         photo_points: (V, 2) where the vertices lie in the photo.
         face: numbers of the triangles of the mesh, first of those that close its openings.
+        close: of the face and what is just around it.
         details: of those around each eye and the mouth, where neighbouring points part.
 
     Args:
@@ -120,6 +122,8 @@ class Surface:
         fan = np.stack([[inner, outer, inner_next], [inner_next, outer, outer_next]]).transpose(0, 2, 3, 1)
         self.triangles = np.concatenate([fan.reshape(-1, 3), OPENINGS, TRIANGLES])
         self.face = np.arange(fan.size // 3, len(self.triangles))
+        ring = np.broadcast_to(np.arange(rounds)[:, None], fan.shape[:3]).ravel()
+        self.close = np.concatenate([np.flatnonzero(ring < CLOSE_RINGS), self.face])
         centres = REFERENCE[np.where(self.triangles < 468, self.triangles, 0)].mean(1)
         in_face = (self.triangles < 468).all(1)
         self.details = []
@@ -242,16 +246,19 @@ class Surface:
         by_x = (first * two[:, 1:] - second * one[:, 1:]) / safe
         by_y = (second * one[:, :1] - first * two[:, :1]) / safe
         at_0 = photo[:, 0] - by_x * corners[:, 0, :1] - by_y * corners[:, 0, 1:]
-        affine = np.concatenate([by_x, by_y, at_0], axis=1).astype(np.float32)  # (T, 6)
         covered, points = triangle >= 0, np.zeros((height, width, 2), np.float32)
         if len(order):
             left, top = np.clip(np.floor(low[order].min(0)).astype(int), 0, (width - 1, height - 1))
             right, bottom = np.clip(np.ceil(high[order].max(0)).astype(int) + 1, 1, (width, height))
             part = np.s_[top:bottom, left:right]
-            mine = affine.take(np.maximum(triangle[part], 0), axis=0)  # (h, w, 6)
-            x = np.arange(left, right, dtype=np.float32)[:, None]
-            y = np.arange(top, bottom, dtype=np.float32)[:, None, None]
-            points[part] = mine[..., :2] * x + mine[..., 2:4] * y + mine[..., 4:]
+            label = np.maximum(triangle[part], 0)
+            x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)[:, None]
+            for axis in range(2):
+                a, b, c = (np.float32(values[:, axis]).take(label) for values in (by_x, by_y, at_0))
+                a *= x
+                b *= y
+                a += b
+                np.add(a, c, out=points[part][..., axis])
         return Field(points, covered, triangle)
 
 
