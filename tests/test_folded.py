@@ -55,7 +55,7 @@ def test_each_block_alone(block: type[nn.Module], tiles: bool, size: tuple[int, 
 @pytest.mark.parametrize("tiles", [True, False])
 def test_a_residual_block_turns_features_to_channels_last_once(dtype: torch.dtype, tiles: bool) -> None:
     """Whatever way they come in; so the next block has nothing to turn."""
-    block = folded(ResBlock(8).eval(), dtype, tiles)
+    block = folded.folded(ResBlock(8).eval(), dtype, tiles)
     planes = torch.randn(2, 8, 13, 10, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         results = [block(planes), block(planes.contiguous(memory_format=torch.channels_last))]
