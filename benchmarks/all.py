@@ -51,6 +51,7 @@ ALL = [
         "Animation, model face and the embedded model of the paper's kind",
         "--media fomm/assets --parts [speed] --contenders [puppets,face] --frames 30",
     ),
+    Benchmark("regions", "What is outside of a region stays", "--frames 5"),
     Benchmark("live", "Live, on the page", "--frames 30 --turns 3"),
     Benchmark("memory", "Memory against the length of a video", "--seconds [4,40]"),
     Benchmark("training", "A training step", "--steps 4 --batch 2 --rounded false"),
