@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import shrunk
-from fomm.model.face.mesh import EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE
+from fomm.model.face.mesh import EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE, angle_between_deg
 from fomm.model.face.motion import Face, Moved
 from fomm.model.face.surface import Surface
 
@@ -29,7 +29,8 @@ MOST = 0.08  # correction that is approached, in the head's frame
 NOISE_LEVELS = 2.0  # difference of grey values that says nothing
 NOSE_LIGHT_PX = 55  # differences over more than this are the light's
 NOSE_NOISE = 10.0  # variance of grey values that says nothing
-COVERED = 0.31  # a nose so unlike is covered: wide mouths, turns, side light reach 0.26, hands begin at 0.36
+COVERED, COVERED_PER_DEG = 0.41, 0.006  # a nose more unlike is covered: faces reach 0.33, hands begin at 0.46 ...
+TURNED_DEG = 10.0  # ... and what is turned by more than this may be more unlike
 _MESH = 468
 
 _HEIGHT = float(np.ptp(REFERENCE[:_MESH, 1]))
@@ -69,6 +70,7 @@ class Aligned:
         self._initial = _grey(shrunk(frame, self._scaled(np.zeros(2)), size))
         self._surface = Surface(face, (width, height))
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._initial_rotation = face.pose.rotation
         self._correction = np.zeros((NUM_LANDMARKS, 2))  # in the unit of the head's frame
         self.covered = False
 
@@ -89,7 +91,10 @@ class Aligned:
         seen = _grey(shrunk(frame, to, size))
         np.copyto(expected, seen, where=~field.covered)  # far from the face nothing is compared
         points = start[:, :2] @ to[:, :2].T + to[:, 2]
-        away = self._away(expected, seen, points) / self._factor
+        away, unlike = self._away(expected, seen, points)
+        turned = max(0.0, angle_between_deg(self._initial_rotation, moved.pose.rotation) - TURNED_DEG)
+        self.covered = unlike > COVERED + COVERED_PER_DEG * turned
+        away /= self._factor
         limit = MOST * unit
         length = np.linalg.norm(away, axis=1, keepdims=True)
         away *= limit * np.tanh(length / limit) / np.maximum(length, 1e-9)
@@ -98,11 +103,11 @@ class Aligned:
             self._correction = (start - landmarks)[:, :2] / unit
         return start
 
-    def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """(478, 2) how far landmarks at `points` (478, 2) should go for `expected` (h, w) to look like `seen`."""
+    def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
+        """(478, 2) how far landmarks at `points` (478, 2) should go for `expected` (h, w) to look like `seen`, and how
+        unlike the noses still are then."""
         flow = self._flow.calc(expected, seen, None)
         there = _moved_back(seen, flow)
-        self.covered = _nose_unlike(expected, there, points) > COVERED
         weight = _inside(points, (seen.shape[0], seen.shape[1])) * _helps(expected, seen, there)
         blurred = cv2.GaussianBlur(np.dstack([flow * weight[..., None], weight]), (0, 0), SMOOTH_PX)
         x, y = np.clip(np.round(points[:_MESH]).astype(int), 0, np.array(seen.shape[::-1]) - 1).T
@@ -111,7 +116,7 @@ class Aligned:
         away[:_MESH] = _SHARE * found[:, :2] / (found[:, 2:] + 0.02)
         for eye in EYES:  # irises go with their eyes
             away[eye.iris] = away[[eye.outer, eye.inner]].mean(0)
-        return away
+        return away, _nose_unlike(expected, there, points)
 
     def _window(self, points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, int]] | None:
         """(2, 3) to the part of a frame that is compared, and its size (width, height); None where it has none."""

@@ -150,6 +150,11 @@ def angles_deg(rotation: np.ndarray) -> np.ndarray:
     return np.degrees([-yaw, pitch, roll])
 
 
+def angle_between_deg(one: np.ndarray, other: np.ndarray) -> float:
+    """Angle in degrees, 0 to 180, of the turn that leads from one rotation (3, 3) to another."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(other @ one.T) - 1) / 2, -1, 1))))
+
+
 def rotation_of(angles: np.ndarray) -> np.ndarray:
     """The rotation (3, 3) of (yaw, pitch, roll) in degrees: the inverse of `angles_deg`."""
     yaw, pitch, roll = np.radians(angles) * [-1, -1, 1]
