@@ -57,6 +57,7 @@ class Options:
         every: measure one of so many frames; all are animated.
         metrics: their names in report.json, one or more; by default all that can be computed.
         face_networks: identity networks of your own, ONNX files.
+        video_network: a network for FVD, an ONNX file; docs/evaluation.md.
         device: auto, cpu, cuda, cuda:1 or mps; always float32 without TF32.
         devices: processes on this machine, each with its own GPU where there are any. Default: 1, or what torchrun
             says.
@@ -78,6 +79,7 @@ class Options:
     every: int = 1
     metrics: list[str] = field(default_factory=list)
     face_networks: list[str] = field(default_factory=list)
+    video_network: str | None = None
     device: str = "auto"
     devices: int | None = None
     nodes: int = 1
@@ -106,6 +108,13 @@ def refined_mesh(finder: "FaceFinder") -> "Detector":
     from fomm.evaluation.frames import Detector
 
     return Detector("mediapipe_refined", finder.mesh)
+
+
+def body_pose(finder: "FaceFinder") -> "Detector":
+    """MediaPipe's keypoints of a body, with how surely each is seen."""
+    from fomm.evaluation.frames import Detector
+
+    return Detector("pose", finder.pose)
 
 
 def gate(options: Options) -> "list[Condition]":
@@ -146,7 +155,13 @@ def evaluate(options: Options) -> "Report | None":
         raise InputError("--output: is empty; name a folder for the report")
     import preprocess
     from fomm.evaluation import run as evaluation
-    from fomm.evaluation.contenders import animate_faces, load_contenders, load_predictions, read_data
+    from fomm.evaluation.contenders import (
+        animate_bodies,
+        animate_faces,
+        load_contenders,
+        load_predictions,
+        read_data,
+    )
     from fomm.evaluation.instruments import load_instruments
     from fomm.evaluation.tasks import list_tasks
     from fomm.report.files import log_to_wandb, write_files
@@ -168,11 +183,14 @@ def evaluate(options: Options) -> "Report | None":
             raise InputError(f"--predictions: {', '.join(twice)} names another contender too; choose another NAME")
         fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
         faces = animate_faces(contenders)
+        bodies = animate_bodies(contenders) or any(name.endswith("_pose") for name in options.metrics)
         instruments = load_instruments(
             fabric.device,
             face_mesh(finder()) if faces else None,
             refined=refined_mesh(finder()) if faces else None,
+            pose=body_pose(finder()) if bodies else None,
             face_networks=options.face_networks,
+            video_network=options.video_network,
             chosen=options.metrics,
             every=options.every,
         )

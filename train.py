@@ -42,20 +42,33 @@ if __name__ == "__main__" and sys.argv[1:] in (["-h"], ["--help"]):
 require_system_libraries()
 
 # ruff: noqa: E402 - whoever lacks a library is told so in one line, before these imports fail for want of it
+import numpy as np
 import pytorch_lightning as L
 from jsonargparse import ArgumentError, Namespace
 from lightning_fabric.plugins.io import TorchCheckpointIO
-from pytorch_lightning.callbacks import ModelCheckpoint
+from lightning_fabric.utilities import seed
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities import rank_zero
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fomm.checkpoint import run_checkpoint
 from fomm.checkpoint.architectures import FACE_NAME, FOMM_NAME
-from fomm.files import read_yaml
+from fomm.files import make_folder, read_yaml
 from fomm.training.base import BaseTraining
-from fomm.training.callbacks import LossCurves, LossWatch, RunFacts, Snapshots, Watch, WeightsFile
+from fomm.training.callbacks import (
+    BestCheckpoint,
+    LandmarkDistance,
+    LossCurves,
+    LossWatch,
+    RunFacts,
+    Snapshots,
+    UploadWeights,
+    Watch,
+    WeightsFile,
+)
 from fomm.training.checkpoint_files import WholeCheckpoints
 from fomm.training.data import ClipData, PairData
 from fomm.training.face.data import FaceData, find_sets
@@ -74,6 +87,19 @@ class FacesOrVideos(FaceData):
             # In a process of its own: after mediapipe has run in this one, workers that are forked from it would hang.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
                 apart.submit(write_faces, self.folder).result()
+
+
+class MeshesApart:
+    """Finds faces' meshes in a process of its own, as `FacesOrVideos` does and for the same reason."""
+
+    def __init__(self) -> None:
+        self.apart: ProcessPoolExecutor | None = None
+
+    def __call__(self, pictures: np.ndarray) -> list[np.ndarray | None]:
+        from preprocess.faces import largest_meshes
+
+        self.apart = self.apart or ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        return self.apart.submit(largest_meshes, pictures).result()
 
 
 class Recipe(NamedTuple):
@@ -108,18 +134,23 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--architecture", choices=tuple(RECIPES), default=self.architecture, help="which model is trained"
         )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "resume_point")
         parser.add_lightning_class_args(WeightsFile, "weights_file")
         parser.add_lightning_class_args(RECIPES[self.architecture].watch, "watch")
         parser.add_lightning_class_args(Snapshots, "snapshots")
         parser.set_defaults(
             {
-                # After each validation: the best and the last.
+                # After each validation: the best and the last, each by itself, since Lightning's `save_last` writes
+                # only where the best is written.
                 "checkpoint.monitor": "val/l1",
-                "checkpoint.save_last": True,
                 "checkpoint.filename": "best",
                 "checkpoint.enable_version_counter": False,
+                "checkpoint.save_on_train_epoch_end": False,
+                "last_checkpoint.filename": "last",
+                "last_checkpoint.enable_version_counter": False,
+                "last_checkpoint.save_on_train_epoch_end": False,
                 # In between, so that a killed run loses at most this many steps.
                 "resume_point.every_n_train_steps": 500,
                 "resume_point.filename": "resume",
@@ -135,7 +166,23 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Each backward pass reaches one optimiser's networks only: processes must not wait for the others' gradients,
         whether or not the strategy was named so."""
-        trainer = super().instantiate_trainer(**kwargs)
+        settings = self._get(self.config_init, "trainer")
+        callbacks = settings["callbacks"] or []
+        callbacks = [*callbacks] if isinstance(callbacks, list) else [callbacks]
+        if self.uploads:
+            callbacks.append(UploadWeights())
+        if self.architecture == FOMM_NAME and self.model.category == "face":
+            callbacks.append(LandmarkDistance(MeshesApart()))
+        if settings["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            # Not RichProgressBar, which counts to -2 epochs where steps are limited; nothing where no one sees a bar.
+            callbacks.append(TQDMProgressBar(refresh_rate=int(sys.stdout.isatty())))
+        trainer = super().instantiate_trainer(**kwargs | {"callbacks": callbacks})
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                # W&B warns of what Lightning gives it: this setting, which is gone, and a folder that is not there.
+                logger._wandb_init.pop("anonymous", None)
+                if logger.save_dir:
+                    make_folder(Path(logger.save_dir))
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # sharded strategies have another of their own
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         if isinstance(trainer.strategy, DDPStrategy):
@@ -147,6 +194,9 @@ class TrainCLI(LightningCLI):
         super().parse_arguments(parser, args)
         options = self.config[self.config.subcommand]
         _check(options)
+        # Lightning's default is false, too: only what was said counts.
+        said = parser.parse_args(args, defaults=False) if is_wandb(options.trainer.logger) else Namespace()
+        self.uploads = said.get(f"{self.config.subcommand}.trainer.logger.init_args.log_model") is not False
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
         settings = getattr(logger, "init_args", {})
         if options.trainer.default_root_dir and settings.get("save_dir") == SAVE_DIR:
@@ -161,9 +211,14 @@ class TrainCLI(LightningCLI):
                 "config of that training"
             )
         run_id = content.get("wandb_id")
-        if run_id and str(getattr(logger, "class_path", "")).endswith("WandbLogger") and not logger.init_args.get("id"):
+        if run_id and is_wandb(logger) and not logger.init_args.get("id"):
             logger.init_args.id = run_id
             logger.init_args.resume = "allow"
+
+
+def is_wandb(logger: object) -> bool:
+    """Whether options of a logger ask for W&B."""
+    return str(getattr(logger, "class_path", "")).endswith("WandbLogger")
 
 
 def _check(options: Namespace) -> None:
@@ -184,18 +239,27 @@ def _check(options: Namespace) -> None:
         )
     if trainer.precision is not None and str(trainer.precision) not in PRECISIONS:
         raise InputError(f"trainer.precision {trainer.precision}: must be one of {', '.join(PRECISIONS)}")
-    for name in ("every_n_train_steps", "train_time_interval", "every_n_epochs"):
-        if options.checkpoint[name] is not None:
-            raise InputError(
-                f"checkpoint.{name} {options.checkpoint[name]}: the best and the last checkpoint are written after "
-                f"each validation; how often a killed run can be resumed from is resume_point.{name}"
-            )
+    if trainer.limit_val_batches == 0:
+        raise InputError("trainer.limit_val_batches 0: what is kept is chosen by the held-out pairs; leave it out")
+    for checkpoint in ("checkpoint", "last_checkpoint"):
+        for name in ("every_n_train_steps", "train_time_interval", "every_n_epochs"):
+            if options[checkpoint][name] is not None:
+                raise InputError(
+                    f"{checkpoint}.{name} {options[checkpoint][name]}: the best and the last checkpoint are written "
+                    f"after each validation; how often a killed run can be resumed from is resume_point.{name}"
+                )
     checkpoint = options.get("ckpt_path")
     if checkpoint and not Path(checkpoint).is_file():
         raise InputError(f"{checkpoint}: no such checkpoint; give the path of a run's .ckpt file")
 
 
 SAVE_DIR = "outputs"
+UNSAID = (
+    "Detected KeyboardInterrupt",  # `run` says it in one line
+    "Tip: ",
+    "TPU available: False",
+    "Seed set to",  # it is in the config
+)
 PRECISIONS = ("32", "32-true", "bf16-mixed", "16-mixed", "64", "64-true")
 FIT = """Train: learn from clips, keep the best and the last weights, curves and pictures.
 
@@ -203,7 +267,9 @@ Short forms: --init NAME for --model.init NAME, --data PATH for --data.manifest 
 --data.folder PATH); --architecture face --help lists the options of that model. What a class takes
 (networks, loggers, callbacks) is explained by its own help, such as --model.network.help or
 --trainer.logger.help WandbLogger. A run that was stopped goes on with --ckpt_path RUN/checkpoints/resume.ckpt,
-in a folder of its own; the best weights from before stay in RUN until better ones come."""
+in a folder of its own, to which the best weights so far are copied; RUN/checkpoints/last.ckpt goes on from the last
+validation, with which each training ends. W&B gets weights-best.safetensors; --trainer.logger.log_model false: nothing,
+true: checkpoints as well."""
 
 
 def expand_shortcuts(args: Sequence[str], architecture: str = FOMM_NAME) -> list[str]:
@@ -249,12 +315,12 @@ def main(args: list[str] | None = None) -> TrainCLI:
         ".*num_workers",
         "It is recommended to use .self.log.*sync_dist",  # `Training` sums over the processes itself
         "find_unused_parameters=True was specified",
+        "The dirpath has changed",  # `BestCheckpoint` takes the best along
+        "Checkpoint directory .* exists and is not empty",  # of a W&B run that goes on
     ):
         warnings.filterwarnings("ignore", message)
-    # `run` says it in one line.
-    logging.getLogger(rank_zero.__name__).addFilter(
-        lambda record: "Detected KeyboardInterrupt" not in record.getMessage()
-    )
+    for logger in (rank_zero.__name__, seed.__name__):
+        logging.getLogger(logger).addFilter(lambda record: not any(text in record.getMessage() for text in UNSAID))
     try:
         return TrainCLI(
             architecture,
@@ -262,13 +328,14 @@ def main(args: list[str] | None = None) -> TrainCLI:
             seed_everything_default=0,
             auto_configure_optimizers=False,  # `Training` makes its own; an --optimizer would replace them all
             save_config_callback=RunFacts,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"save_to_log_dir": False},  # of W&B that is the folder of all runs
             trainer_defaults={
                 "logger": {"class_path": "CSVLogger", "init_args": {"save_dir": SAVE_DIR, "name": "train"}},
                 "use_distributed_sampler": False,  # ClipData deals the pairs out to the processes itself
                 "callbacks": [LossCurves()],
                 "log_every_n_steps": 10,
                 "num_sanity_val_steps": 0,
+                "enable_model_summary": False,  # `RunFacts` says what was built
             },
             parser_kwargs={
                 "description": __doc__,

@@ -215,7 +215,7 @@ def folds_and_holes(surface: Any, moved: Any, size_wh: tuple[int, int]) -> int:
     vertices = surface.vertices(moved)
     field = surface.field(vertices, np.eye(2, 3), size_wh)
     inside = cv2.erode(hull_mask(vertices[:468, :2], *size_wh[::-1]).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    drawn, shown = (areas(points[surface.triangles]) for points in (vertices[:, :2], surface.photo_points_of(moved)))
+    drawn, shown = (areas(points[surface.triangles]) for points in (vertices[:, :2], surface.photo_points_of(moved)[0]))
     mirrored = drawn * shown < 0
     mirrored[: surface.face[0] + len(OPENINGS)] = False  # hair and neck; what lies behind lids and lips is layers'
     return int((inside & (~field.covered | mirrored[field.triangle])).sum())

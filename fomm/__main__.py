@@ -8,20 +8,25 @@ from jsonargparse import CLI
 
 from fomm.errors import InputError, run
 
+PARTS = ("discriminator", "optimizer_generator", "optimizer_discriminator", "optimizer_kp_detector", "epoch")
+
 
 def convert(checkpoint: str, output: Path, half: bool = False) -> None:
-    """Write a checkpoint's networks in another format.
+    """Write a checkpoint in another format: its networks, and in the original's format also discriminator, optimisers
+    and epoch, as far as it has them; what is not written is told.
 
     Args:
         checkpoint: name or path, in any format that the loader knows.
         output: `*.safetensors` for this project's weights file, `*.pth.tar` for the original's format.
         half: store convolution weights as float16 in a weights file: half the size.
     """
-    from fomm.checkpoint import export_original, load_model, save_weights
+    from fomm.checkpoint import Checkpoint, TrainingState, export_original, save_weights
+    from fomm.checkpoint.architectures import FOMM_NAME
 
     if output.suffix != ".safetensors" and not output.name.endswith(".pth.tar"):
         raise InputError(f"{output}: the name decides the format; end it in .safetensors or .pth.tar")
-    model, info = load_model(checkpoint)
+    read = Checkpoint.read(checkpoint)
+    model, info = read.model()
     if output.suffix != ".safetensors" and half:
         raise InputError("--half true: the original's format has float32 only; write a .safetensors file")
     if output.suffix == ".safetensors":
@@ -29,8 +34,18 @@ def convert(checkpoint: str, output: Path, half: bool = False) -> None:
         save_weights(
             output, model, category=info.category, image_size=info.image_size, half=half, provenance=provenance
         )
+        if left_out := [part for part in PARTS if getattr(read.contents.training, part) is not None]:
+            print(f"note: left out, since a weights file is for inference: {', '.join(left_out)}")
     else:
-        export_original(output, model)
+        training = read.training_state() if read.architecture == FOMM_NAME else TrainingState()
+        export_original(output, model, training=training)
+        if missing := [part for part in PARTS if getattr(training, part) is None]:
+            print(
+                f"note: without {', '.join(missing)}, which {checkpoint} does not have, or not for all parameters; the "
+                "original can animate with it, but not go on training"
+            )
+        elif "averaged weights" in read.notes:
+            print("note: the weights are the running average, the optimisers' moments those of the trained weights")
     print(f"{output}: written")
 
 

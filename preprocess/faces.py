@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -186,6 +187,7 @@ class FaceFinder:
                 solution.process(np.zeros((64, 64, 3), np.uint8))
         self._refined: Any = None
         self._segmenter: Any = None
+        self._poser: Any = None
 
     def __enter__(self) -> FaceFinder:
         return self
@@ -195,7 +197,7 @@ class FaceFinder:
 
     def close(self) -> None:
         """Free the models; the finder cannot be used afterwards. A second call does nothing."""
-        for solution in filter(None, (*self._detectors, self._mesher, self._refined, self._segmenter)):
+        for solution in filter(None, (*self._detectors, self._mesher, self._refined, self._segmenter, self._poser)):
             if solution._graph is not None:  # mediapipe fails on a second close
                 solution.close()
 
@@ -285,6 +287,21 @@ class FaceFinder:
             return None
         height, width = image.shape[:2]
         points = [(p.x * width - 0.5, p.y * height - 0.5, p.z * width) for p in found[0].landmark]
+        return np.array(points, np.float32)
+
+    def pose(self, image: np.ndarray) -> np.ndarray | None:
+        """The 33 keypoints of the body in a picture (H, W, 3) uint8 RGB: (33, 3) float32, x and y in pixels, and how
+        surely each is seen, from 0 to 1; None where no body is found."""
+        if self._poser is None:
+            solutions = _solutions()
+            with _quiet():
+                # the only model of the three that comes with the package
+                self._poser = solutions.pose.Pose(static_image_mode=True, model_complexity=1)
+        found = self._process(self._poser, image).pose_landmarks
+        if found is None:
+            return None
+        height, width = image.shape[:2]
+        points = [(p.x * width - 0.5, p.y * height - 0.5, p.visibility) for p in found.landmark]
         return np.array(points, np.float32)
 
     def person(self, image: np.ndarray) -> np.ndarray:
@@ -547,6 +564,20 @@ def face_crop(face: Face, size: int = 256, *, scale: float = FACE_SCALE, derotat
     """
     roll_deg = face.roll_deg if derotate else 0.0
     return Crop(crop_matrix(face.centre_px, scale * face.side_px, roll_deg, size), size)
+
+
+@cache
+def _own_finder() -> FaceFinder:
+    return FaceFinder()
+
+
+def largest_meshes(pictures: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+    """Landmarks (468, 2) in pixels of the largest face in each (H, W, 3) uint8 RGB picture; None where there is none.
+
+    The finder is made once and stays: for a process that does nothing else.
+    """
+    found = [_own_finder().find(picture, thorough=False) for picture in pictures]
+    return [faces[0].landmarks_px if faces else None for faces in found]
 
 
 class SharedFinder:

@@ -41,7 +41,7 @@ REACH = 1.9  # the part of a photo that moves, in face sides from a point somewh
 LOWER = 0.2  # ... by so much, to which comes how far the driving face travels
 
 # Where doubts begin: size of a face, distance of two in the sum of their sides, difference of poses; how much of a face
-# may lie outside of the picture, in its sides; openings of the mouth that count as shut and open, see `fomm.expression`.
+# may lie outside of the picture, in its sides; openings of the mouth that are shut and open, see `fomm.expression`.
 SMALL_PX = 64.0
 NEAR = 0.75
 START_UNLIKE_DEG = 25.0

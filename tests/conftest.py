@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,12 @@ import pytest
 def settings_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Certificates that tests make are not the user's."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hang_ups() -> None:
+    """Under nohup they would be ignored, by what the tests start, too."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,19 @@ from pathlib import Path
 import pytest
 
 
+def write_video_onnx(path: Path, *, frames: int = 4, side: int = 8) -> None:
+    """(N, 3, frames, side, side) -> (N, 3): mean of each colour over space and time."""
+    onnx = pytest.importorskip("onnx")
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["clip"], ["means"], axes=[2, 3, 4], keepdims=0)],
+        "means",
+        [helper.make_tensor_value_info("clip", float32, ["n", 3, frames, side, side])],
+        [helper.make_tensor_value_info("means", float32, ["n", 3])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
+
+
 def write_onnx(
     path: Path, *, size: int | None = 112, batch: int | str = "faces", metadata: str = "", broken: bool = False
 ) -> None:

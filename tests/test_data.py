@@ -14,6 +14,7 @@ from fomm.manifest import Clip, read_manifest, write_manifest
 from fomm.training.data import Augmentation, ClipData, EpochOrder, FrameStore, HeldOutPairs, TrainPairs
 from fomm.video import VideoWriter
 from fomm.video_folder import manifest_of_folder
+from preprocess.dataset.build import find_videos
 
 
 def video(path, frames, keyframe_every=4):
@@ -189,6 +190,27 @@ def test_workers_deliver_the_same_batches(tmp_path):
         batches.append([b["source"] for b in data.train_dataloader()])
     assert len(batches[0]) == 5
     assert all((a == b).all() for a, b in zip(*batches, strict=True))
+
+
+def test_sub_folders_are_identities_as_in_preparation(tmp_path, caplog):
+    for index in range(11):
+        for take in "ab":
+            video(tmp_path / f"id{index:02d}" / "deep" / f"{take}.mp4", moving_disc(index, 4, 32))
+    (tmp_path / ".hidden").mkdir()
+    video(tmp_path / ".hidden" / "q.mp4", moving_disc(0, 4, 32))
+    data = ClipData(manifest=str(tmp_path), size=32, batch_size=2)
+    with caplog.at_level("INFO"):
+        data.setup()
+    clips = read_manifest(tmp_path / "manifest.csv")
+    assert [clip.path for clip in clips] == find_videos(tmp_path, tmp_path.parent / "out")
+    assert {clip.identity for clip in clips if clip.split == "val"} == {"id09"} and len(clips) == 22
+    assert len({clip.clip_id for clip in clips}) == 22 and all("/" not in clip.clip_id for clip in clips)
+    assert "train 20 clips (91 %) of 10 identities, val 2 clips (9 %) of 1 identities; asked for" in caplog.text
+    assert data.train_pairs[0, 0]["source"].shape == (3, 32, 32)
+    alone = tmp_path / "other" / "one"
+    for take in "ab":  # of one identity: clips are held out
+        video(alone / f"{take}.mp4", moving_disc(0, 4, 32))
+    assert [clip.split for clip in read_manifest(manifest_of_folder(alone.parent))] == ["train", "val"]
 
 
 def test_a_folder_of_videos_becomes_a_data_set(tmp_path):

@@ -30,6 +30,7 @@ from preprocess.dataset.build import (
 from preprocess.dataset.clips import GivenClip, Outcome, OutputFault, Reject, Rules, Video, View, blur, frame_rate
 from preprocess.dataset.metadata import ask, read_metadata
 from preprocess.dataset.prepare import LeaveOut, crop_around, prepare_video
+from preprocess.dataset.recipes import read_list
 from preprocess.dataset.records import Records
 from preprocess.faces import FaceFinder
 from preprocess.synthetic.puppets import draw_clip, framing, random_identity, random_motion
@@ -365,6 +366,76 @@ def test_faulty_metadata_are_told_together(tmp_path: Path) -> None:
         read_metadata(tmp_path / "m.csv")
     with pytest.raises(InputError, match="no such metadata file"):
         read_metadata(tmp_path / "n.csv")
+
+
+def test_hdtf_s_lists_are_cut_by_seconds_and_height(tmp_path: Path) -> None:
+    """Boxes of a 120 high frame in a file 240 high; the second clip has no box; 10 frames a second."""
+    numbered(tmp_path / "videos" / "AnnWagner1.mp4", 50, 10)
+    lists = tmp_path / "HDTF_dataset"
+    lists.mkdir()
+    (lists / "WRA_annotion_time.txt").write_text("AnnWagner1.mp4 00:01-00:03 00:03-00:04 \nGone2.mp4 01:00-02:10\n")
+    (lists / "WRA_crop_wh.txt").write_text("AnnWagner1_0.mp4 40 60 30 60\nGone2_0.mp4 0 50 0 50\n")
+    (lists / "WRA_resolution.txt").write_text("AnnWagner1.mp4 120\nGone2.mp4 720\n")
+    rows, rejects = read_list(lists)
+    assert [(row.identity, row.start, row.end, row.box_xyxy) for row in rows] == [
+        ("AnnWagner", 1, 3, (40, 30, 100, 90)), ("Gone", 60, 130, (0, 0, 50, 50)),
+    ]  # fmt: skip
+    assert [(r.video, r.reason) for r in rejects] == [("AnnWagner1", "missing")]
+    rules = Rules(detector="none", size=64, min_frames=8, max_blur=1.0, format="png")
+    manifest = prepare_dataset(tmp_path / "videos", tmp_path / "out", rules, metadata=lists, workers=1)
+    (clip,) = read_manifest(manifest)
+    assert (clip.identity, clip.frames, clip.crop_box) == ("AnnWagner", 20, "80-60-200-180")
+    shown = read(tmp_path / "out" / clip.path)[:, 32, 22]
+    assert shown.mean(1) == pytest.approx(2 * np.arange(10, 30), abs=3)  # the seconds 1 to 3
+    assert "AnnWagner1,,,missing,the list has no box of clip 1" in (tmp_path / "out" / "rejects.csv").read_text()
+    (lists / "RD_annotion_time.txt").write_text("Radio1.mp4 00:20-1x:35\nRadio2.mp4 00:20-01:35\n")
+    (lists / "RD_crop_wh.txt").write_text("Radio1_0.mp4 0 9 0 9\nRadio2_0.mp4 0 9 0\n")
+    (lists / "RD_resolution.txt").write_text("Radio1.mp4 720\nRadio2.mp4 720\n")
+    with pytest.raises(InputError, match=r"Radio1.mp4 00:20-1x:35: '1x:35' is not minutes.*Radio2.*LEFT WIDTH TOP"):
+        read_list(lists)
+    (lists / "RD_resolution.txt").unlink()
+    with pytest.raises(InputError, match="RD_resolution.txt: no such file"):
+        read_list(lists)
+
+
+def test_vfhq_s_clips_are_what_lies_between_their_frames(tmp_path: Path) -> None:
+    numbered(tmp_path / "videos" / "_-91nXX.mp4", 60, 25)
+    lists = tmp_path / "meta_info"
+    lists.mkdir()
+    for person, crop in enumerate(("40 30 100 90", "0 0 60 60")):
+        (lists / f"Clip+_-91nXX+P{person}+C0+F9-30.txt").write_text(
+            f"H 120\nW 160\nFPS 25.0\n\nCROP: {crop}\nFRAME 10 1.0 2.0 3.0\n"
+        )
+    rules = Rules(detector="none", size=64, min_frames=8, max_blur=1.0, format="png")
+    manifest = prepare_dataset(tmp_path / "videos", tmp_path / "out", rules, metadata=lists, workers=1)
+    clips = read_manifest(manifest)
+    assert [(c.clip_id, c.identity, c.frames, c.crop_box) for c in clips] == [
+        ("_-91nXX#000010#000030", "_-91nXX", 20, "0-0-120-120"),
+        ("_-91nXX#000010#000030#2", "_-91nXX", 20, "80-60-200-180"),
+    ]
+    shown = read(tmp_path / "out" / clips[1].path)[:, 32, 22]
+    assert shown.mean(1) == pytest.approx(2 * np.arange(10, 30), abs=3)
+    (lists / "Clip+_-91nXX+P2+C0+F9-30.txt").write_text("H 120\nW 160\nCROP 1 2 3 4\n")
+    with pytest.raises(InputError, match=r"P2\+C0\+F9-30.txt: has no line FPS"):
+        read_list(lists)
+
+
+def test_talking_head_1kh_s_tubes_have_the_pieces_own_rate(tmp_path: Path) -> None:
+    numbered(tmp_path / "videos" / "abc_x_0001.mp4", 60, 50)
+    tubes = tmp_path / "val_video_tubes.txt"
+    tubes.write_text("abc_x_0001,120,160,10,29,40,30,100,90\nabc_x_0002,120,160,0,99,0,0,9,9\n")
+    rules = Rules(detector="none", size=64, min_frames=8, max_blur=1.0, format="png")
+    manifest = prepare_dataset(tmp_path / "videos", tmp_path / "out", rules, metadata=tubes, workers=1)
+    (clip,) = read_manifest(manifest)
+    assert (clip.identity, clip.frames, clip.crop_box) == ("abc_x", 20, "80-60-200-180")
+    shown = read(tmp_path / "out" / clip.path)[:, 32, 22]
+    assert shown.mean(1) == pytest.approx(2 * np.arange(10, 30), abs=3)
+    tubes.write_text("abc,120,160,10,29,40,30,100\nabc,120,160,10,29,170,30,180,90\n../a,9,9,0,1,0,0,9,9\n")
+    with pytest.raises(InputError, match=r"line 1: .*VIDEO,H,W,FIRST.*line 2: box 170 .*line 3: video_id '../a'"):
+        read_list(tubes)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no list of clips in it; HDTF"):
+        read_list(tmp_path / "empty")
 
 
 # ------------------------------------------------------------------------------------------------------------ splits

@@ -14,6 +14,7 @@ import torch
 from fill import fill_model
 from small_clips import disc_clip, moving_disc, write_clip
 from small_models import small_model
+from small_onnx import write_onnx, write_video_onnx
 
 from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import export_original, load_model
@@ -25,11 +26,12 @@ from fomm.evaluation.frames import Frames
 from fomm.evaluation.gallery import choose_shown, error_map, write_shown
 from fomm.evaluation.measures import OwnKeypoints, Pixels
 from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, record_path, run_tasks
-from fomm.evaluation.results import collect
+from fomm.evaluation.results import Kid, collect
 from fomm.evaluation.tasks import SOURCE, Contender, Task, Truth, common_size, is_lossless, list_tasks
 from fomm.manifest import Clip, Pair, hash_clip
 from fomm.model import FOMM, ModelConfig
 from fomm.pixels import to_tensor
+from fomm.pretrained.video_network import VideoNetwork
 from fomm.report.schema import Clip as ClipResult
 from fomm.report.schema import ClipValue, Failure, Protocol
 from fomm.video import VideoReader, write_image
@@ -373,6 +375,74 @@ def test_fid_is_that_of_all_frames_however_the_clips_are_cut(tmp_path: Path) -> 
     root = np.sqrt(np.linalg.eigvals(a @ b).real).sum()
     assert found.pooled == pytest.approx((shift**2).sum() + np.trace(a) + np.trace(b) - 2 * root, rel=1e-5)
     assert (found.frames, found.interval, found.clip_mean) == (60, None, None)
+
+
+def test_kid_is_the_unbiased_discrepancy_and_does_not_depend_on_the_clips(tmp_path: Path) -> None:
+    """By its formula, in NumPy: k(x, y) = (x.y / D + 1)^3, without the diagonal within a set."""
+    rng = np.random.default_rng(0)
+    wanted, made = rng.normal(size=(60, 8)).astype(np.float32), (0.5 + rng.normal(size=(60, 8))).astype(np.float32)
+    clips = [Clip(f"c{i}", f"c{i}", "x", "test", 20, Fraction(25), 9, 9) for i in range(2)]
+    for i, part in enumerate((slice(0, 10), slice(10, 60))):
+        Record(20, features={"ours": np.stack([wanted[part], made[part]])}).save(record_path(tmp_path, i))
+    summary = collect([reconstruction(c) for c in clips], tmp_path, ["ours"], METRICS, None, 9)
+    found = summary.protocols["reconstruction"].summary["kid"]["ours"]
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (x.astype(np.float64) @ y.T.astype(np.float64) / 8 + 1) ** 3
+
+    within = [(k.sum() - np.trace(k)) / (60 * 59) for k in (kernel(wanted, wanted), kernel(made, made))]
+    assert found.pooled == pytest.approx(sum(within) - 2 * kernel(wanted, made).mean(), rel=1e-6)
+    assert (found.frames, found.interval, found.clip_mean) == (60, None, None)
+
+
+def test_kid_keeps_few_of_many_frames_and_is_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    wanted, made = rng.normal(size=(2, 3000, 4)).astype(np.float32)
+    monkeypatch.setattr(Kid, "MOST", 1200)
+    values = []
+    for parts in (1, 7):
+        kid = Kid(4)
+        for a, b in zip(np.array_split(wanted, parts), np.array_split(made, parts), strict=True):
+            kid.add(a, b)
+        values.append(kid.compute())
+        assert kid.frames == 3000 and len(kid._kept) <= 1200
+    assert values[0] == values[1] and abs(values[0]) < 0.02, "two draws of one distribution"
+    assert np.isnan(Kid(4).compute())
+
+
+def test_fvd_is_of_whole_runs_and_shared_between_models(tmp_path: Path) -> None:
+    """Runs of 4 frames by a network that gives mean colours; 10 frames are two runs and a rest."""
+    write_video_onnx(tmp_path / "net.onnx")
+    network = VideoNetwork(tmp_path / "net.onnx")
+    assert (network.frames, network.side) == (4, 8)
+    clip = disc_clip(tmp_path, "c", 10, size=32)
+    contender = Contender("still", "candidate", category="")
+    record = measure_task(reconstruction(clip), tmp_path, [contender], [], size=32, video_network=network)
+    frames = np.stack([frame.image for frame in VideoReader(tmp_path / clip.path)]) / 127.5 - 1
+    by_hand = np.stack([frames[i : i + 4].mean((0, 1, 2)) for i in (0, 4)])
+    wanted, made = record.video_features["still"]
+    np.testing.assert_allclose(wanted, by_hand, atol=0.02)
+    np.testing.assert_allclose(made, np.broadcast_to(frames[0].mean((0, 1)), (2, 3)), atol=0.02)
+    record.save(record_path(tmp_path, 0))
+    np.testing.assert_array_equal(Record.load(record_path(tmp_path, 0)).video_features["still"], [wanted, made])
+    found = collect([reconstruction(clip)], tmp_path, ["still"], METRICS, None, 32).protocols["reconstruction"]
+    fvd = found.summary["fvd"]["still"]
+    assert fvd.frames == 2 and fvd.pooled == pytest.approx(frechet(wanted, made), rel=1e-3)
+    (tmp_path / "x.onnx").write_bytes(b"garbage")
+    with pytest.raises(InputError, match="not an ONNX network"):
+        VideoNetwork(tmp_path / "x.onnx")
+    write_onnx(tmp_path / "face.onnx")
+    with pytest.raises(InputError, match="a video network has one"):
+        VideoNetwork(tmp_path / "face.onnx")
+    with pytest.raises(InputError, match="no such ONNX file"):
+        VideoNetwork(tmp_path / "i3d.pt")
+
+
+def frechet(wanted: np.ndarray, made: np.ndarray) -> float:
+    """|difference of means|^2 + trace(A + B - 2 sqrt(AB)), by NumPy."""
+    (a, b), shift = (np.cov(x, rowvar=False, dtype=np.float64) for x in (wanted, made)), wanted.mean(0) - made.mean(0)
+    root = np.sqrt(np.abs(np.linalg.eigvals(a @ b).real)).sum()
+    return float((shift**2).sum() + np.trace(a) + np.trace(b) - 2 * root)
 
 
 def test_one_identity_and_failures_are_said(tmp_path: Path) -> None:

@@ -189,6 +189,21 @@ def test_turns_are_bounded_smoothly_and_told() -> None:
     assert np.abs(np.diff(steps)).max() < 0.1  # no kink
 
 
+@pytest.mark.parametrize("own", [-34.0, -12.0, 12.0, 34.0])
+def test_a_turned_face_turns_back_only_as_far_as_the_photo_shows_its_other_side(own: float) -> None:
+    shape, start = somebody(16), Face(FRONTAL.place(somebody(16)))
+    source = Face(FRONTAL._replace(rotation=rotation_of(np.array([own, 0, 0]))).place(shape))
+
+    def turn(yaw: float) -> float:
+        driving = Face(FRONTAL._replace(rotation=rotation_of(np.array([yaw, 0, 0]))).place(shape))
+        return float(angles_deg(move(source, driving, start).pose.rotation)[0]) - own
+
+    for yaw in (5.0, 14.0):
+        assert turn(-np.sign(own) * yaw) == pytest.approx(-np.sign(own) * yaw, abs=1e-6)
+    back = abs(turn(-np.sign(own) * 70))
+    assert back < 24.5 if abs(own) > 17 else 24.5 < back < 40
+
+
 def test_brows_do_not_come_down_onto_the_eyes() -> None:
     source, start = Face(FRONTAL.place(somebody(18))), somebody(19)
     frown = start.copy()

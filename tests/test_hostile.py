@@ -362,6 +362,19 @@ def test_a_large_picture_takes_little_more_memory_than_its_pixels(tmp_path: Path
     assert float(done.stdout) < 9, "bytes per pixel: 3 of the result, 4 of Pillow's picture"
 
 
+@pytest.mark.parametrize("field, value", [(6, 64), (8, 1), (10, 99), (10, 8), (10, 12), (10, 14)])
+def test_records_that_zip_cannot_unpack_do_not_count(tmp_path: Path, field: int, value: int) -> None:
+    """A later version, encrypted, packed in an unknown way, not packed as it says."""
+    path = tmp_path / "0.npz"
+    Record(1, {"a": {"l1": np.zeros(1)}}, {}, {}, ["face"], [(64, 64)], {}).save(path)
+    assert Record.load(path) is not None
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + field] = value  # of the first file, in the directory and before it
+    content[content.index(b"PK\x03\x04") + field - 2] = value
+    path.write_bytes(content)
+    assert Record.load(path) is None
+
+
 def test_records_of_an_evaluation_that_are_lists_do_not_count(tmp_path: Path) -> None:
     for header in ("[]", "3", '{"frames": []}', '{"failed": 3}', '{"values": 3, "features": []}'):
         np.savez(tmp_path / "0.npz", header=np.array(header))

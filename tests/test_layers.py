@@ -21,7 +21,8 @@ ROWS = [  # package, its rooms (modules or folders), which packages' rooms above
     ("fomm", "download manifest video", "fomm"),
     ("fomm", "known video_folder model pretrained", "fomm"),
     ("fomm", "animator checkpoint report", "fomm"),
-    ("fomm", "training evaluation", "fomm"),
+    ("fomm", "evaluation", "fomm"),
+    ("fomm", "training", "fomm"),
     ("fomm", "__init__ __main__", "fomm"),
     (
         "preprocess",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,9 @@ from fomm.evaluation.measures import (
     Aed,
     Akd,
     AkdTruth,
+    Bodies,
     FacePixels,
+    FlowError,
     HeadPose,
     IdentityTruth,
     Jitter,
@@ -34,6 +38,8 @@ from fomm.evaluation.metrics import UNKNOWN
 from fomm.evaluation.results import Fid
 from fomm.pretrained.embedders import Convention, Embedder
 from fomm.pretrained.features import ALEXNET_FILE, INCEPTION_FILE, load_inception, load_lpips
+from fomm.video import read_image
+from preprocess.faces import FaceFinder
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A face that everyone can find: a square of one colour on black. Its landmarks are its corners, its yaw its x.
@@ -128,7 +134,63 @@ def test_face_pixels_of_small_frames() -> None:
     assert run(FacePixels(detector()), reconstruction(prediction, truth))["l1_face"] == pytest.approx([0.25], abs=0.01)
 
 
+# ---------------------------------------------------------------------------------------------------------------- flow
+
+
+def textured(shifts: list[int], seed: int = 0) -> Tensor:
+    """(T, 3, 256, 256): a smooth random texture, moved to the right by so many pixels."""
+    rough = np.random.default_rng(seed).uniform(0, 255, (256, 400)).astype(np.float32)
+    grey = np.clip(cv2.GaussianBlur(rough, (0, 0), 4) * 6 - 640, 0, 255)
+    frames = np.stack([grey[:, 60 - shift : 316 - shift] for shift in shifts])
+    return torch.from_numpy(frames / 255)[:, None].expand(-1, 3, -1, -1).contiguous()
+
+
+def test_tof_is_the_difference_of_motions_whatever_is_seen() -> None:
+    """The truth moves by 2 pixels a frame; another texture that does, too, one that stands, one that is faster."""
+    truth = textured([0, 2, 4, 6])
+    alike, still, fast = textured([0, 2, 4, 6], seed=1), truth[:1].expand_as(truth), textured([0, 3, 6, 9])
+    assert run(FlowError(), reconstruction(truth, truth))["tof"].tolist() == [0, 0, 0]
+    assert run(FlowError(), reconstruction(alike, truth))["tof"] == pytest.approx([0] * 3, abs=0.3)
+    assert run(FlowError(), reconstruction(still, truth))["tof"] == pytest.approx([2] * 3, abs=0.2)
+    assert run(FlowError(), reconstruction(fast, truth))["tof"] == pytest.approx([1] * 3, abs=0.2)
+    whole = in_runs(FlowError(), fast, truth, truth, [4])["tof"]
+    np.testing.assert_array_equal(in_runs(FlowError(), fast, truth, truth, [1, 2, 1])["tof"], whole)
+    assert run(FlowError(), Frames(truth, reference(truth))) == {}, "nothing to compare with"
+
+
 # ----------------------------------------------------------------------------------------------------------- landmarks
+
+
+def test_bodies_by_hand() -> None:
+    """Of four keypoints three are seen in the truth, two of them in the prediction, 3 and 5 px off in x."""
+
+    def points(*rows: tuple[float, float, float]) -> Detector:
+        return np.array(rows, np.float32)
+
+    truth = points((10, 10, 0.9), (20, 20, 0.5), (30, 30, 1.0), (40, 40, 0.4))
+    seen = points((13, 10, 0.9), (25, 20, 0.7), (30, 30, 0.1), (40, 40, 0.9))
+    hidden = points(*[(0, 0, 0.1)] * 4)
+    sides = {"prediction": [seen, None, hidden, seen, seen], "truth": [truth, truth, truth, None, hidden]}
+    pose = SimpleNamespace(landmarks_of=lambda frames, which: sides[which])
+    blank = torch.zeros(5, 3, 8, 8)
+    values = run(Bodies(pose), reconstruction(blank, blank))
+    np.testing.assert_allclose(values["akd_pose"], [(3 + 5) / 2 / 2, np.nan, np.nan, UNKNOWN, UNKNOWN])
+    np.testing.assert_allclose(values["mkr_pose"], [1 / 3, 1, 1, UNKNOWN, UNKNOWN])
+
+
+def test_bodies_of_a_photo() -> None:
+    """A person who is moved by 8 pixels to the right, and a person whose lower half is covered."""
+    photo = cv2.resize(read_image(picture(ASTRONAUT)), (256, 256), interpolation=cv2.INTER_AREA)
+    person = torch.from_numpy(photo)
+    truth = (person.permute(2, 0, 1) / 255)[None].repeat(3, 1, 1, 1)
+    moved = torch.cat([truth[:1, :, :, :1].expand(-1, -1, -1, 8), truth[:1, :, :, :-8]], 3)
+    covered = truth[:1].clone()
+    covered[..., 110:, :] = 0.5
+    prediction = torch.cat([moved, covered, torch.full_like(covered, 0.5)])
+    with FaceFinder() as finder:
+        values = run(Bodies(Detector("pose", finder.pose)), reconstruction(prediction, truth))
+    assert values["akd_pose"][0] == pytest.approx(4, abs=1.5) and values["mkr_pose"][0] <= 0.1
+    assert 0 < values["mkr_pose"][1] < 1 and values["mkr_pose"][2] == 1 and np.isnan(values["akd_pose"][2])
 
 
 def test_akd_of_shifted_faces_is_known_and_misses_are_misses() -> None:

@@ -11,18 +11,30 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
+import safetensors
 import torch
 import yaml
+from matplotlib.figure import Figure
 from pictures import ROOT
 from safetensors.torch import load_file
 from small_clips import write_clips
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 import train
+from fomm.__main__ import convert as convert_checkpoint
+from fomm.checkpoint import save_weights
+from fomm.checkpoint.formats import DENSE_MOTION
 from fomm.errors import InputError
+from fomm.files import hash_file
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
+from fomm.training.callbacks import LandmarkDistance, draw_curves
 from fomm.training.original_config import convert, convert_config
+from fomm.training.snapshots import COLUMNS, titled
 
 TINY = str(ROOT / "tests" / "tiny.yaml")
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -51,6 +63,15 @@ def run_script(arguments: list[str], **environment: str) -> subprocess.Popen:
 
 def folder(output: Path) -> Path:
     return sorted((output / "train").iterdir())[-1]
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "metrics.csv").open()))
+
+
+def weights_about(file: Path) -> dict:
+    with safetensors.safe_open(file, "pt") as stream:
+        return json.loads(stream.metadata()["fomm"])
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +174,80 @@ def test_a_run_learns_and_leaves_weights_curves_and_pictures(manifest, tmp_path)
     assert {"gradient_norm/detector", "learning_rate/generator", "train/equivariance_value"} <= rows[0].keys()
 
 
+def test_the_held_out_scores_are_those_of_the_first_weights_too(manifest, tmp_path):
+    """Step 0 is what `validate` says of the same weights; SSIM is torchmetrics' on the same pictures."""
+    cli = train.main(options(manifest, tmp_path, "--trainer.max_steps=1", "--model.average_decay=null"))
+    first, last = ({name: float(row[name]) for name in ("val/l1", "val/l1_ratio", "val/ssim")}
+                   for row in table(folder(tmp_path)) if row["val/l1"])  # fmt: skip
+    pairs = [cli.datamodule.held_out_pairs[i] for i in range(len(cli.datamodule.held_out_pairs))]
+    source, driving = (torch.stack([pair[side] for pair in pairs]) for side in ("source", "driving"))
+    with torch.no_grad():
+        prediction = cli.model.model.eval()(source, driving).prediction
+    ssim = structural_similarity_index_measure(prediction, driving, data_range=1.0)
+    assert last["val/ssim"] == pytest.approx(ssim.item(), abs=1e-5)
+    assert last["val/l1"] == pytest.approx((prediction - driving).abs().mean().item(), rel=1e-5)
+    validation = ["validate", *options(manifest, tmp_path / "again")[1:], "--model.average_decay=null"]
+    untrained = {name: float(value) for name, value in train.main(validation).trainer.callback_metrics.items()}
+    assert first == pytest.approx({name: untrained[name] for name in first}, rel=1e-5) and first != last
+
+
+def test_akd_of_faces_is_that_of_the_evaluation(tmp_path):
+    """Faces that move by 6 pixels at 256: the still picture's AKD is that of their motion, found in another process."""
+    face = cv2.cvtColor(cv2.imread(str(ROOT / "fomm/assets/portrait.png")), cv2.COLOR_BGR2RGB)
+    face = cv2.resize(face, (256, 256), interpolation=cv2.INTER_AREA)
+    shift = [cv2.warpAffine(face, np.float32([[1, 0, d], [0, 1, 0]]), (256, 256), borderMode=cv2.BORDER_REPLICATE)
+             for d in (0, 6)]  # fmt: skip
+    apart = train.MeshesApart()
+    score, logged = LandmarkDistance(apart), {}
+    trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda value, reduce_op: value))
+    module = SimpleNamespace(device="cpu", log=logged.__setitem__)
+    still, driving, nothing = (torch.from_numpy(x).permute(2, 0, 1)[None] / 255 for x in (*shift, np.zeros_like(face)))
+    score.on_validation_epoch_start(trainer, module)
+    for prediction, truth in ((still, driving), (driving, driving), (nothing, driving), (still, nothing)):
+        score.on_validation_batch_end(trainer, module, {"prediction": prediction, "truth": truth}, {}, 0)
+    score.on_validation_epoch_end(trainer, module)
+    apart.apart.shutdown()
+    assert logged["val/akd_mediapipe"] == pytest.approx((6 / 2 + 0) / 2, abs=0.4)  # |dx| = 6, |dy| = 0
+    assert logged["val/akd_missed"] == pytest.approx(1 / 3)
+
+
+def test_another_size_than_the_checkpoints_is_told(manifest, tmp_path, caplog):
+    parts = {"detector": DetectorConfig, "dense_motion": DenseMotionConfig, "generator": GeneratorConfig}
+    network = yaml.safe_load(Path(TINY).read_text())["model"]["network"]
+    config = ModelConfig(**network | {name: kind(**network[name]) for name, kind in parts.items()})
+    save_weights(tmp_path / "small.safetensors", FOMM.from_config(config), image_size=32)
+    start = ["--model.network=null", f"--model.init={tmp_path / 'small.safetensors'}"]
+    for size, told in ((32, False), (64, True)):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            train.main(["validate", *options(manifest, tmp_path, *start, f"--data.size={size}")[1:]])
+        assert ("warning: data.size 64, but init was trained at 32" in caplog.text) is told
+
+
+def test_curves_have_axes_of_their_own_and_pictures_titles(tmp_path, monkeypatch):
+    (tmp_path / "metrics.csv").write_text(
+        "step,train/loss,train/perceptual,val/l1,val/l1_ratio\n0,,,0.2,1.4\n0,30,20,,\n1,3,2,,\n1,,,0.1,0.7\n"
+    )
+    drawn = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *to, **how: (drawn.append(figure), save(figure, *to, **how)))
+    draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    panels = {panel.get_title(): panel for panel in drawn[0].axes if panel.lines}
+    assert list(panels) == ["train/loss", "train/perceptual", "val/l1", "val/l1_ratio"]
+    curve, still = (line.get_xydata().tolist() for line in panels["val/l1_ratio"].lines)
+    assert curve == [[0, 1.4], [1, 0.7]] and {y for _, y in still} == {1}
+    assert panels["train/loss"].lines[0].get_xydata().tolist() == [[0, 30], [1, 3]]
+    grid = np.full((64, 6 * 64, 3), 128, np.uint8)
+    picture = titled(grid, COLUMNS)
+    title, below = picture[:-64], picture[-64:]
+    assert (below == grid).all()
+    ink = [(title[:, i * 64 : (i + 1) * 64] < 128).sum() for i in range(6)]
+    assert all(ink) and (title[:, ::64] > 128).all()  # each column has its title, none runs into the next
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_reduced_precision_with_clipping_and_layout(manifest, tmp_path, precision):
+def test_reduced_precision_with_clipping_and_layout(manifest, tmp_path, precision, monkeypatch):
+    monkeypatch.setattr(train.Training, "on_validation_model_zero_grad", lambda _: None)  # keeps the last gradients
     if precision == "16-mixed" and not torch.cuda.is_available():
         pytest.skip("float16 training needs a GPU")
     cli = train.main(
@@ -205,6 +298,54 @@ def test_a_killed_run_resumes_bit_for_bit(manifest, tmp_path):
     states = [torch.load(w.parent / "checkpoints/last.ckpt", weights_only=True) for w in weights]
     assert all(torch.equal(a, states[1]["state_dict"][k]) for k, a in states[0]["state_dict"].items())
     assert states[0]["global_step"] == states[1]["global_step"] == 15
+
+
+def test_last_is_the_end_and_going_on_from_it_repeats_nothing(manifest, tmp_path):
+    """5 batches an epoch: 7 steps end inside one. Going on from there is the same as never having stopped."""
+    train.main(options(manifest, tmp_path / "whole", "--trainer.max_steps=12"))
+    train.main(options(manifest, tmp_path / "first", "--trainer.max_steps=7"))
+    first = folder(tmp_path / "first")
+    last = torch.load(first / "checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 7
+    about = weights_about(first / "weights-last.safetensors")
+    assert about["provenance"]["steps"] == 7
+    scores = {row["step"]: float(row["val/l1"]) for row in table(first) if row["val/l1"]}
+    assert about["provenance"]["val_l1"] == pytest.approx(scores["6"]) and scores.keys() == {"0", "4", "6"}
+    train.main(
+        options(manifest, tmp_path / "on", "--trainer.max_steps=12", f"--ckpt_path={first}/checkpoints/last.ckpt")
+    )
+    on = folder(tmp_path / "on")
+    assert [row["step"] for row in table(on) if row["train/loss"]] == ["7", "8", "9", "10", "11"]
+    one, other = (load_file(folder(tmp_path / name) / "weights-last.safetensors") for name in ("whole", "on"))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_the_last_step_is_judged_whatever_the_interval(manifest, tmp_path):
+    train.main(options(manifest, tmp_path, "--trainer.max_epochs=1", "--trainer.max_steps=-1",
+                       "--trainer.check_val_every_n_epoch=2"))  # fmt: skip
+    assert [row["step"] for row in table(folder(tmp_path)) if row["val/l1"]] == ["0", "4"]
+    assert torch.load(folder(tmp_path) / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 5
+
+
+def test_the_best_survives_going_on_elsewhere(manifest, tmp_path):
+    """After 10 steps that learn come steps that spoil: the best is that of the first part, in the new folder too."""
+    train.main(options(manifest, tmp_path / "first", "--trainer.max_steps=10"))
+    first = folder(tmp_path / "first")
+    train.main(
+        options(
+            manifest, tmp_path / "on", "--trainer.max_steps=15", "--model.learning_rates.generator=0.3",
+            "--watch.explosion=1e9", f"--ckpt_path={first}/checkpoints/last.ckpt",
+        )
+    )  # fmt: skip
+    on = folder(tmp_path / "on")
+    best, spoilt = (weights_about(on / f"weights-{which}.safetensors")["provenance"] for which in ("best", "last"))
+    assert best["val_l1"] < spoilt["val_l1"] and spoilt["steps"] == 15
+    for file in ("weights-best.safetensors", "checkpoints/best.ckpt"):
+        assert (on / file).read_bytes() == (first / file).read_bytes()
+    moved = tmp_path / "moved.ckpt"  # alone, without the best beside it: what comes counts
+    moved.write_bytes((first / "checkpoints/last.ckpt").read_bytes())
+    train.main(options(manifest, tmp_path / "alone", "--trainer.max_steps=15", f"--ckpt_path={moved}"))
+    assert weights_about(folder(tmp_path / "alone") / "weights-best.safetensors")["provenance"]["steps"] == 15
 
 
 DDP = ["--trainer.devices=2"]
@@ -277,6 +418,7 @@ def test_a_rank_that_crashes_ends_the_run(manifest, tmp_path):
         (["--trainer.precision=bf16-true"], "precision bf16-true: must be one of"),
         (["--trainer.enable_checkpointing=false"], "found `ModelCheckpoint`"),
         (["--checkpoint.every_n_train_steps=5"], "is resume_point.every_n_train_steps"),
+        (["--trainer.limit_val_batches=0"], "limit_val_batches 0: .* leave it out"),
     ],
 )
 def test_faults_are_named(manifest, tmp_path, fault, said):
@@ -323,6 +465,53 @@ def test_shortcuts():
     assert train.expand_shortcuts(["fit", "--init", "vox", "--data=clips", "--data.size", "64"]) == [
         "fit", "--model.init", "vox", "--data.manifest=clips", "--data.size", "64",
     ]  # fmt: skip
+
+
+def test_the_original_goes_on_from_a_converted_checkpoint(manifest, tmp_path, capsys):
+    """What its train.py does: three Adams and their schedules take their states; a step with the same gradients is then
+    the same as ours."""
+    cli = train.main(options(manifest, tmp_path, "--trainer.max_steps=7", "--model.average_decay=null"))
+    file = tmp_path / "converted.pth.tar"
+    convert_checkpoint(str(folder(tmp_path) / "checkpoints/last.ckpt"), file)
+    assert "note" not in capsys.readouterr().out
+    read = torch.load(file, weights_only=True)
+    ours, rates = cli.model, cli.model.learning_rates
+    networks = {
+        "generator": (
+            [*ours.model.dense_motion.named_parameters(DENSE_MOTION[:-1]), *ours.model.generator.named_parameters()],
+            rates.generator,
+        ),
+        "discriminator": ([*ours.discriminator.named_parameters()], rates.discriminator),
+        "kp_detector": ([*ours.model.detector.named_parameters()], rates.detector),
+    }
+    assert read["epoch"] == 1
+    for network, (named, rate) in networks.items():
+        theirs = {name: torch.nn.Parameter(read[network][name].clone()) for name, _ in named}
+        adam = torch.optim.Adam(list(theirs.values()), lr=123.0, betas=(0.5, 0.999))
+        adam.load_state_dict(read[f"optimizer_{network}"])
+        torch.optim.lr_scheduler.MultiStepLR(adam, [60, 90], gamma=0.1, last_epoch=read["epoch"] - 1)
+        assert adam.param_groups[0]["lr"] == pytest.approx(rate)
+        for name, own in named:
+            own.grad = torch.cos(torch.arange(own.numel(), dtype=own.dtype)).view_as(own)
+            theirs[name].grad = own.grad.clone()
+        adam.step()
+        for optimizer in cli.trainer.optimizers:
+            if any(p is own for group in optimizer.param_groups for p in group["params"] for _, own in named[:1]):
+                optimizer.step()
+        for name, own in named:
+            torch.testing.assert_close(theirs[name], own, rtol=0, atol=1e-7)
+        for _, own in named:
+            own.grad = None
+
+
+def test_what_a_conversion_drops_is_said(manifest, tmp_path, capsys):
+    train.main(options(manifest, tmp_path, "--trainer.max_steps=2", "--model.freeze=[detector]"))
+    last = str(folder(tmp_path) / "checkpoints/last.ckpt")
+    convert_checkpoint(last, tmp_path / "x.pth.tar")
+    assert "note: without optimizer_kp_detector, which" in capsys.readouterr().out
+    assert "optimizer_kp_detector" not in torch.load(tmp_path / "x.pth.tar", weights_only=True)
+    convert_checkpoint(last, tmp_path / "x.safetensors")
+    assert "left out, since a weights file is for inference: discriminator, optimizer_gen" in capsys.readouterr().out
 
 
 # ---- loggers ------------------------------------------------------------------------------------------------------
@@ -372,6 +561,56 @@ def test_wandb_offline_keeps_everything_and_resumes_under_its_id(manifest, tmp_p
     cli = train.main([*arguments, "--trainer.max_steps=3", "--data.repeats=1", f"--ckpt_path={checkpoint}"])
     assert cli.trainer.logger.version == name
     client.finish()
+
+
+NOISE = re.compile(r"Tip|/-\d|FLOPs|litlogger|warn", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("logger", ["CSVLogger", "WandbLogger"])
+def test_nothing_is_said_that_helps_nobody(manifest, tmp_path, logger):
+    told = [f"--trainer.logger={logger}", f"--trainer.logger.save_dir={tmp_path / 'new'}", "--trainer.max_steps=7"]
+    if logger == "WandbLogger":
+        told += ["--trainer.logger.offline=true", "--trainer.logger.project=test"]
+    shown = ["--trainer.enable_progress_bar=true", "--trainer.callbacks+=TQDMProgressBar", "--data.workers=1"]
+    script = run_script(["fit", "--config", TINY, "--data.manifest", str(manifest), *told, *shown])
+    output, _ = script.communicate(timeout=240)
+    assert script.returncode == 0, output
+    assert NOISE.findall(output) == [], output
+    assert "Epoch 1" in output  # the bar that a terminal shows
+    assert f"everything goes to {tmp_path / 'new'}" in output and "train 5 clips (83 %) of 3 identities" in output
+
+
+@pytest.mark.parametrize(("asked", "uploaded"), [(None, ["weights-best.safetensors"]), ("false", [])])
+def test_wandb_gets_the_best_weights_or_nothing(manifest, tmp_path, monkeypatch, asked, uploaded):
+    """And the config of the networks that were built; the run's own folder has the config file."""
+    import wandb as client
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    sent = []
+
+    def log_artifact(_: object, artifact: client.Artifact) -> None:
+        sent.extend(artifact.manifest.entries)
+
+    monkeypatch.setattr(client.sdk.wandb_run.Run, "log_artifact", log_artifact)
+    weights = ROOT / "fomm/weights/puppets.safetensors"
+    arguments = [
+        "fit", "--config", TINY, "--data.manifest", str(manifest), "--trainer.logger=WandbLogger",
+        "--trainer.logger.offline=true", "--trainer.logger.project=test", f"--trainer.logger.save_dir={tmp_path}",
+        "--trainer.max_steps=1", "--model.network=null", "--model.init=puppets", "--data.size=64",
+        "--model.weights.generator_gan=0", *([f"--trainer.logger.log_model={asked}"] if asked else []),
+    ]  # fmt: skip
+    cli = train.main(arguments)
+    run = cli.trainer.logger.experiment
+    config = dict(run.config)
+    client.finish()
+    assert sent == uploaded
+    assert config["init_sha256"] == hash_file(weights)
+    assert config["model"]["network"]["num_keypoints"] == cli.model.model.config.num_keypoints == 10
+    own = tmp_path / "test" / cli.trainer.logger.version
+    assert yaml.safe_load((own / "config.yaml").read_text())["model"]["init"] == "puppets"
+    assert not (tmp_path / "config.yaml").exists()
+    assert weights_about(own / "weights-last.safetensors")["provenance"]["init_sha256"] == hash_file(weights)
 
 
 def test_tensorboard(manifest, tmp_path):

@@ -558,6 +558,18 @@ def test_read_frames_agrees_with_full_decoding(tmp_path, name, options):
             read_frames(path, bad)
 
 
+def test_a_later_picture_of_a_gif_that_reaches_beyond_the_first_is_cut(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64), np.uint8)
+    first, *more = map(Image.fromarray, noise)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=more, duration=50)
+    content = bytearray((tmp_path / "a.gif").read_bytes())
+    content[content.rindex(b"\x2c" + bytes(4) + b"\x40\0\x30\0") + 1] = 20  # the last one's left edge
+    (tmp_path / "a.gif").write_bytes(content)
+    frames = [frame.image[..., 0] for frame in VideoReader(tmp_path / "a.gif")]
+    np.testing.assert_array_equal(frames[:2], noise[:2])
+    np.testing.assert_array_equal(frames[2], np.hstack([noise[1, :, :20], noise[2, :, :44]]))
+
+
 def test_read_frames_variable_rate_gif_and_folder(tmp_path):
     times = [Fraction(t, 600) for t in np.cumsum(np.random.default_rng(1).integers(3, 60, 40)).tolist()]
     path = make_clip(tmp_path / "v.mp4", times, clock=Fraction(1, 600))

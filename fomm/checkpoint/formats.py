@@ -13,7 +13,7 @@ import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,8 +164,38 @@ def _read_training(content: dict[str, Any], path: Path) -> Contents:
     told = content.get("fomm")
     metadata = dict(told) if isinstance(told, dict) else {}
     metadata["model"] = content.get("model_config")
-    training = TrainingState(discriminator=_inside(everything, "discriminator.") or None, epoch=content.get("epoch"))
+    training = TrainingState(
+        discriminator=_inside(everything, "discriminator.") or None,
+        epoch=content.get("epoch"),
+        **_original_optimizers(content.get("optimizer_states")),
+    )
     return Contents("training", state, metadata, training, ["averaged weights"] if averaged else [])
+
+
+_ADAM = ("lr", "betas", "eps", "weight_decay", "amsgrad", "initial_lr")  # what each of its groups says, in any version
+
+
+def _original_optimizers(states: object) -> dict[str, dict[str, Any] | None]:
+    """The optimisers of a training run as the original has them, an Adam for each network, each numbered from 0.
+
+    A training has one Adam with a group for each network, or perhaps two; what is something else is left out.
+    """
+    optimizers: dict[str, dict[str, Any] | None] = {}
+    try:
+        for state in states if isinstance(states, list) else ():
+            for group in state["param_groups"]:
+                name = {"detector": "kp_detector"}.get(group["name"], group["name"])
+                moments = [dict(state["state"][n]) if n in state["state"] else None for n in group["params"]]
+                rates = {key: group[key] for key in _ADAM if key in group}
+                optimizers[f"optimizer_{name}"] = {
+                    # old versions of torch count steps in plain numbers
+                    "state": {i: m | {"step": int(m["step"])} for i, m in enumerate(moments) if m is not None},
+                    "param_groups": [{"initial_lr": group["lr"]} | rates | {"params": list(range(len(moments)))}],
+                }
+    except (KeyError, TypeError, ValueError):
+        return {}
+    known = {field.name for field in fields(TrainingState)}
+    return {name: optimizer for name, optimizer in optimizers.items() if name in known}
 
 
 def _read_weights(path: Path) -> Contents:

@@ -209,8 +209,8 @@ class Checkpoint:
     def training_state(self) -> TrainingState:
         """What it holds for going on with a training.
 
-        The optimisers are those of complete checkpoints of the original; a training run's own checkpoint gives its
-        discriminator and epoch (Lightning resumes the rest from the file itself).
+        The optimisers are those of complete checkpoints of the original, or a training run's own as the original has
+        them; of networks with frozen parts there is none, since its moments do not fit.
 
         Raises:
             InputError: not of a FOMM; as for `model`; or a discriminator or optimiser that does not fit.
@@ -221,8 +221,15 @@ class Checkpoint:
         model = _build(kind, kind.infer(shapes_of(state)), state, path)
         assert isinstance(model, FOMM)
         generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
+        detector = [*model.detector.parameters()]
+        if self.contents.format == "training":
+            for name, parameters in (("optimizer_generator", generator), ("optimizer_kp_detector", detector)):
+                optimizer = getattr(training, name)
+                known = len(optimizer["param_groups"][0]["params"]) if optimizer and optimizer["state"] else 0
+                if known != len(parameters):
+                    training = replace(training, **{name: None})
         _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
-        _check_optimizer(training.optimizer_kp_detector, model.detector.parameters(), f"{path}: optimizer_kp_detector")
+        _check_optimizer(training.optimizer_kp_detector, detector, f"{path}: optimizer_kp_detector")
         if training.discriminator is None:
             return training
         config = infer_discriminator_config(shapes_of(training.discriminator), model.config)

@@ -240,6 +240,11 @@ def baseline_of(contenders: Iterable[Contender]) -> str | None:
     return next((contender.name for contender in contenders if contender.role == "baseline"), None)
 
 
+def animate_bodies(contenders: Iterable[Contender]) -> bool:
+    """Whether one of them is a model of bodies."""
+    return any(contender.category == "body" for contender in contenders)
+
+
 def animate_faces(contenders: Iterable[Contender]) -> bool:
     """Whether one of them may be a model of faces."""
     return any(contender.category in ("face", "unknown") for contender in contenders)

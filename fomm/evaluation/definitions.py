@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fomm.expression import EYES_SHUT
@@ -28,8 +28,8 @@ class MetricInfo:
         source: where the definition comes from.
         needs: what must be there: "truth" (frames that the prediction should equal), "weights" (files that do not
             come with the package), "extra" (an optional package), "cross" (one person driving another), "mesh" (a face
-            detector), "face" (pictures of faces), "exact" (a data set that knows its landmarks or its identities),
-            "model" (the network that made the frames).
+            detector), "face" (pictures of faces), "body" (pictures of bodies), "exact" (a data set that knows its
+            landmarks or its identities), "model" (the network that made the frames).
         penalty: what a missed frame counts as in the treatment that counts misses; None: there is no sensible value.
             Rule: what two unrelated answers would score on average.
     """
@@ -129,6 +129,19 @@ _INFOS = (
                "frames and of all truth frames (the driving frames where there is no truth), as 8-bit pictures. One "
                "number per set of clips; small sets read high.", "Heusel et al. 2017; torchmetrics with "
                "torch-fidelity's network", ("weights",)),
+    MetricInfo("kid", "KID", "", "lower", "Squared maximum mean discrepancy (kernel (x·y / 2048 + 1)³, unbiased, so it "
+               "may be a little below 0) between the same features as FID's: mean over 100 random subsets of 1000 "
+               "frames, always the same, or all frames where there are fewer; of more than 16384 every second, fourth, "
+               "... is used. One number per set of clips; its expectation does not depend on how many they are.",
+               "Binkowski et al. 2018; torchmetrics with torch-fidelity's network", ("weights",)),
+    MetricInfo("fvd", "FVD", "", "lower", "Fréchet distance between the features of all runs of consecutive predicted "
+               "frames, one after another, and of the truth's (the driving frames' where there is no truth); what is "
+               "left at the end of a clip is not used. One number per set of clips; small sets read high.",
+               "Unterthiner et al. 2019; a network of the user's", ("weights",)),
+    MetricInfo("tof", "tOF", _PX, "lower", "Optical flow from each frame to the next, in the prediction and in the "
+               "truth: mean length of the difference. Farnebäck's flow on grey 8-bit pictures of "
+               f"{SIDE} x {SIDE} without a border of 16 pixels, with the settings of TecoGAN's code. One value for "
+               "each two consecutive frames.", "Chu et al. 2020 (TecoGAN)", ("truth",)),
     MetricInfo("l1_face", "L1, face", "", "lower", f"L1 {_MASK}.", "this project", ("truth", "mesh")),
     MetricInfo("psnr_face", "PSNR, face", "dB", "higher", f"PSNR of the pixels {_MASK}.", "this project",
                ("truth", "mesh")),
@@ -138,6 +151,14 @@ _INFOS = (
          ("truth", "weights", "face")),
     _akd("akd_mediapipe", "MediaPipe", "this project: the same formula on the 468 landmarks of the largest face",
          ("truth", "mesh")),
+    MetricInfo("akd_pose", "AKD (MediaPipe Pose)", _PX, "lower", "Of bodies: the same formula on the 33 keypoints of "
+               "MediaPipe's pose (model complexity 1), over those that are seen (visibility at least 0.5) both in the "
+               "prediction and in the truth. Left out of the mean: frames without any in the prediction; where they "
+               f"are counted, each counts as {SIDE / 3:.1f} px. Frames without any in the truth count nowhere.",
+               "this project", ("truth", "body"), SIDE / 3),
+    MetricInfo("mkr_pose", "MKR (MediaPipe Pose)", "", "lower", "Missing keypoint rate, of bodies: the share of the "
+               "keypoints that are seen in the truth's frame and not in the prediction's.",
+               f"{_CODE}, there with another detector", ("truth", "body"), 1.0),
     MetricInfo("akd_truth", "AKD (exact landmarks)", _PX, "lower", "Landmarks found in the prediction (MediaPipe) "
                "against the exact ones of the data set, at the points that both know: mean of |dx| and |dy|. The "
                "detector's own error is part of it: the truth's own frames do not score 0 (about 2 px on puppets). "
@@ -219,3 +240,10 @@ def custom_identity(stem: str, convention: str = "", sha256: str = "", *, aligne
         ("weights", "mesh") if aligned else ("weights",),
         0.0,
     )
+
+
+def fvd(file: str, sha256: str, frames: int, side: int) -> MetricInfo:
+    """Describe FVD by a network of the user's, which sees so many frames of side x side at once."""
+    plain = METRICS["fvd"]
+    what = f"{plain.definition} Runs are of {frames} frames, resized to {side} x {side}, RGB in [-1, 1]."
+    return replace(plain, definition=what, source=f"Unterthiner et al. 2019; the user's file {file}, sha256 {sha256}")

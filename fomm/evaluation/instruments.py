@@ -11,7 +11,7 @@ import torch
 
 from fomm.errors import InputError
 from fomm.evaluation import measures
-from fomm.evaluation.definitions import METRICS, MetricInfo, custom_identity
+from fomm.evaluation.definitions import METRICS, MetricInfo, custom_identity, fvd
 from fomm.evaluation.following import Following
 from fomm.evaluation.frames import Detector
 from fomm.evaluation.measures import Measure
@@ -20,6 +20,7 @@ from fomm.pretrained.dlib_resnet import DlibEmbedder
 from fomm.pretrained.embedders import load_embedder
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.pretrained.features import load_inception, load_lpips
+from fomm.pretrained.video_network import VideoNetwork
 from fomm.report.schema import NotComputed
 
 
@@ -30,6 +31,7 @@ class Instruments:
     measures: list[Measure]
     infos: dict[str, MetricInfo]
     features: Features | None
+    video_network: VideoNetwork | None
     not_computed: list[NotComputed]
     face_networks: dict[str, str]  # of the user's: file -> sha256
 
@@ -39,7 +41,9 @@ def load_instruments(
     mesh: Detector | None = None,
     *,
     refined: Detector | None = None,
+    pose: Detector | None = None,
     face_networks: Sequence[str] = (),
+    video_network: str | None = None,
     chosen: Sequence[str] = (),
     every: int = 1,
 ) -> Instruments:
@@ -49,12 +53,15 @@ def load_instruments(
         device: where networks run.
         mesh: finds the 468 points of a face; None: no face is looked for.
         refined: finds the 478 points in three dimensions, irises among them; None: no expression is followed.
+        pose: finds the 33 keypoints of a body, and how surely; None: no body is looked for.
         face_networks: files of the user's identity networks.
+        video_network: file of the user's network for FVD.
         chosen: names of metrics; nothing else is measured. Default: all.
         every: of so many frames one is measured; what needs neighbours in time is left out unless it is 1.
 
     Raises:
-        InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric.
+        InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric; FVD
+            of single frames.
     """
     own = {f"identity_{Path(file).stem}" for file in face_networks}
     if unknown := [name for name in chosen if name not in METRICS.keys() | own]:
@@ -79,14 +86,32 @@ def load_instruments(
         return not chosen or any(name in chosen for name in names)
 
     add("lpips", lambda: measures.Lpips(load_lpips(device)))
-    features = attempt("fid", lambda: load_inception(device)) if is_chosen("fid") else None
+    features = attempt("fid", lambda: load_inception(device)) if is_chosen("fid", "kid") else None
+    if features is None:
+        missing += [row.model_copy(update={"metric": "kid"}) for row in missing if row.metric == "fid"]
+    neighbours = "needs all frames", "leave out --every"
+    network = None
+    if video_network is not None:
+        network = VideoNetwork(video_network)
+        if every != 1:
+            raise InputError(f"--video_network {video_network}: FVD needs all frames; leave out --every")
+        infos["fvd"] = fvd(network.path.name, network.sha256, network.frames, network.side)
+    else:
+        how = "give an I3D with --video_network; docs/evaluation.md"
+        missing.append(NotComputed(metric="fvd", reason="no video network was given", how=how))
+    if every == 1:
+        made.append(measures.FlowError())
+    else:
+        missing.append(NotComputed(metric="tof", reason=neighbours[0], how=neighbours[1]))
+    if pose:
+        made.append(measures.Bodies(pose))
     if mesh:
         made += [cls(mesh) for cls in (measures.FacePixels, measures.Akd, measures.AkdTruth)]
         made.append(measures.HeadPose(mesh))
         if every == 1:
             made.append(measures.Jitter(mesh))
         else:
-            missing.append(NotComputed(metric="jitter", reason="needs all frames", how="leave out --every"))
+            missing.append(NotComputed(metric="jitter", reason=neighbours[0], how=neighbours[1]))
         add(
             "akd_face_alignment",
             lambda: measures.Akd(Detector("face_alignment", FaceAlignmentLandmarks(device, flip_input=False))),
@@ -111,7 +136,7 @@ def load_instruments(
     made = [measure for measure in made if is_chosen(*measure.names)]
     missing = [row for row in missing if is_chosen(row.metric)]
     infos = {name: info for name, info in infos.items() if is_chosen(name)}
-    return Instruments(made, infos, features, missing, hashes)
+    return Instruments(made, infos, features, network if is_chosen("fvd") else None, missing, hashes)
 
 
 def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> list[NotComputed]:
@@ -127,12 +152,15 @@ def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> l
         "cross": ("no clip is driven by another", "give --pairs; `python -m preprocess pairs` makes a list"),
         "mesh": no_face,
         "face": no_face,
+        "body": ("no body was looked for", "evaluate a model of bodies, or name it with --metrics"),
         "model": ("no model with keypoints of its own could be measured", "give a --checkpoint"),
     }
     rows = []
     for name, info in instruments.infos.items():
         if name not in told:
-            need = next((need for need in ("exact", "cross", "model", "mesh", "face") if need in info.needs), "")
+            need = next(
+                (need for need in ("exact", "cross", "model", "mesh", "face", "body") if need in info.needs), ""
+            )
             reason, how = reasons.get(need, nothing)
             rows.append(NotComputed(metric=name, reason=reason, how=how))
     return rows

@@ -226,6 +226,62 @@ class Jitter:
         return {}
 
 
+class FlowError:
+    """tof: optical flow from frame to frame of the prediction against the truth's."""
+
+    names = ("tof",)
+
+    def start(self, clip: ClipReference) -> None:
+        self._last: dict[Which, np.ndarray] = {}
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        made = self._flows(frames, "prediction")
+        wanted = frames.remember("truth", "flow", lambda _: self._flows(frames, "truth"))
+        self._last = {which: frames.bytes(which)[-1] for which in ("prediction", "truth")}
+        return {"tof": np.array([metrics.flow_error(a, b) for a, b in zip(made, wanted, strict=True)])}
+
+    def _flows(self, frames: Frames, which: Which) -> list[np.ndarray]:
+        """From each frame to the next, from that before this run on."""
+        pictures = [*([self._last[which]] if which in self._last else []), *frames.bytes(which)]
+        return [metrics.optical_flow(*pair) for pair in zip(pictures, pictures[1:], strict=False)]
+
+    def finish(self) -> Values:
+        return {}
+
+
+class Bodies(_PerFrame):
+    """akd_pose, mkr_pose: where a body's keypoints are, and how many of them are missing.
+
+    Args:
+        pose: gives (33, 3): x and y in pixels, and how surely the keypoint is seen.
+    """
+
+    names = ("akd_pose", "mkr_pose")
+    SEEN = 0.5  # what is seen less surely is not there
+
+    def __init__(self, pose: Detector) -> None:
+        self.pose = pose
+
+    def update(self, frames: Frames) -> Values:
+        if frames.truth is None:
+            return {}
+        found, wanted = (self.pose.landmarks_of(frames, which) for which in ("prediction", "truth"))
+        values = [self._of_frame(a, b) for a, b in zip(found, wanted, strict=True)]
+        return {name: np.array(column) for name, column in zip(self.names, zip(*values, strict=True), strict=True)}
+
+    def _of_frame(self, found: np.ndarray | None, wanted: np.ndarray | None) -> tuple[float, float]:
+        there = wanted is not None and wanted[:, 2] >= self.SEEN
+        if wanted is None or not np.any(there):
+            return UNKNOWN, UNKNOWN
+        if found is None:
+            return np.nan, 1.0
+        both = there & (found[:, 2] >= self.SEEN)
+        distance = metrics.akd(found[both, :2], wanted[both, :2]) if both.any() else np.nan
+        return float(distance), 1 - float(both.sum() / np.sum(there))
+
+
 class HeadPose:
     """head_pose: angles of the prediction's mesh against the truth's, or their changes against the driving's."""
 

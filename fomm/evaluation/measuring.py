@@ -11,10 +11,10 @@ from __future__ import annotations
 import copy
 import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,8 @@ from fomm.evaluation.tasks import Contender, Task, Truth, TruthOf
 from fomm.files import atomic_output
 from fomm.manifest import Clip, hash_clip
 from fomm.pixels import in_8_bits, to_bytes, to_tensor
+from fomm.pretrained.video_network import VideoNetwork
 from fomm.progress import Progress, silent
-
-_DAMAGED = (
-    OSError, ValueError, LookupError, TypeError, RecursionError, AttributeError, EOFError, MemoryError,
-    zipfile.BadZipFile,
-)  # fmt: skip
 
 
 @dataclass
@@ -50,6 +46,7 @@ class Record:
         failed: model -> why it has no values.
         notes, sizes: as in `AnimatedTask`.
         contents: path of each clip that was used -> sha256 of what it held.
+        video_features: as `features`, of runs of frames.
     """
 
     frames: int = 0
@@ -59,17 +56,20 @@ class Record:
     notes: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
+    video_features: dict[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         names = [(model, metric) for model, by_metric in self.values.items() for metric in by_metric]
         header = {
             "frames": self.frames, "values": names, "features": list(self.features),
+            "video_features": list(self.video_features),
             "failed": self.failed, "notes": self.notes, "sizes": self.sizes,
             "contents": self.contents,
         }  # fmt: skip
         arrays = {f"values_{i}": self.values[model][metric] for i, (model, metric) in enumerate(names)}
         arrays |= {f"features_{i}": array for i, array in enumerate(self.features.values())}
+        arrays |= {f"video_features_{i}": array for i, array in enumerate(self.video_features.values())}
         packed = io.BytesIO()  # a zip file that a full disk cuts short complains once more when it is thrown away
         np.savez(packed, header=np.array(json.dumps(header)), **arrays)
         with atomic_output(path) as part:
@@ -85,13 +85,13 @@ class Record:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 header = json.loads(str(arrays["header"]))
-                record = cls(**{**header, "values": {}, "features": {}})
-                if features:
-                    record.features = {model: arrays[f"features_{i}"] for i, model in enumerate(header["features"])}
+                record = cls(**{**header, "values": {}, "features": {}, "video_features": {}})
+                for kind in ("features", "video_features") if features else ():
+                    setattr(record, kind, {model: arrays[f"{kind}_{i}"] for i, model in enumerate(header[kind])})
                 for i, (model, metric) in enumerate(header["values"]):
                     record.values.setdefault(model, {})[metric] = arrays[f"values_{i}"]
                 record.sizes = [(int(width), int(height)) for width, height in record.sizes]
-        except _DAMAGED:
+        except Exception:  # a damaged file makes zipfile and numpy raise nearly anything
             return None
         return record if isinstance(record.failed, dict) and isinstance(record.frames, int) else None
 
@@ -108,6 +108,7 @@ def measure_task(
     *,
     size: int,
     features: Features | None = None,
+    video_network: VideoNetwork | None = None,
     device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
     truth_of: TruthOf | None = None,
     every: int = 1,
@@ -118,7 +119,8 @@ def measure_task(
     Args:
         task, folder, contenders, size: as for `AnimatedTask`.
         measures: each contender gets copies of its own.
-        features: what is kept of each picture for FID; None: nothing.
+        features: what is kept of each picture for FID and KID; None: nothing.
+        video_network: what is kept of each run of pictures for FVD; None: nothing.
         device: where it is measured.
         truth_of: exact knowledge of the data set.
         every: of so many frames one is measured, the first included; all are animated.
@@ -126,7 +128,7 @@ def measure_task(
     """
     record = Record(contents=contents_of(task, folder))
     contenders = [contender for contender in contenders if contender.takes_part(task)]
-    collected = {contender.name: _Collector(measures, features, contender) for contender in contenders}
+    collected = {contender.name: _Collector(measures, features, video_network, contender) for contender in contenders}
     try:
         for each in task.clips:
             require_content(each, folder, record.contents)
@@ -161,6 +163,8 @@ def measure_task(
             record.values[name] = collector.finish()
             if collector.features:
                 record.features[name] = np.concatenate(collector.features, axis=1)
+            if collector.video_features:
+                record.video_features[name] = np.stack(collector.video_features, axis=1)
     return record
 
 
@@ -186,9 +190,17 @@ def require_content(clip: Clip, folder: Path, contents: Mapping[str, str]) -> No
 class _Collector:
     """The measures of one contender and what they said about a clip so far."""
 
-    def __init__(self, measures: Sequence[Measure], features: Features | None, contender: Contender) -> None:
+    def __init__(
+        self,
+        measures: Sequence[Measure],
+        features: Features | None,
+        video_network: VideoNetwork | None,
+        contender: Contender,
+    ) -> None:
         self._measures = [copy.copy(measure) for measure in measures]
-        self._network = features
+        self._network, self._video_network = features, video_network
+        self._run: list[tuple[np.ndarray, np.ndarray]] = []  # frames wanted and made, fewer than the network sees
+        self.video_features: list[np.ndarray] = []  # (2, D)
         self._values: dict[str, list[np.ndarray]] = {}
         self.features: list[np.ndarray] = []  # (2, T, D)
         self._detect = _own_detector(contender)
@@ -205,6 +217,17 @@ class _Collector:
             if self._network:
                 wanted, made = (_extract(self._network, frames, which) for which in (frames.wanted, "prediction"))
                 self.features.append(np.stack([wanted, made]))
+            if self._video_network:
+                self._look_at_runs(self._video_network, frames)
+
+    def _look_at_runs(self, network: VideoNetwork, frames: Frames) -> None:
+        self._run += zip(frames.bytes(frames.wanted), frames.bytes("prediction"), strict=True)
+        while len(self._run) >= network.frames:
+            wanted, made = (np.stack(side) for side in zip(*self._run[: network.frames], strict=True))
+            del self._run[: network.frames]
+            key = ("fvd", network, len(self.video_features))  # the reference's, once for all models
+            of_wanted = frames.reference.clip.once(key, partial(network, wanted))
+            self.video_features.append(np.stack([of_wanted, network(made)]))
 
     def finish(self) -> dict[str, np.ndarray]:
         for measure in self._measures:

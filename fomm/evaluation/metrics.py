@@ -97,6 +97,23 @@ def acceleration_error(landmarks_px: np.ndarray, truth_px: np.ndarray) -> np.nda
     return np.linalg.norm(np.diff(difference, n=2, axis=0), axis=-1).mean(-1)
 
 
+def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Farnebäck's dense flow between two pictures (H, W, 3) uint8 RGB: (H, W, 2) float32, pixels, with TecoGAN's
+    settings."""
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
+    return np.asarray(cv2.calcOpticalFlowFarneback(*grey, None, 0.5, 3, 15, 3, 5, 1.2, 0))  # type: ignore[call-overload]
+
+
+def flow_error(flow: np.ndarray, truth: np.ndarray, border: int = 16) -> float:
+    """Mean length of the difference of two flows (H, W, 2), without a border of so many pixels.
+
+    >>> flow_error(np.full((40, 40, 2), (3.0, 4.0)), np.zeros((40, 40, 2)))
+    5.0
+    """
+    inside = slice(border, -border)
+    return float(np.linalg.norm((flow - truth)[inside, inside], axis=-1).mean())
+
+
 def angle_error(angles_deg: np.ndarray, truth_deg: np.ndarray) -> np.ndarray:
     """Mean |difference| of angles (..., A), the short way round -> (...).
 

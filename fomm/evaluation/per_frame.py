@@ -19,7 +19,8 @@ def write_per_frame(
 ) -> None:
     """One row for each frame and model, a column for each metric that has a value per frame.
 
-    Empty: missed, or nothing to compare with. Jitter, which is of three frames, stands at the middle one. Metrics of
+    Empty: missed, or nothing to compare with. Jitter, which is of three frames, stands at the middle one,
+    tOF, which is of two, at the later one. Metrics of
     whole clips are in per_clip.csv.
 
     Args:
@@ -47,4 +48,6 @@ def _column(values: np.ndarray | None, frames: int) -> np.ndarray:
         column[:] = values
     elif values is not None and frames > 2 and len(values) == frames - 2:
         column[1:-1] = values
+    elif values is not None and frames > 1 and len(values) == frames - 1:
+        column[1:] = values
     return column

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torchmetrics.image import FrechetInceptionDistance
+from torchmetrics.image import FrechetInceptionDistance, KernelInceptionDistance
 
 from fomm.errors import InputError
 from fomm.evaluation import metrics, statistics
@@ -94,6 +95,8 @@ class _ProtocolSums:
         self.later: dict[tuple[str, str], list[metrics.Tally]] = {}  # without first frames that the source equals
         self.times: dict[tuple[str, str], np.ndarray] = {}  # (metric, model) -> (2, bins), totals and counts
         self.fids: dict[str, Fid] = {}
+        self.kids: dict[str, Kid] = {}
+        self.fvds: dict[str, Fid] = {}
 
     def add(self, task: Task, record: Record) -> None:
         values: dict[str, dict[str, ClipValue]] = {}
@@ -111,7 +114,11 @@ class _ProtocolSums:
                     mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
                 )
         for model, (wanted, made) in record.features.items():
-            self.fids.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
+            for metric, sets, kind in (("fid", self.fids, Fid), ("kid", self.kids, Kid)):
+                if metric in self.infos:
+                    sets.setdefault(model, kind(wanted.shape[-1])).add(wanted, made)
+        for model, (wanted, made) in record.video_features.items():
+            self.fvds.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
         self.clips.append(
             Clip(
                 clip=task.name,
@@ -135,8 +142,9 @@ class _ProtocolSums:
             for metric, models in by_metric.items()
         }
         summary = {m: {model: self._summary(m, model) for model in models} for m, models in by_metric.items()}
-        if self.fids:
-            summary["fid"] = {model: self._fid(model) for model in self.models if model in self.fids}
+        for metric, sets in (("fid", self.fids), ("kid", self.kids), ("fvd", self.fvds)):
+            if sets:
+                summary[metric] = {model: _of_set(sets[model]) for model in self.models if model in sets}
         return Protocol(
             summary=summary,
             differences=self._differences(by_metric),
@@ -162,18 +170,6 @@ class _ProtocolSums:
             missed=pooled.missed,
             pooled_with_misses=_number(pooled.mean_with_misses(self.infos[metric].penalty)),
             without_first=_number(statistics.ratio([t.total for t in later], [t.frames for t in later])),
-        )
-
-    def _fid(self, model: str) -> Summary:
-        """One number for all clips: neither a mean nor an interval."""
-        fid = self.fids[model]
-        return Summary(
-            pooled=_number(fid.compute()),
-            clip_mean=None,
-            interval=None,
-            frames=fid.frames,
-            missed=0,
-            pooled_with_misses=None,
         )
 
     def _differences(self, by_metric: Mapping[str, list[str]]) -> dict[str, dict[str, Difference]]:
@@ -243,6 +239,62 @@ class Fid:
             if "More than one sample" not in str(error):
                 raise
             return float("nan")
+
+
+class Kid:
+    """The kernel distance of all that one model made: a number for a set of clips, not for frames.
+
+    Args:
+        num_features: D.
+    """
+
+    MOST = 16384  # frames that are kept
+    SUBSETS, SUBSET = 100, 1000
+
+    def __init__(self, num_features: int = 2048) -> None:
+        self.num_features = num_features
+        self.frames = 0
+        self._every = 1  # of so many frames one is kept
+        self._kept: list[np.ndarray] = []  # (2, D)
+
+    def add(self, wanted: np.ndarray, made: np.ndarray) -> None:
+        """Features (T, D) of what the frames should equal, and of what was made."""
+        for pair in np.stack([wanted, made], 1):
+            if self.frames % self._every == 0:
+                self._kept.append(pair)
+            self.frames += 1
+            if len(self._kept) > self.MOST:
+                self._kept, self._every = self._kept[::2], 2 * self._every
+
+    def compute(self) -> float:
+        """The distance; NaN with fewer than two frames."""
+        count = len(self._kept)
+        if count < 2:
+            return float("nan")
+        as_they_are: Any = torch.nn.Identity()
+        as_they_are.num_features = self.num_features
+        whole = count <= self.SUBSET  # then every draw is the whole set
+        subsets, subset = (1, count) if whole else (self.SUBSETS, self.SUBSET)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")  # `MOST` at most
+            metric = KernelInceptionDistance(as_they_are, subsets=subsets, subset_size=subset)
+        for side, real in ((0, True), (1, False)):
+            metric.update(torch.from_numpy(np.stack([pair[side] for pair in self._kept])).double(), real=real)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return float(metric.compute()[0])
+
+
+def _of_set(found: Fid | Kid) -> Summary:
+    """One number for all clips: neither a mean nor an interval."""
+    return Summary(
+        pooled=_number(found.compute()),
+        clip_mean=None,
+        interval=None,
+        frames=found.frames,
+        missed=0,
+        pooled_with_misses=None,
+    )
 
 
 def rounded(found: statistics.Difference) -> dict[str, Any]:

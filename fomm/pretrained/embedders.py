@@ -31,6 +31,7 @@ from fomm.download import cache_folder, fetch
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
 from fomm.pixels import to_pictures
+from fomm.pretrained.onnx_session import first_line, open_session
 from fomm.pretrained.openface import OPENFACE, load_openface
 
 ARCFACE_FILE = "w600k_r50.onnx"
@@ -206,17 +207,7 @@ def _arcface_file() -> Path:
 
 def _onnx(path: Path) -> tuple[Network, int | None, str]:
     """The network, the size of its input where the file tells, and the convention in its metadata or ""."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime has an exception for everything
-        raise InputError(f"{path}: not an ONNX network ({_first_line(error)}); export it again") from error
+    session = open_session(path)
     inputs = session.get_inputs()
     shape = inputs[0].shape
     if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (3, None) and not isinstance(shape[1], str):
@@ -267,12 +258,8 @@ def _try(embedder: Embedder, path: Path) -> None:
         fits = vectors.shape[0] == 2 and vectors.ndim == 2 and np.isfinite(vectors).all()
     except Exception as error:
         raise InputError(
-            f"{path}: does not take (T, 3, {size}, {size}) float32 ({_first_line(error)}); tell its size, see the "
+            f"{path}: does not take (T, 3, {size}, {size}) float32 ({first_line(error)}); tell its size, see the "
             "convention in fomm/pretrained/embedders.py"
         ) from error
     if not fits:
         raise InputError(f"{path}: gives {vectors.shape} numbers, not all finite perhaps, instead of one row per face")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]

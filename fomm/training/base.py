@@ -1,7 +1,7 @@
 """What every training does: keep an average of the weights, judge it on held-out pairs, say what a checkpoint holds.
 
 Held-out errors are logged as `val/l1` and as `val/l1_ratio`, relative to doing nothing; what that is, each training
-says.
+says. `val/ssim` is the evaluation's. A training begins and ends with looking at them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from fomm.checkpoint import Checkpoint
 from fomm.checkpoint.architectures import name_of
 from fomm.errors import require
+from fomm.evaluation import metrics
+from fomm.files import hash_file
 from fomm.model import FOMM
 from fomm.model.face import FaceModel
 from fomm.training.data import data_of
@@ -52,6 +54,7 @@ class BaseTraining(L.LightningModule, Generic[Model]):
         average_decay: of the average, below 1.
         clip_gradient_norm: largest gradient norm of each network; None: no limit.
         category: what is animated, kept in the weights file.
+        init_sha256: of the checkpoint that it starts from; None where weights start afresh.
     """
 
     model: Model
@@ -59,6 +62,7 @@ class BaseTraining(L.LightningModule, Generic[Model]):
     average_decay: float | None
     clip_gradient_norm: float | None
     category: str
+    init_sha256: str | None = None
 
     def check_limits(self) -> None:
         """Raises InputError for limits that are none."""
@@ -71,12 +75,17 @@ class BaseTraining(L.LightningModule, Generic[Model]):
 
     def start_from(self, checkpoint: Checkpoint, what: str) -> None:
         """Take the weights that fit, and say which did not."""
+        self.init_sha256 = hash_file(checkpoint.path)
         report = checkpoint.initialize(self.model)
         rank_zero_info(f"{what}: {len(report.loaded)} tensors loaded")
         if report.fresh:
             rank_zero_info(f"{what}: these start afresh: {', '.join(report.fresh)}")
         if unused := sorted(set(report.unused) - set(report.fresh)):
             rank_zero_info(f"{what}: these are not used: {', '.join(unused)}")
+
+    def facts(self) -> dict[str, str]:
+        """What tells from where it started, for the weights file and the loggers."""
+        return {} if self.init_sha256 is None else {"init_sha256": self.init_sha256}
 
     @property
     def exported(self) -> Model:
@@ -112,20 +121,36 @@ class BaseTraining(L.LightningModule, Generic[Model]):
             else:
                 mine.copy_(current)
 
-    def on_validation_epoch_start(self) -> None:
-        self._held_out = torch.zeros(3, dtype=torch.float64)
+    def on_train_start(self) -> None:
+        """Look at the held-out pairs before the first step."""
+        if self.global_step == 0 and self.trainer.enable_validation:
+            self.trainer.validating = True
+            self.trainer.fit_loop.epoch_loop.val_loop.run()
+            self.trainer.training = True
 
-    def count_held_out(self, error: Tensor, unchanged: Tensor, count: int) -> None:
-        """Take down the mean errors, of the model and of doing nothing, of `count` held-out pairs."""
-        errors = torch.stack([error, unchanged, torch.ones(()).to(error)])
-        self._held_out += count * errors.double().cpu()
+    def on_train_batch_end(self, *_: object) -> None:
+        """End with looking at the held-out pairs, wherever in an epoch, or among epochs that are not looked at."""
+        trainer = self.trainer
+        last_epoch = trainer.current_epoch + 1 == trainer.max_epochs and trainer.is_last_batch
+        if self.global_step == trainer.max_steps or last_epoch:
+            trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
+
+    def on_validation_epoch_start(self) -> None:
+        self._held_out = torch.zeros(4, dtype=torch.float64)
+
+    def count_held_out(self, prediction: Tensor, truth: Tensor, error: Tensor, unchanged: Tensor) -> None:
+        """Take down held-out pairs (B, 3, H, W), and their mean errors, of the model and of doing nothing."""
+        similarity = metrics.average(metrics.ssim_map(prediction.float(), truth.float())).mean()
+        means = [value.double().cpu() for value in (error, unchanged, similarity, torch.ones(()))]
+        self._held_out += len(truth) * torch.stack(means)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the held-out L1, and its ratio to that of doing nothing."""
+        """Log the held-out L1, its ratio to that of doing nothing, and SSIM."""
         total = self.trainer.strategy.reduce(self._held_out.to(self.device, torch.float32), reduce_op="sum")
-        error, unchanged, count = total.tolist()
+        error, unchanged, similarity, count = total.tolist()
         self.log("val/l1", error / count, prog_bar=True)
         self.log("val/l1_ratio", error / unchanged, prog_bar=True)
+        self.log("val/ssim", similarity / count)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add what `fomm.checkpoint` needs to load the model from a run's own checkpoint."""
@@ -135,6 +160,11 @@ class BaseTraining(L.LightningModule, Generic[Model]):
             "category": self.category,
             "image_size": data_of(self.trainer).size,
         }
+        # Lightning counts the step that loggers see up after validation. Going on from a checkpoint that was saved in
+        # it, it makes up for that at the end of an epoch, but not within one.
+        loop = self.trainer.fit_loop.epoch_loop
+        if self.trainer.validating and not loop.batch_progress.is_last_batch:
+            checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = self.global_step
 
 
 class frozen:
@@ -155,4 +185,5 @@ class frozen:
 def parameter_group(name: str, networks: Iterable[nn.Module], learning_rate: float) -> dict:
     """A group of an optimiser: what of these networks is to learn; its name is that of its logged numbers."""
     params = [p for network in networks for p in network.parameters() if p.requires_grad]
-    return {"name": name, "params": params, "lr": learning_rate}
+    # torch's name for the rate that schedules start from: the original's need it to go on from a checkpoint
+    return {"name": name, "params": params, "lr": learning_rate, "initial_lr": learning_rate}

@@ -4,29 +4,61 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
 import pytorch_lightning as L
 from matplotlib.figure import Figure
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
 
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.evaluation import metrics
+from fomm.evaluation.frames import bytes_256
+from fomm.files import atomic_output, make_folder
 from fomm.training.base import BaseTraining
 from fomm.training.data import data_of
 from fomm.video import VideoWriter, write_image
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Lightning's, whose best files survive that a training goes on in another folder: they are copied there."""
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._before = Path(str(trainer.ckpt_path)).parent
+        self._writes = trainer.is_global_zero
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        here = Path(self.dirpath or ".")
+        names = {path: Path(path).name for path in state_dict["best_k_models"]}
+        there = {path: str(here / name) for path, name in names.items() if (self._before / name).is_file()}
+        best = state_dict["best_model_path"]
+        if best and best not in there:
+            rank_zero_info(f"{self._before}: has no {Path(best).name}; the best checkpoint counts from here on")
+            return
+        if self._writes:
+            for path in there:
+                copy_into(self._before / names[path], here)
+        moved = {name: there.get(state_dict[name], "") for name in ("best_model_path", "kth_best_model_path")}
+        kept = {there[path]: score for path, score in state_dict["best_k_models"].items() if path in there}
+        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": kept})
+
+
 class WeightsFile(L.Callback):
     """The weights that inference needs, without optimiser states, beside the checkpoints.
 
-    `last` is written whenever the held-out clips were looked at, `best` when their L1 was the lowest so far.
+    `last` is written whenever the held-out clips were looked at, `best` when their L1 was the lowest so far; the start,
+    before any step, does not count.
     """
 
     def __init__(self, name: str = "weights") -> None:
@@ -36,56 +68,103 @@ class WeightsFile(L.Callback):
         """
         self.name = name
         self.best = math.inf
-        self.written_at = -1
+
+    def path(self, folder: Path, which: str) -> Path:
+        """Where the weights of a run are: `which` is "best" or "last"."""
+        return folder / f"{self.name}-{which}.safetensors"
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.global_step:
             return
         error = float(trainer.callback_metrics["val/l1"])
-        self._write(trainer, module, "last", error)
-        self.written_at = trainer.global_step
+        self._write(trainer, module, "last")
         if error < self.best:
             self.best = error
-            self._write(trainer, module, "best", error)
+            self._write(trainer, module, "best")
 
-    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """A run that ends between two validations leaves its last weights, too."""
-        if trainer.is_global_zero and self.written_at != trainer.global_step:
-            self._write(trainer, module, "last", None)
-        for logger in trainer.loggers:
-            # Lightning's own `log_model` refuses to work offline.
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                import wandb  # takes two seconds, and is not needed for --help
-
-                files = [*run_folder(trainer).glob("*.safetensors"), *run_folder(trainer).glob("checkpoints/*.ckpt")]
-                artifact = wandb.Artifact(f"model-{logger.version}", "model")
-                for file in files:
-                    artifact.add_file(str(file))
-                logger.experiment.log_artifact(artifact)
-
-    def _write(self, trainer: L.Trainer, module: L.LightningModule, which: str, error: float | None) -> None:
+    @rank_zero_only
+    def _write(self, trainer: L.Trainer, module: L.LightningModule, which: str) -> None:
         assert isinstance(module, BaseTraining)
         data = data_of(trainer)
-        scores = (
-            {} if error is None else {"val_l1": error, "val_l1_ratio": float(trainer.callback_metrics["val/l1_ratio"])}
-        )
+        scores = {name.replace("/", "_"): float(value) for name, value in trainer.callback_metrics.items()
+                  if name.startswith("val/")}  # fmt: skip
         save_weights(
-            run_folder(trainer) / f"{self.name}-{which}.safetensors",
+            self.path(run_folder(trainer), which),
             module.exported,
             category=module.category,
             image_size=data.size,
-            provenance={
-                "steps": trainer.global_step,
-                **scores,
-                **data.facts(),
-            },
+            provenance={"steps": trainer.global_step, **scores, **data.facts(), **module.facts()},
         )
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """A training that goes on in another folder takes the best weights so far with it."""
+        self._before = self.path(Path(str(trainer.ckpt_path)).parent.parent, "best")
+        if self._before.is_file() and trainer.is_global_zero and trainer.state.fn == "fit":
+            copy_into(self._before, run_folder(trainer))
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        self.best = state["best"]
+        if self._before.is_file():
+            self.best = state["best"]
+
+
+class UploadWeights(L.Callback):
+    """At the end of a training its best weights go to W&B, where that is the logger.
+
+    Its own way uploads checkpoints, which are ten times larger, and not offline.
+    """
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        weights = next(callback for callback in trainer.callbacks if isinstance(callback, WeightsFile))  # type: ignore[attr-defined]
+        file = weights.path(run_folder(trainer), "best")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and file.is_file():
+                import wandb  # takes two seconds, and is not needed for --help
+
+                artifact = wandb.Artifact(f"model-{logger.version}", "model")
+                artifact.add_file(str(file))
+                logger.experiment.log_artifact(artifact)
+
+
+class LandmarkDistance(L.Callback):
+    """val/akd_mediapipe: the evaluation's metric on the held-out pairs, and val/akd_missed, the share of their truths
+    with a face whose prediction shows none.
+
+    Where no truth shows a face there is neither.
+    """
+
+    def __init__(self, find: Callable[[np.ndarray], Sequence[np.ndarray | None]]) -> None:
+        """
+        Args:
+            find: landmarks (N, 2) in pixels, or None, of the face in each of (T, 256, 256, 3) uint8 pictures.
+        """
+        self.find = find
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.total, self.found, self.missed = 0.0, 0, 0
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: object
+    ) -> None:
+        assert isinstance(outputs, Mapping), "what `validation_step` returns"
+        seen, wanted = (self.find(bytes_256(outputs[name].float().cpu())) for name in ("prediction", "truth"))
+        for face, truth in zip(seen, wanted, strict=True):
+            if truth is not None and face is None:
+                self.missed += 1
+            elif truth is not None and face is not None:
+                self.found += 1
+                self.total += float(metrics.akd(face, truth))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        mine = Tensor([self.total, self.found, self.missed]).to(module.device)
+        total, found, missed = trainer.strategy.reduce(mine, reduce_op="sum").tolist()
+        if found:
+            module.log("val/akd_mediapipe", total / found)
+        if found or missed:
+            module.log("val/akd_missed", missed / (found + missed))
 
 
 class LossWatch(L.Callback):
@@ -154,7 +233,10 @@ class Watch(LossWatch):
 
 
 class Snapshots(L.Callback):
-    """After validation: a grid of pictures and an animated clip, as files in the log folder and in the loggers."""
+    """After validation: a grid of pictures and an animated clip, as files in the log folder and in the loggers.
+
+    Also before the first step, which counts as no validation.
+    """
 
     def __init__(self, pairs: int = 4, frames: int = 32, every_n_validations: int = 1) -> None:
         """
@@ -170,7 +252,7 @@ class Snapshots(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.sanity_checking or not self.pairs:
             return
-        self.validations += 1
+        self.validations += trainer.global_step > 0
         if self.validations % self.every_n_validations:
             return
         assert isinstance(module, BaseTraining)
@@ -213,17 +295,27 @@ class LossCurves(L.Callback):
 
 
 class RunFacts(SaveConfigCallback):
-    """Keep the whole config beside the run, and tell it to the loggers, with the hashes of the data.
+    """Keep the whole config in the run's folder, and tell it to the loggers, with the networks that were built and the
+    hashes of the data and of the checkpoint that it starts from.
 
     A W&B run's id goes into its checkpoints, so that a resumed run continues it.
     """
 
     def save_config(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        facts = self.config.as_dict() | data_of(trainer).facts()
+        assert isinstance(module, BaseTraining)
+        folder = run_folder(trainer)
+        make_folder(folder)
+        self.parser.save(self.config, folder / self.config_filename, skip_none=False, overwrite=True)
+        facts = self.config.as_dict() | data_of(trainer).facts() | module.facts()
+        facts["model"]["network"] = asdict(module.model.config)
         for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger):  # `setup` has just written its config.yaml
-                continue
-            logger.log_hyperparams(facts)
+            if not isinstance(logger, CSVLogger):  # whose folder has the config.yaml
+                logger.log_hyperparams(facts)
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        assert isinstance(module, BaseTraining)
+        millions = sum(parameter.numel() for parameter in module.model.parameters()) / 1e6
+        rank_zero_info(f"model: {millions:.1f} million parameters; everything goes to {run_folder(trainer)}")
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict) -> None:
         for logger in trainer.loggers:
@@ -248,22 +340,42 @@ def run_folder(trainer: L.Trainer) -> Path:
     return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
 
 
+def copy_into(file: Path, folder: Path) -> None:
+    """Copy a file into a folder; nothing is done where it lies there."""
+    if not (folder / file.name).exists() or not file.samefile(folder / file.name):
+        with atomic_output(folder / file.name) as part:
+            shutil.copyfile(file, part)
+
+
+CURVES_A_ROW = 3
+
+
 def draw_curves(table: Path, picture: Path) -> None:
-    """Plot a metrics.csv: one panel for the training losses, one for the held-out L1, over steps."""
+    """Plot a metrics.csv over steps: each loss and each held-out score on an axis of its own, losses logarithmic.
+
+    The line at 1 beside the ratio of held-out errors is the still picture: below it motion is learnt.
+    """
     with open(table, newline="") as stream:
         rows = list(csv.DictReader(stream))
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for panel, prefix in zip(panels, ("train/", "val/"), strict=True):
-        for name in (n for n in (rows[0] if rows else {}) if n.startswith(prefix) and "radius" not in n):
-            points = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
-            if points:
-                panel.plot(
-                    *zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None, linewidth=1
-                )
-        panel.set(xlabel="step", yscale="log")
-        panel.grid(alpha=0.3)
-        if panel.lines:
+    curves = {
+        name: [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+        for name in (rows[0] if rows else {})
+        if name.startswith(("train/", "val/"))
+    }
+    curves = {name: points for name, points in curves.items() if points}
+    lines = max(1, math.ceil(len(curves) / CURVES_A_ROW))
+    figure = Figure(figsize=(4 * CURVES_A_ROW, 2.6 * lines), layout="constrained")
+    panels = figure.subplots(lines, CURVES_A_ROW, squeeze=False).flat
+    for panel, (name, points) in zip(panels, curves.items(), strict=False):
+        panel.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, linewidth=1)
+        if name == "val/l1_ratio":
+            panel.axhline(1, color="grey", linestyle="--", linewidth=1, label="the still picture")
             panel.legend(fontsize=8)
+        elif name.startswith("train/") and all(value > 0 for _, value in points):
+            panel.set_yscale("log")
+        panel.set(title=name, xlabel="step")
+        panel.grid(alpha=0.3)
+    for panel in panels[len(curves) :]:
+        panel.set_axis_off()
     with atomic_output(picture) as part:
         figure.savefig(part, dpi=110)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytorch_lightning as L
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -22,7 +23,7 @@ from fomm.errors import InputError, require
 from fomm.manifest import Clip, manifest_hash, read_manifest, select
 from fomm.video import read_frames
 from fomm.video.pictures import fit_square
-from fomm.video_folder import manifest_of_folder
+from fomm.video_folder import HELD_OUT_EVERY, manifest_of_folder
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -382,10 +383,19 @@ class ClipData(PairData):
         Raises:
             InputError: an empty split, clips of a single frame, or fewer pairs than a batch.
         """
-        if self.manifest.is_dir():
+        self._from_folder = self.manifest.is_dir()
+        if self._from_folder:
             self.manifest = manifest_of_folder(self.manifest)
         clips = read_manifest(self.manifest)
         parts = {split: select(clips, split) for split in ("train", "val")}
+        whole = sum(map(len, parts.values())) or 1
+        shares = [
+            f"{split} {len(part)} clips ({100 * len(part) / whole:.0f} %) of {len({clip.identity for clip in part})} "
+            "identities"
+            for split, part in parts.items()
+        ]
+        asked = f"; asked for were every {HELD_OUT_EVERY}th identity, and at least one" if self._from_folder else ""
+        rank_zero_info(f"{self.manifest}: {', '.join(shares)}{asked}")
         for split, part in parts.items():
             if not part:
                 raise InputError(f"{self.manifest}: no clip has split {split!r}; give some rows that split")

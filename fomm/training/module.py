@@ -105,6 +105,8 @@ class Training(BaseTraining[FOMM]):
     Batches: {"source", "driving"}, each (B, 3, H, W) in [0, 1].
     """
 
+    init_size: int | None = None  # side of the frames that the checkpoint in `init` was trained on
+
     def __init__(
         self,
         *,
@@ -193,6 +195,7 @@ class Training(BaseTraining[FOMM]):
 
     def start_from(self, checkpoint: Checkpoint, what: str) -> None:
         super().start_from(checkpoint, what)
+        self.init_size = checkpoint.model().info.image_size
         if self.discriminator is None:
             return
         theirs = checkpoint.training_state().discriminator
@@ -206,9 +209,16 @@ class Training(BaseTraining[FOMM]):
             rank_zero_info(f"{what}: its discriminator is of another kind; a fresh one and fresh optimisers start")
 
     def setup(self, stage: str) -> None:
-        if data_of(self.trainer) is not None:  # a run may have loaders instead
-            size, stride = data_of(self.trainer).size, self.model.stride
-            require(size % stride == 0, f"data.size {size}: must be a multiple of {stride} for these networks")
+        if data_of(self.trainer) is None:  # a run may have loaders instead
+            return
+        size, stride = data_of(self.trainer).size, self.model.stride
+        require(size % stride == 0, f"data.size {size}: must be a multiple of {stride} for these networks")
+        if self.init_size not in (None, size):
+            rank_zero_info(
+                f"warning: data.size {size}, but init was trained at {self.init_size}: its motion networks see a frame "
+                f"shrunk by a fixed factor, so they start worse at another size; set data.size {self.init_size}, or "
+                "train until val/l1_ratio says that it has learnt"
+            )
 
     def train(self, mode: bool = True) -> Training:
         super().train(mode)
@@ -314,11 +324,12 @@ class Training(BaseTraining[FOMM]):
 
     # ---- validation -----------------------------------------------------------------------------------------------
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Doing nothing is to show the source unchanged; a ratio below 1: motion is learnt."""
         source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
         prediction = self.exported(source, driving).prediction
-        self.count_held_out(l1_loss(prediction, driving), l1_loss(source, driving), len(source))
+        self.count_held_out(prediction, driving, l1_loss(prediction, driving), l1_loss(source, driving))
+        return {"prediction": prediction, "truth": driving}
 
     def pictures(self, held_out: HeldOutPairs, rows: Sequence[int], frames: int) -> Pictures:
         pairs = [held_out[row] for row in rows]

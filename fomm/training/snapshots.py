@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -15,17 +16,18 @@ from fomm.model.generator import resize
 from fomm.pixels import to_pictures
 
 COLUMNS = ("source", "driving", "deformed", "occlusion", "prediction", "masks")
+PATCH_COLUMNS = ("warped", "painted", "warp kept", "prediction", "truth")
 
 
 @torch.no_grad()
 def snapshot(model: FOMM, source: Tensor, driving: Tensor) -> np.ndarray:
-    """A grid with a row per pair, columns as in `COLUMNS`; keypoints are drawn on source and driving.
+    """A grid with a row per pair, columns as in `COLUMNS`, titled; keypoints are drawn on source and driving.
 
     Args:
         source, driving: (B, 3, H, W) in [0, 1].
 
-    Returns: (B * H, 6 * W, 3) uint8 RGB. In `occlusion` white is visible; in `masks` each colour is the keypoint of
-    that colour and black the background.
+    Returns: (title's height + B * H, 6 * W, 3) uint8 RGB. In `occlusion` white is visible; in `masks` each colour is
+    the keypoint of that colour and black the background.
     """
     output = model(source, driving)
     size = source.shape[-2:]
@@ -43,7 +45,7 @@ def snapshot(model: FOMM, source: Tensor, driving: Tensor) -> np.ndarray:
         for picture, keypoints in zip(pictures, (output.source_keypoints, output.driving_keypoints), strict=False):
             draw_keypoints(picture, keypoints.points[i], colours)
         rows.append(np.hstack(pictures))
-    return np.vstack(rows)
+    return titled(np.vstack(rows), COLUMNS)
 
 
 @torch.no_grad()
@@ -76,11 +78,12 @@ def patch_snapshot(model: FaceModel, patch: Tensor, conditions: Tensor, target: 
         patch, target: (B, 3, H, W) in [0, 1].
         conditions: (B, 5, H, W).
 
-    Returns: (B * H, 5 * W, 3) uint8 RGB.
+    Returns: (title's height + B * H, 5 * W, 3) uint8 RGB; its titles are `PATCH_COLUMNS`.
     """
     made = model.generator(patch, conditions)
     columns = patch, made.painted, made.occlusion_map.expand_as(patch), made.prediction, target
-    return np.vstack([np.hstack([to_picture(picture) for picture in row]) for row in zip(*columns, strict=True)])
+    grid = np.vstack([np.hstack([to_picture(picture) for picture in row]) for row in zip(*columns, strict=True)])
+    return titled(grid, PATCH_COLUMNS)
 
 
 def head_animation(model: FaceModel, frames: np.ndarray, mesh: np.ndarray) -> list[np.ndarray]:
@@ -96,6 +99,18 @@ def head_animation(model: FaceModel, frames: np.ndarray, mesh: np.ndarray) -> li
         np.hstack([frames[0], frame, portrait(move(faces[0], face, faces[0]))])
         for frame, face in zip(frames, faces, strict=True)
     ]
+
+
+def titled(grid: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+    """A grid (H, W, 3) uint8 of equally wide columns, under a line with their titles, which fill a column at most."""
+    font, wide = cv2.FONT_HERSHEY_SIMPLEX, grid.shape[1] // len(columns)
+    widest = max(cv2.getTextSize(title, font, 1.0, 1)[0][0] for title in columns)
+    scale = min(0.5, 0.92 * wide / widest)
+    line = np.full((max(8, round(36 * scale)), grid.shape[1], 3), 255, np.uint8)
+    for index, title in enumerate(columns):
+        left = index * wide + (wide - cv2.getTextSize(title, font, scale, 1)[0][0]) // 2
+        cv2.putText(line, title, (left, round(0.7 * len(line))), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.vstack([line, grid])
 
 
 def to_picture(image: Tensor) -> np.ndarray:

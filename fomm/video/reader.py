@@ -208,13 +208,16 @@ class VideoReader:
         self.frame_count = count
 
         def decode() -> Iterator[LazyFrame]:
-            time, read = Fraction(0), 0
+            time, read, size = Fraction(0), 0, None
             try:
                 with opened_picture(self.path) as picture:
                     for index in range(count):
                         picture.seek(index)
                         picture.load()
-                        yield LazyFrame(partial(pillow_to_rgb, picture), time)
+                        size = size or picture.size
+                        # Where a later picture of a GIF reaches beyond the first, Pillow makes it larger.
+                        shown = picture if picture.size == size else picture.crop((0, 0, *size))
+                        yield LazyFrame(partial(pillow_to_rgb, shown), time)
                         read += 1
                         # Pillow gives 100/3 ms as a float. Browsers show frames of 10 ms and less for 100 ms; so do we.
                         delay_ms = Fraction(picture.info.get("duration", 0)).limit_denominator(1000)

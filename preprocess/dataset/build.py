@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -32,13 +32,15 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from fomm.errors import InputError, require
-from fomm.files import atomic_output, hash_file, remove_parts
-from fomm.manifest import SPLITS, Clip, cell, write_manifest
+from fomm.files import atomic_output, remove_parts
+from fomm.manifest import SPLITS, Clip, cell, hash_clip, write_manifest
 from fomm.video import VIDEO_SUFFIXES
+from fomm.video_folder import video_names
 from preprocess.dataset import schedule
 from preprocess.dataset.clips import CLIPS, Outcome, OutputFault, Reason, Reject, Rules, Video
-from preprocess.dataset.metadata import MAX_NAME, Asked, ask, read_metadata
+from preprocess.dataset.metadata import MAX_NAME, Asked, ask
 from preprocess.dataset.prepare import prepare_video
+from preprocess.dataset.recipes import read_list
 from preprocess.dataset.records import RECORDS, Records
 from preprocess.faces import FaceFinder
 
@@ -68,8 +70,9 @@ def prepare_dataset(
             the video's own name is.
         output: folder to make, or to go on with.
         rules: which clips are made, and how.
-        metadata: a list of clips with boxes (vox-metadata.csv, taichi-metadata.csv, same columns) to cut instead of
-            looking for faces; its videos are VIDEO_ID.mp4 (or another suffix) in `videos`.
+        metadata: a list of clips with boxes to cut instead of looking for faces: vox-metadata.csv, taichi-metadata.csv
+            or one with the same columns, HDTF's or VFHQ's folder of text files, TalkingHead-1KH's
+            ..._video_tubes.txt; its videos are VIDEO_ID.mp4 (or another suffix) in `videos`.
         val: part of the identities that is held out for validation; with `metadata` a part of its training identities.
         test: part of the identities for testing; not used where `metadata` says who is tested.
         workers: processes on this machine. Default: one for each core.
@@ -91,7 +94,7 @@ def prepare_dataset(
     asked = _asked(videos, output, metadata)
     settings = asdict(rules) | {"scale": rules.sides}
     if metadata is not None:
-        settings["metadata_sha256"] = hash_file(metadata)
+        settings["metadata_sha256"] = hash_clip(metadata)
     with held(output, settings) as run_id:
         records = Records(videos, output)
         _work_all(asked.videos, records, output, rules, run_id, workers=workers, scheduler=scheduler)
@@ -105,6 +108,7 @@ def prepare_dataset(
             raise InputError(f"{output}: not a single clip ({_count_reasons(rejects)}); see {output / REJECTS}")
         write_manifest(output / MANIFEST, clips)
     _say(output, clips, rejects, len(asked.videos))
+    print(shares({clip.identity: clip.split for clip in clips}, val=val, test=test, known=asked.partitions))
     return output / MANIFEST
 
 
@@ -113,10 +117,11 @@ def _asked(videos: Path, output: Path, metadata: str | Path | None) -> Asked:
     files, unnamed = named_in_text(find_videos(videos, output))
     if metadata is None:
         return Asked(_named(files), {}, unnamed)
-    asked = ask(read_metadata(metadata), files)
+    listed = read_list(metadata)
+    asked = ask(listed.rows, files)
     if not asked.videos:
         raise InputError(f"{videos}: none of the {len(asked.rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
-    return replace(asked, rejects=[*asked.rejects, *unnamed])
+    return replace(asked, rejects=[*asked.rejects, *listed.rejects, *unnamed])
 
 
 def _work_all(
@@ -167,7 +172,7 @@ def find_videos(folder: Path, output: Path) -> list[str]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(root).relative_to(folder)
-        found += [(here / n).as_posix() for n in names if n.lower().endswith(VIDEO_SUFFIXES) and not n.startswith(".")]
+        found += [(here / name).as_posix() for name in video_names(names)]
     if not found:
         raise InputError(f"{folder}: no videos in it; their names end in {', '.join(VIDEO_SUFFIXES)}")
     return sorted(found)
@@ -256,6 +261,21 @@ def split_identities(
         if split not in splits.values() and len(spare) > 1 and not (split == "test" and any(known.values())):
             splits[spare[0]] = split
     return splits
+
+
+def shares(splits: Mapping[str, str], *, val: float, test: float, known: Mapping[str, str]) -> str:
+    """The parts of the identities that were asked for and that the splits have, in words.
+
+    >>> shares({"ann": "train", "bob": "train", "cid": "val", "dot": "test"}, val=0.1, test=0.1, known={})
+    'identities asked for: 80 % train, 10 % val, 10 % test; obtained: 50 % train, 25 % val, 25 % test'
+    """
+    counts = Counter(splits.values())
+    obtained = ", ".join(f"{counts[name] / len(splits):.0%} {name}".replace("%", " %") for name in SPLITS)
+    parts = {"train": 1 - val - test, "val": val, "test": test}
+    asked = ", ".join(f"{parts[name]:.0%} {name}".replace("%", " %") for name in SPLITS)
+    if any(known.values()):
+        asked = f"the metadata's test, {val:.0%} of the others val".replace("%", " %")
+    return f"identities asked for: {asked}; obtained: {obtained}"
 
 
 # ---------------------------------------------------------------------------------------------------- on the workers

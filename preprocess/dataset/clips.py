@@ -95,14 +95,15 @@ class Rules:
 
 @dataclass(frozen=True)
 class GivenClip:
-    """A clip that a metadata file asks for: frames start <= number < stop at `fps`, a box in a `size_wh` frame."""
+    """A clip that a metadata file asks for: frames start <= number < stop at `fps` (None: the video's own rate), a box
+    in a frame of `size_wh` (no width: that of the video at this height)."""
 
     clip_id: str
     start: int
     stop: int
     box_xyxy: tuple[int, int, int, int]
-    fps: Fraction
-    size_wh: tuple[int, int]
+    fps: Fraction | None
+    size_wh: tuple[int | None, int]
 
 
 @dataclass(frozen=True)

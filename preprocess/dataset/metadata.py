@@ -36,12 +36,27 @@ class Row(NamedTuple):
     start: int
     end: int
     box_xyxy: tuple[int, int, int, int]
-    fps: Fraction
-    size_wh: tuple[int, int]
+    fps: Fraction | None  # None: the video's own
+    size_wh: tuple[int | None, int]  # no width: that of the video at this height
 
     @property
     def identity(self) -> str:
         return self.person_id or self.video_id
+
+    def checked(self) -> Row:
+        """Itself.
+
+        Raises:
+            ValueError: a name that cannot be part of a file's, or a rate or a size that cannot be.
+        """
+        if not self.video_id or not _fits_a_name(self.video_id):
+            raise ValueError(f"video_id {self.video_id!r} is not the name of a video")
+        if self.person_id and not _fits_a_name(self.person_id):
+            raise ValueError(f"person_id {self.person_id!r} cannot be part of a file's name")
+        slow = self.fps is not None and not MIN_FPS <= self.fps <= MAX_FPS
+        if slow or min(side for side in self.size_wh if side is not None) <= 0:
+            raise ValueError(f"fps is not from {float(MIN_FPS):g} to {MAX_FPS}, or width or height not greater than 0")
+        return self
 
 
 @dataclass(frozen=True)
@@ -80,12 +95,17 @@ def read_metadata(path: str | Path) -> list[Row]:
                     faults.append(f"line {reader.line_num}: {error}")
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a CSV text file ({error}); export it as UTF-8 CSV") from error
-    if faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
+    tell_faults(path, faults)
     if not rows:
         raise InputError(f"{path}: has no rows; give a file that lists clips")
     return rows
+
+
+def tell_faults(path: Path, faults: Sequence[str]) -> None:
+    """Raises InputError that names the first faults of a file, if there are any."""
+    if faults:
+        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
 
 
 def _parse(cells: dict[str, str | None]) -> Row:
@@ -97,18 +117,12 @@ def _parse(cells: dict[str, str | None]) -> Row:
         raise ValueError(f"start {start} and end {end} are not 0 <= start < end")
     fps = _number(texts, "fps", exact_number)
     size_wh = _number(texts, "width", count), _number(texts, "height", count)
-    if not MIN_FPS <= fps <= MAX_FPS or min(size_wh) <= 0:
-        raise ValueError(f"fps is not from {float(MIN_FPS):g} to {MAX_FPS}, or width or height not greater than 0")
     video_id, _, person = texts["video_id"].partition("#")
-    if not video_id or not _fits_a_name(video_id):
-        raise ValueError(f"video_id {texts['video_id']!r} is not the name of a video")
     person = texts.get("person_id") or person
-    if person and not _fits_a_name(person):
-        raise ValueError(f"person_id {person!r} cannot be part of a file's name")
     partition = texts.get("partition", "")
     if partition not in ("", "train", "test"):
         raise ValueError(f"partition {partition!r} is not train or test")
-    return Row(video_id, person, partition, start, end, _box(texts["bbox"], size_wh), fps, size_wh)
+    return Row(video_id, person, partition, start, end, _box(texts["bbox"], size_wh), fps, size_wh).checked()
 
 
 def _number(texts: Mapping[str, str], name: str, kind: Callable[[str], Number]) -> Number:

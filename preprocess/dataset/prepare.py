@@ -114,12 +114,15 @@ def _given_cuts(video: Video, reader: VideoReader, rules: Rules, outcome: Outcom
     """The clips that metadata ask for, rescaled to the frame rate and the size that the file really has."""
     for given in video.given or ():
         real = reader.fps
-        rate = real if real and abs(given.fps / real - 1) < _SAME_RATE else given.fps
+        told = given.fps or real or Fraction(25)
+        rate = real if real and abs(told / real - 1) < _SAME_RATE else told
         early = Fraction(1, 1000)  # of a frame: the file's clock may be coarse
         since, until = (given.start - early) / rate, (given.stop - early) / rate
-        fx, fy = reader.width / given.size_wh[0], reader.height / given.size_wh[1]
+        width, height = given.size_wh
+        fy = reader.height / height
+        fx = fy if width is None else reader.width / width
         box = tuple(value * factor for value, factor in zip(given.box_xyxy, (fx, fy, fx, fy), strict=True))
-        frames = round((given.stop - given.start) * float((real or given.fps) / rate))
+        frames = round((given.stop - given.start) * float((real or told) / rate))
         try:
             if frames < rules.min_frames:
                 raise LeaveOut("too_short", f"{frames} frames, fewer than {rules.min_frames}")

@@ -11,6 +11,8 @@ dense motion is computed, and an occlusion-aware generator paints what the warp 
     steady     landmarks filtered in time
     canvas     pictures to draw into
     surface    moved landmarks -> dense motion, by depth
+    drawn_eyes lids of eyes that are drawn larger than a person's
+    hidden     the side of a face that the photo hides
     layers     background, person, eyeballs, the inside of the mouth
     generator  what the warp cannot show
     portrait   all layers together, at the photo's own resolution

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.mesh import CHIN, FOREHEAD, LIPS, MOUTH, Eye, Pose
+from fomm.model.face.mesh import CHIN, FOREHEAD, LIPS, MOUTH, OVAL, Eye, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
@@ -27,6 +27,8 @@ CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
+BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
+COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
 
 
@@ -366,6 +368,41 @@ class Mouth:
             here_too = shown[low[1] : low[1] + size[1], low[0] : low[0] + size[0]]
             np.maximum(here_too, mask, out=here_too)
         return shown
+
+
+class Palette:
+    """How bright and how colourful a photo's face is: what is painted into it is no more than that.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        source: its face.
+    """
+
+    def __init__(self, photo: np.ndarray, source: Face) -> None:
+        outline = source.landmarks[OVAL, :2]
+        low = np.clip(np.floor(outline.min(0)).astype(int), 0, np.array(photo.shape[1::-1]) - 1)
+        high = np.clip(np.ceil(outline.max(0)).astype(int) + 1, low + 1, photo.shape[1::-1])
+        part = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
+        inside = polygon(outline - low, (part.shape[1], part.shape[0])) > 127
+        light, *colour = cv2.cvtColor(part, cv2.COLOR_RGB2YCrCb)[inside].T.astype(np.float32)
+        self._brightest = BRIGHTER * float(np.percentile(light, 99.8)) if len(light) else 255.0
+        self._mean = np.mean(colour, axis=1) if len(light) else np.full(2, 128.0)
+        self._colourful = float(ramp(float(np.sqrt(np.var(colour, axis=1).sum())), *COLOURED)) if len(light) else 1.0
+
+    def fit(self, colours: np.ndarray) -> np.ndarray:
+        """Colours (h, w, 3) float32 in [0, 255], none brighter or more colourful than the photo's."""
+        painted = cv2.cvtColor(colours / np.float32(255), cv2.COLOR_RGB2YCrCb)
+        light = 255 * painted[..., 0]
+        start = 0.7 * self._brightest
+        room = max(self._brightest - start, 1e-3)
+        held = np.where(light > start, start + room * np.tanh((light - start) / room), light)
+        darker = held / np.maximum(light, 1e-3)
+        painted[..., 0] = held / 255
+        own = (self._mean - 128) / 255 + 0.5
+        for axis in (1, 2):
+            colour = (painted[..., axis] - 0.5) * darker + 0.5
+            painted[..., axis] = own[axis - 1] + self._colourful * (colour - own[axis - 1])
+        return np.clip(255 * cv2.cvtColor(painted, cv2.COLOR_YCrCb2RGB), 0, 255)
 
 
 def _curve(points: np.ndarray, along: np.ndarray) -> np.ndarray:

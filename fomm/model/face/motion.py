@@ -39,6 +39,8 @@ LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: 
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
 OWN_COUNTS = 0.3  # by how much a mouth opens until its own opening counts a third, in the head's frame
 TURN_DEG = (25.0, 40.0)  # turns up to the first are followed, larger ones approach the second: what a photo can show
+TURN_BACK_DEG = (14.0, 24.0)  # the same in a photo that is turned already, to the side that it hides
+IS_TURNED_DEG = (3.0, 17.0)  # between these the one goes over into the other
 TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
 ALIKE = 0.05  # difference of two shapes, in the head's frame, up to which they count as the same face
 HIGHEST_LIP = 0.4  # the same for the upper lip and the nose
@@ -110,7 +112,10 @@ def move_pose(source: Pose, driving: Pose, initial: Pose) -> tuple[Pose, float]:
     lies = rotation_of(np.array([0.0, 0.0, tilt]))
     turn = driving.rotation @ initial.rotation.T
     wanted = angles_deg(turn)
-    held = np.array([_bounded(wanted[0], *TURN_DEG), _bounded(wanted[1], *TURN_DEG), wanted[2]])
+    own = angles_deg(source.rotation)[0]
+    hides = float(ramp(abs(own), *IS_TURNED_DEG)) if wanted[0] * own < 0 else 0.0
+    aside = [free + hides * (back - free) for free, back in zip(TURN_DEG, TURN_BACK_DEG, strict=True)]
+    held = np.array([_bounded(wanted[0], *aside), _bounded(wanted[1], *TURN_DEG), wanted[2]])
     turn = turn if np.array_equal(held, wanted) else rotation_of(held)
     rotation = lies @ turn @ lies.T @ source.rotation
     looks = angles_deg(rotation)

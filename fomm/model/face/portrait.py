@@ -13,12 +13,14 @@ import torch
 
 from fomm.model.face.canvas import Canvas, shrunk
 from fomm.model.face.generator import PATCH_WH, Generator, conditions, patch_matrix
+from fomm.model.face.hidden import HiddenSide
 from fomm.model.face.layers import (
     STILL_PX,
     Eyeball,
     Layers,
     Lid,
     Mouth,
+    Palette,
     crowned,
     mouth_change,
 )
@@ -29,14 +31,45 @@ from fomm.model.face.surface import Field, Surface
 GRID = 288  # longer side of the grid of the dense motion
 EDGE_SOFT = 0.004  # softness of the face's edge over what is behind it, in its widths
 FINE, FINE_PX = 2, 8e6  # how much finer the person is kept to be read from linearly, in photos of up to so many pixels
+SHARPER = 0.25  # what linear reading takes away of that
 
 
-class _Placed(NamedTuple):
-    """The moved surface: its vertices (V, 3), where the photo shows them (V, 2), the triangles that are the face."""
+class _Texture:
+    """A picture (A + h, w, 4) uint8 to be read from at points of the photo: colours and how much of them there is.
+
+    Args:
+        above: how many rows it has above the photo.
+    """
+
+    def __init__(self, picture: np.ndarray, above: int = 0) -> None:
+        # Linear reading of a finer picture is as sharp as cubic reading, and six times as fast.
+        self._fine = FINE if picture.shape[0] * picture.shape[1] <= FINE_PX else 1
+        self._picture, self._above = picture if self._fine == 1 else finer(picture), above
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """(h, w, 4) uint8 at points (h, w, 2); the points are changed."""
+        points[..., 1] += self._above
+        points *= self._fine
+        by = cv2.INTER_CUBIC if self._fine == 1 else cv2.INTER_LINEAR
+        return cv2.remap(self._picture, points, None, by, borderMode=cv2.BORDER_REPLICATE)
+
+
+class _Part(NamedTuple):
+    """Triangles of the moved surface that are drawn together.
+
+    Attributes:
+        vertices: (V, 3) of the surface.
+        shown_at: (V, 2) where the texture shows them.
+        texture: what they show.
+        triangles: numbers, those that look here.
+        over: numbers of triangles that hide them where they are nearer, themselves among them.
+    """
 
     vertices: np.ndarray
     shown_at: np.ndarray
-    face: np.ndarray
+    texture: _Texture
+    triangles: np.ndarray
+    over: np.ndarray
 
 
 class _View:
@@ -90,14 +123,17 @@ class _View:
         return points, jumps
 
 
-def finer(picture: np.ndarray, times: int) -> np.ndarray:
-    """A picture (H, W, C) uint8 with so many pixels for one each way; the point (x, y) goes to (times x, times y)."""
-    if times == 1:
-        return picture
-    size = times * (picture.shape[1] - 1) + 1, times * (picture.shape[0] - 1) + 1
-    return cv2.warpAffine(
-        picture, np.diag([times, times, 1.0])[:2], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+def finer(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, C) uint8 with `FINE` pixels for one each way, every so-manieth as it was.
+
+    Those in between are a little too sharp: linear reading takes as much away.
+    """
+    size = FINE * (picture.shape[1] - 1) + 1, FINE * (picture.shape[0] - 1) + 1
+    to, by = np.diag([FINE, FINE, 1.0])[:2], cv2.INTER_LANCZOS4
+    fine = cv2.warpAffine(picture, to, size, flags=by, borderMode=cv2.BORDER_REPLICATE)
+    fine = cv2.addWeighted(fine, 1 + SHARPER, cv2.GaussianBlur(fine, (0, 0), 0.6 * FINE), -SHARPER, 0)
+    fine[::FINE, ::FINE] = picture
+    return fine
 
 
 def farther(shift: np.ndarray) -> np.ndarray:
@@ -128,10 +164,9 @@ class Portrait:
             else Layers.of(photo, person, face_px)
         )
         self._background = layers.background
-        person, self._above = crowned(layers, source)
-        # Linear reading of a finer picture is as sharp as cubic reading, and six times as fast.
-        self._fine = FINE if person.shape[0] * person.shape[1] <= FINE_PX else 1
-        self._person = finer(person, self._fine)
+        self._person = _Texture(*crowned(layers, source))
+        self._hidden = HiddenSide.of(photo, self.surface)
+        self._hidden_texture = None if self._hidden is None else _Texture(self._hidden.texture)
         cell = self._cell = -(-max(width, height) // GRID)
         self._grid_wh = -(-width // cell), -(-height // cell)
         self._to_grid = np.column_stack([np.eye(2) / cell, np.full(2, 0.5 / cell - 0.5)])
@@ -143,13 +178,15 @@ class Portrait:
         self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
         self._lids = [Lid(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
+        self._palette = Palette(photo, source)
 
     def __call__(self, moved: Moved) -> np.ndarray:
         """The photo (H, W, 3) uint8 in motion."""
-        vertices, shown_at = self.surface.vertices(moved), self.surface.photo_points_of(moved)
+        vertices, (shown_at, beside) = self.surface.vertices(moved), self.surface.photo_points_of(moved)
         near, behind = self.surface.split(vertices)
         around, face = (
-            self.surface.field(vertices, self._to_grid, self._grid_wh, part, shown_at) for part in (behind, near)
+            self.surface.field(vertices, self._to_grid, self._grid_wh, part, points)
+            for part, points in ((behind, beside), (near, shown_at))
         )
         points = np.where(face.covered[..., None], face.points, around.points)
         change = farther(points - self._at_rest) * (face.covered | around.covered)
@@ -158,7 +195,8 @@ class Portrait:
         result = self.photo.copy()
         window = self._touched(points, moves)
         if window is not None:
-            self._draw(result, window, (around, face), moves, _Placed(vertices, shown_at, near))
+            part = _Part(vertices, shown_at, self._person, near, near)
+            self._draw(result, window, (around, face), moves, part, moved)
         canvas = Canvas(result, np.eye(2, 3))
         for eyeball in self._eyeballs:
             eyeball.draw(canvas, moved)
@@ -185,7 +223,8 @@ class Portrait:
         window: tuple[slice, slice],
         fields: tuple[Field, Field],
         moves: np.ndarray,
-        placed: _Placed,
+        part: _Part,
+        moved: Moved,
     ) -> None:
         """Draw person and background into the part of `result` (H, W, 3) that is `window`, in cells.
 
@@ -193,46 +232,62 @@ class Portrait:
         """
         view = _View(window, self._cell, result.shape)
         around, face = fields
-        person = self._person_at(*view.points(self._shift(around, window)))
+        person = self._seen_at(self._person, *view.points(self._shift(around, window)))
         alpha = cv2.extractChannel(person, 3) * np.float32(1 / 255)
         covered = around.covered | face.covered
         if not covered[window].all():
             alpha *= view.large(covered[window].astype(np.float32))
-        if face.covered[window].any():
-            self._lay_over(person, alpha, view, face, placed)
+        self._lay_over(person, alpha, view, face, part)
+        if self._hidden is not None and self._hidden_texture is not None and (much := self._hidden.shown(moved.pose)):
+            triangles = np.intersect1d(self._hidden.triangles, part.triangles)
+            side = _Part(part.vertices, self._hidden.points, self._hidden_texture, triangles, part.triangles)
+            seen = self.surface.field(side.vertices, self._to_grid, self._grid_wh, triangles, side.shown_at)
+            self._lay_over(person, alpha, view, seen, side, much)
         background, photo = (np.ascontiguousarray(one[view.part]) for one in (self._background, self.photo))
         drawn = cv2.blendLinear(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), background, alpha, 1 - alpha)
         weight = np.ascontiguousarray(view.large(moves[window]))
         result[view.part] = cv2.blendLinear(drawn, photo, weight, 1 - weight)
 
-    def _lay_over(self, person: np.ndarray, alpha: np.ndarray, view: _View, face: Field, placed: _Placed) -> None:
-        """Draw the face over what is around it, in `person` (h, w, 4) uint8 and `alpha` (h, w) float32 of a view."""
-        rows, columns = (np.flatnonzero(face.covered.any(axis)) for axis in (1, 0))
+    def _lay_over(
+        self, person: np.ndarray, alpha: np.ndarray, view: _View, field: Field, part: _Part, much: float = 1.0
+    ) -> None:
+        """Draw a part over what is there, in `person` (h, w, 4) uint8 and `alpha` (h, w) float32 of a view."""
+        if not field.covered[view.window].any():
+            return
+        rows, columns = (np.flatnonzero(field.covered.any(axis)) for axis in (1, 0))
         inner = view.within(rows, columns)
-        points, jumps = inner.points(self._shift(face, inner.window))
+        points, jumps = inner.points(self._shift(field, inner.window))
         for triangles in self.surface.details:
-            self._refine(points, inner.low, placed, triangles)
-        nearer = self._person_at(points, jumps)
-        mask = np.zeros((inner.height, inner.width), np.uint8)
-        corners = placed.vertices[self.surface.triangles[placed.face], :2] - inner.low
-        for triangle in np.round(corners * 16).astype(np.int32):
-            cv2.fillConvexPoly(mask, triangle, 255, cv2.LINE_8, 4)
+            self._refine(points, inner.low, part, np.intersect1d(triangles, part.triangles))
+        nearer = self._seen_at(part.texture, points, jumps)
         soft = max(0.6, EDGE_SOFT * inner.width)
-        weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * (1 / 255)
+        mask = self._mask(part, inner)
+        weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * np.float32(much / 255)
         here = inner.inside(view)
         person[here] = cv2.blendLinear(nearer, np.ascontiguousarray(person[here]), weight, 1 - weight)
         alpha[here] += weight * (cv2.extractChannel(nearer, 3) * np.float32(1 / 255) - alpha[here])
 
-    def _person_at(self, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-        """(h, w, 4) uint8: the person's colours and matte at points (h, w, 2) of the photo, softened at `jumps`; the
-        points are changed."""
-        points[..., 1] += self._above
-        points *= self._fine
-        by = cv2.INTER_CUBIC if self._fine == 1 else cv2.INTER_LINEAR
-        person = cv2.remap(self._person, points, None, by, borderMode=cv2.BORDER_REPLICATE)
+    def _mask(self, part: _Part, view: _View) -> np.ndarray:
+        """(h, w) uint8, 255 where a part is seen in a view: far triangles first, where others may hide it."""
+        mask = np.zeros((view.height, view.width), np.uint8)
+        corners = part.vertices[self.surface.triangles[part.over]]
+        drawn = np.round((corners[..., :2] - view.low) * 16).astype(np.int32)
+        if part.over is part.triangles:
+            for triangle in drawn:
+                cv2.fillConvexPoly(mask, triangle, 255, cv2.LINE_8, 4)
+            return mask
+        order = np.argsort(-corners[..., 2].mean(1), kind="stable")
+        values = np.where(np.isin(part.over, part.triangles), 255, 0)[order]
+        for value, triangle in zip(values.tolist(), drawn[order], strict=True):
+            cv2.fillConvexPoly(mask, triangle, value, cv2.LINE_8, 4)
+        return mask
+
+    def _seen_at(self, texture: _Texture, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:
+        """(h, w, 4) uint8: what a texture shows at points (h, w, 2), softened at `jumps`; the points are changed."""
+        seen = texture.at(points)
         if jumps.any():
-            cv2.copyTo(cv2.blur(person, (self._cell + 1,) * 2), jumps, person)
-        return person
+            cv2.copyTo(cv2.blur(seen, (self._cell + 1,) * 2), jumps, seen)
+        return seen
 
     def _shift(self, field: Field, window: tuple[slice, slice]) -> np.ndarray:
         """(h, w, 2) how far a field's points in a window are from their places, carried on where it is not covered."""
@@ -246,20 +301,22 @@ class Portrait:
         near /= cv2.merge([weight, weight])
         return cv2.copyTo(near, (~covered).view(np.uint8), shift)
 
-    def _refine(self, points: np.ndarray, start: np.ndarray, placed: _Placed, triangles: np.ndarray) -> None:
+    def _refine(self, points: np.ndarray, start: np.ndarray, part: _Part, triangles: np.ndarray) -> None:
         """Dense motion pixel by pixel around eyes or mouth: enlarged from the grid, lids or lips would run together.
 
         Args:
             points: (h, w, 2) dense motion in a part of the photo that begins at `start`.
         """
-        corners = placed.vertices[np.unique(self.surface.triangles[triangles]), :2]
+        if len(triangles) == 0:
+            return
+        corners = part.vertices[np.unique(self.surface.triangles[triangles]), :2]
         low = np.maximum(np.floor(corners.min(0)).astype(int), start)
         high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, start + points.shape[1::-1])
         if (high - low < 1).any():
             return
         size = int(high[0] - low[0]), int(high[1] - low[1])
         to = np.column_stack([np.eye(2), -low])
-        field = self.surface.field(placed.vertices, to, size, triangles, placed.shown_at, both_sides=False)
+        field = self.surface.field(part.vertices, to, size, triangles, part.shown_at, both_sides=False)
         (left, top), (right, bottom) = low - start, high - start
         np.copyto(points[top:bottom, left:right], field.points, where=field.covered[..., None])
 
@@ -274,7 +331,7 @@ class Portrait:
         device = next(generator.parameters()).device
         pictures = torch.from_numpy(patch).to(device).permute(2, 0, 1)[None].float() / 255
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
-        colours = (255 * made.painted[0].permute(1, 2, 0)).cpu().numpy()
+        colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
         paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
         painted = np.argwhere(paints > 0.01)[:, ::-1]
         if len(painted) == 0:

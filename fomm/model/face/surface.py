@@ -15,8 +15,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES, Mouth
-from fomm.model.face.motion import Face, Moved, ramp
+from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES, Mouth, angles_deg
+from fomm.model.face.motion import IS_TURNED_DEG, Face, Moved, ramp
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 3.5, 4.2, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
@@ -30,7 +30,10 @@ SAFE = 0.55  # part of what it shows less well that is trusted: further out may 
 REVEALED = (0.02, 0.12)  # by how much more points have to face the viewer until only that part is shown
 MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo begins to show a side poorly
 ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
+BEYOND = 0.12  # how far beyond the last point of a side that it hides the photo shows no face, in the head's frame
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
+UNTANGLING = 30  # steps
+_SOFTLY = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
 _BITS = 4  # of a pixel, in which triangles are drawn
 
 
@@ -69,10 +72,11 @@ class Field(NamedTuple):
 
 class _Side(NamedTuple):
     """One side of the face as the photo has it: mean direction in the head's frame, how its vertices (V, 2) move in the
-    photo when it is turned to the viewer, and how much it faces the viewer in the photo."""
+    photo when it is turned to the viewer, the same for what is beside it, and how much it faces the viewer there."""
 
     normal: np.ndarray
     moves: np.ndarray
+    beside: np.ndarray
     facing: float
 
 
@@ -139,7 +143,7 @@ class Surface:
     def _side(self, sign: int) -> _Side | None:
         """What the photo shows foreshortened of one side of the face, -1 left or 1 right."""
         pose, landmarks = self.source.pose, self.source.landmarks
-        normals = _normals(landmarks[:468])
+        normals = normals_of(landmarks[:468])
         facing = -normals[:, 2]
         side = sign * REFERENCE[:468, 0] > _SIDE_BEGINS
         if (facing[side] < FACING).sum() < 10:
@@ -163,22 +167,28 @@ class Surface:
         part = np.clip((around - first) / np.maximum(most - first, 1e-3), 0, 1)
         shown = begin + SAFE * np.maximum(end - begin, 0) * part
         pulled = np.where(far, sign * (shown - out), 0.0)[:, None] * axis
-        rim = np.where(far[OVAL], sign * (np.maximum(end, begin) - out)[OVAL], 0.0)[:, None] * axis
+        turned = float(ramp(sign * angles_deg(pose.rotation)[0], *IS_TURNED_DEG))
+        beyond = np.maximum(end, begin) + turned * BEYOND * pose.scale
+        out_of_face = np.where(far, sign * (beyond - out), 0.0)[OVAL]
+        around_it = np.concatenate([out_of_face[-2:], out_of_face, out_of_face[:2]])
+        rim = np.convolve(around_it, _SOFTLY, "valid")[:, None] * axis  # it begins gradually
         out_of_rim = np.exp(-(((RINGS - 1) / RIM_REACH) ** 2))
         moves = np.concatenate([pulled, (out_of_rim[:, None, None] * rim).reshape(-1, 2)])
-        return _Side(pose.rotation.T @ -normals[far].mean(0), moves, float(facing[far].mean()))
+        beside = moves.copy()
+        beside[OVAL] = rim
+        return _Side(pose.rotation.T @ -normals[far].mean(0), moves, beside, float(facing[far].mean()))
 
-    def photo_points_of(self, moved: Moved) -> np.ndarray:
-        """(V, 2) where the photo shows the vertices, as far as it does.
+    def photo_points_of(self, moved: Moved) -> tuple[np.ndarray, np.ndarray]:
+        """(V, 2) where the photo shows the vertices, as far as it does, and the same for what is drawn beside the face.
 
         A side that was turned away is shown in a few pixels, the last of which are not the face's any more. Where the
         motion turns it to the viewer, the rest of these pixels is spread over it.
         """
-        points = self.photo_points
+        points = beside = self.photo_points
         for side in self._sides:
-            facing = (moved.pose.rotation @ side.normal)[2]
-            points = points + ramp(facing - side.facing, *REVEALED) * side.moves
-        return points
+            revealed = ramp((moved.pose.rotation @ side.normal)[2] - side.facing, *REVEALED)
+            points, beside = points + revealed * side.moves, beside + revealed * side.beside
+        return _untangled(points, moved.landmarks[:468]), beside
 
     def vertices(self, moved: Moved) -> np.ndarray:
         """(V, 3) the surface's points after the motion, in the photo's pixels."""
@@ -262,7 +272,60 @@ class Surface:
         return Field(points, covered, triangle)
 
 
-def _normals(points: np.ndarray) -> np.ndarray:
+def _untangled(shown_at: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Points of the photo (V, 2) that show moved landmarks (468, 3), moved until nothing is shown mirrored.
+
+    A part of the face that looks away in the photo may look here after the motion: its points go to where their
+    neighbours are.
+    """
+    drawn, lies = _areas(landmarks[TRIANGLES, :2]), _areas(shown_at[TRIANGLES])
+    here = drawn > 0
+    mirrored = here & (lies <= 0)
+    if not mirrored.any():
+        return shown_at
+    smooth, moving = _smoothed(shown_at, here)
+    comes = np.full(len(shown_at), 0.0)
+    comes[moving] = 1.0
+    first = np.unique(TRIANGLES[mirrored])  # they begin to look here gradually
+    comes[first] = 0.0
+    np.maximum.at(comes, TRIANGLES[mirrored], (drawn / (1e-6 - lies))[mirrored, None])
+    return _smoothed(shown_at + ramp(comes, 0.0, 0.2)[:, None] * (smooth - shown_at), here)[0]
+
+
+def _smoothed(points: np.ndarray, here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (V, 2) with those of mirrored triangles, of the mesh's that look `here`, moved to where their neighbours
+    are; the numbers of those that were moved."""
+    points, moved = points.copy(), np.zeros(0, int)
+    for step in range(UNTANGLING):
+        mirrored = here & (_areas(points[TRIANGLES]) <= 0)
+        if not mirrored.any():
+            break
+        moving = np.unique(TRIANGLES[mirrored])
+        if step >= UNTANGLING // 3:  # a knot that needs more room
+            moving = np.union1d(moving, np.flatnonzero(_NEIGHBOURS[moving].any(0)))
+        points[moving] = _NEIGHBOURS[moving] @ points[:468]
+        moved = np.union1d(moved, moving)
+    return points, moved
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:
+    """Twice the areas (T,) of triangles (T, 3, 2), below 0 for those that look away."""
+    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+
+
+def _neighbours() -> np.ndarray:
+    """(468, 468) that makes of points the mean of their neighbours in the mesh."""
+    near = np.zeros((468, 468))
+    for k in range(3):
+        near[TRIANGLES[:, k], TRIANGLES[:, k - 1]] = near[TRIANGLES[:, k - 1], TRIANGLES[:, k]] = 1
+    return near / near.sum(1, keepdims=True)
+
+
+_NEIGHBOURS = _neighbours()
+
+
+def normals_of(points: np.ndarray) -> np.ndarray:
     """(468, 3) unit normals of the mesh, away from the head."""
     a, b, c = (points[TRIANGLES[:, k]] for k in range(3))
     across, normals = np.cross(c - a, b - a), np.zeros_like(points)

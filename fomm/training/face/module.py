@@ -139,7 +139,7 @@ class FaceTraining(BaseTraining[FaceModel]):
         patch, conditions, target = batch["patch"], batch["conditions"], batch["target"]
         prediction = self.exported.generator(patch, conditions).prediction
         error, unchanged = (important_l1(picture, target, conditions[:, :1]) for picture in (prediction, patch))
-        self.count_held_out(error, unchanged, len(patch))
+        self.count_held_out(prediction, target, error, unchanged)
 
     def pictures(self, held_out: HeldOutPatches, rows: Sequence[int], frames: int) -> Pictures:
         model = copy.deepcopy(self.exported).cpu().float()

@@ -1,0 +1,142 @@
+"""Model `face`: what is made of the photo alone: the side that it hides, drawn eyes, what colours may be painted."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
+
+from fomm.model.face import Face, FaceModel, Sitter, move
+from fomm.model.face.canvas import polygon
+from fomm.model.face.drawn_eyes import with_drawn_eyes
+from fomm.model.face.hidden import MIRROR, HiddenSide
+from fomm.model.face.layers import Palette
+from fomm.model.face.mesh import EYES, REFERENCE, TRIANGLES, Pose, rotation_of
+from fomm.model.face.surface import Surface
+
+
+def posed(yaw: float, shape: np.ndarray = REFERENCE) -> Face:
+    return Face(Pose(SIDE / 5, rotation_of(np.array([yaw, 0.0, 0.0])), np.array([*CENTRE, 0.0])).place(shape))
+
+
+@pytest.fixture(scope="module")
+def turned() -> Sitter:
+    """A face that looks to the screen's right, where the light comes from, and hides its right side."""
+    landmarks = posed(34).landmarks
+    photo, person = lit_face(landmarks), outline(landmarks)
+    head = polygon(cv2.convexHull(landmarks[:468, :2].astype(np.float32))[:, 0], (SIDE, SIDE)) > 127
+    beside = head & (person < 0.5)  # the cheek behind the face's outline
+    light = 0.75 + 0.25 * np.nonzero(beside)[1] / SIDE
+    photo[beside] = np.array([190.0, 140, 115]) * light[:, None]
+    return Sitter(photo, landmarks, np.maximum(person, head))
+
+
+def test_every_landmark_has_one_on_the_other_side() -> None:
+    np.testing.assert_array_equal(MIRROR[MIRROR], np.arange(468))
+    np.testing.assert_allclose(REFERENCE[MIRROR] * [-1, 1, 1], REFERENCE[:468], atol=0.05)
+    assert MIRROR[EYES[0].outer] == EYES[1].outer
+
+
+def test_a_face_that_looks_ahead_hides_no_side() -> None:
+    face = posed(0)
+    assert HiddenSide.of(lit_face(face.landmarks), Surface(face, (SIDE, SIDE))) is None
+
+
+def test_a_hidden_side_is_the_other_one_mirrored_in_its_own_light(turned: Sitter) -> None:
+    photo = turned.photo.copy()
+    cheek = 50  # on the screen's left, which the photo shows well
+    x, y = np.round(turned.landmarks[cheek, :2]).astype(int)
+    cv2.circle(photo, (int(x), int(y)), 5, (40, 160, 60), -1)
+    surface = Surface(Face(turned.landmarks), (SIDE, SIDE))
+    side = HiddenSide.of(photo, surface)
+    assert side is not None
+    at = np.round(side.points[MIRROR[cheek]]).astype(int)
+    mark = side.texture[at[1], at[0], :3].astype(int)
+    assert mark[1] - mark[0] > 60  # green, as on the other side
+    bright = HiddenSide.of(turned.photo, surface)
+    assert bright is not None
+    area = np.s_[at[1] - 4 : at[1] + 5, at[0] - 4 : at[0] + 5]
+    there = bright.texture[area][..., :3].mean((0, 1))
+    here = turned.photo[y - 4 : y + 5, x - 4 : x + 5].mean((0, 1))
+    light = turned.landmarks[[cheek, MIRROR[cheek]], 0] / SIDE * 0.25 + 0.75
+    np.testing.assert_allclose(there / here, light[1] / light[0], rtol=0.06)
+
+
+def test_a_turned_head_that_turns_back_shows_skin_where_the_photo_shows_none(turned: Sitter) -> None:
+    source = Face(turned.landmarks)
+    moved = move(source, posed(34 - 22), posed(34))
+    result = FaceModel().portrait(turned)(moved).astype(int)
+    inner = [p for p in (280, 425, 411, 352, 346) if moved.landmarks[p, 0] > moved.landmarks[1, 0]]
+    x, y = np.round(moved.landmarks[inner, :2]).astype(int).T
+    assert (result[y, x, 0] - result[y, x, 2] > 25).all()  # skin is red, what is behind it is blue
+
+
+def test_a_hidden_side_does_not_show_before_it_is_turned_to_the_viewer(turned: Sitter) -> None:
+    side = HiddenSide.of(turned.photo, Surface(Face(turned.landmarks), (SIDE, SIDE)))
+    assert side is not None
+    shown = [side.shown(posed(yaw).pose) for yaw in (50, 34, 28, 10)]
+    assert shown[:2] == [0, 0] and 0 < shown[2] < 1 and shown[3] == 1
+
+
+def areas(points: np.ndarray) -> np.ndarray:
+    a, b, c = (points[TRIANGLES[:, k], :2] for k in range(3))
+    return np.cross(b - a, c - a)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_next_to_nothing_is_shown_mirrored(seed: int) -> None:
+    """Landmarks of a photo are wrong here and there: parts of its mesh look away that look here after the motion."""
+    rng = np.random.default_rng(seed)
+    start, shape = somebody(seed), somebody(seed)
+    wrong = rng.choice(468, 12, replace=False)
+    shape[wrong, :2] += rng.normal(0, 0.08, (12, 2))
+    source = posed(0, shape)
+    surface = Surface(source, (SIDE, SIDE))
+    still, _ = surface.photo_points_of(move(source, posed(0, start), posed(0, start)))
+    np.testing.assert_array_equal(still, surface.photo_points)
+    moved = move(source, posed(1, start), posed(0, start))._replace(landmarks=posed(0, start).landmarks)
+    before = (areas(moved.landmarks) > 0) & (areas(source.landmarks) <= 0)
+    shown, _ = surface.photo_points_of(moved)
+    after = (areas(moved.landmarks) > 0) & (areas(shown) <= 0)
+    drawn = areas(moved.landmarks)
+    assert before.sum() > 5 and drawn[after].sum() < 0.02 * drawn[before].sum()
+    assert np.abs(shown - surface.photo_points).max() < 0.6 * source.pose.scale
+
+
+def test_lids_are_moved_to_the_edge_of_eyes_that_are_drawn_larger() -> None:
+    landmarks = posed(0).landmarks
+    photo = lit_face(landmarks)
+    assert with_drawn_eyes(photo, landmarks) is landmarks
+    drawn = []
+    for eye in EYES:
+        points = landmarks[eye.opening, :2]
+        middle, half = points.mean(0), np.ptp(points, axis=0) / 2 * [1.1, 1.7]
+        cv2.ellipse(photo, [int(v) for v in np.round(middle)], [int(v) for v in half], 0, 0, 360, (250, 250, 250), -1)
+        drawn.append((photo > 240).all(2))
+        iris = landmarks[eye.iris, :2]
+        cv2.circle(photo, [int(v) for v in np.round(iris[0])], 4, (60, 40, 30), -1)
+    found = with_drawn_eyes(photo, landmarks)
+    for eye in EYES:
+        inside = polygon(found[eye.opening, :2], (SIDE, SIDE)) > 0
+        near = cv2.dilate(inside.astype(np.uint8), np.ones((25, 25))) > 0
+        white = (photo.min(2) > 240) & near
+        assert white.sum() > 100 and (white & ~inside).sum() < 0.03 * white.sum()
+    away = np.setdiff1d(np.arange(468), np.concatenate([[*e.opening, *e.crease, *e.bag, *e.fold] for e in EYES]))
+    np.testing.assert_array_equal(found[away], landmarks[away])
+
+
+def test_a_grey_photo_is_painted_grey_and_a_dark_one_dark() -> None:
+    face = posed(0)
+    photo = lit_face(face.landmarks)
+    teeth = np.array([[[235.0, 225, 205], [150, 40, 45], [30, 10, 12]]], np.float32)
+    kept = Palette(photo, face).fit(teeth.copy())
+    np.testing.assert_allclose(kept[0, 1:], teeth[0, 1:], atol=2)
+    grey = np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    assert np.ptp(Palette(grey, face).fit(teeth.copy()), axis=2).max() < 2
+    sepia = np.clip(grey * np.array([1.0, 0.85, 0.65]), 0, 255).astype(np.uint8)
+    dark = (photo // 6).astype(np.uint8)
+    held = Palette(dark, face).fit(teeth.copy())
+    assert held.max() < 60 and held[0, 0].sum() > held[0, 2].sum()
+    warm = Palette(sepia, face).fit(teeth.copy())
+    assert (warm[0, 0, 0] > warm[0, 0, 2]).all()
