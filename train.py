@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,16 +91,32 @@ class FacesOrVideos(FaceData):
 
 
 class MeshesApart:
-    """Finds faces' meshes in a process of its own, as `FacesOrVideos` does and for the same reason."""
+    """Finds faces' meshes in a process of its own, as `FacesOrVideos` does and for the same reason; it ends with this
+    one, however that ends."""
 
     def __init__(self) -> None:
-        self.apart: ProcessPoolExecutor | None = None
+        self.pipe: Connection | None = None
 
     def __call__(self, pictures: np.ndarray) -> list[np.ndarray | None]:
-        from preprocess.faces import largest_meshes
+        """Of (T, H, W, 3) uint8 pictures, as `preprocess.faces.largest_meshes`.
 
-        self.apart = self.apart or ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        return self.apart.submit(largest_meshes, pictures).result()
+        Raises:
+            InputError: that process died.
+        """
+        from preprocess.faces import serve_meshes
+
+        if self.pipe is None:
+            apart = get_context("spawn")
+            self.pipe, theirs = apart.Pipe()
+            apart.Process(target=serve_meshes, args=(theirs,), daemon=True).start()
+            theirs.close()
+        try:
+            self.pipe.send(pictures)
+            return self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise InputError(
+                "val/akd_mediapipe: the process that finds faces died; train without --model.category face"
+            ) from error
 
 
 class Recipe(NamedTuple):
@@ -195,7 +212,9 @@ class TrainCLI(LightningCLI):
         options = self.config[self.config.subcommand]
         _check(options)
         # Lightning's default is false, too: only what was said counts.
-        said = parser.parse_args(args, defaults=False) if is_wandb(options.trainer.logger) else Namespace()
+        words = args if isinstance(args, list) else None
+        wandb = is_wandb(options.trainer.logger)
+        said = parser.parse_args(words, defaults=False) if wandb else Namespace()
         self.uploads = said.get(f"{self.config.subcommand}.trainer.logger.init_args.log_model") is not False
         logger, checkpoint = options.trainer.logger, options.get("ckpt_path")
         settings = getattr(logger, "init_args", {})

@@ -14,6 +14,7 @@ a forked child hangs: start worker processes with `spawn`, and make one finder i
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import cv2
@@ -578,6 +580,14 @@ def largest_meshes(pictures: Sequence[np.ndarray]) -> list[np.ndarray | None]:
     """
     found = [_own_finder().find(picture, thorough=False) for picture in pictures]
     return [faces[0].landmarks_px if faces else None for faces in found]
+
+
+def serve_meshes(pipe: Connection) -> None:
+    """Answer pictures with `largest_meshes` until the other side ends: the work of a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other side
+    with suppress(EOFError):
+        while True:
+            pipe.send(largest_meshes(pipe.recv()))
 
 
 class SharedFinder:

@@ -262,26 +262,29 @@ class PortraitTab:
     def _connect(self, page: gr.Blocks) -> None:
         chosen: list[Any] = [self.photo, *self.sliders]
         changes = [page.load, self.photo.change, *(slider.change for slider in self.sliders)]
-        gr.on(changes, self.show, chosen, self.view, trigger_mode="always_last", **AT_ONCE)
+        # Without Gradio's queue it is one request, not two.
+        gr.on(changes, self.show, chosen, self.view, trigger_mode="always_last", queue=False, **QUIET)
         self.zero.click(lambda: [0] * len(self.sliders), None, self.sliders, **QUIET)
         results = [self.status, self.video, self.files]
         self.make.click(self.make_picture, chosen, results, **AT_ONCE)
         for path, button in self.motions.items():
             button.click(self.player(path), [self.photo], results, **AT_ONCE)
 
-    def show(self, request: gr.Request, photo: str | None, *values: float) -> Iterator[dict]:
+    def show(self, request: gr.Request, photo: str | None, *values: float) -> dict:
         visitor = self.work.visitor(visit(request), photo)
         if photo is None:
-            yield {self.view: shown.hint("Add a photo first.")}
-            return
+            return {self.view: shown.hint("Add a photo first.")}
 
         def draw_edit(tools: Tools, job: Job) -> dict:
             if visitor.portrait is None or visitor.portrait.photo != photo:
                 visitor.portrait = EditedPortrait(photo, tools)
             return {self.view: shown.before_and_after(*visitor.portrait(edit_of(values)))}
 
-        with suppress(Stopped):  # by a later choice
-            yield from quietly(self.work.start("look", visitor, "face", draw_edit), self.view, self.work.folder)
+        try:
+            *_, answer = told(self.work.start("look", visitor, "face", draw_edit), self.view, self.work.folder)
+        except Stopped:  # by a later choice
+            return gr.skip()
+        return answer
 
     def make_picture(self, request: gr.Request, photo: str | None, *values: float) -> Iterator[dict]:
         yield from self._finished(request, photo, edit_of(values), "portrait.png")
@@ -321,12 +324,6 @@ def edit_of(values: tuple[float, ...]) -> Edit:
     """What the sliders say, in the order of `shown.SLIDERS`."""
     yaw, pitch, roll, smile, mouth, eyes, brows, aside, up = (float(value) for value in values)
     return Edit(yaw, pitch, roll, smile, mouth, eyes, (aside, up), brows)
-
-
-def quietly(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
-    """As `told`, without news on the way: it is done before anybody could read them."""
-    updates = list(told(job, place, folder))
-    yield updates[-1]
 
 
 def visit(request: gr.Request) -> str:

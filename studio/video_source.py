@@ -23,10 +23,11 @@ from fomm.model.face.direct import redirect
 from fomm.model.face.edit import REST
 from fomm.model.face.follow import Followed, Follower
 from fomm.model.face.mesh import OVAL, REFERENCE
+from fomm.model.face.motion import ramp
 from fomm.model.face.recording import read_motion
 from fomm.progress import Progress, silent, watched
 from fomm.video import Frame, VideoReader, prefetch, read_frames
-from preprocess.crop import Crop, transform
+from preprocess.crop import Crop, Region, transform
 from preprocess.faces import NUM_LANDMARKS, Face
 from preprocess.motion import record
 from preprocess.pairing import choose_track, doubts_about_track, track_driving
@@ -37,6 +38,8 @@ from studio.portrait import portrait_tools
 from studio.tools import PortraitTools, Tools
 
 FEATHER = 0.03  # of a face's height, standard deviation
+PICTURE_CHANGES = (1.0, 4.0)  # grey levels: up to the first a place is taken to be still, from the second on to be new
+CALM_SHARE = 0.15  # of the way to what a new frame shows, where the picture is still
 FADE_S = Fraction(2, 5)  # before the driver's end the source comes back to itself
 
 
@@ -152,6 +155,7 @@ def animated(
     rest = in_frame(follower.initial, crop)
     strength = Strength(**settings.strengths)
     still = recording.face() if isinstance(recording, Edit) else REST
+    outline = Outline()
     with closing(prefetch(reader.frames())) as frames:
         for index, frame in enumerate(frames):
             if not track.start <= index < track.stop:
@@ -166,26 +170,58 @@ def animated(
             part = min(float(left), 1.0)
             now = Strength(*(part * one for one in strength))
             driving = recording.at(frame.time) if isinstance(recording, Recording) else still
-            yield frame, redirected(frame.image, in_frame(face, crop), rest, driving, now, tools)
+            yield frame, redirected(frame.image, in_frame(face, crop), rest, driving, now, tools, outline)
 
 
 def redirected(
-    image: np.ndarray, current: Mesh, rest: Mesh, driving: Mesh, strength: Strength, tools: PortraitTools
+    image: np.ndarray,
+    current: Mesh,
+    rest: Mesh,
+    driving: Mesh,
+    strength: Strength,
+    tools: PortraitTools,
+    outline: Outline,
 ) -> np.ndarray:
-    """A frame (H, W, 3) uint8 whose face follows `driving` as far as `strength` says."""
+    """A frame (H, W, 3) uint8 whose face follows `driving` as far as `strength` says; `outline` knows those before."""
     moved = redirect(current, rest, driving, REST, strength)
     face = Face(current.landmarks[:NUM_LANDMARKS, :2].astype(np.float32), 1.0, 0.0, 0.0)
     region = region_around(face, image.shape, 0.0)
     # Only a head that moves uncovers what is behind it.
-    person = tools.faces.person_at(image, face, region) if strength.pose else None
+    person, edges = tools.faces.person_at(image, face, region) if strength.pose else None, None
+    if person is not None:
+        person, edges = outline(image, person, region)
     away = np.array([region.left, region.top, 0.0])
-    portrait = tools.animator.portrait(Sitter(region.of(image), current.landmarks - away, person))
+    portrait = tools.animator.portrait(Sitter(region.of(image), current.landmarks - away, person, edges))
     pose = moved.pose._replace(shift=moved.pose.shift - away)
     moved = moved._replace(landmarks=moved.landmarks - away, pose=pose)
     made = portrait(moved)
     if not strength.pose:
         made = within_face(region.of(image), made, portrait.source.landmarks, moved.landmarks)
     return region.put(image, made)
+
+
+class Outline:
+    """What a person's outline is found by, calm where the picture is: by one frame and its noise alone, it trembles.
+
+    Call: for each frame (H, W, 3) uint8, in order, how surely each pixel of a part of it shows the person (h, w) in
+    [0, 1], and that part -> the same, calmed, and that part of the picture (h, w, 3) uint8 with less noise.
+    """
+
+    def __init__(self) -> None:
+        self._grey: np.ndarray | None = None  # of the frame before, smooth
+        self._last: np.ndarray | None = None  # (H, W, 4) float32: colours and the person; NaN where not looked for
+
+    def __call__(self, image: np.ndarray, person: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
+        grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2)
+        now = np.dstack([image, np.full(grey.shape, np.nan)]).astype(np.float32)
+        part = now[region.top : region.bottom, region.left : region.right]
+        part[..., 3] = person
+        if self._grey is not None and self._last is not None:
+            share = np.maximum(CALM_SHARE, ramp(np.abs(grey - self._grey), *PICTURE_CHANGES))[..., None]
+            known = np.isfinite(self._last) & np.isfinite(now)
+            np.copyto(now, self._last + share * (now - self._last), where=known)
+        self._grey, self._last = grey, now
+        return part[..., 3].copy(), np.round(part[..., :3]).astype(np.uint8)
 
 
 def within_face(image: np.ndarray, made: np.ndarray, *faces: np.ndarray) -> np.ndarray:

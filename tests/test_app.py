@@ -4,7 +4,9 @@ its jobs without a browser."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
+import io
 import json
 import os
 import re
@@ -23,12 +25,14 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 from report_example import example_report, write_example
 
 from fomm.animator import AnimationSettings
 from fomm.animator.credentials import verify
 from fomm.errors import InputError
 from fomm.files import private_folder
+from fomm.model.face.recording import read_motion
 from fomm.report import write_report
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.crop import shrunk
@@ -116,8 +120,6 @@ def until(holds: Any, seconds: float = 200) -> Any:
 @pytest.fixture(scope="module")
 def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Chromium whose camera shows the puppet clip, over and over, and whose microphone beeps."""
-    from PIL import Image
-
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install fomm[test])")
     camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
     with open(camera, "wb") as file:  # a stream of JPEG pictures is just that
@@ -302,6 +304,109 @@ def test_live_shows_its_frame_rate_and_takes_a_neutral_pose(visit: Any, tmp_path
     page.get_by_role("button", name="Stop the camera").click()
     page.get_by_role("button", name="Start the camera").wait_for()
     assert rate.count() == 0 and neutral.is_disabled()
+
+
+MOUTH = np.s_[185:225, 280:330]  # of the bundled portrait with 512 pixels: lips and chin; lids and brows
+EYES = np.s_[110:165, 275:375]
+
+
+def set_slider(page: Any, label: str, key: str) -> None:
+    slider = page.get_by_role("slider", name=label).locator("visible=true")
+    slider.focus()
+    slider.press(key)
+
+
+def test_region_and_strength_hold_for_a_video(visit: Any, tmp_path: Path) -> None:
+    """The mouth alone and less of it: the rest stays the photo, and the record says what was asked for."""
+    clip = tmp_path / "clip.mp4"
+    with VideoWriter(clip, fps=12) as writer:
+        for frame in list(VideoReader(SPEAKER))[:24:2]:
+            writer.write(frame.image)
+    photo = tmp_path / "photo.png"
+    write_image(photo, shrunk(read_image(PORTRAIT), 512))
+    results = {}
+    for key, strength in (("End", "2"), ("Home", "0")):
+        page = visit()
+        page.locator("input[type=file]").first.set_input_files(photo)
+        page.locator("#driving input[type=file]").set_input_files(clip)
+        page.locator(".facts").filter(has_text="face in frames 0 to").wait_for()
+        page.get_by_role("radio", name="Mouth").locator("visible=true").check()
+        set_slider(page, "How much", key)
+        animate(page)
+        page.locator("#status", has_text="Done: ").wait_for()
+        for name in ("result.mp4.json", "result.mp4"):
+            with page.expect_download() as download:
+                page.locator(f"a[download='{name}']").last.click()
+            download.value.save_as(tmp_path / name)
+        record = json.loads((tmp_path / "result.mp4.json").read_text())
+        assert (record["settings"]["region"], record["settings"]["strength"]) == ("mouth", strength)
+        results[strength] = np.stack([frame.image for frame in VideoReader(tmp_path / "result.mp4")]).astype(int)
+        page.context.close()
+    still, moving = (np.abs(results[strength] - results["0"][:1]).max((0, 3)) for strength in ("0", "2"))
+    assert len(results["2"]) == 12 and np.percentile(still, 99) < 12, "with strength 0 nothing moves"
+    assert moving[MOUTH].max() > 80 and np.percentile(moving[EYES], 99) < 12, "the mouth moves, the eyes do not"
+
+
+def test_region_and_strength_hold_live(visit: Any) -> None:
+    """Of the camera's face the eyes alone, then the mouth alone, then nothing."""
+    page = visit()
+    page.get_by_role("tab", name="Live").click()
+    page.evaluate("""() => {
+      const draw = CanvasRenderingContext2D.prototype.drawImage;
+      const canvas = document.querySelector('.live .animated');
+      window.seen = [];
+      CanvasRenderingContext2D.prototype.drawImage = function (...all) {
+        draw.apply(this, all);
+        if (this.canvas === canvas) window.seen.push(canvas.toDataURL());
+      };
+    }""")
+    page.get_by_role("button", name="Start the camera").click()
+
+    def moved() -> np.ndarray:
+        """(H, W) how much each pixel changes over the next pictures."""
+        page.evaluate("window.seen.length = 0")
+        page.wait_for_function("window.seen.length >= 16")
+        urls = page.evaluate("window.seen")
+        seen = [np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")) for url in urls]
+        return np.ptp(np.stack(seen).astype(int), axis=0).max(-1)
+
+    page.wait_for_function("window.seen.length > 2")
+    for region, moves, stays in (("Mouth", MOUTH, EYES), ("Eyes", EYES, MOUTH)):
+        page.get_by_role("radio", name=region).locator("visible=true").check()
+
+        def only_this(moves: tuple = moves, stays: tuple = stays) -> bool:
+            change = moved()
+            return change[moves].max() > 80 and change[stays].max() < 30  # JPEG carries some of it along
+
+        until(only_this)
+    set_slider(page, "How much", "Home")
+    until(lambda: moved().max() == 0)
+    page.get_by_role("button", name="Stop the camera").click()
+
+
+@pytest.mark.parametrize("motion", ["Talk", "Nod", "Look around"])
+def test_a_click_puts_the_portrait_into_a_drawn_motion(visit: Any, tmp_path: Path, motion: str) -> None:
+    photo = tmp_path / "small.png"
+    write_image(photo, draw(random_identity(3), Pose(), 160, Camera(0, 0, 3.4)).image)
+    page = visit()
+    page.get_by_role("tab", name="Portrait").click()
+    page.wait_for_selector("#edited img[alt=After]")
+    block(page, "Photo").get_by_role("button", name="Remove Image").click()
+    block(page, "Photo").locator("input[type=file]").set_input_files(photo)
+    page.wait_for_function("document.querySelector('#edited img[alt=After]')?.naturalWidth === 160")
+    page.get_by_role("button", name=motion, exact=True).click()
+    page.locator("#portrait-status", has_text="Done: ").wait_for()
+    shown_video = page.locator("video:visible").last
+    page.wait_for_function("(video) => video.readyState >= 2", arg=shown_video.element_handle())
+    with page.expect_download() as download:
+        page.locator("a[download$='portrait.mp4']").first.click()
+    download.value.save_as(tmp_path / "portrait.mp4")
+    recording = read_motion(ROOT / "fomm" / "assets" / "motions" / f"{motion.lower().replace(' ', '_')}.json")
+    frames = [frame.image.astype(int) for frame in VideoReader(tmp_path / "portrait.mp4")]
+    assert len(frames) == len(recording.faces) and frames[0].shape == (160, 160, 3)
+    assert np.abs(frames[0] - read_image(photo)).mean() < 3, "it begins as the photo"
+    assert max(np.abs(frame - frames[0]).max() for frame in frames) > 50, "and moves"
+    assert verify(tmp_path / "portrait.mp4")[1]
 
 
 @pytest.mark.parametrize("width", [1180, 390])

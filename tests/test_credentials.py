@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fomm.animator.credentials import SIGNED, config_folder, make_pair, sign, signed_ones, verify
-from fomm.animator.provenance import synthetic_tags
+from fomm.animator.provenance import synthetic_tags, write_sidecar
 from fomm.errors import InputError
 from fomm.video import SYNTHETIC_COMPOSITE, VideoReader, VideoWriter, write_image
 
@@ -59,6 +59,61 @@ def test_a_result_says_what_it_is_and_a_changed_byte_is_found(tmp_path: Path, su
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         said, intact = verify(path)
         assert not intact and said[0].startswith("ALTERED")
+
+
+def boxes(content: bytes) -> dict[str, tuple[int, int]]:
+    """The boxes of an mp4 from first to last byte; that of C2PA, a uuid like ours, is called c2pa."""
+    places, at = {}, 0
+    while at < len(content):
+        size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8].decode()
+        known = content[at + 8 : at + 24].hex() == "d8fec3d61b0e483c92975828877ec481"
+        places["c2pa" if known else kind] = at, at + size
+        at += size
+    return places
+
+
+def test_of_an_mp4_every_byte_is_covered_but_the_file_type_and_the_credentials_own_box(tmp_path: Path) -> None:
+    path = signed(tmp_path / "r.mp4")
+    content = path.read_bytes()
+    places = boxes(content)
+    assert list(places) == ["ftyp", "c2pa", "moov", "free", "mdat", "uuid"]
+    rng = np.random.default_rng(0)
+    for name in ("moov", "free", "mdat", "uuid"):
+        start, end = places[name]
+        for place in {start, end - 1, *rng.integers(start, end, 60)}:
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            try:
+                assert not verify(path)[1], (name, place)
+            except InputError as error:
+                assert "no content credentials that can be read" in str(error)
+
+
+def test_damaged_credentials_are_altered_or_cannot_be_read(tmp_path: Path) -> None:
+    path = signed(tmp_path / "r.mp4")
+    content = path.read_bytes()
+    start, end = boxes(content)["c2pa"]
+    label = content.index(b"urn:c2pa:", start)  # of the manifest: what names it does not find it then
+    for place in (label, label + 9, *np.random.default_rng(1).integers(start, end, 100)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
+        try:
+            said, intact = verify(path)
+            assert said[0].startswith("Not altered" if intact else "ALTERED")
+        except InputError as error:
+            assert "no content credentials that can be read" in str(error)
+
+
+def test_what_the_signature_leaves_out_the_record_beside_it_finds(tmp_path: Path) -> None:
+    path = signed(tmp_path / "r.mp4")
+    content = path.read_bytes()
+    record = {"settings": {}, "inputs": {}, "checkpoint": {}, "outputs": [path], "details": {}}
+    sidecar = write_sidecar(path, **record)
+    assert verify(path)[1]
+    brand = content.index(b"isom")
+    path.write_bytes(content[:brand] + b"J" + content[brand + 1 :])
+    said, intact = verify(path)
+    assert not intact and said[0] == "ALTERED: the file is not the one of which r.mp4.json is the record."
+    sidecar.write_text("[" * 9000)
+    assert verify(path)[1], "C2PA leaves the file type box out"
 
 
 def test_the_command_says_it_in_words(tmp_path: Path) -> None:

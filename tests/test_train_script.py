@@ -206,7 +206,6 @@ def test_akd_of_faces_is_that_of_the_evaluation(tmp_path):
     for prediction, truth in ((still, driving), (driving, driving), (nothing, driving), (still, nothing)):
         score.on_validation_batch_end(trainer, module, {"prediction": prediction, "truth": truth}, {}, 0)
     score.on_validation_epoch_end(trainer, module)
-    apart.apart.shutdown()
     assert logged["val/akd_mediapipe"] == pytest.approx((6 / 2 + 0) / 2, abs=0.4)  # |dx| = 6, |dy| = 0
     assert logged["val/akd_missed"] == pytest.approx(1 / 3)
 

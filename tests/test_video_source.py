@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -24,11 +25,12 @@ from fomm.model.face.mesh import Pose, rotation_of
 from fomm.model.face.recording import write_motion
 from fomm.video import VideoReader, VideoWriter
 from infer import Options, infer
+from preprocess.crop import Region
 from preprocess.synthetic.puppets import Camera, draw, random_identity
 from preprocess.synthetic.puppets import Pose as Puppet
 from studio.animation import load_tools
 from studio.tools import PortraitTools
-from studio.video_source import animate_video
+from studio.video_source import Outline, animate_video
 
 SIDE, FPS = 192, 10
 GREY = np.full((SIDE, SIDE, 3), 96, np.uint8)
@@ -95,6 +97,28 @@ def test_a_still_source_and_a_still_driver_do_not_flicker(tmp_path: Path, tools:
     assert np.abs(frames[0] - frames_of(source)[0]).max() > 20
     changes = np.abs(frames - frames_of(source)).max((0, 3)) > 0
     assert np.abs(np.diff(frames, axis=0))[:, changes].mean() < 0.5  # of 255
+
+
+def test_an_outline_is_calm_where_the_picture_is_and_follows_where_it_moves() -> None:
+    rng = np.random.default_rng(0)
+    region = Region(8, 4, 56, 44)
+    picture = cv2.resize(rng.integers(0, 120, (8, 8, 3)).astype(np.uint8), (64, 48))
+    person = np.clip(np.linspace(1.5, -0.5, 48, dtype=np.float32)[None] * np.ones((40, 1), np.float32), 0, 1)
+    seen = [np.clip(person + rng.normal(0, 0.1, person.shape), 0, 1).astype(np.float32) for _ in range(30)]
+    noisy = [np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8) for _ in seen]
+    outline = Outline()
+    calm, edges = zip(*(outline(frame, one, region) for frame, one in zip(noisy, seen, strict=True)), strict=True)
+    tremble = lambda masks: np.abs(np.diff(masks, axis=0)).mean()  # noqa: E731
+    assert tremble(calm[5:]) < 0.25 * tremble(seen[5:])
+    assert np.abs(np.mean(calm[10:], 0) - np.mean(seen, 0)).max() < 0.1
+    there = picture[4:44, 8:56].astype(int)
+    assert np.abs(edges[-1].astype(int) - there).mean() < 0.5 * np.abs(noisy[-1][4:44, 8:56] - there).mean()
+    elsewhere = Region(2, 4, 50, 44)  # what was not looked for before is taken as it is
+    np.testing.assert_array_equal(outline(noisy[-1], seen[0], elsewhere)[0][:, :6], seen[0][:, :6])
+    lit = picture + 100  # everything is new
+    person, edges = outline(lit, seen[1], region)
+    np.testing.assert_allclose(person, seen[1], atol=1e-6)
+    np.testing.assert_array_equal(edges, lit[4:44, 8:56])
 
 
 def test_sound_is_the_drivers_or_the_sources(tmp_path: Path, tools: PortraitTools) -> None:

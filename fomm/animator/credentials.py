@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fomm.animator.provenance import recorded_hash, sidecar_path
 from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.files import atomic_output, hash_file
 from fomm.version import __version__
 
 SIGNED = (".mp4", ".mov", ".jpg", ".jpeg", ".png")
@@ -114,6 +115,9 @@ class _Output(io.FileIO):
 def verify(path: Path) -> tuple[list[str], bool]:
     """What a file claims and whether it was altered, in sentences; and whether it is as it was when it was signed.
 
+    C2PA leaves out names and padding of its own box, and of an mp4 the file type box. The record beside a result,
+    where it is, has the hash of all bytes.
+
     Raises:
         InputError: the file is not there, or carries no credentials that can be read.
     """
@@ -122,16 +126,21 @@ def verify(path: Path) -> tuple[list[str], bool]:
     try:
         with c2pa.Reader(path) as reader:
             report, state = json.loads(reader.json()), reader.get_validation_state()
-    except c2pa.C2paError as error:
+        manifest = report["manifests"][report["active_manifest"]]
+    except (c2pa.C2paError, KeyError) as error:
+        reason = "they are damaged" if isinstance(error, KeyError) else error
         raise InputError(
-            f"{path}: carries no content credentials that can be read ({error}); a .json file beside it may say more"
+            f"{path}: carries no content credentials that can be read ({reason}); a .json file beside it may say more"
         ) from error
-    manifest = report["manifests"][report["active_manifest"]]
     failures = report.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
     broken = [one for one in failures if one.get("code") != "signingCredential.untrusted"]
     intact = str(state) in ("Valid", "Trusted") and not broken
     said = []
-    if intact:
+    recorded = recorded_hash(path)
+    if intact and recorded not in (None, hash_file(path)):
+        intact = False
+        said.append(f"ALTERED: the file is not the one of which {sidecar_path(path).name} is the record.")
+    elif intact:
         said.append("Not altered: the file is as it was when it was signed.")
     else:
         said.append(

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from fomm.animator.device import choose_device
 from fomm.animator.lanes import Lanes
@@ -44,6 +45,8 @@ class FaceAnimator:
 
     def __init__(self, model: FaceModel, observer: Callable[[], Observer], *, device: str = "auto") -> None:
         self.device = choose_device(device)
+        # NumPy's products are tiny here, and frames are made side by side: BLAS threads of its own would only spin.
+        threadpool_limits(1, user_api="blas")
         self.model = model.eval()
         self._make_observer = observer
         self._seen_by = threading.local()

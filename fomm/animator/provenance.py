@@ -94,6 +94,14 @@ def write_sidecar(
     return path
 
 
+def recorded_hash(output: str | Path) -> str | None:
+    """sha256 of a result as its sidecar has it; None where there is no sidecar that says it."""
+    try:
+        return str(json.loads(sidecar_path(output).read_bytes())["outputs"][Path(output).name])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
 class Label:
     """A small mark in the lower left corner, light on a dark plate so that it can be read on any picture.
 

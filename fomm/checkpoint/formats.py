@@ -175,12 +175,12 @@ def _read_training(content: dict[str, Any], path: Path) -> Contents:
 _ADAM = ("lr", "betas", "eps", "weight_decay", "amsgrad", "initial_lr")  # what each of its groups says, in any version
 
 
-def _original_optimizers(states: object) -> dict[str, dict[str, Any] | None]:
+def _original_optimizers(states: object) -> dict[str, Any]:
     """The optimisers of a training run as the original has them, an Adam for each network, each numbered from 0.
 
     A training has one Adam with a group for each network, or perhaps two; what is something else is left out.
     """
-    optimizers: dict[str, dict[str, Any] | None] = {}
+    optimizers: dict[str, Any] = {}
     try:
         for state in states if isinstance(states, list) else ():
             for group in state["param_groups"]:
@@ -192,7 +192,7 @@ def _original_optimizers(states: object) -> dict[str, dict[str, Any] | None]:
                     "state": {i: m | {"step": int(m["step"])} for i, m in enumerate(moments) if m is not None},
                     "param_groups": [{"initial_lr": group["lr"]} | rates | {"params": list(range(len(moments)))}],
                 }
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError):
         return {}
     known = {field.name for field in fields(TrainingState)}
     return {name: optimizer for name, optimizer in optimizers.items() if name in known}

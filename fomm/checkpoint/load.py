@@ -223,10 +223,10 @@ class Checkpoint:
         generator = [*model.dense_motion.parameters(), *model.generator.parameters()]
         detector = [*model.detector.parameters()]
         if self.contents.format == "training":
-            for name, parameters in (("optimizer_generator", generator), ("optimizer_kp_detector", detector)):
+            for name, own in (("optimizer_generator", generator), ("optimizer_kp_detector", detector)):
                 optimizer = getattr(training, name)
                 known = len(optimizer["param_groups"][0]["params"]) if optimizer and optimizer["state"] else 0
-                if known != len(parameters):
+                if known != len(own):
                     training = replace(training, **{name: None})
         _check_optimizer(training.optimizer_generator, generator, f"{path}: optimizer_generator")
         _check_optimizer(training.optimizer_kp_detector, detector, f"{path}: optimizer_kp_detector")

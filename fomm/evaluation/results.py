@@ -114,9 +114,10 @@ class _ProtocolSums:
                     mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
                 )
         for model, (wanted, made) in record.features.items():
-            for metric, sets, kind in (("fid", self.fids, Fid), ("kid", self.kids, Kid)):
-                if metric in self.infos:
-                    sets.setdefault(model, kind(wanted.shape[-1])).add(wanted, made)
+            if "fid" in self.infos:
+                self.fids.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
+            if "kid" in self.infos:
+                self.kids.setdefault(model, Kid(wanted.shape[-1])).add(wanted, made)
         for model, (wanted, made) in record.video_features.items():
             self.fvds.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
         self.clips.append(

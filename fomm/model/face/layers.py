@@ -46,20 +46,24 @@ class Layers(NamedTuple):
     background: np.ndarray
 
     @classmethod
-    def of(cls, photo: np.ndarray, person: np.ndarray, face_px: float) -> Layers:
-        """From a photo and (H, W) float32 in [0, 1], how sure it is that a pixel shows the person.
+    def of(cls, photo: np.ndarray, person: np.ndarray, face_px: float, edges: np.ndarray | None = None) -> Layers:
+        """From a photo and (H, W) float32 in [0, 1], how sure it is that a pixel shows the person; `edges` as for
+        `Sitter`.
 
         Outline and filling of a large face are found in a smaller photo: they are smooth, and the photo's own pixels
         stay wherever one layer alone is seen.
         """
+        edges = photo if edges is None else edges
         factor = LAYERS_PX / face_px
         if factor >= 1:
-            matte = refine_matte(photo, person, face_px)
+            matte = refine_matte(edges, person, face_px)
             return cls(matte, foreground(photo, matte, face_px), fill(photo, matte, face_px))
         height, width = photo.shape[:2]
         small_wh = max(1, round(factor * width)), max(1, round(factor * height))
-        less_photo, less_person = (cv2.resize(one, small_wh, interpolation=cv2.INTER_AREA) for one in (photo, person))
-        small = cls.of(less_photo, less_person, LAYERS_PX)
+        less_photo, less_person, less_edges = (
+            cv2.resize(one, small_wh, interpolation=cv2.INTER_AREA) for one in (photo, person, edges)
+        )
+        small = cls.of(less_photo, less_person, LAYERS_PX, less_edges)
         matte, near, behind = (cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in small)
         alone = ramp(matte, 0.9, 1.0).astype(np.float32)
         hidden = cv2.dilate(small.matte, _disc(LAYERS_PX))

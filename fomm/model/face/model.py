@@ -30,11 +30,13 @@ class Sitter:
         photo: (H, W, 3) uint8 RGB.
         landmarks: (478, 3) in the photo's pixels, see `fomm.model.face.mesh`.
         person: (H, W) float32 in [0, 1], how sure it is that a pixel shows the person; None where that is not known.
+        edges: (H, W, 3) uint8, the photo with less noise, whose edges the person's outline follows; None: the photo.
     """
 
     photo: np.ndarray
     landmarks: np.ndarray
     person: np.ndarray | None = None
+    edges: np.ndarray | None = None
 
 
 class FaceModel(nn.Module):
@@ -56,4 +58,4 @@ class FaceModel(nn.Module):
     def portrait(self, sitter: Sitter) -> Portrait:
         """The photo, ready to be put into motion: all that depends on it alone is done here, once."""
         face = Face(with_drawn_eyes(sitter.photo, np.asarray(sitter.landmarks, np.float64)))
-        return Portrait(sitter.photo, face, sitter.person, self.generator)
+        return Portrait(sitter.photo, face, sitter.person, self.generator, sitter.edges)

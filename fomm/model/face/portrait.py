@@ -149,10 +149,16 @@ class Portrait:
         source: its face.
         person: (H, W) float32 in [0, 1], how sure it is that a pixel shows the person; None: all of it moves.
         generator: paints the inside of the mouth; None: it is left as the warp makes it.
+        edges: as for `Sitter`.
     """
 
     def __init__(
-        self, photo: np.ndarray, source: Face, person: np.ndarray | None, generator: Generator | None = None
+        self,
+        photo: np.ndarray,
+        source: Face,
+        person: np.ndarray | None,
+        generator: Generator | None = None,
+        edges: np.ndarray | None = None,
     ) -> None:
         height, width = photo.shape[:2]
         self.photo, self.source, self._generator = photo, source, generator
@@ -161,7 +167,7 @@ class Portrait:
         layers = (
             Layers(np.ones((height, width), np.float32), photo, photo)
             if person is None
-            else Layers.of(photo, person, face_px)
+            else Layers.of(photo, person, face_px, edges)
         )
         self._background = layers.background
         self._person = _Texture(*crowned(layers, source))
