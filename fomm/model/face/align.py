@@ -159,7 +159,8 @@ def _nose_unlike(expected: np.ndarray, there: np.ndarray, points: np.ndarray) ->
     at = (nose > lips).nonzero()
     if not len(at[0]):
         return 0.0
-    one, other = ((p - cv2.blur(p, (NOSE_LIGHT_PX,) * 2))[at] for p in np.float32([expected, there]))
+    levels = expected.astype(np.float32), there.astype(np.float32)
+    one, other = ((grey - cv2.blur(grey, (NOSE_LIGHT_PX, NOSE_LIGHT_PX)))[at] for grey in levels)
     alike, norms = (one * other).mean(), (np.square(one).mean(), np.square(other).mean())
     return 1 - float((alike + NOSE_NOISE) / np.sqrt((norms[0] + NOSE_NOISE) * (norms[1] + NOSE_NOISE)))
 
