@@ -16,6 +16,7 @@ import argparse
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,9 +26,10 @@ import pytorch_lightning as L
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fomm.manifest import Clip  # noqa: E402
-from fomm.training.data import FrameStore  # noqa: E402
-from fomm.video import VideoWriter, write_image  # noqa: E402
+from benchmarks.page import ratio, table
+from fomm.manifest import Clip
+from fomm.training.data import FrameStore
+from fomm.video import VideoWriter, write_image
 
 FRAMES, SIZE = 200, 256
 
@@ -71,10 +73,12 @@ def compare(count: int, folder: Path) -> None:
         pictures.append(Clip(f"p{index}", f"{index}", "", "train", FRAMES, Fraction(25), SIZE, SIZE))
     store = FrameStore(folder, size=SIZE, cache=False)
     whole = samples_per_second(store, videos, whole=True, samples=2 * count)
-    print(f"whole mp4 clip decoded:    {whole:8.1f} samples per CPU second")
-    for name, clips in (("mp4, two frames decoded:", videos), ("PNG, two frames decoded:", pictures)):
+    rows = [["whole mp4 clip decoded", f"{whole:.1f}"]]
+    for name, clips in (("mp4, two frames decoded", videos), ("PNG, two frames decoded", pictures)):
         speed = samples_per_second(store, clips, whole=False, samples=40 * count)
-        print(f"{name:26} {speed:8.1f} samples per CPU second, {speed / whole:.1f} times as fast")
+        rows.append([name, f"{speed:.1f}"])
+        ratio(f"training pairs, {name}, times as many as from whole clips", speed / whole)
+    table(["way", "samples per processor second"], rows)
 
 
 class Waiting(L.Callback):
@@ -107,17 +111,18 @@ def main() -> None:
         from preprocess.synthetic.puppets import write_puppets
 
         manifest = write_puppets(Path(folder) / "puppets", identities=10, clips=1, frames=12, size=64)
-        cli = train.main(
-            [
-                "fit", "--config", str(Path(__file__).resolve().parent.parent / "configs/puppets-64.yaml"),
-                f"--data.manifest={manifest}", "--data.workers=2", "--data.cache=false", "--data.repeats=1000",
-                f"--trainer.max_steps={arguments.steps}", f"--trainer.logger.init_args.save_dir={folder}/logs",
-                "--trainer.callbacks+=data.Waiting", "--trainer.limit_val_batches=0",
-                "--trainer.enable_progress_bar=false",
-            ]
-        )  # fmt: skip
+        with redirect_stdout(sys.stderr):  # training says what it has
+            cli = train.main(
+                [
+                    "fit", "--config", str(Path(__file__).resolve().parent.parent / "configs/puppets-64.yaml"),
+                    f"--data.manifest={manifest}", "--data.workers=2", "--data.cache=false", "--data.repeats=1000",
+                    f"--trainer.max_steps={arguments.steps}", f"--trainer.logger.init_args.save_dir={folder}/logs",
+                    "--trainer.callbacks+=data.Waiting", "--trainer.limit_val_batches=0",
+                    "--trainer.enable_progress_bar=false",
+                ]
+            )  # fmt: skip
         waiting = next(c for c in cli.trainer.callbacks if type(c).__name__ == "Waiting")
-        print(f"training waits for data {100 * waiting.waited / waiting.total:.2f} % of its time (2 workers)")
+        print(f"training waits for data {100 * waiting.waited / waiting.total:.2f} % of its time (2 workers).")
 
 
 if __name__ == "__main__":

@@ -28,20 +28,20 @@ from jsonargparse import auto_cli
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks.face import l1, laplacian_variance  # noqa: E402
-from benchmarks.speed import table  # noqa: E402
-from fomm.animator import AnimationSettings, Animator, SourceDetail  # noqa: E402
-from fomm.checkpoint import load_model  # noqa: E402
-from fomm.errors import run  # noqa: E402
-from fomm.model import Output  # noqa: E402
-from fomm.model.dense_motion import Motion  # noqa: E402
-from fomm.model.geometry import Keypoints, coordinate_grid, displacement  # noqa: E402
-from fomm.pixels import to_tensor  # noqa: E402
-from fomm.pretrained.dlib_resnet import DlibEmbedder  # noqa: E402
-from fomm.video import read_image  # noqa: E402
-from preprocess.crop import Crop, crop_matrix  # noqa: E402
-from preprocess.faces import FaceFinder  # noqa: E402
-from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion  # noqa: E402
+from benchmarks.face import l1, laplacian_variance
+from benchmarks.page import ratio, table
+from fomm.animator import AnimationSettings, Animator, SourceDetail
+from fomm.checkpoint import load_model
+from fomm.errors import run
+from fomm.model import Output
+from fomm.model.dense_motion import Motion
+from fomm.model.geometry import Keypoints, coordinate_grid, displacement
+from fomm.pixels import to_tensor
+from fomm.pretrained.dlib_resnet import DlibEmbedder
+from fomm.video import read_image
+from preprocess.crop import Crop, crop_matrix
+from preprocess.faces import FaceFinder
+from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion
 
 GRID, FACTORS = 64, (2, 4)
 FACES = 1.7  # side of a photo's crop, in sides of its face
@@ -94,6 +94,8 @@ def measure_puppets(options: Options) -> list[list[str]]:
                 sharp = [laplacian_variance(picture, everywhere) / drawn for picture in made]
                 values.append([l1(picture, truth) for picture in made] + sharp)
         plain_l1, own_l1, plain_sharp, own_sharp = np.mean(values, 0)
+        ratio(f"--detail source, puppets of {side} pixels, times as sharp as enlarged", own_sharp / plain_sharp)
+        ratio(f"--detail source, puppets of {side} pixels, error against enlarged", own_l1 / plain_l1)
         rows.append([f"{side}", f"{plain_l1:.4f}", f"{own_l1:.4f}", f"{plain_sharp:.2f}", f"{own_sharp:.2f}"])
     return rows
 

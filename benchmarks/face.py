@@ -53,6 +53,9 @@ import cv2
 import numpy as np
 from jsonargparse import auto_cli
 
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+
+from benchmarks.page import ratio
 from fomm import expression
 from fomm.download import cache_folder
 from fomm.errors import InputError, require, run
@@ -911,6 +914,11 @@ def main(options: Options) -> None:
             write_sheets(list(contenders.values()), photos, clips, eyes, options)
     print()
     table(values)
+    first, *others = values
+    for measure in ("speed: frames/s, 256 px", "speed: frames/s, 512 px", "speed: frames/s, 1080p"):
+        for name in others if "speed" in options.parts else []:
+            one, own = (mean(v.value for v in values[n] if v.measure == measure) for n in (first, name))
+            ratio(f"{measure}, {name}, times as fast as {first}", own / one)
     if options.details:
         with open(options.details, "w", newline="") as stream:
             writer = csv.writer(stream)

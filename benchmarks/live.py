@@ -10,6 +10,7 @@ machine meets all of them.
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
 from contextlib import closing
@@ -20,6 +21,9 @@ from statistics import median
 import cv2
 from jsonargparse import auto_cli
 
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+
+from benchmarks.page import ratio, spread, table
 from fomm.errors import run
 from fomm.video import VideoReader
 from studio.jobs import Stopped
@@ -99,12 +103,12 @@ def main() -> None:
                 asyncio.run(drive(studio, visitor.folder.name, pictures))
                 rates[name].append(len(pictures) / (time.perf_counter() - begun))
                 used[name].append(1000 * (time.process_time() - spent) / len(pictures))
-    print("| checkpoint | frames/s, median (lowest to highest) | processor ms a frame | times the last one |")
-    print("|---|---|---|---|")
-    for name, measured in rates.items():
-        ratio = median(a / b for a, b in zip(measured, rates[options.checkpoints[-1]], strict=True))
-        span = f"{median(measured):.1f} ({min(measured):.1f} to {max(measured):.1f})"
-        print(f"| {name} | {span} | {median(used[name]):.1f} | {ratio:.2f} |")
+    rows = [[name, spread(rate, "{:.1f}"), f"{median(used[name]):.1f}"] for name, rate in rates.items()]
+    table(["checkpoint", "frames/s", "processor ms a frame"], rows)
+    *others, last = options.checkpoints
+    for name in others:
+        turns = [a / b for a, b in zip(rates[name], rates[last], strict=True)]
+        ratio(f"live, {name}, times as fast as {last}", turns)
 
 
 if __name__ == "__main__":

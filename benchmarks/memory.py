@@ -21,12 +21,15 @@ import av
 import numpy as np
 from jsonargparse import auto_cli
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from benchmarks.page import ratio, table
 from fomm.checkpoint import save_weights
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.video import VideoWriter, write_image
 from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion
 
-ROOT = Path(__file__).resolve().parent.parent
 FPS, RATE, LIMIT_MB = 25, 48000, 100
 
 
@@ -78,7 +81,7 @@ def _join(video: Path, sound: Path, path: Path) -> None:
 def peak_of(command: list[str]) -> tuple[float, float]:
     """Run it; peak resident memory in MB and seconds."""
     begun = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -104,9 +107,9 @@ def main(seconds: list[int] = [10, 600], size: int = 192) -> None:  # noqa: B006
             command = f"--source {folder}/photo.png --driving {folder}/clip.mp4 --output {folder}/result.mp4"
             command += f" --checkpoint {folder}/small.safetensors --device cpu --side_by_side true"
             rows.append((length, *peak_of([sys.executable, "infer.py", *command.split()])))
-    print(f"\n{'driving':>10} {'frames':>8} {'peak memory':>13} {'time':>9}")
-    for length, peak, elapsed in rows:
-        print(f"{length:>8} s {length * FPS:>8} {peak:>10.0f} MB {elapsed:>7.0f} s")
+    cells = [[f"{length} s", f"{length * FPS}", f"{peak:.0f} MB", f"{elapsed:.0f} s"] for length, peak, elapsed in rows]
+    table(["driving", "frames", "peak memory", "time"], cells, "The whole `infer.py`, a small model.")
+    ratio(f"peak memory, {rows[-1][0]} s of video against {rows[0][0]} s", rows[-1][1] / rows[0][1])
     more = rows[-1][1] - rows[0][1]
     print(f"{more:+.0f} MB from the shortest to the longest; {LIMIT_MB} MB are allowed")
     sys.exit(more > LIMIT_MB)

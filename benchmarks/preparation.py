@@ -35,15 +35,16 @@ from jsonargparse import CLI
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fomm.errors import InputError, run  # noqa: E402
-from fomm.video import LazyFrame, VideoReader, VideoWriter  # noqa: E402
+from benchmarks.page import ratio, table
+from fomm.errors import InputError, run
+from fomm.video import LazyFrame, VideoReader, VideoWriter
 from preprocess import track
 from preprocess.dataset import clips
 from preprocess.dataset.clips import KEYFRAME_EVERY, ClipWriter, Rules, Video, View
 from preprocess.dataset.prepare import prepare_video
-from preprocess.faces import Face, FaceFinder, box_iou  # noqa: E402
+from preprocess.faces import Face, FaceFinder, box_iou
 from preprocess.synthetic.scenes import write_scenes
-from preprocess.track import find_tracks, square_crop  # noqa: E402
+from preprocess.track import find_tracks, square_crop
 
 SIZE = 256
 # nothing is left out: both sides are to do the same work
@@ -151,6 +152,13 @@ def agreement(path: Path, finder: FaceFinder, found: list[list[Face]]) -> list[f
     return overlaps
 
 
+def cells(name: str, totals: np.ndarray, size: str, made: str, ious: list[float]) -> list[str]:
+    """A row of the table: of frames, seconds of the plain loop and ours, and boxes that agree."""
+    count, plain_s, ours_s = totals
+    rates = f"{count:.0f}", f"{count / plain_s:.1f}", f"{count / ours_s:.1f}"
+    return [name, *rates, size, made, f"{np.mean(ious):.3f}", f"{np.percentile(ious, 5):.3f}"]
+
+
 def compare(videos: Path | None = None, repeats: int = 3, frames: int = 150, scenes: int = 4) -> None:
     """Compare preparation with the plain loop.
 
@@ -168,9 +176,7 @@ def compare(videos: Path | None = None, repeats: int = 3, frames: int = 150, sce
         paths = sorted(path for path in videos.iterdir() if path.suffix.lower() in (".mp4", ".webm", ".mov"))
         if not paths:
             raise InputError(f"{videos}: no .mp4, .mov or .webm in it; give another --videos")
-        print(
-            f"{'video':28}{'frames':>7}{'size':>11}{'plain':>8}{'fomm':>8}{'ratio':>7}{'clips':>7}{'IoU':>7}{'p5':>7}"
-        )
+        rows = []
         totals = np.zeros(3)  # frames, seconds plain, seconds ours
         stages: dict[str, float] = {}
         overlaps: list[float] = []
@@ -190,21 +196,18 @@ def compare(videos: Path | None = None, repeats: int = 3, frames: int = 150, sce
             row = np.array([count, min(plain_s), min(ours_s)])
             totals += row
             reader = VideoReader(path)
-            print(
-                f"{path.name:28}{count:7}{f'{reader.width}x{reader.height}':>11}{count / row[1]:8.1f}"
-                f"{count / row[2]:8.1f}{row[1] / row[2]:7.2f}{made:7}{np.mean(ious):7.3f}{np.percentile(ious, 5):7.3f}"
-            )
+            rows.append(cells(path.name, row, f"{reader.width}x{reader.height}", str(made), ious))
         count, plain_s, ours_s = totals
-        print(
-            f"{'all':28}{count:7.0f}{'':11}{count / plain_s:8.1f}{count / ours_s:8.1f}{plain_s / ours_s:7.2f}{'':7}"
-            f"{np.mean(overlaps):7.3f}{np.percentile(overlaps, 5):7.3f}"
-        )
-        print("plain, fomm: frames per second of one core; IoU: mean and 5th percentile over frames\n")
+        rows.append(cells("all", totals, "", "", overlaps))
+        head = ["video", "frames", "plain", "fomm", "size", "clips", "IoU, mean", "5th percentile"]
+        table(head, rows, "Frames per second of one core; IoU over frames.")
+        ratio("preparation, times as fast as the plain loop", plain_s / ours_s)
         staged = sum(stages.values())
-        for stage, seconds in sorted(stages.items(), key=lambda item: -item[1]):
-            print(f"{stage:20}{1000 * seconds / count:8.2f} ms per frame{seconds / staged:7.0%}")
+        by_time = sorted(stages.items(), key=lambda item: -item[1])
+        rows = [[name, f"{1000 * spent / count:.2f}", f"{100 * spent / staged:.0f} %"] for name, spent in by_time]
+        table(["stage", "ms per frame", "share"], rows)
         hours = VOXCELEB_FRAMES / (count / ours_s) / 3600
-        print(f"\nVoxCeleb's {VOXCELEB_FRAMES:,} frames at this speed: {hours:.1f} core hours")
+        print(f"VoxCeleb's {VOXCELEB_FRAMES:,} frames at this speed: {hours:.1f} core hours.")
 
 
 if __name__ == "__main__":

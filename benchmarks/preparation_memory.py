@@ -21,8 +21,9 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fomm.video import VideoWriter  # noqa: E402
-from preprocess.synthetic.puppets import draw_clip, framing, random_identity, random_motion  # noqa: E402
+from benchmarks.page import ratio, table
+from fomm.video import VideoWriter
+from preprocess.synthetic.puppets import draw_clip, framing, random_identity, random_motion
 
 FRAMES = 12
 
@@ -48,16 +49,21 @@ def main() -> None:
         write_videos(videos, clips)
         command = [sys.executable, "-m", "preprocess", "dataset", "--videos", str(videos), "--output", str(output)]
         options = ["--size", "128", "--min_frames", "8", "--workers", "1"]
-        process = subprocess.Popen([*command, *options], cwd=ROOT)
-        said = -1
+        process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=sys.stderr)
+        said, held = -1, []
         while process.poll() is None:
             done = len(list((output / "records").glob("*.json")))
             if done // 100 > said:
                 said = done // 100
                 parent = psutil.Process(process.pid)
                 worker = max((child.memory_info().rss for child in parent.children(recursive=True)), default=0)
-                print(f"{done} clips: worker {worker / 1e6:.0f} MB, parent {parent.memory_info().rss / 1e6:.0f} MB")
+                held.append((done, worker / 1e6, parent.memory_info().rss / 1e6))
             time.sleep(1)
+        table(["clips", "worker, MB", "parent, MB"], [[f"{value:.0f}" for value in row] for row in held])
+        started = [row for row in held if row[0] > 0]  # before the first clip not all is loaded
+        if len(started) > 1:
+            (first, *before), (last, *after) = started[0], started[-1]
+            ratio(f"memory of preparation, after {last} clips against {first}", sum(after) / sum(before))
         sys.exit(process.returncode)
 
 

@@ -14,18 +14,26 @@ source picture, and as the ratio of the two:
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jsonargparse import CLI
 
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+
+from benchmarks import page
 from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import load_model
 from fomm.errors import run
 from fomm.manifest import Pair, read_manifest, read_pairs
 from fomm.video import VideoReader, write_image
 from preprocess.faces import FaceFinder
+from preprocess.synthetic.puppets import write_puppet_pairs
+
+HELD_OUT = {"identities": 900, "seed": 1, "val": 0.03, "test": 0.03}  # the embedded model's test puppets: its card
 
 
 def frames_of(folder: Path, size: int) -> list[np.ndarray]:
@@ -76,32 +84,36 @@ def cross_identity(
         half = (len(rows) + 1) // 2
         rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
         write_image(sheet, np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])]))
-    print(f"{missed} of {missed + len(distances)} frames without a face on one side (left out of the landmark row)")
+    print(f"{missed} of {missed + len(distances)} frames without a face on one side (left out of the landmark row).")
     return {
         "cross-identity L1": tuple(np.mean(errors, axis=0)),
         "cross-identity landmarks px": tuple(np.mean(distances, axis=0)),
     }
 
 
-def score(checkpoint: str, pairs: Path, sheet: Path | None = None, limit: int | None = None) -> None:
+def score(checkpoint: str, pairs: Path | None = None, sheet: Path | None = None, limit: int | None = None) -> None:
     """Score a checkpoint on held-out puppets.
 
     Args:
         checkpoint: name or path.
-        pairs: folder with pairs.csv.
+        pairs: folder with pairs.csv; by default five pairs of puppets that the embedded model has not seen are drawn.
         sheet: write a picture with rows of source, driving, result, truth.
         limit: use only so many pairs.
     """
     loaded = load_model(checkpoint)
     animator, size = Animator(loaded.model, precision="fp32"), loaded.info.image_size
+    if pairs is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            write_puppet_pairs(Path(scratch) / "pairs", **HELD_OUT, pairs=5, frames=7, fps=6, size=size)
+            return score(checkpoint, Path(scratch) / "pairs", sheet, limit)
     table = read_pairs(pairs / "pairs.csv", read_manifest(pairs / "manifest.csv"))[:limit]
     clips = clips_by_id(pairs)
     print(f"{checkpoint}: sha256 {loaded.info.sha256[:16]}, {len(table)} pairs at {size}x{size}, {animator}")
     scores = reconstruction(animator, size, [clips[pair.driving] for pair in table])
     scores |= cross_identity(animator, size, clips, table, sheet)
-    print(f"{'':30}{'model':>10}{'source':>10}{'ratio':>8}")
+    page.table(["", "model", "source"], [[name, f"{a:.4f}", f"{b:.4f}"] for name, (a, b) in scores.items()])
     for name, (model, repeated) in scores.items():
-        print(f"{name:30}{model:10.4f}{repeated:10.4f}{model / repeated:8.3f}")
+        page.ratio(f"{checkpoint}, {name}, against repeating the source", model / repeated)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ first frame), `growth` (cost against frames and pixels).
 from __future__ import annotations
 
 import multiprocessing
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -26,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -41,21 +39,17 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from fill import fill_model  # noqa: E402
+from fill import fill_model
 
-from fomm.animator import (  # noqa: E402
-    AnimationSettings,
-    Animator,  # noqa: E402
-    animated_frames,
-    render,
-)
-from fomm.animator.device import processor_units  # noqa: E402
-from fomm.animator.lanes import Lanes  # noqa: E402
-from fomm.checkpoint import load_model, save_weights  # noqa: E402
-from fomm.model import FOMM, ModelConfig  # noqa: E402
-from fomm.model.geometry import movement_scale, transfer_motion  # noqa: E402
-from fomm.video import VideoReader, VideoWriter, read_image  # noqa: E402
-from preprocess.crop import Crop, Paster, crop_matrix  # noqa: E402
+from benchmarks.page import machine, ratio, spread, table
+from fomm.animator import AnimationSettings, Animator, animated_frames
+from fomm.animator.lanes import Lanes
+from fomm.animator.render import render
+from fomm.checkpoint import load_model, save_weights
+from fomm.model import FOMM, ModelConfig
+from fomm.model.geometry import movement_scale, transfer_motion
+from fomm.video import VideoReader, VideoWriter, read_image
+from preprocess.crop import Crop, Paster, crop_matrix
 
 Part = Literal["frames", "cold", "stages", "whole", "growth"]
 
@@ -73,6 +67,7 @@ class Options:
         seconds: length of the clip in the table of the whole path.
         threads: for the networks; by default what PyTorch takes.
         parts: tables to make.
+        growth: numbers of frames in the table of that name.
     """
 
     checkpoint: str | None = None
@@ -83,6 +78,7 @@ class Options:
     seconds: float = 10.0
     threads: int | None = None
     parts: list[Part] | None = None
+    growth: list[int] = field(default_factory=lambda: [10, 40, 120])
 
 
 def load(checkpoint: str) -> tuple[FOMM, int]:
@@ -167,18 +163,6 @@ def matrix_rate(dtype: torch.dtype, device: str) -> float:
     return 2 * side**3 / best
 
 
-def spread(values: list[float], form: str = "{:.0f}") -> str:
-    middle, low, high = np.median(values), min(values), max(values)
-    return f"{form.format(middle)} ({form.format(low)} to {form.format(high)})"
-
-
-def table(head: list[str], rows: list[list[str]], title: str) -> None:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    print(f"\n{title}\n")
-    for row in (head, ["-" * width for width in widths], *rows):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
-
-
 def measure_frames(model: FOMM, size: int, options: Options) -> None:
     with Lanes(None if options.device == "cpu" else 1) as lanes:
         turn = lanes.count  # frames at a time: ours works on so many side by side
@@ -205,9 +189,9 @@ def measure_frames(model: FOMM, size: int, options: Options) -> None:
         with FlopCounterMode(display=False) as counter:
             step(inputs.driving[0])
         counts[name] = counter.get_total_flops()
-    rows = []
+    rows, each_turn = [], {}
     for name in made:
-        ratios = [a / b for a, b in zip(clock["plain"], clock[name], strict=True)]
+        ratios = each_turn[name] = [a / b for a, b in zip(clock["plain"], clock[name], strict=True)]
         work = [a / b for a, b in zip(processor["plain"], processor[name], strict=True)]
         pairs = zip(predictions[name], predictions["plain"], strict=True)
         noise = [(ours - theirs).square().mean().item() for ours, theirs in pairs]
@@ -230,6 +214,8 @@ def measure_frames(model: FOMM, size: int, options: Options) -> None:
     each = " per core" if options.device == "cpu" else ""
     names = ", ".join(f"{str(dtype)[6:]} {rate / 1e12:.2f} TFLOP/s{each}" for dtype, rate in best.items())
     table(head + ["GFLOP done", "share of rate"], rows, f"One frame of {size}x{size}; median (min to max). {names}.")
+    for name in list(made)[1:]:
+        ratio(f"one frame, {name}, times as fast as plain", each_turn[name])
 
 
 def cold(options: Options, name: str, count: int, size: int | None) -> tuple[float, ...]:
@@ -280,7 +266,7 @@ def measure_cold(model: FOMM, size: int, options: Options) -> None:
 
 def measure_growth(model: FOMM, size: int, options: Options) -> None:
     rows = []
-    for count in (10, 40, 120):
+    for count in options.growth:
         *_, each, peak, more = in_fresh_process(options, "auto", count, None)
         rows.append([str(count), f"{each:.0f}", f"{peak:.0f}", f"{more:+.0f}"])
     head = ["frames", "processor ms per frame", "peak MB", "MB from the fourth to the last"]
@@ -390,6 +376,7 @@ def measure_whole(model: FOMM, size: int, options: Options) -> None:
         rows = [[name, f"{sum(v):.1f}", f"{len(frames) / sum(v):.1f}"] for name, v in times.items()]
         title = f"{options.seconds:g} s of video ({len(frames)} frames): whole / slowest {spread(ratios, '{:.2f}')}."
         table(["", "s", "frames per s"], rows, title)
+        ratio("the whole path against inference alone, times as long", ratios)
         print(f"\ninfer.py, from its start: {first_frame(folder, clip, options)}")
 
 
@@ -437,9 +424,8 @@ def first_frame(folder: Path, clip: Path, options: Options) -> str:
 def main(options: Options = Options()) -> None:  # noqa: B008 - frozen
     if options.threads:
         torch.set_num_threads(options.threads)
-    units = ", ".join(sorted(processor_units())) or "none for bfloat16"
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores ({_model_name()}), units: {units};")
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads; device {options.device}")
+    print("\n".join(machine()), file=sys.stderr)
+    print(f"{torch.get_num_threads()} threads; device {options.device}.")
     measures = {
         "frames": measure_frames,
         "cold": measure_cold,
@@ -456,14 +442,6 @@ def main(options: Options = Options()) -> None:  # noqa: B008 - frozen
         model.eval().to(options.device)
         for part in options.parts or measures:
             measures[part](model, size, options)
-
-
-def _model_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.platform()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

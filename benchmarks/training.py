@@ -26,12 +26,13 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from golden_training import vgg19_file  # noqa: E402
+from golden_training import vgg19_file
 
-from fomm.model import DiscriminatorConfig  # noqa: E402
-from fomm.training.equivariance import ThinPlate  # noqa: E402
-from fomm.training.module import Training  # noqa: E402
-from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion  # noqa: E402
+from benchmarks.page import ratio, spread, table
+from fomm.model import DiscriminatorConfig
+from fomm.training.equivariance import ThinPlate
+from fomm.training.module import Training
+from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion
 
 
 def batches(count: int, size: int, batch: int) -> list[dict[str, Tensor]]:
@@ -116,30 +117,29 @@ def main(steps: int = 50, size: int = 128, batch: int = 4, threads: int | None =
     for number in range(steps):
         for made in list(runs.values()) if number % 2 else reversed(runs.values()):
             made.step(data[number % len(data)], number)
-        if number in (4, 9, 19, 29) or number == steps - 1:
-            print(f"\n{number + 1} steps of {size}x{size}, batch {batch}, {torch.get_num_threads()} threads")
-            report(runs)
+        print(f"step {number + 1} of {steps}", file=sys.stderr)
+    print(f"{steps} steps of {size}x{size}, batch {batch}, {torch.get_num_threads()} threads.")
+    report(runs)
 
 
 def report(runs: dict[str, Run]) -> None:
     plain, fast = runs["plain"], runs["fast"]
-    for name in ("clock", "processor"):
+    rows = []
+    for name, unit in (("clock", "s on the clock"), ("processor", "processor s")):
         a, b = (np.array(getattr(run, name)[1:]) for run in (plain, fast))
-        ratios = a / b
-        print(
-            f"{name}: plain {np.median(a):.2f} s, fast {np.median(b):.2f} s a step; pair by pair "
-            f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}) times as fast"
-        )
+        rows.append([unit, f"{np.median(a):.2f}", f"{np.median(b):.2f}", spread((a / b).tolist(), "{:.2f}")])
+        ratio(f"a training step, fast against plain, {unit}, times as fast", (a / b).tolist())
+    table(["a step", "plain", "fast", "times as fast, step by step"], rows)
+    rows = []
     for name, run in runs.items():
         if run is plain:
             continue
         for loss in plain.losses[0]:
             mine, theirs = (np.array([step[loss] for step in r.losses]) for r in (run, plain))
-            away = np.abs(mine - theirs) / np.abs(theirs)
-            print(
-                f"  {name}, {loss}: away from plain by {100 * away.mean():.2f} % on average, {100 * away.max():.2f} % "
-                f"at most; last ten steps {mine[-10:].mean():.4f} against {theirs[-10:].mean():.4f}"
-            )
+            away = 100 * np.abs(mine - theirs) / np.abs(theirs)
+            last = f"{mine[-10:].mean():.4f}", f"{theirs[-10:].mean():.4f}"
+            rows.append([name, loss, f"{away.mean():.2f} %", f"{away.max():.2f} %", *last])
+    table(["run", "loss", "away from plain, mean", "at most", "last ten steps", "those of plain"], rows)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,18 @@ def test_each_block_alone(block: type[nn.Module], tiles: bool, size: tuple[int, 
         torch.testing.assert_close(rewritten, original(x), atol=1e-5 if block is ResBlock else 1e-12, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tiles", [True, False])
+def test_a_residual_block_turns_features_to_channels_last_once(dtype: torch.dtype, tiles: bool) -> None:
+    """Whatever way they come in; so the next block has nothing to turn."""
+    block = folded.folded(ResBlock(8).eval(), dtype, tiles)
+    planes = torch.randn(2, 8, 13, 10, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        results = [block(planes), block(planes.contiguous(memory_format=torch.channels_last))]
+    assert all(result.is_contiguous(memory_format=torch.channels_last) for result in results)
+    torch.testing.assert_close(*results, atol=0, rtol=0)
+
+
 def test_doubling_then_3x3_is_four_2x2_kernels_by_hand() -> None:
     block = UpBlock(1, 1)
     block.norm.eps = 0.0

@@ -248,5 +248,7 @@ class _Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        # Warped features come plane by plane; the convolutions would turn them round in every block.
+        x = x.contiguous(memory_format=torch.channels_last)
         hidden = torch.addcmul(self.shift, x, self.scale).relu_()
         return x + self.conv2(self.conv1(hidden).relu_()).to(x.dtype)
