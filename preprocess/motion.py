@@ -18,6 +18,7 @@ from fomm.video import VideoReader, prefetch, read_frames
 from preprocess.faces import FaceFinder
 from preprocess.pairing import choose_track, doubts_about_track, track_driving
 from preprocess.portraits import VIEW_PX, seek_start, views_through
+from preprocess.track import joined
 
 
 def motion(clip: str, *, output: str = "motion.json", track: int = 1) -> Path:
@@ -55,6 +56,7 @@ def motion(clip: str, *, output: str = "motion.json", track: int = 1) -> Path:
 def record(reader: VideoReader, finder: FaceFinder, number: int, progress: Progress) -> tuple[Recording, list[str]]:
     """The motion of track `number` of a clip, and what speaks against it, one sentence each."""
     tracks, frame_count, _ = track_driving(reader, finder, progress=progress)
+    tracks = joined(tracks)
     track = choose_track(tracks, number, reader.path)
     doubts = doubts_about_track(tracks, track, frame_count)
     view, glance = views_through(track.crop(VIEW_PX), (reader.width, reader.height))

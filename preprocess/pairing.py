@@ -327,6 +327,8 @@ def doubts_about_face(faces: Sequence[Face], face: Face) -> list[str]:
 def doubts_about_driving(tracks: Sequence[Track], track: Track, crop: Crop, frame_count: int) -> list[str]:
     """What makes the chosen track of a clip of `frame_count` frames hard to follow, one sentence each."""
     doubts = doubts_about_track(tracks, track, frame_count)
+    if track.found_share < SEEN:
+        doubts.append(f"the face is lost in {1 - track.found_share:.0%} of that time; the motion there is a guess")
     turned = max(track.yaw_range_deg, key=abs)
     if abs(turned) > DRIVING_TURNED_DEG:
         doubts.append(f"the head turns by {abs(turned):.0f} degrees; the result gets weak there")
@@ -344,8 +346,6 @@ def doubts_about_track(tracks: Sequence[Track], track: Track, frame_count: int) 
         doubts.append(
             f"the face is seen from frame {track.start} to {track.stop - 1} of {frame_count}; the result is that part"
         )
-    if track.found_share < SEEN:
-        doubts.append(f"the face is lost in {1 - track.found_share:.0%} of that time; the motion there is a guess")
     return doubts
 
 

@@ -17,6 +17,8 @@ import numpy as np
 from fomm import expression
 from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
+from fomm.model.face.align import Aligned
+from fomm.model.face.motion import Face as Mesh
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch, read_frames
 from preprocess.crop import Crop, Region, crop_matrix, invert, shrunk, transform
@@ -27,11 +29,10 @@ from preprocess.pairing import (
     Tracked,
     choose_track,
     doubts_about_face,
-    doubts_about_start,
     doubts_about_track,
     start_hint,
 )
-from preprocess.track import TRACK_SCALE, Track, find_tracks
+from preprocess.track import TRACK_SCALE, Track, find_tracks, joined
 
 VIEW_PX = 320  # side of the driving crop; the mesh's network reads 192 of it
 WHOLE_PX = 640  # longer side of a driving frame that is looked at as a whole
@@ -39,10 +40,13 @@ CAMERA_SCALE = 2.0  # side of the crop of a camera's pictures, in sides of the f
 REACH = 1.9  # the part of a photo that moves, in face sides from a point somewhat below the face's middle ...
 LOWER = 0.2  # ... by so much, to which comes how far the driving face travels
 
-# Where doubts begin: size of a face, distance of two in the sum of their sides, difference of poses.
+# Where doubts begin: size of a face, distance of two in the sum of their sides, difference of poses; how much of a face
+# may lie outside of the picture, in its sides; openings of the mouth that are shut and open, see `fomm.expression`.
 SMALL_PX = 64.0
 NEAR = 0.75
-START_UNLIKE_DEG = 20.0
+START_UNLIKE_DEG = 25.0
+CUT_OFF = 0.03
+SHUT_MOUTH, OPEN_MOUTH = 0.04, 0.12
 
 # What counts as one step of difference between the faces that motion starts from.
 STEP_DEG, STEP_EYES, STEP_MOUTH, STEP_GAZE = 6.0, 0.25, 0.05, 0.15
@@ -174,25 +178,38 @@ def seek_start(
 ) -> int | None:
     """Number of the driving frame that looks most like the photo, of every 5th; None where none shows a face.
 
+    Left out, as far as there are others, are frames in which something covers the face, those that show none, and
+    those beside them: what their meshes say is half invented.
+
     Args:
         start, stop: where to look (None: to the end).
         glance: what is looked at of a frame.
         photo: (478, 3) the photo's mesh, upright.
     """
-    numbers, looks = [], []
+    meshes: list[np.ndarray | None] = []
+    unlike: list[bool] = []  # whether the face does not look like the first that is seen: one of the two is covered
+    first: Aligned | None = None
     count = reader.frame_count if stop is None else stop - start
     count = count and -(-count // BEST_FRAME_EVERY)
     frames = map(glance, islice(reader.lazy_frames(), start, stop, BEST_FRAME_EVERY))
     with closing(prefetch(frames)) as views:
-        for number, view in enumerate(watched(views, "find best frame", count, progress)):
+        for view in watched(views, "find best frame", count, progress):
             mesh = finder.mesh(view, closer=False)
             if mesh is not None:
-                numbers.append(start + BEST_FRAME_EVERY * number)
-                looks.append(Look.of(mesh, photo))
-    if not looks:
+                mesh = mesh.astype(np.float64)
+                first = first or Aligned(view, Mesh(mesh))
+                first(view, mesh)
+            meshes.append(mesh)
+            unlike.append(mesh is not None and first is not None and first.covered)
+    shown = np.array([mesh is not None for mesh in meshes])
+    if not shown.any():
         return None
-    together = Look(*(np.stack(values) for values in zip(*looks, strict=True)))
-    return numbers[int(steps_from(Look.of(photo, photo), together).argmin())]
+    covered = shown & (np.array(unlike) != (2 * sum(unlike) > shown.sum()))
+    hidden = np.pad(covered | ~shown, 1)
+    clear = shown & ~(hidden[:-2] | hidden[1:-1] | hidden[2:])
+    numbers = np.flatnonzero(clear if clear.any() else shown)
+    looks = Look.of(np.stack([mesh for number in numbers if (mesh := meshes[number]) is not None]), photo)
+    return start + BEST_FRAME_EVERY * int(numbers[steps_from(Look.of(photo, photo), looks).argmin()])
 
 
 def pair_portrait(
@@ -210,7 +227,7 @@ def pair_portrait(
     Arguments and errors as for `pair_faces`.
     """
     faces, face, mesh = find_portrait(photo, photo_path, finder, settings.face)
-    tracks, frame_count, warnings = driving
+    tracks, frame_count, warnings = joined(driving.tracks), driving.frame_count, driving.warnings
     track = choose_track(tracks, settings.track, reader.path)
     driving_crop = track.crop(VIEW_PX, scale=settings.scale or TRACK_SCALE)
     view, glance = views_through(driving_crop, (reader.width, reader.height))
@@ -221,18 +238,19 @@ def pair_portrait(
     index = track.start if start is None else start
     region = region_around(face, photo.shape, travel_of(track, index))
     person = finder.person_at(photo, face, region)
-    doubts = [f"{photo_path}: {doubt}" for doubt in doubts_about_portrait(faces, face, person)]
+    doubts = [f"{photo_path}: {doubt}" for doubt in doubts_about_portrait(faces, face, mesh, photo.shape, person)]
     about_driving = doubts_about_track(tracks, track, frame_count) + doubts_about_company(tracks, track, driving_crop)
     if settings.best_frame and start is None:
         about_driving.append("no face is seen well enough to find the best frame; the motion starts from the first")
-    if settings.relative:
-        about_driving += doubts_about_start(face, track.at(index), START_UNLIKE_DEG)
+    initial = view(read_frames(reader.path, [index])[0])
+    if settings.relative and (begins := finder.mesh(initial, closer=False)) is not None:
+        about_driving += doubts_about_beginning(upright(mesh, face.roll_deg), begins, index)
     return Pairing(
         region.of(photo),
         view,
         track.start,
         track.stop,
-        None if start is None else view(read_frames(reader.path, [start])[0]),
+        None if start is None else initial,
         index,
         region,
         driving_crop,
@@ -247,11 +265,21 @@ def pair_portrait(
     )
 
 
-def doubts_about_portrait(faces: Sequence[Face], face: Face, person: np.ndarray | None) -> list[str]:
-    """What makes the chosen face of a photo hard to animate, one sentence each."""
+def doubts_about_portrait(
+    faces: Sequence[Face], face: Face, mesh: np.ndarray, shape: tuple[int, ...], person: np.ndarray | None
+) -> list[str]:
+    """What makes the chosen face, with its mesh (478, 3), of a photo of `shape` hard to animate, one sentence each."""
     doubts = doubts_about_face(faces, face)
     if face.side_px < SMALL_PX:
         doubts.append(f"the face is small ({face.side_px:.0f} px): its eyes and mouth show little, so they move little")
+    if expression.eye_openings(mesh).max() < expression.EYES_SHUT[0]:
+        doubts.append("the eyes are shut, and what is behind the lids is not known: they stay shut")
+    cut = sides_cut_off(mesh, shape)
+    if cut:
+        doubts.append(
+            f"the face is cut off by the picture's edge ({', '.join(cut)}): there it is stretched, and what is missing "
+            "is not made up; take a picture that shows all of it"
+        )
     near = [
         number
         for number, other in enumerate(faces, 1)
@@ -261,6 +289,40 @@ def doubts_about_portrait(faces: Sequence[Face], face: Face, person: np.ndarray 
     if near:
         doubts.append(f"face {near[0]} is very near; where the two persons touch it moves along")
     return doubts + doubts_about_person(person)
+
+
+def sides_cut_off(mesh: np.ndarray, shape: tuple[int, ...]) -> list[str]:
+    """At which edges of a picture of `shape` (H, W, ...) a face (478, 3) is cut off."""
+    most = CUT_OFF * float(np.ptp(mesh[:NUM_LANDMARKS, :2], axis=0).max())
+    (left, top), (right, bottom) = mesh[:NUM_LANDMARKS, :2].min(0), mesh[:NUM_LANDMARKS, :2].max(0)
+    outside = {"left": -left, "right": right - (shape[1] - 1), "top": -top, "bottom": bottom - (shape[0] - 1)}
+    return [side for side, beyond in outside.items() if beyond > most]
+
+
+def doubts_about_beginning(photo: np.ndarray, driving: np.ndarray, number: int) -> list[str]:
+    """Whether the driving face (478, 3) that motion starts from, in frame `number`, is unlike the photo's, upright.
+
+    Relative motion takes the two for the same.
+    """
+    doubts, own, begins = [], Look.of(photo, photo), Look.of(driving, photo)
+    turn, tip = np.abs(begins.turn_deg)
+    if max(turn, tip) > START_UNLIKE_DEG:
+        doubts.append(
+            f"the pose in its starting frame ({number}) is unlike the photo's, by {turn:.0f} degrees to the side and "
+            f"{tip:.0f} up or down: the result looks elsewhere than the driver; use a clip with a frame in the photo's "
+            "pose"
+        )
+    if begins.mouth > OPEN_MOUTH and own.mouth < SHUT_MOUTH:
+        doubts.append(
+            f"the mouth is open in its starting frame ({number}) and shut in the photo, so the result's opens less; "
+            "use a clip with a frame in which it is shut"
+        )
+    if begins.mouth < SHUT_MOUTH and own.mouth > OPEN_MOUTH:
+        doubts.append(
+            f"the mouth is shut in its starting frame ({number}) and open in the photo, so the result's hardly shuts; "
+            "use a photo with a shut mouth"
+        )
+    return doubts
 
 
 def doubts_about_person(person: np.ndarray | None) -> list[str]:

@@ -6,13 +6,16 @@ longer side. Where the square leaves the frame it is moved inside (upstream clip
 than the frame it is centred on that axis and the frame's border is repeated.
 
 One pass over the frames; of each looked-at frame only a few numbers are kept.
+
+A face that is away for long and comes back begins a new track, because nothing is known of it in between. Who can do
+without that time takes such tracks together (`joined`).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -30,6 +33,9 @@ _REACH, _REACH_MORE, _REACH_MOST = 0.3, 0.1, 0.75  # quick heads reach 0.56 in 5
 # How much it may change its looks (0: equal; two people differ by 0.15 and more), by the same rule.
 _CHANGE, _CHANGE_MORE, _CHANGE_MOST = 0.13, 0.0225, 0.22
 _PATIENCE = 3  # usual intervals between looks that a track survives without its face (blur, a hand)
+_BACK = 1.0  # a face that comes back in the same shot is so near, in its sides, to where it was seen last ...
+_BACK_SIZE = 1.5  # ... at most so much larger or smaller ...
+_BACK_CHANGE = 0.15  # ... and so little changed: two people differ by more
 _LEAVING = 0.1  # a face of which so many of its sides are outside the frame, and which is then lost, has left it
 _LOOKS_GRID = 8  # a face's looks are its mean colours in so many rows and columns
 _GLANCE = 128  # pixels a side of the small picture that is compared from frame to frame
@@ -72,7 +78,8 @@ class Track:
 
     `samples` are the looked-at frames in which it was found, `looks` is how many were looked at in that time. `shifts`
     has for each frame how far (x, y in pixels) the picture around the face has moved since the first one; boxes between
-    samples follow it. Empty: not known, they are interpolated.
+    samples follow it. Empty: not known, they are interpolated. `shot` counts the cuts before it. `appearance` (8, 8, 3)
+    is how the face looks in the mean, for comparing it with others; None: not known.
     """
 
     start: int
@@ -82,6 +89,8 @@ class Track:
     samples: tuple[Sample, ...]
     looks: int
     shifts: tuple[tuple[float, float], ...] = ()
+    shot: int = 0
+    appearance: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -131,7 +140,17 @@ class Track:
         samples = tuple(sorted(inner + ends))
         looks = max(len(samples), round(len(samples) / self.found_share))
         shifts = self.shifts[start - self.start : stop - self.start]
-        return Track(start, stop, self.width, self.height, samples, looks, shifts)
+        return replace(self, start=start, stop=stop, samples=samples, looks=looks, shifts=shifts)
+
+    def then(self, later: Track) -> Track:
+        """The same face in a later track of the same video; in between it stays, and goes evenly to where it is."""
+        gap = later.start - self.stop
+        shifts: tuple[tuple[float, float], ...] = ()
+        if self.shifts and later.shifts:
+            x, y = self.shifts[-1]
+            shifts = self.shifts + ((x, y),) * gap + tuple((x + right, y + down) for right, down in later.shifts)
+        looks = self.looks + round(gap / EVERY) + later.looks
+        return replace(self, stop=later.stop, samples=self.samples + later.samples, looks=looks, shifts=shifts)
 
     @property
     def boxes(self) -> np.ndarray:
@@ -209,7 +228,41 @@ def find_tracks(frames: Iterable[HasImage | np.ndarray], finder: FindsFaces, *, 
         glance_before = glance
     tracker.look_to_the_end(unseen)
     tracker.cut(index + 1)
-    return sorted(tracker.done, key=lambda track: (-len(track), -track.face_side_px))
+    return _in_order(tracker.done)
+
+
+def joined(tracks: Sequence[Track]) -> list[Track]:
+    """Tracks of which those of one face in one shot are one, which is away in between; in the order of `find_tracks`.
+
+    The same face: seen again near to where it was seen last, as large, and looking alike.
+    """
+    ones: list[Track] = []
+    for track in sorted(tracks, key=lambda track: track.start):
+        before = next((number for number, one in enumerate(ones) if _comes_back(one, track)), None)
+        if before is None:
+            ones.append(track)
+        else:
+            ones[before] = ones[before].then(track)
+    return _in_order(ones)
+
+
+def _in_order(tracks: Iterable[Track]) -> list[Track]:
+    """Longest first, of equal ones the larger face."""
+    return sorted(tracks, key=lambda track: (-len(track), -track.face_side_px))
+
+
+def _comes_back(track: Track, later: Track) -> bool:
+    """Whether the face of a track is that of one that begins after it."""
+    if track.shot != later.shot or track.stop > later.start or track.appearance is None or later.appearance is None:
+        return False
+    last, first = track.samples[-1], later.samples[0]
+    sides = sorted((last.side_px, first.side_px))
+    away = np.subtract(first.centre_px, last.centre_px)
+    return bool(
+        sides[1] < _BACK_SIZE * sides[0]
+        and np.linalg.norm(away) < _BACK * sides[1]
+        and np.abs(track.appearance - later.appearance).mean() < _BACK_CHANGE
+    )
 
 
 def find_shots(frames: Iterable[HasImage | np.ndarray]) -> list[tuple[int, int]]:
@@ -320,6 +373,10 @@ class _Open:
     shifts: list[np.ndarray] = field(default_factory=lambda: [np.zeros(2)])  # see `Track`, so far
     missed: int = 0  # looks since the last sample
     looks: int = 1  # looks from the first sample to the last
+    sum_of_looks: np.ndarray = field(init=False)  # `_looks` of all samples
+
+    def __post_init__(self) -> None:
+        self.sum_of_looks = self.appearance
 
     def expected_px(self, index: int) -> np.ndarray:
         """(2,) where the face should be in a frame: half way between staying and moving on as before."""
@@ -348,6 +405,7 @@ class _Tracker:
     open: list[_Open] = field(default_factory=list)
     done: list[Track] = field(default_factory=list)
     size_wh: tuple[int, int] = (0, 0)
+    shot: int = 0
 
     def follow(self, before: _Glance, now: _Glance) -> bool:
         """Shift the open tracks from a frame to the next; whether something around one of them changes at once."""
@@ -387,6 +445,7 @@ class _Tracker:
             if t in linked:
                 track.samples.append(_sample(index, faces[linked[t]]))
                 track.appearance = appearances[linked[t]]
+                track.sum_of_looks = track.sum_of_looks + track.appearance
                 track.looks += track.missed + 1
                 track.missed = 0
             else:
@@ -430,12 +489,14 @@ class _Tracker:
         for track in self.open:
             self._close(track, track.samples[-1].frame + 1 if track.missed else stop)
         self.open = []
+        self.shot += 1
 
     def _close(self, track: _Open, stop: int) -> None:
         samples = tuple(track.samples)
         start = samples[0].frame
         shifts = tuple((float(x), float(y)) for x, y in track.shifts[: stop - start])
-        self.done.append(Track(start, stop, *self.size_wh, samples, track.looks, shifts))
+        appearance = track.sum_of_looks / len(samples)
+        self.done.append(Track(start, stop, *self.size_wh, samples, track.looks, shifts, self.shot, appearance))
 
 
 def _sample(index: int, face: Face) -> Sample:

@@ -280,8 +280,10 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
     """The files that are to be written; none where the frames go to another program.
 
     Raises:
-        InputError: what would keep them from being written, found out now and not after the work.
+        InputError: what would keep them from being written or signed, found out now and not after the work.
     """
+    from fomm.animator.credentials import signed_ones, signing_pair
+
     outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
     if feed(output):
         if settings.side_by_side or settings.sign:
@@ -303,6 +305,8 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
         raise InputError(f"{error.filename}: cannot be made ({error.strerror}); choose another --output") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: no permission to write here; choose another --output")
+    if signed_ones(outputs):
+        signing_pair(settings.sign)
     return outputs
 
 

@@ -198,7 +198,9 @@ class AnimateTab:
 
         def make(tools: Tools, job: Job) -> dict:
             settings = chosen_settings(tools, *choices)
-            made = animate_files(photo, video, visitor.fresh_output(), settings, tools, progress=job.progress)
+            made = animate_files(
+                photo, video, visitor.fresh_output("result.mp4"), settings, tools, progress=job.progress
+            )
             paths = [str(path) for path in made.files]
             return {
                 self.status: shown.done_view(made, self.work.folder),
@@ -304,7 +306,7 @@ class PortraitTab:
             return
 
         def finish(tools: Tools, job: Job) -> dict:
-            output = visitor.fresh_output().with_name(name)
+            output = visitor.fresh_output(name)
             made = play_files(photo, motion, output, AnimationSettings(), tools, progress=job.progress)
             paths = [str(path) for path in made.files]
             moves = output.suffix == ".mp4"

@@ -131,7 +131,7 @@ def sit(
         faces, face, mesh = find_whole_portrait(photo, path, finder)
         region = Region.whole(photo)
     person = finder.person_at(photo, face, region)
-    doubts = [f"{path}: {doubt}" for doubt in doubts_about_portrait(faces, face, person)]
+    doubts = [f"{path}: {doubt}" for doubt in doubts_about_portrait(faces, face, mesh, photo.shape, person)]
     return Sitter(region.of(photo), mesh - [region.left, region.top, 0], person), region, doubts
 
 

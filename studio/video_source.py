@@ -32,7 +32,7 @@ from preprocess.faces import NUM_LANDMARKS, Face
 from preprocess.motion import record
 from preprocess.pairing import choose_track, doubts_about_track, track_driving
 from preprocess.portraits import VIEW_PX, region_around, seek_start, views_through
-from preprocess.track import Track
+from preprocess.track import Track, joined
 from studio.animation import Result, check_size, outputs_of, write_record
 from studio.portrait import portrait_tools
 from studio.tools import PortraitTools, Tools
@@ -79,6 +79,7 @@ def animate_video(
 
     recording, sound, doubts = driver_of(driver, settings, tools, progress)
     tracks, frame_count, _ = track_driving(reader, tools.faces, progress=progress)
+    tracks = joined(tracks)
     track = choose_track(tracks, settings.face or 1, source)
     doubts += [f"{source}: {said}" for said in doubts_about_track(tracks, track, frame_count)]
     followed = Followed()
@@ -95,8 +96,11 @@ def animate_video(
             side_by_side=outputs[1] if settings.side_by_side else None,
             shown=lambda frame: (frame.image, frame.image),
         )
-        if followed.lost:
-            doubts.append(f"{source}: no face in {followed.lost} of {followed.frames} frames: those stay as they are")
+        if followed.unseen:
+            doubts.append(
+                f"{source}: the face is not seen, or covered, in {followed.unseen} of {followed.frames} frames: "
+                "those stay as they are"
+            )
         warnings = list(dict.fromkeys([*reader.notes, *doubts, *reader.warnings, *rendered.warnings]))
         for sentence in warnings:
             warn(sentence)
@@ -157,10 +161,10 @@ def animated(
             if not track.start <= index < track.stop:
                 yield frame, frame.image
                 continue
-            lost = followed.lost
+            unseen = followed.unseen
             face = follower(view(frame.image))
             left = Fraction(1) if isinstance(recording, Edit) else (recording.end - frame.time) / FADE_S
-            if face is None or followed.lost > lost or left <= 0:
+            if face is None or followed.unseen > unseen or left <= 0:
                 yield frame, frame.image
                 continue
             part = min(float(left), 1.0)

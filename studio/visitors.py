@@ -61,11 +61,12 @@ class Visitor:
             if not workers or name in workers:
                 job.stop()
 
-    def fresh_output(self) -> Path:
-        """A name for a new result; earlier ones are removed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-        return self.folder / "result.mp4"
+    def fresh_output(self, name: str) -> Path:
+        """The path for a new result of this name; the earlier one is removed, those of other names stay."""
+        place = self.folder / Path(name).stem
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        return place / name
 
 
 class Studio:

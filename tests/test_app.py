@@ -42,7 +42,7 @@ from studio.animation import animate_files, look
 from studio.jobs import MAX_FRAMES, Job, Stopped
 from studio.live import Setting, as_jpeg, make_live, read_jpeg
 from studio.server import MAX_UPLOAD_MB
-from studio.visitors import Studio
+from studio.visitors import Studio, Visitor
 
 gradio = pytest.importorskip("gradio", reason="needs gradio (pip install fomm[app])")
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,7 +224,7 @@ def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, serv
     one.locator(".facts").filter(has_text="face in frames 0 to").wait_for()
     animate(one)
     one.locator(".working", has_text="Animating").wait_for()
-    (folder,) = until(lambda: {path.parent for path in server.folder.rglob(".*.part.mp4")})
+    (folder,) = until(lambda: {path.parent.parent for path in server.folder.rglob(".*.part.mp4")})
     # unfinished, in a folder whose name cannot be guessed
     assert len(folder.name) >= 32 and stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
@@ -439,6 +439,15 @@ def test_a_portrait_is_edited_and_downloaded(visit: Any, tmp_path: Path, width: 
     assert intact and any("compositeWithTrainedAlgorithmicMedia" in one for one in said)
     assert page.evaluate(UNNAMED) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_new_portrait_leaves_the_other_tabs_result(tmp_path: Path) -> None:
+    visitor = Visitor(tmp_path)
+    video, portrait = visitor.fresh_output("result.mp4"), visitor.fresh_output("portrait.png")
+    for path in (video, portrait):
+        path.write_text("made")
+    assert visitor.fresh_output("portrait.mp4").parent == portrait.parent
+    assert video.exists() and not portrait.exists()
 
 
 def test_sliders_are_the_edits() -> None:
@@ -857,7 +866,7 @@ def test_a_stopped_animation_leaves_nothing_behind(studio: Studio) -> None:
             job.progress(stage, done, total)
 
         options = AnimationSettings(best_frame=False, side_by_side=True)
-        animate_files(PORTRAIT, SPEAKER, visitor.fresh_output(), options, tools, progress=progress)
+        animate_files(PORTRAIT, SPEAKER, visitor.fresh_output("result.mp4"), options, tools, progress=progress)
 
     with pytest.raises(Stopped):
         studio.start("animate", visitor, "puppets", work).future.result()

@@ -80,7 +80,8 @@ def commands(document: str) -> Iterator[list[str]]:
     for block in re.findall(r"^```\w*\n(.*?)^```", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
             if re.match(r"(\.venv/bin/)?python ", line) and not line.startswith("python -c"):
-                yield [word for word in shlex.split(line, comments=True)[1:] if word != "--help"]
+                words = shlex.split(line.split(" | ")[0], comments=True)[1:]  # not the program that reads its output
+                yield [word for word in words if word != "--help"]
 
 
 COMMANDS = sorted({shlex.join(words) for document in DOCUMENTS for words in commands(document)})

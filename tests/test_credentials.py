@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fomm.animator import AnimationSettings
 from fomm.animator.credentials import SIGNED, config_folder, make_pair, sign, signed_ones, verify
 from fomm.animator.provenance import synthetic_tags, write_sidecar
 from fomm.errors import InputError
 from fomm.video import SYNTHETIC_COMPOSITE, VideoReader, VideoWriter, write_image
+from studio.animation import outputs_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8)
@@ -143,6 +145,20 @@ def test_the_machines_certificate_is_made_once_and_kept_private(tmp_path: Path) 
     before = key.read_bytes()
     signed(tmp_path / "s.png")
     assert key.read_bytes() == before and key.stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_keeps_no_certificate_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="the certificate that signs results cannot be kept here.*--sign"):
+        signed(tmp_path / "r.png")
+
+
+def test_what_cannot_sign_is_told_before_the_work(tmp_path: Path) -> None:
+    settings = AnimationSettings(sign="none.pem,none.pem")
+    with pytest.raises(InputError, match="--sign"):
+        outputs_of(tmp_path / "r.mp4", settings)
+    assert outputs_of(tmp_path / "r.webm", settings) == [tmp_path / "r.webm"]  # carries no credentials
 
 
 @pytest.mark.parametrize("pair", ["one.pem", "none.pem,none.pem", "bad.pem,bad.pem"])

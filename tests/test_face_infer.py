@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from drawn_face import CENTRE, lit_face
 from made_videos import audio_codec, beeps_in, make_clip, steady
 from pictures import ASTRONAUT, picture
 
@@ -22,12 +23,15 @@ from fomm.animator import AnimationSettings, ModelSettings
 from fomm.animator.face import Followed
 from fomm.checkpoint import save_weights
 from fomm.errors import InputError
+from fomm.model.face import Face as Mesh
 from fomm.model.face import FaceConfig, FaceModel
+from fomm.model.face.mesh import MOUTH, REFERENCE, rotation_of
+from fomm.model.face.mesh import Pose as MeshPose
 from fomm.video import SYNTHETIC_COMPOSITE, VideoReader, read_image, write_image
 from infer import Options, infer
 from preprocess.crop import Region
 from preprocess.faces import FaceFinder
-from preprocess.portraits import Look, steps_from
+from preprocess.portraits import Look, doubts_about_beginning, seek_start, sides_cut_off, steps_from
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from preprocess.track import find_tracks
 from studio.animation import Result, animate_files, load_tools
@@ -193,6 +197,36 @@ def test_shut_eyes_and_an_open_mouth_lose(folder: Path, tmp_path: Path, tools) -
     assert json.loads(result.sidecar.read_text())["driving_frames"]["initial"] == 5  # of 0, 5 and 10
 
 
+class SeesWhatIsThere:
+    """Sees the meshes that the test gives, by the number that is painted into the view's corner."""
+
+    def __init__(self, meshes: dict[int, np.ndarray]) -> None:
+        self._meshes = meshes
+
+    def mesh(self, image: np.ndarray, *, closer: bool = True) -> np.ndarray | None:
+        return self._meshes.get(int(image[0, 0, 0]))
+
+
+def test_motion_does_not_start_where_the_face_is_covered_or_beside(tmp_path: Path) -> None:
+    """Every fifth frame: 1 to 9; a hand is before the face in 3 to 5 and it is lost in 8; 4 has the photo's mouth."""
+    at_rest = Mesh.of(MeshPose(62.0, np.eye(3), np.array([*CENTRE, 0.0])), REFERENCE).landmarks
+    picture = lit_face(at_rest)
+    meshes = {number: mouthed(at_rest, 0.3 - 0.01 * number) for number in range(1, 10) if number != 8}
+    meshes[4] = meshes[9] = meshes[2] = at_rest
+    hand = np.random.default_rng(0).normal(170, 25, picture.shape).clip(0, 255).astype(np.uint8)
+    for number in range(1, 10):
+        view = picture.copy()
+        if 3 <= number <= 5:
+            view[int(CENTRE[1] - 30) :] = cv2.GaussianBlur(hand, (0, 0), 2)[int(CENTRE[1] - 30) :]
+        view[:4, :4] = number
+        for index in range(5):
+            write_image(tmp_path / f"{5 * (number - 1) + index:02d}.png", view)
+    seek = lambda finder: seek_start(VideoReader(tmp_path), 0, None, lambda f: f.image, at_rest, finder)  # noqa: E731
+    assert seek(SeesWhatIsThere(meshes)) == 0  # 2 and 6 are beside the hand, 7 and 9 beside the loss: 1 is left
+    assert seek(SeesWhatIsThere({4: at_rest})) == 15  # there is no other
+    assert seek(SeesWhatIsThere({})) is None
+
+
 def a_look(turn=(0.0, 0.0), eyes=(0.3, 0.3), mouth=0.0, gaze=(0.0, 0.0)) -> Look:
     return Look(*(np.array(value) for value in (turn, eyes, mouth, gaze)))
 
@@ -223,6 +257,22 @@ def test_a_face_that_is_lost_is_held_and_told(folder: Path, tmp_path: Path, tool
     result, frames = animated(folder, tmp_path / "out", tools, AnimationSettings(crop=False), driving=clip)
     assert len(frames) == 9
     assert any("no face in 3 of 9 frames" in warning for warning in result.warnings)
+
+
+def test_a_face_that_is_away_for_long_comes_back_in_the_same_result(folder: Path, tmp_path: Path, tools) -> None:
+    """Longer than the tracker's patience, without a cut; what covers it is as the picture around it."""
+    shown = [draw(random_identity(2), Pose(yaw=0.02 * index), 192, Camera(0, 0, 5.0)).image for index in range(8)]
+    left, top, right, bottom = (int(value) for value in tools.finder.find(shown[-1])[0].box_xyxy_px)
+    hidden = shown[-1].copy()
+    hidden[top:bottom, left:right] = cv2.GaussianBlur(hidden[top:bottom, left:right], (0, 0), 30)
+    for index, image in enumerate([*shown, *[hidden] * 20, *shown[::-1]]):
+        write_image(tmp_path / "clip" / f"{index:02d}.png", image)
+    result, frames = animated(folder, tmp_path / "out", tools, driving=tmp_path / "clip")
+    assert len(frames) == 36 and json.loads(result.sidecar.read_text())["driving_frames"]["stop"] == 36
+    assert any("no face in 20 of 36 frames" in warning for warning in result.warnings)
+    np.testing.assert_array_equal(frames[8], frames[9])  # held
+    still = np.abs(frames[27].astype(int) - read_image(folder / "photo.png")).mean()
+    assert still < np.abs(frames[35].astype(int) - frames[27]).mean() + 0.5
 
 
 def test_turns_beyond_what_the_photo_can_show_are_told() -> None:
@@ -288,6 +338,59 @@ def test_progress_tells_every_frame_of_every_stage(folder: Path, tmp_path: Path,
     assert stages == ["find faces", "find best frame", "animate"]
     for stage, frames in (("find faces", FRAMES), ("find best frame", 3), ("animate", FRAMES)):
         assert [done for s, done, _ in heard if s == stage] == [*range(frames + 1), frames]
+
+
+def mouthed(mesh: np.ndarray, opening: float) -> np.ndarray:
+    """The mesh (478, 3) with its inner lips so far apart, in distances of the outer eye corners."""
+    mesh = mesh.copy()
+    gap = opening * expression.eye_distance(mesh)
+    middle = (mesh[MOUTH.upper, 1] + mesh[MOUTH.lower, 1]) / 2
+    mesh[MOUTH.upper] = mesh[MOUTH.lower]  # one above the other
+    mesh[MOUTH.upper, 1], mesh[MOUTH.lower, 1] = middle - gap / 2, middle + gap / 2
+    return mesh
+
+
+def test_a_mouth_that_is_open_on_one_side_alone_is_told() -> None:
+    shut, parted, wide = (mouthed(REFERENCE, opening) for opening in (0.0, 0.08, 0.3))
+    assert doubts_about_beginning(shut, shut, 5) == doubts_about_beginning(wide, wide, 5) == []
+    assert doubts_about_beginning(shut, parted, 5) == doubts_about_beginning(parted, shut, 5) == []
+    (doubt,) = doubts_about_beginning(shut, wide, 5)
+    assert "mouth is open in its starting frame (5) and shut in the photo" in doubt
+    (doubt,) = doubts_about_beginning(wide, shut, 5)
+    assert "mouth is shut in its starting frame (5) and open in the photo" in doubt
+
+
+@pytest.mark.parametrize("yaw, pitch, told", [(20, 0, False), (0, -20, False), (31, 0, True), (0, -33, True)])
+def test_a_pose_unlike_the_photos_is_told(yaw: float, pitch: float, told: bool) -> None:
+    turned = REFERENCE @ rotation_of(np.array([float(yaw), float(pitch), 0.0])).T
+    doubts = doubts_about_beginning(REFERENCE, turned, 15)
+    assert bool(doubts) == told
+    if told:
+        assert f"by {abs(yaw)} degrees to the side and {abs(pitch)} up or down" in doubts[0]
+
+
+def test_a_face_at_the_edge_of_the_picture_is_told() -> None:
+    mesh = REFERENCE * 100
+    mesh[:, :2] -= mesh[:, :2].min(0)  # its box begins at the picture's corner
+    width, height = np.ceil(mesh[:, :2].max(0)).astype(int)
+    assert sides_cut_off(mesh, (height + 1, width + 1, 3)) == []
+    assert sides_cut_off(mesh - [20, 0, 0], (height + 1, width + 1, 3)) == ["left"]
+    assert sides_cut_off(mesh - [0, 20, 0], (height - 40, width - 20, 3)) == ["right", "top", "bottom"]
+
+
+def test_shut_eyes_and_a_cut_face_in_the_photo_are_told(tmp_path: Path, folder: Path, tools) -> None:
+    photo = draw(random_identity(1), Pose(blink=1.0), (320, 250), Camera(-0.3, 0.4, 4.5)).image
+    write_image(tmp_path / "shut.png", photo)
+    result, _ = animated(folder, tmp_path / "out", tools, source=tmp_path / "shut.png")
+    assert any("shut.png: the eyes are shut" in warning for warning in result.warnings)
+    whole = read_image(folder / "photo.png")
+    face = tools.finder.find(whole)[0]
+    left, top, right, bottom = (int(value) for value in face.box_xyxy_px)
+    write_image(tmp_path / "cut.png", whole[:, left + (right - left) // 5 :])
+    result, _ = animated(folder, tmp_path / "cut", tools, source=tmp_path / "cut.png")
+    assert any("cut.png: the face is cut off by the picture's edge (left)" in warning for warning in result.warnings)
+    result, _ = animated(folder, tmp_path / "whole", tools)
+    assert not any("eyes are shut" in warning or "cut off" in warning for warning in result.warnings)
 
 
 # --------------------------------------------------------------------------------------------- faces and their outline

@@ -8,7 +8,7 @@ from drawn_face import somebody
 
 from fomm.model.face import Face, Steady, move
 from fomm.model.face.mesh import EYES, MOUTH, REFERENCE, Pose, angles_deg, find_pose, rotation_of
-from fomm.model.face.motion import TURN_DEG
+from fomm.model.face.motion import SHUT_EYE, TURN_DEG
 
 FRONTAL = Pose(100.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
 
@@ -131,6 +131,34 @@ def test_a_shut_mouth_is_shut(own: float, neutral: float) -> None:
     assert Face(opened.landmarks).mouth_opening > own + 0.5 * neutral
     upper, lower = opened.shape[MOUTH.upper, 1], opened.shape[MOUTH.lower, 1]
     assert (lower >= upper).all()
+
+
+def test_tiny_gaps_of_the_driving_mouth_do_not_shut_an_open_one() -> None:
+    """Lips that are parted by a hair at the start and then touch: their ratio says nothing of a mouth that is open."""
+    source = Face(FRONTAL.place(with_gap(somebody(12), MOUTH, 0.3)))
+    start, *then = (Face(FRONTAL.place(with_gap(somebody(13), MOUTH, size))) for size in (0.025, 0.0, 0.02, 0.005))
+    for driving in then:
+        assert gap(move(source, driving, start).landmarks, MOUTH) > 0.8 * gap(source.landmarks, MOUTH)
+
+
+def with_lids(seed: int, opening: float) -> Face:
+    """Somebody whose eyes are open by so much of their width."""
+    shape = somebody(seed)
+    for eye in EYES:
+        shape = with_gap(shape, eye, opening * float(np.linalg.norm(shape[eye.outer] - shape[eye.inner])))
+    return Face(FRONTAL.place(shape))
+
+
+def test_eyes_that_get_narrow_stay_open() -> None:
+    """Wide eyes that become ordinary ones do not shut narrow eyes; the narrower, the narrower; shut is shut."""
+    source, start = with_lids(10, 0.18), with_lids(11, 0.32)
+    openings = np.array([0.32, 0.25, 0.2, 0.165, 0.12, 0.1, SHUT_EYE])
+    made = [Face(move(source, with_lids(11, opening), start).landmarks).eyes for opening in openings]
+    for eye in range(2):
+        shown = np.array([eyes[eye][1] for eyes in made])
+        assert (np.diff(shown) < 0).all()
+        assert shown[0] == pytest.approx(source.eyes[eye][1], rel=0.02) and shown[-1] < 0.01
+        assert (shown[:4] > 1.2 * SHUT_EYE).all()
 
 
 def test_gaze_follows_within_the_eye() -> None:

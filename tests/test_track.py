@@ -13,7 +13,7 @@ from pictures import COFFEE, picture
 from fomm.video import VideoReader, read_image
 from preprocess.crop import crop_matrix, invert, transform
 from preprocess.faces import Face, FaceFinder
-from preprocess.track import Sample, Track, describe_tracks, find_tracks, matching_crop
+from preprocess.track import Sample, Track, describe_tracks, find_tracks, joined, matching_crop
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,44 @@ def test_a_cut_ends_a_track(two_people: tuple[list[np.ndarray], list[np.ndarray]
     tracks = find_tracks(one[:33] + other[:21], finder)
     assert [(track.start, track.stop) for track in tracks] == [(0, 33), (33, 54)]
     assert tracks[0].samples[-1].frame == 32  # the last frame before the cut was looked at
+    assert joined(tracks) == tracks
+
+
+def seen_again(start: int, left: float = 200.0, side: float = 100.0, shot: int = 0, grey: float = 1.0) -> Track:
+    """A face that is seen in 11 frames, as the picture moves to the right by a pixel a frame."""
+    looks = np.full((8, 8, 3), 1.0)
+    looks[:4] = grey
+    samples = tuple(sample(start + index, left + index, 150, side) for index in (0, 5, 10))
+    shifts = tuple((float(index), 0.0) for index in range(11))
+    return Track(start, start + 11, 640, 480, samples, 3, shifts, shot, looks)
+
+
+def test_a_face_that_was_away_goes_on_in_one_track() -> None:
+    first, second = seen_again(0), seen_again(40, left=230)
+    (track,) = joined([second, first])
+    assert (track.start, track.stop, track.looks) == (0, 51, 3 + round(29 / 5) + 3)
+    assert [s.frame for s in track.samples] == [0, 5, 10, 40, 45, 50]
+    boxes = track.boxes
+    np.testing.assert_allclose(boxes[:11], first.boxes)
+    np.testing.assert_allclose(boxes[40:], second.boxes)
+    np.testing.assert_allclose(np.diff(boxes[10:41, 0]), 20 / 30)  # evenly in between
+    assert len(track.shifts) == 51
+    assert [(one.start, one.stop) for one in joined([first, second, seen_again(90, left=250)])] == [(0, 101)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        seen_again(40, shot=1),  # after a cut
+        seen_again(40, grey=1.4),  # somebody else
+        seen_again(40, left=330),  # somewhere else
+        seen_again(40, side=170),  # nearer
+        seen_again(5),  # at the same time
+    ],
+)
+def test_another_face_stays_a_track_of_its_own(other: Track) -> None:
+    first = seen_again(0)
+    assert len(joined([first, other])) == 2
 
 
 def test_a_lost_face_ends_a_track(two_people: tuple[list[np.ndarray], list[np.ndarray]], finder: FaceFinder) -> None:
@@ -151,6 +189,8 @@ def test_a_lost_face_ends_a_track(two_people: tuple[list[np.ndarray], list[np.nd
     first, second = sorted(tracks, key=lambda track: track.start)
     assert first.start == 0 and 19 <= first.stop <= 36
     assert 64 <= second.start <= 82 and second.stop == len(frames)
+    (whole,) = joined(tracks)
+    assert (whole.start, whole.stop) == (0, len(frames))
 
 
 def test_a_short_miss_does_not_end_a_track(

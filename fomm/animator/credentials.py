@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import c2pa
+import filelock
 import platformdirs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -53,7 +54,7 @@ def sign(
     Raises:
         InputError: certificate or key cannot be used, or the file cannot be written.
     """
-    certificates, key = user_pair(pair) if pair else own_pair()
+    certificates, key = signing_pair(pair)
     named = {role: {"name": Path(one["path"]).name, "sha256": one["sha256"]} for role, one in inputs.items()}
     kind = mimetypes.guess_type(path.name)[0]
     assert kind is not None, "kinds in SIGNED have one"
@@ -167,6 +168,15 @@ def config_folder() -> Path:
     return platformdirs.user_config_path("fomm")
 
 
+def signing_pair(pair: str | None) -> tuple[str, str]:
+    """Certificates and key (PEM) that sign: of "cert.pem,key.pem", or of this machine.
+
+    Raises:
+        InputError: they are not there, or cannot be made.
+    """
+    return user_pair(pair) if pair else own_pair()
+
+
 def own_pair() -> tuple[str, str]:
     """Certificates and key (PEM) of this machine; made when first needed.
 
@@ -176,12 +186,19 @@ def own_pair() -> tuple[str, str]:
     folder = config_folder()
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     if not (certificate.is_file() and key.is_file()):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = make_pair()
-        for path, text in zip((certificate, key), made, strict=True):
-            with atomic_output(path) as part:
-                part.touch(mode=0o600)
-                part.write_text(text)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with filelock.FileLock(folder / ".lock"):  # the two belong together
+                if not (certificate.is_file() and key.is_file()):
+                    for path, text in zip((certificate, key), make_pair(), strict=True):
+                        with atomic_output(path) as part:
+                            part.touch(mode=0o600)
+                            part.write_text(text)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: the certificate that signs results cannot be kept here ({error.strerror}); make the folder "
+                "writable, or give one of yours with --sign cert.pem,key.pem"
+            ) from error
     return user_pair(f"{certificate},{key}")
 
 

@@ -5,6 +5,9 @@ sees a brow that is raised. The face itself is the better measure: the initial f
 like the frame at hand, and where optical flow tells them apart, landmarks are moved by what it says. All frames are
 compared with the initial one, so nothing adds up over a clip.
 
+A hand before the face is told by the nose: a detector goes on inventing a mesh there, but of all parts the nose is the
+one that looks alike whatever a face does.
+
 Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016.
 """
 
@@ -14,7 +17,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import shrunk
-from fomm.model.face.mesh import EYES, LIPS, MOUTH, NUM_LANDMARKS, REFERENCE
+from fomm.model.face.mesh import EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE, angle_between_deg
 from fomm.model.face.motion import Face, Moved
 from fomm.model.face.surface import Surface
 
@@ -24,6 +27,10 @@ EDGE_PX, OPENING_PX = 2, 5  # inside the outline and around openings, where the 
 KEPT = 0.8  # of the last frame's correction, to begin with
 MOST = 0.08  # correction that is approached, in the head's frame
 NOISE_LEVELS = 2.0  # difference of grey values that says nothing
+NOSE_LIGHT_PX = 55  # differences over more than this are the light's
+NOSE_NOISE = 10.0  # variance of grey values that says nothing
+COVERED, COVERED_PER_DEG = 0.41, 0.006  # a nose more unlike is covered: faces reach 0.33, hands begin at 0.46 ...
+TURNED_DEG = 10.0  # ... and what is turned by more than this may be more unlike
 _MESH = 468
 
 _HEIGHT = float(np.ptp(REFERENCE[:_MESH, 1]))
@@ -51,6 +58,9 @@ class Aligned:
         frame: (H, W, 3) uint8, the initial frame.
         face: its face, which all others are compared with.
     Call: frame (H, W, 3) uint8 and landmarks (478, 3) found in it -> landmarks (478, 3) set right.
+
+    Attributes:
+        covered: whether something covers the face in the frame of the last call. What is learnt there is not used.
     """
 
     def __init__(self, frame: np.ndarray, face: Face) -> None:
@@ -60,10 +70,12 @@ class Aligned:
         self._initial = _grey(shrunk(frame, self._scaled(np.zeros(2)), size))
         self._surface = Surface(face, (width, height))
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._initial_rotation = face.pose.rotation
         self._correction = np.zeros((NUM_LANDMARKS, 2))  # in the unit of the head's frame
+        self.covered = False
 
     def __call__(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        start = landmarks.copy()
+        start, self.covered = landmarks.copy(), False
         unit = Face(landmarks).pose.scale
         start[:, :2] += KEPT * unit * self._correction
         moved = Face(start)
@@ -79,18 +91,24 @@ class Aligned:
         seen = _grey(shrunk(frame, to, size))
         np.copyto(expected, seen, where=~field.covered)  # far from the face nothing is compared
         points = start[:, :2] @ to[:, :2].T + to[:, 2]
-        away = self._away(expected, seen, points) / self._factor
+        away, unlike = self._away(expected, seen, points)
+        turned = max(0.0, angle_between_deg(self._initial_rotation, moved.pose.rotation) - TURNED_DEG)
+        self.covered = unlike > COVERED + COVERED_PER_DEG * turned
+        away /= self._factor
         limit = MOST * unit
         length = np.linalg.norm(away, axis=1, keepdims=True)
         away *= limit * np.tanh(length / limit) / np.maximum(length, 1e-9)
         start[:, :2] += away
-        self._correction = (start - landmarks)[:, :2] / unit
+        if not self.covered:
+            self._correction = (start - landmarks)[:, :2] / unit
         return start
 
-    def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """(478, 2) how far landmarks at `points` (478, 2) should go for `expected` (h, w) to look like `seen`."""
+    def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
+        """(478, 2) how far landmarks at `points` (478, 2) should go for `expected` (h, w) to look like `seen`, and how
+        unlike the noses still are then."""
         flow = self._flow.calc(expected, seen, None)
-        weight = _inside(points, (seen.shape[0], seen.shape[1])) * self._helps(flow, expected, seen)
+        there = _moved_back(seen, flow)
+        weight = _inside(points, (seen.shape[0], seen.shape[1])) * _helps(expected, seen, there)
         blurred = cv2.GaussianBlur(np.dstack([flow * weight[..., None], weight]), (0, 0), SMOOTH_PX)
         x, y = np.clip(np.round(points[:_MESH]).astype(int), 0, np.array(seen.shape[::-1]) - 1).T
         found = blurred[y, x].astype(np.float64)
@@ -98,16 +116,7 @@ class Aligned:
         away[:_MESH] = _SHARE * found[:, :2] / (found[:, 2:] + 0.02)
         for eye in EYES:  # irises go with their eyes
             away[eye.iris] = away[[eye.outer, eye.inner]].mean(0)
-        return away
-
-    @staticmethod
-    def _helps(flow: np.ndarray, expected: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """(h, w) in [0, 1]: how much of the difference goes away with the flow."""
-        height, width = seen.shape
-        at = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))) + flow
-        there = cv2.remap(seen, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        before, after = (cv2.blur(cv2.absdiff(one, expected).astype(np.float32), (9, 9)) for one in (seen, there))
-        return np.clip((before - after + NOISE_LEVELS) / (before + NOISE_LEVELS), 0, 1)
+        return away, _nose_unlike(expected, there, points)
 
     def _window(self, points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, int]] | None:
         """(2, 3) to the part of a frame that is compared, and its size (width, height); None where it has none."""
@@ -123,6 +132,37 @@ class Aligned:
 
 def _into(points: np.ndarray, factor: float) -> np.ndarray:
     return ((points + 0.5) * factor - 0.5).astype(np.float32)
+
+
+def _moved_back(seen: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """A picture (h, w) as it was before the flow (h, w, 2)."""
+    height, width = seen.shape
+    at = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))) + flow
+    return cv2.remap(seen, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _helps(expected: np.ndarray, seen: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """(h, w) in [0, 1]: how much of the difference to `seen` goes away with the flow, which leaves `there`."""
+    before, after = (cv2.blur(cv2.absdiff(one, expected).astype(np.float32), (9, 9)) for one in (seen, there))
+    return np.clip((before - after + NOISE_LEVELS) / (before + NOISE_LEVELS), 0, 1)
+
+
+def _nose_unlike(expected: np.ndarray, there: np.ndarray, points: np.ndarray) -> float:
+    """How unlike two pictures (h, w) are at the nose of landmarks `points` (478, 2): 1 - their correlation, 0 to 2.
+
+    Local light is removed, and what is no more than noise counts as alike.
+    """
+    nose, lips = (np.zeros(expected.shape, np.uint8) for _ in range(2))
+    for mask, part in ((nose, NOSE), (lips, LIPS)):
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(points[part]).astype(np.int32)), 1)
+    nose, lips = (cv2.dilate(mask, np.ones((width, width))) for mask, width in ((nose, 5), (lips, 3)))
+    at = (nose > lips).nonzero()
+    if not len(at[0]):
+        return 0.0
+    levels = expected.astype(np.float32), there.astype(np.float32)
+    one, other = ((grey - cv2.blur(grey, (NOSE_LIGHT_PX, NOSE_LIGHT_PX)))[at] for grey in levels)
+    alike, norms = (one * other).mean(), (np.square(one).mean(), np.square(other).mean())
+    return 1 - float((alike + NOSE_NOISE) / np.sqrt((norms[0] + NOSE_NOISE) * (norms[1] + NOSE_NOISE)))
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:

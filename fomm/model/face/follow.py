@@ -1,4 +1,4 @@
-"""A driving face, frame after frame: found, set right, filtered in time, and held where it is lost."""
+"""A driving face, frame after frame: found, set right, filtered in time, and held where it is lost or covered."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fomm.model.face.steady import Steady
 INTERVAL_S = 1 / 25  # between driving frames, where nobody says
 HOLD_S, FADE_S = 0.4, 1.2  # a face that is lost keeps its motion, then comes to rest
 BACK_S = 0.3  # when it is seen again
+COVERED_S = 5.0  # what covers the face for longer has come to stay, as glasses or another light: motion goes on
 LIMIT_DEG = 5.0  # a turn held back by more is told
 
 
@@ -30,17 +31,33 @@ class Observer(Protocol):
 
 @dataclass
 class Followed:
-    """What following a driving face met: frames, those without a face, and the most that a turn was held back."""
+    """What following a driving face met.
+
+    Attributes:
+        frames, lost, covered: frames in all, those without a face, and those in which something is before it.
+        bounded_deg: the most that a turn was held back.
+    """
 
     frames: int = 0
     lost: int = 0
     bounded_deg: float = 0.0
+    covered: int = 0
+
+    @property
+    def unseen(self) -> int:
+        """Frames that do not show what the face does."""
+        return self.lost + self.covered
 
     def doubts(self) -> list[str]:
         """What should be told, one sentence each."""
         said = []
         if self.lost:
             said.append(f"no face in {self.lost} of {self.frames} frames: there the motion is held, then comes to rest")
+        if self.covered:
+            said.append(
+                f"something covers the face in {self.covered} of {self.frames} frames: "
+                "there the motion is held, then comes to rest"
+            )
         if self.bounded_deg > LIMIT_DEG:
             said.append(
                 f"the head turns {self.bounded_deg:.0f} degrees further than the photo can show; "
@@ -82,6 +99,7 @@ class Follower:
         self._steady = Steady()
         self._last: np.ndarray | None = None
         self._away, self._back = 0.0, 1.0  # seconds without the face; how much of the way back to it is gone
+        self._covered_s = 0.0
         if initial is not None:
             seen = observer.mesh(initial)
             if seen is None:
@@ -99,9 +117,11 @@ class Follower:
         self._followed.frames += 1
         if seen is None:
             self._followed.lost += 1
+        found = None if seen is None else self._see(frame, seen.astype(np.float64), seconds)
+        if found is None:
             self._away, self._back = self._away + seconds, 0.0
         else:
-            self._see(frame, seen.astype(np.float64), seconds)
+            self._follow(found, seconds)
         if self._aligned is None:
             return None
         rests = np.clip((self._away - HOLD_S) / FADE_S, 0.0, 1.0)
@@ -111,14 +131,22 @@ class Follower:
             self._last = now
         return Face(now)
 
-    def _see(self, frame: np.ndarray, landmarks: np.ndarray, seconds: float) -> None:
+    def _see(self, frame: np.ndarray, landmarks: np.ndarray, seconds: float) -> np.ndarray | None:
+        """Landmarks set right; None where something covers the face."""
+        if self._aligned is None:
+            self._start(frame, landmarks)
+            return landmarks
+        found = self._aligned(frame, landmarks)
+        self._covered_s = self._covered_s + seconds if self._aligned.covered else 0.0
+        if 0 < self._covered_s <= COVERED_S:
+            self._followed.covered += 1
+            return None
+        return found
+
+    def _follow(self, found: np.ndarray, seconds: float) -> None:
         if self._away > HOLD_S:
             self._steady = Steady()
         self._away, self._back = 0.0, min(1.0, self._back + seconds / BACK_S)
-        if self._aligned is None:
-            found = self._steady(landmarks, seconds)
-            self._start(frame, found)
-        else:
-            found = self._steady(self._aligned(frame, landmarks), seconds)
+        found = self._steady(found, seconds)
         whole = self._last is None or self._back == 1.0
         self._last = found if whole else self._last + self._back * (found - self._last)

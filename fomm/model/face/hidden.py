@@ -22,7 +22,7 @@ BEHIND = 0.12  # how far behind what is drawn there a point is hidden, in the he
 LIGHT = 0.5  # how far light is alike, in the head's frame
 DARKEST, BRIGHTEST = 0.4, 1.8  # of the hidden side against the other one
 REVEALED = (0.02, 0.12)  # by how much more the side has to face the viewer than in the photo to be drawn, and in full
-LEAST = 24  # points
+LEAST = 60  # points; fewer, and a face looks ahead
 INNER, EDGE = 0.75, 0.07  # from which part of the way to the outline on, and by how much of it, the texture is spread
 _MESH = 468
 

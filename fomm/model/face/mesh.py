@@ -103,6 +103,8 @@ MOUTH = Mouth(
 BROWS = (np.array([70, 63, 105, 66, 107]), np.array([300, 293, 334, 296, 336]))
 LIPS = np.array([61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146])
 """The lips' outer edge (20,), clockwise from the left corner."""
+NOSE = np.array([168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 49, 279, 129, 358, 122, 351, 64, 294])
+"""Points of the nose (18,); their convex hull holds all of it."""
 MOUTH_CORNERS = (61, 291)
 NOSE_BASE, LIP_MIDDLE, CHIN, FOREHEAD = 2, 0, 152, 10
 
@@ -146,6 +148,11 @@ def angles_deg(rotation: np.ndarray) -> np.ndarray:
     pitch = -np.arcsin(np.clip(rotation[2, 1], -1, 1))
     roll = np.arctan2(-rotation[0, 1], rotation[1, 1])
     return np.degrees([-yaw, pitch, roll])
+
+
+def angle_between_deg(one: np.ndarray, other: np.ndarray) -> float:
+    """Angle in degrees, 0 to 180, of the turn that leads from one rotation (3, 3) to another."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(other @ one.T) - 1) / 2, -1, 1))))
 
 
 def rotation_of(angles: np.ndarray) -> np.ndarray:

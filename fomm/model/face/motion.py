@@ -33,6 +33,7 @@ from fomm.model.face.mesh import (
 )
 
 SHUT_EYE = 0.08  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
+OPENS_EYE = 0.1  # by how much more an eye looks open for the most part, and opening further changes little
 WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
@@ -247,10 +248,11 @@ _LIDS = tuple(
 def _set_mouth(shape: np.ndarray, source: Face, driving: Face, initial: Face, growth: float, strength: float) -> None:
     """Move the lips until their gaps are what they should be: shut where the driving mouth is, never crossed.
 
-    By how much the photo's mouth is open by itself counts less, the wider the driving mouth opens.
+    By how much the photo's mouth is open by itself counts less, the wider the driving mouth opens. One that was hardly
+    open cannot shut it: the ratio of two tiny gaps says nothing.
     """
     was, now = initial.mouth_opening, driving.mouth_opening
-    left = 1 - (1 - min(1.0, now / was)) * ramp(was, 0.5 * SHUT_MOUTH, 2 * SHUT_MOUTH) if was > 0 else 1.0
+    left = 1 - (1 - min(1.0, now / was)) * ramp(was, SHUT_MOUTH, 3 * SHUT_MOUTH) if was > 0 else 1.0
     own = _gaps(source.shape, MOUTH.upper, MOUTH.lower)
     opened = _gaps(driving.shape, MOUTH.upper, MOUTH.lower) - _gaps(initial.shape, MOUTH.upper, MOUTH.lower)
     wider = growth * np.maximum(opened, 0)
@@ -268,6 +270,17 @@ def _limit_upper_lip(shape: np.ndarray, source: np.ndarray, strength: float) -> 
         shape[:, 1] += strength * (own - now - room * np.tanh((own - now) / room)) * _UPPER_LIP.sum(1)
 
 
+def _opened_part(now: float, was: float) -> float:
+    """What part an eye has of the opening that it started from; 0 is shut.
+
+    Wide eyes that get narrow are still open: what counts, down to the shut eye, is how open an eye looks.
+    """
+    open_now, open_was = max(0.0, now - SHUT_EYE), max(1e-3, was - SHUT_EYE)
+    if open_now >= open_was:
+        return min(open_now / open_was, WIDEST_EYE)
+    return float(np.expm1(-open_now / OPENS_EYE) / np.expm1(-open_was / OPENS_EYE))
+
+
 def _set_eye(
     shape: np.ndarray,
     source_shape: np.ndarray,
@@ -277,9 +290,7 @@ def _set_eye(
     initial: tuple[float, float, np.ndarray],
 ) -> None:
     """Move lids and iris: opened by as large a part of its own opening as the driving eye, looking as far aside."""
-    width = source[0]
-    open_now, open_was = max(0.0, driving[1] - SHUT_EYE), max(1e-3, initial[1] - SHUT_EYE)
-    part = min(open_now / open_was, WIDEST_EYE)
+    width, part = source[0], _opened_part(driving[1], initial[1])
     own = _gaps(source_shape, eye.upper, eye.lower)
     missing = np.where(own > 0, part * own, own) - _gaps(shape, eye.upper, eye.lower)
     upper, lower = _LIDS[EYES.index(eye)]
