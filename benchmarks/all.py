@@ -57,7 +57,7 @@ ALL = [
     Benchmark("training", "A training step", "--steps 4 --batch 2 --rounded false"),
     Benchmark("data", "Training pairs", "--clips 2 --steps 15"),
     Benchmark("preparation", "Preparing videos", "--scenes 1 --frames 100 --repeats 1"),
-    Benchmark("preparation_memory", "Memory against the number of clips prepared", "--clips 220"),
+    Benchmark("preparation_memory", "Memory against the number of clips prepared", "--clips 60"),
     Benchmark("puppets", "What the embedded model has learnt", "--checkpoint puppets"),
 ]
 

@@ -3,7 +3,7 @@
     python benchmarks/preparation_memory.py --clips 1000
 
 Prepares a folder of that many short videos (hard links to ten drawn ones, of different sizes) with one worker process,
-and prints every 100 clips what the worker and the process that hands out the work hold (resident memory, MB).
+and prints ten times on the way what the worker and the process that hands out the work hold (resident memory, MB).
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def main() -> None:
         command = [sys.executable, "-m", "preprocess", "dataset", "--videos", str(videos), "--output", str(output)]
         options = ["--size", "128", "--min_frames", "8", "--workers", "1"]
         process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=sys.stderr)
-        said, held = -1, []
+        said, held, each = -1, [], max(1, clips // 10)
         while process.poll() is None:
             done = len(list((output / "records").glob("*.json")))
-            if done // 100 > said:
-                said = done // 100
+            if done // each > said:
+                said = done // each
                 parent = psutil.Process(process.pid)
                 worker = max((child.memory_info().rss for child in parent.children(recursive=True)), default=0)
                 held.append((done, worker / 1e6, parent.memory_info().rss / 1e6))
