@@ -870,7 +870,7 @@ def test_a_stopped_animation_leaves_nothing_behind(studio: Studio) -> None:
 
     with pytest.raises(Stopped):
         studio.start("animate", visitor, "puppets", work).future.result()
-    assert list(visitor.folder.iterdir()) == []
+    assert [path for path in visitor.folder.rglob("*") if not path.is_dir()] == []
 
 
 def test_too_long_videos_are_refused_as_soon_as_that_is_known() -> None:

@@ -27,13 +27,13 @@ def test_every_metric_says_what_it_is() -> None:
         "csim_arcface identity_truth identity_dlib identity_dlib_driver keypoints_own jitter head_pose "
         "mouth_correlation mouth_slope mouth_error eyes_correlation eyes_slope eyes_error gaze_correlation gaze_slope "
         "gaze_error brows_correlation brows_slope brows_error pose_correlation pose_slope blinks_followed "
-        "expression_mesh"
+        "expression_mesh kid fvd tof akd_pose mkr_pose"
     )
     assert set(METRICS) == set(asked.split())
     for name, info in METRICS.items():
         assert info.name == name and info.label and info.source
         assert len(info.definition) > 40 and info.definition.endswith(".")
-        assert set(info.needs) <= {"truth", "weights", "extra", "cross", "mesh", "face", "exact", "model"}
+        assert set(info.needs) <= {"truth", "weights", "extra", "cross", "mesh", "face", "body", "exact", "model"}
     own = custom_identity("my-net", "whole frames")
     assert own.name == "identity_my-net" and own.better == "higher" and "whole frames" in own.definition
 
