@@ -51,7 +51,7 @@ class Visitor(threading.Thread):
         self.defaults = [values[name] for name in events[0]["inputs"][2:]]  # the first two are photo and video
         self.looks = [event["id"] for event in events if len(event["outputs"]) == 3]
         self.animates = [event["id"] for event in events if len(event["outputs"]) > 3]
-        self.chooses = [event["id"] for event in config["dependencies"] if len(event["inputs"]) == 3]
+        self.chooses = [event["id"] for event in config["dependencies"] if len(event["inputs"]) == 5]
 
     def run(self) -> None:
         while time.monotonic() < self.end:
@@ -111,7 +111,7 @@ class Visitor(threading.Thread):
 
     def live(self, session: str) -> None:
         photo = self.upload(PORTRAIT)
-        message = self.call(session, self.chooses[0], [photo, "face", True]) if photo else {}
+        message = self.call(session, self.chooses[0], [photo, "face", True, "all", 1]) if photo else {}
         names = re.findall(r'"name": "([\w-]{20,})"', json.dumps(message))
         for picture in self.pictures[:10] if names else ():
             answer = requests.post(f"{self.url}/live/{names[0]}", data=picture, timeout=120)
