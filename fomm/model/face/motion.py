@@ -33,7 +33,7 @@ from fomm.model.face.mesh import (
 )
 
 SHUT_EYE = 0.08  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
-OPENS_EYE = 0.1  # by how much more an eye looks open for the most part, and opening further changes little
+OPENS_EYE = 0.12  # by how much more an eye looks open for the most part, and opening further changes little
 WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
@@ -141,8 +141,8 @@ def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
     shape = source.shape + change
     _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]), 1 - alike)
     _limit_upper_lip(shape, source.shape, 1 - alike)
-    for eye, *about in zip(EYES, source.eyes, driving.eyes, initial.eyes, strict=True):
-        _set_eye(shape, source.shape, eye, *about)
+    for eye, own, now, was in zip(EYES, source.eyes, driving.eyes, initial.eyes, strict=True):
+        _set_eye(shape, source.shape, eye, own, now, was, 1 - alike)
     return shape
 
 
@@ -270,15 +270,17 @@ def _limit_upper_lip(shape: np.ndarray, source: np.ndarray, strength: float) -> 
         shape[:, 1] += strength * (own - now - room * np.tanh((own - now) / room)) * _UPPER_LIP.sum(1)
 
 
-def _opened_part(now: float, was: float) -> float:
+def _opened_part(now: float, was: float, strength: float) -> float:
     """What part an eye has of the opening that it started from; 0 is shut.
 
-    Wide eyes that get narrow are still open: what counts, down to the shut eye, is how open an eye looks.
+    Wide eyes that get narrow are still open: what counts, down to the shut eye, is how open an eye looks. By
+    `strength`, in [0, 1]: one's own eyes are copied as they are.
     """
     open_now, open_was = max(0.0, now - SHUT_EYE), max(1e-3, was - SHUT_EYE)
     if open_now >= open_was:
         return min(open_now / open_was, WIDEST_EYE)
-    return float(np.expm1(-open_now / OPENS_EYE) / np.expm1(-open_was / OPENS_EYE))
+    looks = float(np.expm1(-open_now / OPENS_EYE) / np.expm1(-open_was / OPENS_EYE))
+    return open_now / open_was + strength * (looks - open_now / open_was)
 
 
 def _set_eye(
@@ -288,9 +290,10 @@ def _set_eye(
     source: tuple[float, float, np.ndarray],
     driving: tuple[float, float, np.ndarray],
     initial: tuple[float, float, np.ndarray],
+    strength: float,
 ) -> None:
     """Move lids and iris: opened by as large a part of its own opening as the driving eye, looking as far aside."""
-    width, part = source[0], _opened_part(driving[1], initial[1])
+    width, part = source[0], _opened_part(driving[1], initial[1], strength)
     own = _gaps(source_shape, eye.upper, eye.lower)
     missing = np.where(own > 0, part * own, own) - _gaps(shape, eye.upper, eye.lower)
     upper, lower = _LIDS[EYES.index(eye)]
