@@ -1,6 +1,6 @@
 """Every benchmark in a short form, and one page of what they say: docs/speed.md.
 
-    python benchmarks/all.py                          # 10 minutes on two quiet cores; writes docs/speed.md
+    python benchmarks/all.py                          # on a quiet machine; writes docs/speed.md
     python benchmarks/all.py --only "[speed, data]"   # some, to the screen
 
 The page has the machine, all ratios, every benchmark's own tables, and `docs/speed_notes.md`, which is written by hand:
@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT)]
 
 from benchmarks.page import RATIO, load, machine
 from fomm.errors import InputError, run
+from fomm.files import atomic_output
 
 NOTES, PAGE = ROOT / "docs/speed_notes.md", ROOT / "docs/speed.md"
 MADE = "*Made by `benchmarks/all.py`; what is written by hand is in [speed_notes.md](speed_notes.md).*"
@@ -148,9 +149,8 @@ def main(only: list[str] | None = None) -> None:
             print(f"  {all_said[-1].failure or 'done'}, {all_said[-1].elapsed_s:.0f} s", file=sys.stderr)
     made = page(all_said, about_run(all_said, before), NOTES.read_text())
     if only is None:
-        part = PAGE.with_suffix(".part")
-        part.write_text(made)
-        part.replace(PAGE)
+        with atomic_output(PAGE) as part:
+            part.write_text(made)
     else:
         print(made)
     failed = [said.benchmark.name for said in all_said if said.failure]

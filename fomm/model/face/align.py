@@ -30,7 +30,7 @@ NOISE_LEVELS = 2.0  # difference of grey values that says nothing
 NOSE_LIGHT_PX = 55  # differences over more than this are the light's
 NOSE_NOISE = 10.0  # variance of grey values that says nothing
 COVERED, COVERED_PER_DEG = 0.41, 0.006  # a nose more unlike is covered: faces reach 0.33, hands begin at 0.46 ...
-TURNED_DEG = 10.0  # ... and what is turned by more than this may be more unlike
+COVERED_TURNED_DEG = 10.0  # ... and what is turned by more than this may be more unlike
 _MESH = 468
 
 _HEIGHT = float(np.ptp(REFERENCE[:_MESH, 1]))
@@ -92,7 +92,7 @@ class Aligned:
         np.copyto(expected, seen, where=~field.covered)  # far from the face nothing is compared
         points = start[:, :2] @ to[:, :2].T + to[:, 2]
         away, unlike = self._away(expected, seen, points)
-        turned = max(0.0, angle_between_deg(self._initial_rotation, moved.pose.rotation) - TURNED_DEG)
+        turned = max(0.0, angle_between_deg(self._initial_rotation, moved.pose.rotation) - COVERED_TURNED_DEG)
         self.covered = unlike > COVERED + COVERED_PER_DEG * turned
         away /= self._factor
         limit = MOST * unit

@@ -14,14 +14,13 @@ import numpy as np
 
 from fomm.model.face.mesh import OVAL, REFERENCE, Pose
 from fomm.model.face.motion import Face, ramp
-from fomm.model.face.surface import Surface, normals_of
+from fomm.model.face.surface import REVEALED, Surface, normals_of
 
 TRUSTED = (0.25, 0.55)  # cosine to the viewer up to which a point is not seen well, and from which it is
 BETTER = (0.08, 0.25)  # by how much better the other side has to be seen
 BEHIND = 0.12  # how far behind what is drawn there a point is hidden, in the head's frame
 LIGHT = 0.5  # how far light is alike, in the head's frame
 DARKEST, BRIGHTEST = 0.4, 1.8  # of the hidden side against the other one
-REVEALED = (0.02, 0.12)  # by how much more the side has to face the viewer than in the photo to be drawn, and in full
 LEAST = 60  # points; fewer, and a face looks ahead
 INNER, EDGE = 0.75, 0.07  # from which part of the way to the outline on, and by how much of it, the texture is spread
 _MESH = 468
@@ -67,7 +66,8 @@ class HiddenSide:
         """From a photo (H, W, 3) uint8 and the surface over its face; None where it hides no side."""
         source = surface.source
         landmarks, unit = source.landmarks[:_MESH], source.pose.scale
-        trust, facing = _trust(source, surface, (photo.shape[1], photo.shape[0]))
+        normals = normals_of(landmarks)
+        trust = _trust(source, surface, -normals[:, 2], (photo.shape[1], photo.shape[0]))
         if (trust < 0.5).sum() < LEAST:
             return None
         # the face as the mirrored photo shows it
@@ -93,24 +93,22 @@ class HiddenSide:
         texture = cv2.blendLinear(here, other, known, 1 - known)
         colours = np.clip(np.round(texture), 0, 255).astype(np.uint8)
         opaque = np.full(colours.shape[:2], 255, np.uint8)
-        poor = trust < 0.5
-        normal = source.pose.rotation.T @ -normals_of(landmarks)[poor].mean(0)
+        looks = -normals[trust < 0.5].mean(0)
         points = there[:, :2] - low
         points += (1 - trust[:, None]) * _INWARDS * (points[OVAL].mean(0) - points)
-        return cls(np.dstack([colours, opaque]), points, triangles, normal, float(facing[poor].mean()))
+        return cls(np.dstack([colours, opaque]), points, triangles, source.pose.rotation.T @ looks, float(looks[2]))
 
     def shown(self, pose: Pose) -> float:
         """How much of it is to be drawn, in [0, 1], for a head in this pose."""
         return float(ramp((pose.rotation @ self.normal)[2] - self.facing, *REVEALED))
 
 
-def _trust(source: Face, surface: Surface, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(468,) in [0, 1], how well the photo shows each landmark where its other side is seen better; (468,) cosines."""
-    landmarks = source.landmarks[:_MESH]
-    facing = -normals_of(landmarks)[:, 2]
-    seen = np.where(_covered(landmarks, surface, size_wh, BEHIND * source.pose.scale), -1.0, facing)
-    better = ramp(seen[MIRROR] - seen, *BETTER)
-    return 1 - (1 - ramp(seen, *TRUSTED)) * better, facing
+def _trust(source: Face, surface: Surface, facing: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """(468,) in [0, 1]: how well the photo shows each landmark where its other side is seen better; `facing` (468,) are
+    cosines to the viewer."""
+    covered = _covered(source.landmarks[:_MESH], surface, size_wh, BEHIND * source.pose.scale)
+    seen = np.where(covered, -1.0, facing)
+    return 1 - (1 - ramp(seen, *TRUSTED)) * ramp(seen[MIRROR] - seen, *BETTER)
 
 
 def _covered(landmarks: np.ndarray, surface: Surface, size_wh: tuple[int, int], behind: float) -> np.ndarray:

@@ -388,10 +388,12 @@ class Palette:
         high = np.clip(np.ceil(outline.max(0)).astype(int) + 1, low + 1, photo.shape[1::-1])
         part = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
         inside = polygon(outline - low, (part.shape[1], part.shape[0])) > 127
-        light, *colour = cv2.cvtColor(part, cv2.COLOR_RGB2YCrCb)[inside].T.astype(np.float32)
-        self._brightest = BRIGHTER * float(np.percentile(light, 99.8)) if len(light) else 255.0
-        self._mean = np.mean(colour, axis=1) if len(light) else np.full(2, 128.0)
-        self._colourful = float(ramp(float(np.sqrt(np.var(colour, axis=1).sum())), *COLOURED)) if len(light) else 1.0
+        self._brightest, self._mean, self._colourful = 255.0, np.full(2, 128.0), 1.0
+        if inside.any():
+            light, *colour = cv2.cvtColor(part, cv2.COLOR_RGB2YCrCb)[inside].T.astype(np.float32)
+            self._brightest = BRIGHTER * float(np.percentile(light, 99.8))
+            self._mean = np.mean(colour, axis=1)
+            self._colourful = float(ramp(float(np.sqrt(np.var(colour, axis=1).sum())), *COLOURED))
 
     def fit(self, colours: np.ndarray) -> np.ndarray:
         """Colours (h, w, 3) float32 in [0, 255], none brighter or more colourful than the photo's."""

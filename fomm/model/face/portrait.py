@@ -62,14 +62,14 @@ class _Part(NamedTuple):
         shown_at: (V, 2) where the texture shows them.
         texture: what they show.
         triangles: numbers, those that look here.
-        over: numbers of triangles that hide them where they are nearer, themselves among them.
+        among: numbers of triangles that may hide them, themselves among them; None: none does.
     """
 
     vertices: np.ndarray
     shown_at: np.ndarray
     texture: _Texture
     triangles: np.ndarray
-    over: np.ndarray
+    among: np.ndarray | None = None
 
 
 class _View:
@@ -201,7 +201,7 @@ class Portrait:
         result = self.photo.copy()
         window = self._touched(points, moves)
         if window is not None:
-            part = _Part(vertices, shown_at, self._person, near, near)
+            part = _Part(vertices, shown_at, self._person, near)
             self._draw(result, window, (around, face), moves, part, moved)
         canvas = Canvas(result, np.eye(2, 3))
         for eyeball in self._eyeballs:
@@ -276,15 +276,14 @@ class Portrait:
     def _mask(self, part: _Part, view: _View) -> np.ndarray:
         """(h, w) uint8, 255 where a part is seen in a view: far triangles first, where others may hide it."""
         mask = np.zeros((view.height, view.width), np.uint8)
-        corners = part.vertices[self.surface.triangles[part.over]]
-        drawn = np.round((corners[..., :2] - view.low) * 16).astype(np.int32)
-        if part.over is part.triangles:
-            for triangle in drawn:
-                cv2.fillConvexPoly(mask, triangle, 255, cv2.LINE_8, 4)
-            return mask
-        order = np.argsort(-corners[..., 2].mean(1), kind="stable")
-        values = np.where(np.isin(part.over, part.triangles), 255, 0)[order]
-        for value, triangle in zip(values.tolist(), drawn[order], strict=True):
+        numbers, values = part.triangles, np.full(len(part.triangles), 255)
+        if part.among is not None:
+            depths = part.vertices[self.surface.triangles[part.among], 2].mean(1)
+            numbers = part.among[np.argsort(-depths, kind="stable")]
+            values = np.where(np.isin(numbers, part.triangles), 255, 0)
+        corners = part.vertices[self.surface.triangles[numbers], :2] - view.low
+        drawn = np.round(corners * 16).astype(np.int32)
+        for value, triangle in zip(values.tolist(), drawn, strict=True):
             cv2.fillConvexPoly(mask, triangle, value, cv2.LINE_8, 4)
         return mask
 

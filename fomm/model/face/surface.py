@@ -199,9 +199,7 @@ class Surface:
 
     def split(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the triangles that are the face as it is seen, and of those around and behind it."""
-        a, b, c = (vertices[self.triangles[:, k], :2] for k in range(3))
-        one, two = b - a, c - a
-        seen = one[:, 0] * two[:, 1] > one[:, 1] * two[:, 0]
+        seen = _areas(vertices[self.triangles, :2]) > 0
         seen[: self.face[0]] = False
         seen[self.face[: len(OPENINGS)]] = True
         return np.flatnonzero(seen), np.flatnonzero(~seen)
@@ -284,10 +282,9 @@ def _untangled(shown_at: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     if not mirrored.any():
         return shown_at
     smooth, moving = _smoothed(shown_at, here)
-    comes = np.full(len(shown_at), 0.0)
+    comes = np.zeros(len(shown_at))
     comes[moving] = 1.0
-    first = np.unique(TRIANGLES[mirrored])  # they begin to look here gradually
-    comes[first] = 0.0
+    comes[TRIANGLES[mirrored]] = 0.0  # they begin to look here gradually
     np.maximum.at(comes, TRIANGLES[mirrored], (drawn / (1e-6 - lies))[mirrored, None])
     return _smoothed(shown_at + ramp(comes, 0.0, 0.2)[:, None] * (smooth - shown_at), here)[0]
 
