@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ MAX_UPLOAD_S = 300.0
 _MULTIPART_BYTES = 1 << 20  # what stands around the file in an upload
 MAX_MESSAGE_BYTES = 8 << 20  # of everything but uploads
 MAX_HELD_BYTES = 5 << 30  # of all visitors' files; then nothing more is taken
+END_ARRIVES_S = 0.25  # after which a browser has read that its stream of answers ends
 
 # The page may load from and talk to its own server alone; the browser holds it to that.
 PAGE_POLICY = (
@@ -64,6 +66,7 @@ class Guard:
         self._cookie = f"studio-{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
         self._arriving = 0  # bytes of uploads that are not whole yet
         self._taking_in = asyncio.Lock()
+        self._stream_ended = -END_ARRIVES_S
         self._paths = re.compile(
             r"/(|alive|live/[\w-]+|config|theme\.css|manifest\.json|favicon\.ico|report|(assets|static|svelte)/.*|gradio_api/("
             r"info|startup-events|theme\.css|run/predict|queue/(join|data)|upload|upload_progress|heartbeat/[\w-]+|cancel|reset|"
@@ -117,6 +120,12 @@ class Guard:
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
                 ]
+                if scope["path"].endswith("/queue/join"):
+                    # Gradio's page waits for ever for what it asked for while the stream of its answers was ending: it
+                    # opens a new one only if it reads of the end first.
+                    await asyncio.sleep(self._stream_ended + END_ARRIVES_S - time.monotonic())
+            elif scope["path"].endswith("/queue/data") and b'"close_stream"' in message.get("body", b""):
+                self._stream_ended = time.monotonic()
             await send(message)
 
         if scope["path"].endswith("/upload"):

@@ -394,7 +394,7 @@ def live_tab(page: gr.Blocks, work: Studio, models: list[str]) -> None:
 
     chosen: list[Any] = [photo, checkpoint, fast, region, strength]
     changes = [page.load, *(control.change for control in chosen)]
-    gr.on(changes, choose, chosen, view, trigger_mode="always_last", **AT_ONCE)  # the last one holds
+    gr.on(changes, choose, chosen, view, trigger_mode="always_last", queue=False, **QUIET)  # the last one holds
 
 
 def photo_input(value: Path | None = None, **look: Any) -> gr.Image:

@@ -710,6 +710,31 @@ def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert sent[0]["status"] == 408
 
 
+def test_what_is_asked_for_while_a_stream_of_answers_ends_is_answered_after_its_end(tmp_path: Path) -> None:
+    """Gradio's page waits for ever for what is answered between the end's sending and its arrival."""
+    sent: list[tuple[float, str]] = []
+
+    async def app(scope: dict, receive: Any, send: Any) -> None:
+        end = b'data: {"msg":"close_stream"}' if scope["path"].endswith("data") else b'{"event_id":"1"}'
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": end})
+
+    async def exchange() -> None:
+        around = guard.Guard(app, tmp_path, {""})
+        for path in ("join", "data", "join"):
+
+            async def send(message: dict, path: str = path) -> None:
+                sent.append((time.monotonic(), path + message["type"]))
+
+            scope = {"type": "http", "method": "GET", "path": f"/gradio_api/queue/{path}", "headers": []}
+            await around(scope, None, send)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
+        own_loop.submit(asyncio.run, exchange()).result()
+    _, _, _, (end, of), (later, _), _ = sent
+    assert of == "datahttp.response.body" and later - end >= guard.END_ARRIVES_S
+
+
 def break_off(server: Server, megabytes: float = 2) -> None:
     """An upload whose sender goes away in the middle."""
     host, port = server.url.removeprefix("http://").split(":")
