@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -22,6 +23,7 @@ from fomm.numbers import count, exact_number
 
 SPLITS = ("train", "val", "test")
 MAX_FAULTS_SHOWN = 10
+MAX_NAME_BYTES = 255  # of a file or folder, on all systems in use
 MIN_FPS, MAX_FPS = Fraction(1, 1000), 100_000
 Number = TypeVar("Number", int, float, Fraction)
 
@@ -261,6 +263,8 @@ def _parse(row: dict[str, str | None]) -> Clip:
         raise ValueError(f"split {text['split']!r} is not one of {', '.join(SPLITS)}")
     if Path(text["path"]).is_absolute() or ".." in Path(text["path"]).parts:
         raise ValueError(f"path {text['path']!r} must stay inside the manifest's folder")
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in Path(text["path"]).parts) or "\0" in text["path"]:
+        raise ValueError(f"path {text['path'][:40]!r}... is no name that a file can have")
     numbers = {name: _positive(name, text[name], count) for name in ("frames", "width", "height")}
     fps = _positive("fps", text["fps"], exact_number)
     confidence = float(_number("confidence", text.get("confidence") or "1", float))

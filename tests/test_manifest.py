@@ -61,6 +61,7 @@ def test_columns_that_have_defaults_may_be_absent(tmp_path):
         ("fps", "1/0", "fps '1/0' is not a number"),
         ("path", "../a", "must stay inside"),
         ("path", "/a", "must stay inside"),
+        ("path", "9" * 300, "is no name that a file can have"),
         ("identity", "", "no value for identity"),
         ("confidence", "1.5", "not in [0, 1]"),
         ("crop_box", "1-2-3", "not left-top-right-bottom"),

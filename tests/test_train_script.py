@@ -120,9 +120,9 @@ def test_an_original_yaml_file_is_converted(golden, tmp_path, capsys):
     accepted = printed(capsys, "--config", str(tmp_path / "new.yaml"))
     assert accepted["model"]["network"]["detector"]["single_jacobian_map"] is True
     assert accepted["data"]["augmentation"]["resize_ratio"] == [0.9, 1.1]
-    original["train_params"]["learning_rate"] = 1
+    original["train_params"] |= {"learning_rate": 1, 7: 1}  # keys of YAML are not all words
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(original))
-    with pytest.raises(InputError, match=r"train_params: unknown option\(s\) \['learning_rate'\]"):
+    with pytest.raises(InputError, match=r"train_params: unknown option\(s\) \[7, 'learning_rate'\]"):
         convert_config(tmp_path / "old.yaml", tmp_path / "new.yaml")
 
 
