@@ -152,13 +152,22 @@ def with_lids(seed: int, opening: float) -> Face:
 def test_eyes_that_get_narrow_stay_open() -> None:
     """Wide eyes that become ordinary ones do not shut narrow eyes; the narrower, the narrower; shut is shut."""
     source, start = with_lids(10, 0.18), with_lids(11, 0.32)
-    openings = np.array([0.32, 0.25, 0.2, 0.165, 0.12, 0.1, SHUT_EYE])
+    openings = np.array([0.32, 0.25, 0.2, 0.165, 0.14, 0.12, SHUT_EYE])
     made = [Face(move(source, with_lids(11, opening), start).landmarks).eyes for opening in openings]
     for eye in range(2):
         shown = np.array([eyes[eye][1] for eyes in made])
         assert (np.diff(shown) < 0).all()
         assert shown[0] == pytest.approx(source.eyes[eye][1], rel=0.02) and shown[-1] < 0.01
-        assert (shown[:4] > 1.2 * SHUT_EYE).all()
+        assert shown[1] > 0.7 * shown[0] and shown[2] > 0.45 * shown[0]
+
+
+def test_eyes_open_wider_as_far_as_eyes_do() -> None:
+    start = with_lids(11, 0.25)
+    for own in (0.2, 0.3, 0.5):
+        source = with_lids(10, own)
+        shown = [Face(move(source, with_lids(11, wide), start).landmarks).eyes[0][1] for wide in (0.25, 0.35, 0.6)]
+        assert (np.diff(shown) >= -1e-9).all() and shown[-1] <= 1.5 * own + 1e-6
+        assert shown[-1] < 1.15 * own if own == 0.5 else shown[1] > 1.3 * own
 
 
 def test_gaze_follows_within_the_eye() -> None:

@@ -12,7 +12,7 @@ from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import polygon, shrunk
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
 from fomm.model.face.layers import LAYERS_PX, Layers, crowned, fill, foreground, refine_matte
-from fomm.model.face.mesh import EYES, MOUTH, OVAL, Pose, rotation_of
+from fomm.model.face.mesh import EYES, MOUTH, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.surface import Surface
 
@@ -118,6 +118,46 @@ def test_lids_close_over_the_eyes(sitter: Sitter) -> None:
     for eye in EYES:  # and in their place is skin, not a stretched shadow
         x, y = np.round((moved.landmarks[eye.crease, :2] + moved.landmarks[eye.upper, :2]) / 2).astype(int).T
         assert np.abs(result[y[2:5], x[2:5]].mean(0) - (175, 129, 106)).max() < 25
+
+
+def between_lids(landmarks: np.ndarray, eye: Eye, inner_px: int) -> np.ndarray:
+    """(SIDE, SIDE) bool, what is at least so far from the lids' edge."""
+    mask = polygon(landmarks[eye.opening, :2], (SIDE, SIDE)) > 128
+    return cv2.erode(mask.astype(np.uint8), np.ones((2 * inner_px + 1,) * 2)) > 0
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_an_iris_that_turns_leaves_white_behind(sitter: Sitter, side: int) -> None:
+    source = Face(sitter.landmarks)
+    looking = source.shape.copy()
+    for eye in EYES:
+        looking[eye.iris, 0] += side * 0.18 * np.linalg.norm(looking[eye.outer] - looking[eye.inner])
+    moved = move(source, Face(source.pose.place(looking)), source)
+    result = FaceModel().portrait(sitter)(moved)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    for eye in EYES:
+        seen = between_lids(moved.landmarks, eye, 3)
+        was, now = sitter.landmarks[eye.iris], moved.landmarks[eye.iris]
+        radius = np.linalg.norm(was[1:, :2] - was[0, :2], axis=1).mean()
+        from_was, from_now = (np.hypot(columns - iris[0, 0], rows - iris[0, 1]) / radius for iris in (was, now))
+        left = seen & (from_was < 0.8) & (from_now > 1.2)
+        assert left.sum() >= 5 and np.median(result[left].min(1)) > 200
+        assert np.median(result[seen & (from_now < 0.8)].max(1)) < 90
+
+
+def test_eyes_that_open_wider_show_more_of_the_ball(sitter: Sitter) -> None:
+    """And the skin that was there is gone; the iris that the lid had cut off is whole."""
+    source = Face(sitter.landmarks)
+    wide = source.shape.copy()
+    for eye in EYES:
+        wide[eye.upper, 1] -= 0.35 * (wide[eye.lower, 1] - wide[eye.upper, 1])
+    moved = move(source, Face(source.pose.place(wide)), source)
+    result = FaceModel().portrait(sitter)(moved).astype(int)
+    for eye in EYES:
+        new = between_lids(moved.landmarks, eye, 1) & ~between_lids(sitter.landmarks, eye, 0)
+        assert new.sum() > 15
+        spread = np.ptp(result[new], axis=1)  # skin is red, the ball white or dark
+        assert np.median(spread) < 45 < np.median(np.ptp(sitter.photo[new].astype(int), axis=1))
 
 
 def test_a_generator_paints_only_at_an_open_mouth(sitter: Sitter) -> None:

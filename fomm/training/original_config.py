@@ -193,4 +193,6 @@ class _Options:
 
     def done(self) -> None:
         if self.left:
-            raise InputError(f"{self.where}: unknown option(s) {sorted(self.left, key=str)}; remove them or convert by hand")
+            raise InputError(
+                f"{self.where}: unknown option(s) {sorted(self.left, key=str)}; remove them or convert by hand"
+            )

@@ -78,7 +78,7 @@ def _around(mask: np.ndarray, reach_px: float) -> np.ndarray:
 
 
 def _open_to(landmarks: np.ndarray, eye: Eye, white: np.ndarray, low: np.ndarray) -> None:
-    """Move the lids out to the edge of the white, and the skin around them out of it."""
+    """Move the lids to the edge of the white, and the skin around them out of it."""
     edges, _ = cv2.findContours(white.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     edge = cv2.convexHull(max(edges, key=cv2.contourArea))[:, 0] + low
     moments = cv2.moments(edge.astype(np.float32))
@@ -88,12 +88,13 @@ def _open_to(landmarks: np.ndarray, eye: Eye, white: np.ndarray, low: np.ndarray
     order = np.argsort(angles)
     reach = np.linalg.norm(away, axis=1)[order]
 
-    def move(points: np.ndarray, room: float) -> None:
+    def move(points: np.ndarray, room: float, may_stay: bool = True) -> None:
         out = landmarks[points, :2] - middle
         far = np.linalg.norm(out, axis=1)
         least = room * np.interp(np.arctan2(out[:, 1], out[:, 0]), angles[order], reach, period=2 * np.pi)
-        landmarks[points, :2] = middle + out * (np.maximum(far, least) / np.maximum(far, 1e-6))[:, None]
+        wanted = np.maximum(far, least) if may_stay else least
+        landmarks[points, :2] = middle + out * (wanted / np.maximum(far, 1e-6))[:, None]
 
-    move(eye.opening, 1.0)
+    move(eye.opening, 1.06, may_stay=False)
     for row, room in ((eye.crease, ROOM), (eye.bag, ROOM), (eye.fold, ROOM**2)):
         move(row, room)

@@ -1,4 +1,4 @@
-"""The layers of a portrait: the person cut out, the background behind it, eyeballs, the inside of the mouth.
+"""The layers of a portrait: the person cut out, the background behind it, the inside of the mouth.
 
 Everything that depends on the photo alone is made once. Pictures are (H, W, 3) uint8 RGB.
 """
@@ -12,20 +12,16 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.mesh import CHIN, FOREHEAD, LIPS, MOUTH, OVAL, Eye, Pose
+from fomm.model.face.mesh import CHIN, FOREHEAD, LIPS, MOUTH, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
-LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
-LID_COVER, LASHES, LASH_WIDTH = 0.95, 0.6, 0.04  # weight of that skin; brightness and width of the line of lashes
-LID_OVER = 0.04  # how far a shut lid lies over the lower one, in widths of the eye
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 GRAIN, DETAIL = 0.06, 30.0  # size, in face heights, and levels of the detail that is mirrored behind the person
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
-SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
@@ -237,97 +233,6 @@ def turn_of(source: Pose, moved: Pose) -> np.ndarray:
     return (moved.scale * moved.rotation[:2, :2]) @ np.linalg.inv(source.scale * source.rotation[:2, :2])
 
 
-class Eyeball:
-    """An eye's ball behind its lids: it keeps its form, turns to where the eye looks, and the lids close over it.
-
-    The photo shows the part of it between the lids; the iris is completed from its visible half, the white around it
-    continues.
-    """
-
-    def __init__(self, photo: np.ndarray, source: Face, eye: Eye) -> None:
-        self._eye, self._source = eye, source
-        landmarks = source.landmarks[:, :2]
-        width = float(np.linalg.norm(landmarks[eye.outer] - landmarks[eye.inner]))
-        self._inside = Inside(photo, landmarks[eye.opening], 0.45 * width)
-        centre = landmarks[eye.iris[0]] - self._inside.low
-        radius = float(np.linalg.norm(landmarks[eye.iris[1:]] - landmarks[eye.iris[0]], axis=1).mean())
-        self._inside.texture = _complete(self._inside.texture, self._inside.seen > 127, centre, radius)
-
-    def draw(self, canvas: Canvas, moved: Moved) -> None:
-        """Draw the ball between the moved lids."""
-        eye, source = self._eye, self._source
-        corners, iris = [eye.outer, eye.inner], eye.iris[0]
-        turn = turn_of(source.pose, moved.pose)
-        looks = moved.landmarks[iris, :2] - moved.landmarks[corners, :2].mean(0)
-        looked = source.landmarks[iris, :2] - source.landmarks[corners, :2].mean(0)
-        opening = moved.landmarks[eye.opening, :2]
-        change = change_px(eye.opening, source, moved) + np.abs(looks - turn @ looked).max()
-        gap = float(np.linalg.norm(moved.landmarks[eye.upper, :2] - moved.landmarks[eye.lower, :2], axis=1).mean())
-        apart = gap / float(np.linalg.norm(opening[0] - opening[8]))  # a line without width would still be drawn
-        strength = float(ramp(change, *STILL_PX) * ramp(apart, *SHUT))
-        edge = canvas.points(opening)
-        window = canvas.window(edge)
-        if strength == 0 or window is None:
-            return
-        low, size = window
-        there = canvas.points(moved.landmarks[iris, :2]) - low
-        ball = self._inside.warped(canvas.to[:, :2] @ turn, source.landmarks[iris, :2], there, size)
-        canvas.blend(low, ball[..., :3], polygon(edge - low, size).astype(np.float32) * (strength / 255))
-
-
-class Lid:
-    """The skin of an upper lid that comes down.
-
-    In an open eye most of it is folded away; what the photo shows of it, its shadow and the roots of the lashes, would
-    be stretched over the whole eye and look like an open one. Instead the skin around the eye goes on over the ball,
-    and the lashes stay a line.
-    """
-
-    def __init__(self, photo: np.ndarray, source: Face, eye: Eye) -> None:
-        self._eye, self._source = eye, source
-        width = float(np.linalg.norm(source.landmarks[eye.outer, :2] - source.landmarks[eye.inner, :2]))
-        near = Inside(photo, source.landmarks[[*eye.fold, *eye.bag], :2], 0.2 * width)
-        smooth = cv2.GaussianBlur(near.texture, (0, 0), max(0.5, 0.05 * width))
-
-        def colours(points: np.ndarray) -> np.ndarray:
-            x, y = np.round(source.landmarks[points, :2] - near.low).astype(int).T
-            return smooth[y.clip(0, smooth.shape[0] - 1), x.clip(0, smooth.shape[1] - 1)].astype(np.float32)
-
-        self._above, self._below = (_even(colours(row)) for row in (eye.fold, eye.bag))  # (3, 3)
-        self._lashes = LASHES * colours(eye.upper).min(0)
-
-    def draw(self, canvas: Canvas, moved: Moved) -> None:
-        """Draw the lid as far as it has come down."""
-        eye, source = self._eye, self._source
-        own, now = (float((s[eye.lower, 1] - s[eye.upper, 1]).mean()) for s in (source.shape, moved.shape))
-        closed = float(ramp(1 - now / own, *LID_COMES)) if own > 0 else 0.0
-        rows = [canvas.points(moved.landmarks[row, :2]) for row in (eye.fold, eye.crease, eye.upper)]
-        corners = canvas.points(moved.landmarks[[eye.outer, eye.inner], :2])
-        window = canvas.window(np.concatenate([*rows, corners]))
-        if closed == 0 or window is None:
-            return
-        low, size = window
-        # along: from corner to corner 0 to 1; down: across it, in the same unit
-        axis = corners[1] - corners[0]
-        flip = 1.0 if axis[0] * moved.pose.rotation[1, 1] - axis[1] * moved.pose.rotation[0, 1] > 0 else -1.0
-        frame = np.array([axis, flip * np.array([-axis[1], axis[0]])]) / (axis @ axis)
-        x, y = np.meshgrid(*(np.arange(n, dtype=np.float32) + start for n, start in zip(size, low, strict=True)))
-        along, down = (f[0] * (x - corners[0, 0]) + f[1] * (y - corners[0, 1]) for f in frame)
-        top, begins, edge = (_curve((row - corners[0]) @ frame.T, along) for row in rows)
-        within = ((along > 0) & (along < 1)).astype(np.float32)
-        edge = edge + LID_OVER * closed * 4 * along * (1 - along)
-        lid = ramp(down, top + 0.2 * (begins - top), begins + 1e-3) * ramp(edge - down, -0.5 / size[0], 0.5 / size[0])
-        lid *= within * ramp(along, 0.0, 0.1) * ramp(1 - along, 0.0, 0.1)
-        powers = np.stack([np.ones_like(along), along, along**2], -1)  # (h, w, 3)
-        skin, under = powers @ self._above, powers @ self._below
-        part = np.clip((down - begins) / np.maximum(edge - begins, 1e-3), 0, 1)[..., None]
-        colour = skin + (0.3 + 0.4 * part) * (under - skin)
-        canvas.blend(low, np.clip(colour, 0, 255).astype(np.uint8), (LID_COVER * closed * lid).astype(np.float32))
-        line = np.exp(-(((down - edge) / LASH_WIDTH) ** 2)) * within * ramp(along, 0.0, 0.1) * ramp(1 - along, 0.0, 0.1)
-        lashes = np.broadcast_to(np.round(self._lashes).astype(np.uint8), (*line.shape, 3))
-        canvas.blend(low, lashes, (0.75 * closed * line).astype(np.float32))
-
-
 class Mouth:
     """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw.
 
@@ -409,38 +314,3 @@ class Palette:
             colour = (painted[..., axis] - 0.5) * darker + 0.5
             painted[..., axis] = own[axis - 1] + self._colourful * (colour - own[axis - 1])
         return np.clip(255 * cv2.cvtColor(painted, cv2.COLOR_YCrCb2RGB), 0, 255)
-
-
-def _curve(points: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """How far down a row (7, 2) of (along, down) between the eye's corners lies at each place (H, W) along."""
-    order = np.argsort(points[:, 0])
-    return np.interp(along, [0, *points[order, 0], 1], [0, *points[order, 1], 0])
-
-
-def _even(colours: np.ndarray) -> np.ndarray:
-    """Colours (7, 3) of a row as (3, 3) coefficients of a parabola from its one end, 0, to its other, 1.
-
-    Outliers do not count: each is the median of itself and its neighbours first.
-    """
-    padded = np.pad(colours, ((1, 1), (0, 0)), mode="edge")
-    medians = np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
-    place = (np.arange(7) + 1) / 8
-    return np.linalg.lstsq(np.stack([np.ones(7), place, place**2], 1), medians, rcond=None)[0]
-
-
-def _complete(patch: np.ndarray, seen: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
-    """An eyeball's texture (S, S, 3): its `seen` pixels, the iris mirrored where lids hid it, white beyond."""
-    if not seen.any():
-        return patch
-    y, x = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
-    texture, known = patch.copy(), seen.copy()
-    inside = np.hypot(x - centre[0], y - centre[1]) <= 1.12 * radius
-    for mirror in ((x, 2 * centre[1] - y), (2 * centre[0] - x, 2 * centre[1] - y), (2 * centre[0] - x, y)):
-        there = [np.round(m).astype(np.float32) for m in mirror]
-        visible = cv2.remap(known.astype(np.uint8), *there, cv2.INTER_NEAREST, borderValue=0) > 0
-        wanted = inside & ~known & visible
-        other = cv2.remap(texture, *(m.astype(np.float32) for m in mirror), cv2.INTER_LINEAR)
-        texture[wanted] = other[wanted]
-        known |= wanted
-    missing = (~known).astype(np.uint8)
-    return cv2.inpaint(texture, missing, 3, cv2.INPAINT_TELEA)

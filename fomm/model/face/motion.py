@@ -32,9 +32,10 @@ from fomm.model.face.mesh import (
     rotation_of,
 )
 
-SHUT_EYE = 0.08  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
-OPENS_EYE = 0.12  # by how much more an eye looks open for the most part, and opening further changes little
-WIDEST_EYE = 1.6  # how much wider than in the source an eye may open
+SHUT_EYE = 0.1  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
+OPENS_EYE = 0.6  # by how much more an eye looks open for the most part, and opening further changes little
+WIDER_EYE = 0.5  # by what part of its own opening an eye may open wider
+ROUND_EYE = (0.3, 0.5)  # opening, in widths, up to which it may do so, and from which on it is round already
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
 OWN_COUNTS = 0.3  # by how much a mouth opens until its own opening counts a third, in the head's frame
@@ -270,17 +271,19 @@ def _limit_upper_lip(shape: np.ndarray, source: np.ndarray, strength: float) -> 
         shape[:, 1] += strength * (own - now - room * np.tanh((own - now) / room)) * _UPPER_LIP.sum(1)
 
 
-def _opened_part(now: float, was: float, strength: float) -> float:
-    """What part an eye has of the opening that it started from; 0 is shut.
+def _opened_part(own: float, now: float, was: float, strength: float) -> float:
+    """What part of its `own` opening an eye has that went from `was` to `now`; 0 is shut.
 
-    Wide eyes that get narrow are still open: what counts, down to the shut eye, is how open an eye looks. By
-    `strength`, in [0, 1]: one's own eyes are copied as they are.
+    It opens wider as far as eyes do. Wide eyes that get narrow are still open: what counts, down to the shut eye, is
+    how open an eye looks. By `strength`, in [0, 1]: one's own eyes are copied as they are.
     """
     open_now, open_was = max(0.0, now - SHUT_EYE), max(1e-3, was - SHUT_EYE)
-    if open_now >= open_was:
-        return min(open_now / open_was, WIDEST_EYE)
+    part = open_now / open_was
+    if part >= 1:
+        room = WIDER_EYE * (1 - strength * float(ramp(own, *ROUND_EYE)))
+        return 1 + room * float(np.tanh((part - 1) / room)) if room > 0 else 1.0
     looks = float(np.expm1(-open_now / OPENS_EYE) / np.expm1(-open_was / OPENS_EYE))
-    return open_now / open_was + strength * (looks - open_now / open_was)
+    return part + strength * (looks - part)
 
 
 def _set_eye(
@@ -293,7 +296,7 @@ def _set_eye(
     strength: float,
 ) -> None:
     """Move lids and iris: opened by as large a part of its own opening as the driving eye, looking as far aside."""
-    width, part = source[0], _opened_part(driving[1], initial[1], strength)
+    width, part = source[0], _opened_part(source[1], driving[1], initial[1], strength)
     own = _gaps(source_shape, eye.upper, eye.lower)
     missing = np.where(own > 0, part * own, own) - _gaps(shape, eye.upper, eye.lower)
     upper, lower = _LIDS[EYES.index(eye)]

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 
 from fomm.model.face.canvas import Canvas, shrunk
+from fomm.model.face.eyes import Eyeball, Lid
 from fomm.model.face.generator import PATCH_WH, Generator, conditions, patch_matrix
 from fomm.model.face.hidden import HiddenSide
 from fomm.model.face.layers import (
     STILL_PX,
-    Eyeball,
     Layers,
-    Lid,
     Mouth,
     Palette,
     crowned,
