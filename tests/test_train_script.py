@@ -124,6 +124,10 @@ def test_an_original_yaml_file_is_converted(golden, tmp_path, capsys):
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(original))
     with pytest.raises(InputError, match=r"train_params: unknown option\(s\) \[7, 'learning_rate'\]"):
         convert_config(tmp_path / "old.yaml", tmp_path / "new.yaml")
+    original["dataset_params"]["frame_shape"] = [64]
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(original))
+    with pytest.raises(InputError, match=r"frame_shape: \[64\] is not \[height, width, channels\]"):
+        convert_config(tmp_path / "old.yaml", tmp_path / "new.yaml")
 
 
 @pytest.mark.parametrize("option", ["--model.typo", "--model.weights.gan", "--data.batchsize", "--trainer.epochs"])

@@ -164,7 +164,10 @@ def _augmentation(options: _Options) -> dict[str, Any]:
 
 
 def _square(dataset: _Options) -> int:
-    height, width, _ = dataset.take("frame_shape")
+    shape = dataset.take("frame_shape")
+    if not isinstance(shape, list) or len(shape) != 3:
+        raise InputError(f"{dataset.where}.frame_shape: {shape!r} is not [height, width, channels]; correct it")
+    height, width, _ = shape
     if height != width:
         raise InputError(f"{dataset.where}.frame_shape: {height}x{width}, training frames are square; convert by hand")
     return height
