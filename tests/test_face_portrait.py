@@ -278,6 +278,24 @@ def test_a_side_that_comes_into_view_shows_skin(sign: int) -> None:
     assert green[inside].mean() < 0.004
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_is_beside_the_eye_is_not_drawn_out_to_a_streak(sitter: Sitter, sign: int) -> None:
+    """The end of a brow, or hair, seen in a few pixels of a side that is then turned to the viewer."""
+    photo = sitter.photo.copy()
+    eye = EYES[0] if sign > 0 else EYES[1]  # turned to the right, the left side comes into view
+    start, end = (sitter.landmarks[number, :2].astype(int) for number in (eye.fold[0], (162, 389)[sign < 0]))
+    row, (left, right) = int((start[1] + end[1]) / 2), sorted((start[0], end[0]))
+    photo[row - 2 : row + 3, left:right] = 20
+    marked = Sitter(photo, sitter.landmarks, sitter.person)
+    moved = turned(marked, (sign * 25.0, 0, 0))
+
+    def dark(picture: np.ndarray) -> int:
+        near = np.s_[row - 25 : row + 25]
+        return int((picture[near].max(2) < 60).sum() - (sitter.photo[near].max(2) < 60).sum())
+
+    assert dark(FaceModel().portrait(marked)(moved)) < 1.2 * dark(photo)
+
+
 def test_a_cut_off_head_goes_on_above_the_photo(sitter: Sitter) -> None:
     """The photo's upper edge cuts the head. Moved down, it has a round top and not the edge's streaks."""
     cut = int(sitter.landmarks[10, 1]) - 12

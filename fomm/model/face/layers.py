@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.mesh import CHIN, FOREHEAD, LIPS, MOUTH, OVAL, Pose
+from fomm.model.face.mesh import BROWS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
@@ -25,6 +25,7 @@ LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off,
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
+SKIN_PX, SKIN_SOFT = 160.0, 0.05  # width of a face in which its bare skin is found; how smooth, in widths of the face
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
 
 
@@ -277,6 +278,61 @@ class Mouth:
             here_too = shown[low[1] : low[1] + size[1], low[0] : low[0] + size[0]]
             np.maximum(here_too, mask, out=here_too)
         return shown
+
+
+class Skin:
+    """A photo's skin without what stands in it: a smooth picture of its colours and light.
+
+    Where a side of the face that the photo shows in a few pixels is turned to the viewer, these would be drawn out to
+    streaks; what is to be seen there is this.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        source: its face.
+    """
+
+    def __init__(self, photo: np.ndarray, source: Face) -> None:
+        points = source.landmarks[:, :2]
+        outline = points[OVAL]
+        face_px = float(np.ptp(outline[:, 0]))
+        factor = min(1.0, SKIN_PX / face_px)
+        low = np.clip(np.floor(outline.min(0)).astype(int), 0, np.array(photo.shape[1::-1]) - 2)
+        high = np.clip(np.ceil(outline.max(0)).astype(int) + 1, low + 2, photo.shape[1::-1])
+        width, height = (max(2, round(float(side))) for side in (high - low) * factor)
+        size = width, height
+        self._low, self._scale = low, np.array(size) / (high - low)
+        part = cv2.resize(photo[low[1] : high[1], low[0] : high[0]], size, interpolation=cv2.INTER_AREA)
+
+        def mask(line: np.ndarray) -> np.ndarray:
+            hull = cv2.convexHull(((points[line] - low) * self._scale).astype(np.float32))[:, 0]
+            return polygon(hull, size)
+
+        reach = max(1, round(0.03 * size[0]))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+        bare = cv2.erode(mask(OVAL), disc)
+        for line in (*(eye.opening for eye in EYES), LIPS, *BROWS):
+            bare[cv2.dilate(mask(line), disc) > 0] = 0
+        colours = part.astype(np.float32)
+        if (bare > 127).sum() > 20:
+            skin = colours[bare > 127]
+            middle = np.median(skin, axis=0)
+            spread = np.median(np.abs(skin - middle), axis=0) + 4
+            alike = np.exp(-0.5 * np.square((colours - middle) / (3 * spread)).mean(2))
+        else:
+            alike = np.ones(part.shape[:2], np.float32)
+        weight = (alike * (bare / np.float32(255)) + 1e-4).astype(np.float32)
+        sigma = SKIN_SOFT * size[0]
+        total = cv2.GaussianBlur(colours * weight[..., None], (0, 0), sigma)
+        self._picture = np.clip(np.round(total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]), 0, 255).astype(
+            np.uint8
+        )
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """(h, w, 3) uint8 at points (h, w, 2) of the photo."""
+        there = (points + np.float32(0.5) - self._low.astype(np.float32)) * self._scale.astype(np.float32) - np.float32(
+            0.5
+        )
+        return cv2.remap(self._picture, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 class Palette:

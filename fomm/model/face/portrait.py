@@ -20,6 +20,7 @@ from fomm.model.face.layers import (
     Layers,
     Mouth,
     Palette,
+    Skin,
     crowned,
     mouth_change,
 )
@@ -30,6 +31,7 @@ from fomm.model.face.surface import Field, Surface
 GRID = 288  # longer side of the grid of the dense motion
 EDGE_SOFT = 0.004  # softness of the face's edge over what is behind it, in its widths
 FINE, FINE_PX = 2, 8e6  # how much finer the person is kept to be read from linearly, in photos of up to so many pixels
+DRAWN_OUT = (0.3, 0.6)  # pixels of the photo for one: where there are fewer, one sees streaks
 SHARPER = 0.25  # what linear reading takes away of that
 
 
@@ -184,6 +186,7 @@ class Portrait:
         self._lids = [Lid(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
         self._palette = Palette(photo, source)
+        self._skin = Skin(photo, source)
 
     def __call__(self, moved: Moved) -> np.ndarray:
         """The photo (H, W, 3) uint8 in motion."""
@@ -264,13 +267,49 @@ class Portrait:
         points, jumps = inner.points(self._shift(field, inner.window))
         for triangles in self.surface.details:
             self._refine(points, inner.low, part, np.intersect1d(triangles, part.triangles))
+        bare = self._bare(field, inner, points) if part.texture is self._person else None
         nearer = self._seen_at(part.texture, points, jumps)
+        if bare is not None:
+            where, skin, weight = bare
+            colours = cv2.blendLinear(skin, cv2.cvtColor(nearer[where], cv2.COLOR_RGBA2RGB), weight, 1 - weight)
+            nearer[where][..., :3] = colours
         soft = max(0.6, EDGE_SOFT * inner.width)
         mask = self._mask(part, inner)
         weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * np.float32(much / 255)
         here = inner.inside(view)
         person[here] = cv2.blendLinear(nearer, np.ascontiguousarray(person[here]), weight, 1 - weight)
         alpha[here] += weight * (cv2.extractChannel(nearer, 3) * np.float32(1 / 255) - alpha[here])
+
+    def _bare(
+        self, field: Field, view: _View, points: np.ndarray
+    ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray] | None:
+        """Bare skin where a field shows few pixels of the photo as many: rows and columns of a view, colours (h, w, 3)
+        uint8 and their weight (h, w) in [0, 1]; None where it does nowhere. `points` (h, w, 2) are the view's.
+        """
+        x, y = cv2.split(field.points[view.window])
+        half = 0.5 / self._cell
+        (x_by_x, x_by_y), (y_by_x, y_by_y) = (
+            (cv2.Sobel(one, -1, 1, 0, ksize=1, scale=half), cv2.Sobel(one, -1, 0, 1, ksize=1, scale=half))
+            for one in (x, y)
+        )
+        area = np.abs(x_by_x * y_by_y - x_by_y * y_by_x)
+        longest = np.maximum(cv2.magnitude(x_by_x, y_by_x), cv2.magnitude(x_by_y, y_by_y))
+        shown = area / np.maximum(longest, np.float32(1e-3))  # pixels of the photo for one, the way they are fewest
+        drawn_out = (shown < DRAWN_OUT[1]) & field.covered[view.window]
+        if not drawn_out.any():
+            return None
+        weight = np.where(drawn_out, 1 - ramp(shown, *DRAWN_OUT), 0).astype(np.float32)
+        weight = cv2.GaussianBlur(cv2.erode(weight, np.ones((3, 3), np.uint8)), (0, 0), 1.5)
+        rows, columns = (np.flatnonzero((weight > 0.02).any(axis)) for axis in (1, 0))
+        if len(rows) == 0:
+            return None
+        first = view.window[0].start, view.window[1].start
+        part = view.within(rows + first[0], columns + first[1])
+        inside = tuple(
+            slice(one.start - start, one.stop - start) for one, start in zip(part.window, first, strict=True)
+        )
+        where = part.inside(view)
+        return where, self._skin.at(points[where]), part.large(weight[inside])
 
     def _mask(self, part: _Part, view: _View) -> np.ndarray:
         """(h, w) uint8, 255 where a part is seen in a view: far triangles first, where others may hide it."""
