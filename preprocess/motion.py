@@ -78,5 +78,7 @@ def record(
             assert face is not None, "a follower that was given its start has a face from there on"
             times.append(time)
             faces.append(recorded(face, follower.initial))
+    if len(faces) == 1:
+        doubts.append("has one frame, so nothing moves; give a clip")
     rising = [time - times[0] for time in times]
     return Recording(rising, faces), times[0], [f"{reader.path}: {d}" for d in [*doubts, *followed.doubts()]]
