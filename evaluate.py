@@ -195,7 +195,7 @@ def evaluate(options: Options) -> "Report | None":
             every=options.every,
         )
         for condition in conditions:
-            condition.check_computed([row.metric for row in instruments.not_computed])
+            condition.check_computed(instruments.not_computed)
         report = evaluation.evaluate(
             data,
             contenders,

@@ -25,6 +25,7 @@ from fomm.report import (
     terminal_table,
     write_report,
 )
+from fomm.report.latex import render_latex
 from fomm.report.published import PUBLISHED
 from fomm.report.schema import Difference
 from fomm.report.text import escape_markdown
@@ -93,6 +94,21 @@ def test_every_summary_number_is_in_the_table(report: dict[str, Any]) -> None:
                     assert (label, row) not in found, "a metric of the whole set has no mean of clips"
                     continue
                 assert [cell.value for cell in found[label, row]] == [by_model[model][key] for model in models]
+
+
+def test_latex_tables_fit_a_page_and_hold_every_value(report: dict[str, Any]) -> None:
+    """Parts of at most `WIDTH` characters of heads; all metrics in their order, each number once."""
+    for name, protocol in report["protocols"].items():
+        alone = render_latex(typed(report | {"protocols": {name: protocol}}))
+        parts = [re.findall(r"^(.*) \\\\$", part, re.M) for part in alone.split(r"\toprule")[1:]]
+        heads = [part[0].split(" & ")[1:] for part in parts]
+        order = tables.metric_order(typed(report), protocol["summary"])
+        labels = [typed(report).metrics[metric].label for metric in order]
+        assert [head.split(" $")[0] for part in heads for head in part] == labels
+        assert all(sum(len(head.replace("$", "")) for head in part) <= 140 for part in heads) and len(parts) > 1
+        for part in parts:
+            assert all(len(row.split(" & ")) == len(part[0].split(" & ")) for row in part[1:])
+            assert [row.split(" & ")[0] for row in part[1:]] == tables.ordered_models(typed(report))
 
 
 def test_the_best_of_a_row_is_marked_and_ties_share_it() -> None:
