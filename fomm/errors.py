@@ -69,8 +69,8 @@ def run(main: Callable[[], object]) -> NoReturn:
     """Run an entry script's `main` and leave with the exit code that scripts rely on.
 
     0 success; 2 bad input, a missing system library, no memory left, a file that cannot be read or written, a stdout
-    that takes nothing, a W&B that cannot be reached (`error: ...` on stderr, no traceback); 128 + n ended by signal n, as shells count: 130 Ctrl-C,
-    143 SIGTERM, 129 SIGHUP; 141 when whoever read the output has gone.
+    that takes nothing, W&B without a login (`error: ...` on stderr, no traceback); 128 + n ended by signal n, as
+    shells count: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 when whoever read the output has gone.
     """
     keep_streams()
     try:
