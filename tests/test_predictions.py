@@ -172,6 +172,7 @@ def test_numbers_and_names_that_make_no_sense(here: Path) -> None:
     for change, said in (
         ({"limit": 0}, "--limit 0: must be at least 1"),
         ({"every": -1}, "--every -1"),
+        ({"every": 10**19}, "--every 10000000000000000000: must be"),
         ({"metrics": ["l1", "l2"]}, "--metrics l2: no such metric; choose from l1, psnr"),
         ({"predictions": []}, "--checkpoint, --predictions: name nothing"),
     ):
