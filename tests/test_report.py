@@ -128,6 +128,17 @@ def test_the_best_of_a_row_is_marked_and_ties_share_it() -> None:
         assert [cell.best for cell in row] == best, metric
 
 
+def test_who_fails_on_clips_is_not_the_best() -> None:
+    report = example_report(models=("puppets", "wide", "early"))
+    summary = report["protocols"]["reconstruction"]["summary"]
+    worst, best, base = ({**summary["l1"]["puppets"], "pooled": value} for value in (0.9, 0.8, 0.7))
+    summary["l1"] = {"puppets": worst, "wide": best, "early": base | {"frames": base["frames"] - 1}}
+    table = tables.summary_table(typed(report), "reconstruction")
+    label = tables.metric_label(typed(report).metrics["l1"])
+    row = cells(table)[label, "misses left out" if (label, "misses left out") in cells(table) else "pooled"]
+    assert [cell.best for cell in row] == [False, True, False] and "of which clips failed" in table.notes[0]
+
+
 def test_misses_stand_beside_keypoint_numbers_in_both_treatments(report: dict[str, Any]) -> None:
     report = deepcopy(report)
     by_model = report["protocols"]["reconstruction"]["summary"]["akd_mediapipe"]
