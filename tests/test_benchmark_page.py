@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.all import ALL, MADE, ROOT, Benchmark, Said, main, page, perform
+from benchmarks.all import ALL, MADE, NOTES, PAGE, ROOT, Benchmark, Said, main, page, perform
 from benchmarks.page import load, machine, ratio, spread, table
 from fomm.errors import InputError
 
@@ -47,3 +47,12 @@ def test_a_failure_is_told_by_its_last_line() -> None:
 def test_unknown_names() -> None:
     with pytest.raises(InputError, match="--only: there is no benchmark fast; choose from speed, "):
         main(["speed", "fast"])
+
+
+def test_the_committed_page_is_what_the_generator_writes() -> None:
+    """Made of today's short forms and notes: whoever changes one of them makes the page again."""
+    text = PAGE.read_text()
+    assert MADE in text and text.endswith(NOTES.read_text().strip() + "\n")
+    for benchmark in ALL:
+        assert f"## {benchmark.title}\n\n`{benchmark.command}` took " in text, benchmark.name
+    assert "Failed: " not in text

@@ -63,7 +63,7 @@ class Layers(NamedTuple):
         small = cls.of(less_photo, less_person, LAYERS_PX, less_edges)
         matte, near, behind = (cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in small)
         alone = ramp(matte, 0.9, 1.0).astype(np.float32)
-        hidden = cv2.dilate(small.matte, _disc(LAYERS_PX))
+        hidden = _around(small.matte, LAYERS_PX)
         hidden = cv2.resize(hidden, (width, height), interpolation=cv2.INTER_LINEAR)
         hidden = np.minimum(1.0, 8 * hidden)
         return cls(
@@ -71,10 +71,11 @@ class Layers(NamedTuple):
         )
 
 
-def _disc(face_px: float) -> np.ndarray:
-    """How far around the person the photo is not trusted to be background alone."""
+def _around(matte: np.ndarray, face_px: float) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: the person, and around it where the photo is not trusted to be background alone."""
     reach = 2 * max(2, round(face_px / 18)) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    return cv2.dilate(np.ceil(255 * matte).astype(np.uint8), disc) / np.float32(255)
 
 
 def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
@@ -114,7 +115,7 @@ def fill(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
 
     Pull-push over a pyramid (Gortler et al., "The lumigraph", SIGGRAPH 1996).
     """
-    hidden = cv2.dilate(matte, _disc(face_px))
+    hidden = _around(matte, face_px)
     known = np.clip(1.1 - 4 * hidden, 0, 1)
     levels = [(photo.astype(np.float32) * known[..., None], known)]
     while min(levels[-1][1].shape) > 2:
@@ -136,8 +137,13 @@ def _mirrored_detail(photo: np.ndarray, known: np.ndarray, size_px: float) -> np
         return np.zeros(photo.shape, np.float32)
     height, width = known.shape
     weight = known.astype(np.float32)
-    smooth = cv2.GaussianBlur(photo * weight[..., None], (0, 0), size_px)
-    smooth /= np.maximum(cv2.GaussianBlur(weight, (0, 0), size_px), 1e-3)[..., None]
+    factor = min(1.0, 4 / size_px)  # it is smooth: found in a small picture
+    small = max(1, round(factor * width)), max(1, round(factor * height))
+    own, much = (
+        cv2.GaussianBlur(cv2.resize(one, small, interpolation=cv2.INTER_AREA), (0, 0), factor * size_px)
+        for one in (photo * weight[..., None], weight)
+    )
+    smooth = cv2.resize(own / np.maximum(much, 1e-3)[..., None], (width, height), interpolation=cv2.INTER_LINEAR)
     detail = DETAIL * np.tanh((photo - smooth) / DETAIL) * weight[..., None]
     away, label = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL

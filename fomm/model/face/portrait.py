@@ -29,7 +29,7 @@ from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.surface import Field, Surface
 
 GRID = 288  # longer side of the grid of the dense motion
-EDGE_SOFT = 0.004  # softness of the face's edge over what is behind it, in its widths
+EDGE_SOFT = 0.008  # softness of the face's edge over what is behind it, in its widths
 FINE, FINE_PX = 2, 8e6  # how much finer the person is kept to be read from linearly, in photos of up to so many pixels
 DRAWN_OUT = (0.3, 0.6)  # pixels of the photo for one: where there are fewer, one sees streaks
 SHARPER = 0.25  # what linear reading takes away of that
