@@ -66,8 +66,9 @@ def _require_same(first_path: Path, first: Report, path: Path, other: Report) ->
     pairs: dict[str, tuple[Any, Any]] = {key: (getattr(first.data, key), getattr(other.data, key)) for key in SAME_DATA}
     pairs |= {key: (first.settings.get(key), other.settings.get(key)) for key in SAME_SETTINGS}
     pairs |= {
-        f"definition of {name}": tuple((m.definition, m.source) for m in (first.metrics[name], other.metrics[name]))
-        for name in first.metrics.keys() & other.metrics.keys()
+        f"definition of {name}": ((one.definition, one.source), (two.definition, two.source))
+        for name, one in first.metrics.items()
+        if (two := other.metrics.get(name))
     }
     for name in first.protocols.keys() & other.protocols.keys():
         a, b = ({c.clip: c.frames for c in r.protocols[name].clips if c.frames} for r in (first, other))
