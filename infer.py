@@ -126,7 +126,7 @@ def infer(options: Options) -> list:
     """
     from fomm.animator.credentials import SIGNED
     from fomm.model.face import Edit
-    from fomm.video import VIDEO_SUFFIXES, feed
+    from fomm.video import VIDEO_SUFFIXES, feed, is_pipe
     from studio.animation import animate_files, load_tools
     from studio.portrait import play_files
     from studio.recording import record_webcam
@@ -138,6 +138,8 @@ def infer(options: Options) -> list:
     results, failures = [], []
     with ExitStack() as stack:
         stack.callback(bars.close)
+        if is_pipe(Path(options.output)):
+            bars.print(f"{options.output}: a named pipe; the frames wait until somebody reads it")
         if options.camera is not None:
             list_pairs(replace(options, driving=options.source))  # what is wrong with the others is said first
             output = Path(options.output)

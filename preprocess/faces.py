@@ -440,6 +440,10 @@ class Lookout:
         return faces
 
 
+class NoFaceError(InputError):
+    """A picture or a video shows no face."""
+
+
 def describe_faces(faces: Sequence[Face]) -> str:
     """The faces as a user chooses them: `1: box 174,57 to 269,168, 111 px; 2: ...`."""
     return "; ".join(
@@ -452,12 +456,13 @@ def choose_face(faces: Sequence[Face], number: int | None, path: str | os.PathLi
     """Face `number` (from 1; None = the largest) of those that `FaceFinder.find` found in the picture `path`.
 
     Raises:
-        InputError: no face at all (says what was tried), or no face of that number (lists the choices).
+        NoFaceError: no face at all; says what was tried.
+        InputError: no face of that number; lists the choices.
     """
     if not faces:
-        raise InputError(
+        raise NoFaceError(
             f"{path}: no face found: tried the whole picture, its parts and its quarter turns; give a picture with a "
-            "face of at least 5 % of its long side, not turned away, or use --crop false --embed false"
+            "face of at least 5 % of its long side, not turned away"
         )
     if number is None:
         return faces[0]

@@ -43,7 +43,7 @@ def motion(clip: str, *, output: str = "motion.json", track: int = 1) -> Path:
         raise InputError(f"--output {path}: motion files end in .json; choose such a name")
     reader, bars = VideoReader(clip), Bars()
     with FaceFinder() as finder, closing(bars):
-        recording, doubts = record(reader, finder, track, bars)
+        recording, _, doubts = record(reader, finder, track, bars)
     write_motion(path, recording)
     for doubt in [*reader.notes, *reader.warnings, *doubts]:
         print(f"warning: {doubt}", file=sys.stderr)
@@ -53,8 +53,11 @@ def motion(clip: str, *, output: str = "motion.json", track: int = 1) -> Path:
     return path
 
 
-def record(reader: VideoReader, finder: FaceFinder, number: int, progress: Progress) -> tuple[Recording, list[str]]:
-    """The motion of track `number` of a clip, and what speaks against it, one sentence each."""
+def record(
+    reader: VideoReader, finder: FaceFinder, number: int, progress: Progress
+) -> tuple[Recording, Fraction, list[str]]:
+    """The motion of track `number` of a clip, when it begins there (s), and what speaks against it, one sentence
+    each."""
     tracks, frame_count, _ = track_driving(reader, finder, progress=progress)
     tracks = joined(tracks)
     track = choose_track(tracks, number, reader.path)
@@ -76,4 +79,4 @@ def record(reader: VideoReader, finder: FaceFinder, number: int, progress: Progr
             times.append(time)
             faces.append(recorded(face, follower.initial))
     rising = [time - times[0] for time in times]
-    return Recording(rising, faces), [f"{reader.path}: {d}" for d in [*doubts, *followed.doubts()]]
+    return Recording(rising, faces), times[0], [f"{reader.path}: {d}" for d in [*doubts, *followed.doubts()]]

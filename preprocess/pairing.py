@@ -20,7 +20,7 @@ from fomm.errors import InputError
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch
 from preprocess.crop import Crop, Region
-from preprocess.faces import FACE_SCALE, Face, FaceFinder, Lookout, choose_face, describe_faces
+from preprocess.faces import FACE_SCALE, Face, FaceFinder, Lookout, NoFaceError, choose_face, describe_faces
 from preprocess.track import EVERY, TRACK_SCALE, Sample, Track, describe_tracks, find_tracks, matching_crop
 
 BEST_FRAME_EVERY = 5  # a pose lasts longer than this many frames, so not each one has to be looked at
@@ -95,7 +95,7 @@ def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress
     """Find the face tracks of a driving video, in one pass.
 
     Raises:
-        InputError: there is no face in it; says what was tried.
+        NoFaceError: there is no face in it; says what was tried.
     """
     count = 0
 
@@ -107,9 +107,9 @@ def track_driving(reader: VideoReader, finder: FaceFinder, *, progress: Progress
     with closing(prefetch(reader.lazy_frames())) as frames:
         tracks = find_tracks(watched(counted(), "find faces", reader.frame_count, progress), Lookout(finder))
     if not tracks:
-        raise InputError(
+        raise NoFaceError(
             f"{reader.path}: no face found (looked at every {EVERY}th of its {count} frames with the short-range and "
-            "full-range detectors); give a video that shows a face, or use --crop false"
+            "full-range detectors); give a video that shows a face"
         )
     return Tracked(tracks, count, tuple(reader.warnings))
 
@@ -175,14 +175,14 @@ def pair_faces(
     )
 
 
-def choose_track(tracks: Sequence[Track], number: int, path: Path) -> Track:
-    """Track `number` (from 1) of those found in the video `path`.
+def choose_track(tracks: Sequence[Track], number: int, path: Path, option: str = "--track") -> Track:
+    """Track `number` (from 1), as `option` says, of those found in the video `path`.
 
     Raises:
         InputError: no track of that number; lists the choices.
     """
     if not 1 <= number <= len(tracks):
-        raise InputError(f"{path}: no face track {number}; choose --track from {describe_tracks(tracks)}")
+        raise InputError(f"{path}: no face track {number}; choose {option} from {describe_tracks(tracks)}")
     return tracks[number - 1]
 
 
@@ -335,17 +335,26 @@ def doubts_about_driving(tracks: Sequence[Track], track: Track, crop: Crop, fram
     return doubts + _doubts_about_crop(track.face_side_px, crop, (track.height, track.width))
 
 
-def doubts_about_track(tracks: Sequence[Track], track: Track, frame_count: int) -> list[str]:
-    """Whether another track could have been meant, and how much of a clip shows the face, one sentence each."""
+def doubts_about_track(
+    tracks: Sequence[Track],
+    track: Track,
+    frame_count: int,
+    option: str = "--track",
+    others: str = "the result is that part",
+) -> list[str]:
+    """Whether another track could have been meant, and how much of a clip shows the face, one sentence each.
+
+    Args:
+        option: that chooses the track.
+        others: what becomes of the frames that do not show it.
+    """
     doubts = []
     if len(tracks) > 1:
         number = tracks.index(track) + 1
         choices = describe_tracks(tracks)
-        doubts.append(f"{len(tracks)} face tracks, track {number} is taken; choose with --track from {choices}")
+        doubts.append(f"{len(tracks)} face tracks, track {number} is taken; choose with {option} from {choices}")
     if len(track) < frame_count:
-        doubts.append(
-            f"the face is seen from frame {track.start} to {track.stop - 1} of {frame_count}; the result is that part"
-        )
+        doubts.append(f"the face is seen from frame {track.start} to {track.stop - 1} of {frame_count}; {others}")
     return doubts
 
 

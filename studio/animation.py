@@ -282,7 +282,7 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
     Raises:
         InputError: what would keep them from being written or signed, found out now and not after the work.
     """
-    from fomm.animator.credentials import signed_ones, signing_pair
+    from fomm.animator.credentials import check_signing, signed_ones
 
     outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
     if feed(output):
@@ -306,7 +306,7 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: no permission to write here; choose another --output")
     if signed_ones(outputs):
-        signing_pair(settings.sign)
+        check_signing(settings.sign)
     return outputs
 
 

@@ -124,7 +124,6 @@ def in_page_words(sentence: str, folder: Path) -> str:
     """A sentence of `infer.py` for people who see controls, not options, and none of the machine's folders."""
     sentence = re.sub(rf"{re.escape(str(folder))}/(?:[^/\s:]+/)*", "", sentence)
     sentence = re.sub(r"^camera: (\w)", lambda m: m[1].upper(), sentence)
-    sentence = sentence.replace("--crop false --embed false", "--crop false")
     sentence = re.sub(
         r"(?:(?:use|give) )?(--\w+) (true|false)\b",
         lambda m: f"switch {m[1]} {'on' if m[2] == 'true' else 'off'}",

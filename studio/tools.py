@@ -22,7 +22,7 @@ from fomm.model.face import Sitter, Strength
 from fomm.progress import Progress
 from fomm.video import VideoReader
 from preprocess.crop import Crop, Paster, Region, soft_mask
-from preprocess.faces import Face, FaceFinder
+from preprocess.faces import Face, FaceFinder, NoFaceError
 from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_whole, track_driving
 from preprocess.portraits import pair_portrait, pair_whole_portrait
 from preprocess.track import TRACK_SCALE
@@ -133,10 +133,13 @@ class CropTools(Tools):
         landmarks = self.landmarks if settings.best_frame else None
         if not settings.crop:
             return pair_whole(photo, reader, size=size, landmarks=landmarks, progress=progress)
-        driving = self.track(reader, progress)
-        return pair_faces(
-            photo, source, reader, driving, self.faces, settings, size=size, landmarks=landmarks, progress=progress
-        )
+        try:
+            driving = self.track(reader, progress)
+            return pair_faces(
+                photo, source, reader, driving, self.faces, settings, size=size, landmarks=landmarks, progress=progress
+            )
+        except NoFaceError as error:  # these models animate anything
+            raise InputError(f"{error}, or use --crop false") from error
 
     def doubts(self, source: Path, pairing: Pairing) -> list[str]:
         error = self.animator.reconstruction_error(pairing.source)

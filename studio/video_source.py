@@ -77,11 +77,14 @@ def animate_video(
     check_size(source, reader.width, reader.height)
     outputs = outputs_of(output, settings, source, *([] if isinstance(driver, Edit) else [driver]))
 
-    recording, sound, doubts = driver_of(driver, settings, tools, progress)
+    recording, sound, begins, doubts = driver_of(driver, settings, tools, progress)
+    if settings.sound == "source":
+        sound, begins = reader, Fraction(0)
     tracks, frame_count, _ = track_driving(reader, tools.faces, progress=progress)
     tracks = joined(tracks)
-    track = choose_track(tracks, settings.face or 1, source)
-    doubts += [f"{source}: {said}" for said in doubts_about_track(tracks, track, frame_count)]
+    track = choose_track(tracks, 1 if settings.face is None else settings.face, source, "--face")
+    seen = doubts_about_track(tracks, track, frame_count, "--face", "the other frames stay as they are")
+    doubts += [f"{source}: {said}" for said in seen]
     followed = Followed()
     frames = animated(reader, track, recording, tools, settings, followed, progress)
     with all_or_none(outputs), closing(frames):
@@ -91,7 +94,8 @@ def animate_video(
             settings,
             fps=reader.fps,
             time_base=reader.time_base,
-            sound=(reader if settings.sound == "source" else sound) if settings.audio else None,
+            sound=sound if settings.audio else None,
+            sound_start=begins,
             paste=lambda picture: picture,
             side_by_side=outputs[1] if settings.side_by_side else None,
             shown=lambda frame: (frame.image, frame.image),
@@ -120,16 +124,17 @@ def animate_video(
 
 def driver_of(
     driver: Edit | Path, settings: AnimationSettings, tools: PortraitTools, progress: Progress
-) -> tuple[Recording | Edit, VideoReader | None, list[str]]:
-    """What drives: a motion, or an edit that stays; whose sound it has; and what speaks against it."""
+) -> tuple[Recording | Edit, VideoReader | None, Fraction, list[str]]:
+    """What drives: a motion, or an edit that stays; whose sound it has, and when it begins there (s); what speaks
+    against it."""
     if isinstance(driver, Edit):
-        return driver, None, []
+        return driver, None, Fraction(0), []
     if driver.suffix.lower() == ".json":
-        return read_motion(driver), None, []
+        return read_motion(driver), None, Fraction(0), []
     reader = VideoReader(driver, video_stream=settings.video_stream, audio_stream=settings.audio_stream)
     check_size(driver, reader.width, reader.height)
-    recording, doubts = record(reader, tools.faces, settings.track, progress)
-    return recording, reader, [*reader.notes, *doubts]
+    recording, begins, doubts = record(reader, tools.faces, settings.track, progress)
+    return recording, reader, begins, [*reader.notes, *doubts]
 
 
 def animated(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from fomm.animator import AnimationSettings
 from fomm.animator.credentials import SIGNED, config_folder, make_pair, sign, signed_ones, verify
@@ -159,6 +161,52 @@ def test_what_cannot_sign_is_told_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--sign"):
         outputs_of(tmp_path / "r.mp4", settings)
     assert outputs_of(tmp_path / "r.webm", settings) == [tmp_path / "r.webm"]  # carries no credentials
+
+
+def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, form: str, password: bytes | None = None) -> str:
+    lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, getattr(serialization.PrivateFormat, form), lock).decode()
+
+
+def test_keys_that_do_not_sign_are_told_before_the_work(tmp_path: Path) -> None:
+    certificates, own = make_pair()
+    key = serialization.load_pem_private_key(own.encode(), None)
+    lines = own.splitlines()
+    keys = {
+        "locked": pem(key, "PKCS8", b"secret"),
+        "of somebody else": pem(ec.generate_private_key(ec.SECP256R1()), "PKCS8"),
+        "unknown curve": pem(ec.generate_private_key(ec.BrainpoolP512R1()), "PKCS8"),
+        "other kind": pem(rsa.generate_private_key(65537, 2048), "PKCS8"),
+        "damaged": "\n".join([lines[0], lines[1][::-1], *lines[2:]]),
+        "cut off": own[:100],
+        "empty": "",
+    }
+    (tmp_path / "cert.pem").write_text(certificates)
+    for name, text in keys.items():
+        (tmp_path / name).write_text(text)
+        settings = AnimationSettings(sign=f"{tmp_path / 'cert.pem'},{tmp_path / name}")
+        with pytest.raises(InputError, match=f"^--sign .*{name}: cannot sign .*without a password"):
+            outputs_of(tmp_path / "r.mp4", settings)
+    with pytest.raises(InputError, match="null cannot be read"):
+        outputs_of(tmp_path / "r.mp4", AnimationSettings(sign=f"{tmp_path / 'cert.pem'},/dev/null"))
+
+
+def test_keys_sign_in_either_form_of_pem(tmp_path: Path) -> None:
+    certificates, own = make_pair()
+    key = serialization.load_pem_private_key(own.encode(), None)
+    (tmp_path / "cert.pem").write_text(certificates)
+    (tmp_path / "key.pem").write_text(pem(key, "TraditionalOpenSSL"))
+    assert "BEGIN EC PRIVATE KEY" in (tmp_path / "key.pem").read_text()
+    assert verify(signed(tmp_path / "r.png", f"{tmp_path / 'cert.pem'},{tmp_path / 'key.pem'}"))[1]
+
+
+def test_a_certificate_of_this_machine_that_is_damaged_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    signed(tmp_path / "r.png")
+    for path in config_folder().glob("*.pem"):
+        path.write_text("nothing")
+    with pytest.raises(InputError, match="fomm: what is kept here cannot sign .*remove its .pem files"):
+        outputs_of(tmp_path / "r.mp4", AnimationSettings())
 
 
 @pytest.mark.parametrize("pair", ["one.pem", "none.pem,none.pem", "bad.pem,bad.pem"])

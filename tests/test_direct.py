@@ -90,7 +90,9 @@ def test_region_and_strength_in_words() -> None:
     assert strengths_of("all", "1") == {"pose": 1, "mouth": 1, "eyes": 1}
     assert strengths_of("mouth", "0.7") == {"pose": 0, "mouth": 0.7, "eyes": 0}
     assert strengths_of("all", "pose=0.5,mouth=1.2") == {"pose": 0.5, "mouth": 1.2, "eyes": 1}
-    assert strengths_of("all", "expression=0.5, eyes=2") == {"pose": 1, "mouth": 0.5, "eyes": 2}
+    for either in ("expression=0.5, eyes=2", "eyes=2 expression=0.5"):
+        assert strengths_of("all", either) == {"pose": 1, "mouth": 0.5, "eyes": 2}
+    assert strengths_of("all", "pose=0,0.5") == {"pose": 0, "mouth": 0.5, "eyes": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,8 @@ def test_region_and_strength_in_words() -> None:
         ("all", "ears=1", "'ears' is no region; choose from all, pose"),
         ("mouth", "pose=0.5", "pose does not move with --region mouth"),
         ("all", "", "must be a number"),
+        ("all", "pose=1,pose=2", "pose has two numbers"),
+        ("mouth", "1,0.5", "mouth has two numbers"),
     ],
 )
 def test_wrong_strengths_are_told(region, strength: str, says: str) -> None:
@@ -223,6 +227,9 @@ def test_it_does_not_hold_the_shape_of_the_face_that_moved(tmp_path: Path) -> No
     [
         ({"format": "fomm-motion/9"}, "is no motion file"),
         ({"clock": "1/0"}, "damaged (no such clock)"),
+        ({"clock": "1/00"}, "damaged (no such clock)"),
+        ({"clock": "00/1"}, "damaged (no such clock)"),
+        ({"clock": "-1/25"}, "damaged (no such clock)"),
         ({"ticks": [0, 0, 1]}, "times must rise"),
         ({"ticks": ["a", "b", "c"]}, "ticks must be whole numbers"),
         ({"ticks": [0, 1, 10**30]}, "damaged"),
@@ -364,6 +371,16 @@ def test_what_models_of_the_paper_cannot_do_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--region mouth --strength 1: the keypoints of puppets belong to no part"):
         infer(options)
     assert not list(tmp_path.iterdir())
+
+
+def test_who_cannot_do_without_a_face_is_not_told_to(tmp_path: Path, checkpoint: str) -> None:
+    """Model `face` needs one, so `--crop false` is no way out."""
+    write_image(tmp_path / "grey.png", np.full((96, 96, 3), 96, np.uint8))
+    driver = str(ROOT / "fomm" / "assets" / "speaker.mp4")
+    for given in ({"edit": "smile=1"}, {"driving": driver}):
+        with pytest.raises(InputError, match="no face found") as told:
+            infer(Options(str(tmp_path / "grey.png"), output=str(tmp_path / "o"), checkpoint=checkpoint, **given))
+        assert "--crop" not in str(told.value)
 
 
 @pytest.mark.parametrize(

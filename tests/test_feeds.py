@@ -194,6 +194,32 @@ def test_a_terminal_is_not_filled_with_frames() -> None:
     assert done.returncode == 2 and b"would fill this terminal" in done.stderr
 
 
+def test_a_closed_stdout_gets_no_frames() -> None:
+    command = [sys.executable, "-c", "from fomm import errors, video; errors.run(lambda: video.VideoWriter('-'))"]
+    closed = ["sh", "-c", '"$0" "$@" >&-', *command]
+    done = subprocess.run(closed, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 2 and done.stderr.startswith("error: --output -: the standard output is closed")
+
+
+def test_whoever_waits_for_a_reader_says_so(inputs: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process = subprocess.Popen(words(inputs, str(tmp_path / "pipe")), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "a named pipe; the frames wait until somebody reads it" in process.stderr.readline()
+    frames = Y4m((tmp_path / "pipe").read_bytes()).planes
+    assert process.wait(250) == 0 and len(frames) == FRAMES
+    process.stderr.close()
+
+
+def test_a_rate_that_y4m_cannot_say_is_told(received) -> None:
+    path, everything = received
+    with pytest.raises(InputError, match="frame times that far apart"):
+        with VideoWriter(path, fps=Fraction(1, 10**10)) as writer:
+            writer.write(counted(1))
+    open(path, "wb").close()  # for the reader, who still waits
+    assert everything() == b""
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

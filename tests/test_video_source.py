@@ -137,6 +137,39 @@ def test_sound_is_the_drivers_or_the_sources(tmp_path: Path, tools: PortraitTool
     assert not VideoReader(tmp_path / "none.mp4").has_audio
 
 
+def test_the_drivers_sound_begins_with_its_face(tmp_path: Path, tools: PortraitTools) -> None:
+    """What is heard belongs to what is seen, also where the driver's face comes later than the driver's sound."""
+    source, driver = clip_of(tmp_path / "source", [puppet(0)] * 10), tmp_path / "driver.mp4"
+    pictures = [GREY] * 6 + [puppet(0, mouth=0.9 * (index > 3)) for index in range(10)]
+    make_clip(
+        *(driver, steady(16, FPS)),
+        size=(SIDE, SIDE),
+        draw=lambda index, *_: pictures[index],
+        sound=("aac", Fraction(0), 1.6),
+    )
+    said: list[str] = []
+    settings = AnimationSettings(region="mouth")
+    animate_video(source, driver, tmp_path / "out.mp4", settings, tools, warn=said.append)
+    assert any("the face is seen from frame 6 to 15 of 16; the result is that part" in one for one in said)
+    np.testing.assert_allclose(beeps_in(tmp_path / "out.mp4"), [1.0 - 0.6], atol=0.1)
+
+
+def test_of_a_source_the_frames_without_the_face_stay_and_another_face_is_chosen_by_face(
+    tmp_path: Path, tools: PortraitTools
+) -> None:
+    other = cv2.flip(cv2.resize(puppet(0), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA), 1)
+    beside = np.pad(other, ((0, SIDE - len(other)), (0, SIDE - len(other)), (0, 0)), constant_values=96)
+    source = clip_of(tmp_path / "source", [GREY] * 3 + [puppet(0)] * 8 + [GREY] * 8 + [beside] * 6)
+    said: list[str] = []
+    animate_video(source, Edit(), tmp_path / "out", AnimationSettings(), tools, warn=said.append)
+    text = " ".join(said)
+    assert "2 face tracks, track 1 is taken; choose with --face from 1" in text and "--track" not in text
+    assert "the face is seen from frame 3 to 10 of 25; the other frames stay as they are" in text
+    for none in (0, 3):
+        with pytest.raises(InputError, match=f"no face track {none}; choose --face from 1"):
+            animate_video(source, Edit(), tmp_path / "none", AnimationSettings(face=none), tools)
+
+
 def test_what_cannot_be_is_told(tmp_path: Path, tools: PortraitTools) -> None:
     source = clip_of(tmp_path / "nobody.mp4", [GREY] * 4)
     with pytest.raises(InputError, match="nobody.mp4: no face found"):

@@ -12,20 +12,24 @@ import mimetypes
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import c2pa
 import filelock
 import platformdirs
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from PIL import Image
 
 from fomm.animator.provenance import recorded_hash, sidecar_path
 from fomm.errors import InputError
 from fomm.files import atomic_output, hash_file
 from fomm.version import __version__
+from fomm.video import SYNTHETIC_COMPOSITE
 
 SIGNED = (".mp4", ".mov", ".jpg", ".jpeg", ".png")
 """Kinds of file that carry credentials; of the others the sidecar is all there is."""
@@ -54,7 +58,6 @@ def sign(
     Raises:
         InputError: certificate or key cannot be used, or the file cannot be written.
     """
-    certificates, key = signing_pair(pair)
     named = {role: {"name": Path(one["path"]).name, "sha256": one["sha256"]} for role, one in inputs.items()}
     kind = mimetypes.guess_type(path.name)[0]
     assert kind is not None, "kinds in SIGNED have one"
@@ -72,31 +75,53 @@ def sign(
             for role, one in named.items()
         ],
         "assertions": [
-            {
-                "label": "c2pa.actions",
-                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": source_type}]},
-            },
+            _created(source_type),
             {
                 "label": INPUTS,
                 "data": {**named, "checkpoint": {"name": checkpoint["name"], "sha256": checkpoint["sha256"]}},
             },
         ],
     }
+    with atomic_output(path) as part, _Output(part, "w+") as output:
+        try:
+            with open(path, "rb") as original, io.BufferedRandom(output) as signed:
+                _sign(original, signed, kind, manifest, pair)
+        except InputError:
+            if output.failure:
+                raise output.failure from None
+            raise
+
+
+def check_signing(pair: str | None) -> None:
+    """Sign a picture of one pixel: a certificate that will not do is told before the work, and not after it.
+
+    Raises:
+        InputError: as `sign`.
+    """
+    pixel = io.BytesIO()
+    Image.new("L", (1, 1)).save(pixel, "PNG")
+    pixel.seek(0)
+    _sign(pixel, io.BytesIO(), "image/png", {"assertions": [_created(SYNTHETIC_COMPOSITE)]}, pair)
+
+
+def _created(source_type: str) -> dict[str, Any]:
+    action = {"action": "c2pa.created", "digitalSourceType": source_type}
+    return {"label": "c2pa.actions", "data": {"actions": [action]}}
+
+
+def _sign(original: IO[bytes], signed: IO[bytes], kind: str, manifest: Mapping[str, Any], pair: str | None) -> None:
+    certificates, key = signing_pair(pair)
     try:
-        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(_algorithm(key), certificates.encode(), key.encode(), None))
-        with atomic_output(path) as part, _Output(part, "w+") as output:
-            try:
-                with open(path, "rb") as original, io.BufferedRandom(output) as signed:
-                    c2pa.Builder(manifest).sign(signer, kind, original, signed)
-            except c2pa.C2paError:
-                if output.failure:
-                    raise output.failure from None
-                raise
-    except (c2pa.C2paError, ValueError) as error:
-        whose = f"--sign {pair}" if pair else str(config_folder())
+        algorithm, key = _usable(key)
+        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm, certificates.encode(), key.encode(), None))
+        c2pa.Builder(manifest).sign(signer, kind, original, signed)
+    except (c2pa.C2paError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: the key is encrypted
+        ours = f"{config_folder()}: what is kept here cannot sign ({error}); remove its .pem files, and it is made anew"
         raise InputError(
-            f"{path}: cannot be signed ({error}); {whose} must be a certificate for signing content (its chain, "
-            "leaf first) and its private key, both PEM"
+            f"--sign {pair}: cannot sign ({error}); give a certificate for signing content (its chain, leaf first) and "
+            "its private key without a password, both PEM"
+            if pair
+            else ours
         ) from error
 
 
@@ -116,8 +141,8 @@ class _Output(io.FileIO):
 def verify(path: Path) -> tuple[list[str], bool]:
     """What a file claims and whether it was altered, in sentences; and whether it is as it was when it was signed.
 
-    C2PA leaves out names and padding of its own box, and of an mp4 the file type box. The record beside a result,
-    where it is, has the hash of all bytes.
+    C2PA leaves out names, lengths and padding of its own box, and of an mp4 the file type box. The record beside a
+    result, where it is, has the hash of all bytes.
 
     Raises:
         InputError: the file is not there, or carries no credentials that can be read.
@@ -211,13 +236,20 @@ def user_pair(pair: str) -> tuple[str, str]:
     names = pair.split(",")
     if len(names) != 2:
         raise InputError(f"--sign {pair}: give two files with a comma between: certificate and private key")
+    certificates, key = (_read_pem(pair, Path(name.strip())) for name in names)
+    return certificates, key
+
+
+def _read_pem(pair: str, path: Path) -> str:
     try:
-        certificates, key = (Path(name.strip()).read_text() for name in names)
+        if path.exists() and not path.is_file():
+            raise OSError(0, "no regular file")  # it is read twice: before the work and after it
+        return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"--sign {pair}: cannot be read ({getattr(error, 'strerror', None) or 'no PEM file'})"
+            f"--sign {pair}: {path} cannot be read ({getattr(error, 'strerror', None) or 'no PEM file'}); give two "
+            "files with a comma between: certificate and private key"
         ) from error
-    return certificates, key
 
 
 def make_pair() -> tuple[str, str]:
@@ -251,10 +283,7 @@ def make_pair() -> tuple[str, str]:
         if is_leaf:
             built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
         chain.insert(0, built.sign(keys[0], hashes.SHA256()))
-    private = keys[1].private_bytes(
-        format=serialization.PrivateFormat.PKCS8, encryption_algorithm=serialization.NoEncryption(), **_PEM
-    )
-    return "".join(one.public_bytes(**_PEM).decode() for one in chain), private.decode()
+    return "".join(one.public_bytes(**_PEM).decode() for one in chain), _unlocked(keys[1])
 
 
 def signed_ones(paths: Sequence[Path]) -> list[Path]:
@@ -268,12 +297,22 @@ def _name(common: str) -> x509.Name:
     )
 
 
-def _algorithm(key: str) -> str:
+def _usable(key: str) -> tuple[str, str]:
+    """By which algorithm a private key (PEM) signs, and the key in the one form that the library reads."""
     private = serialization.load_pem_private_key(key.encode(), None)
+    algorithm = None
     if isinstance(private, ec.EllipticCurvePrivateKey):
-        return {256: "es256", 384: "es384", 521: "es512"}[private.curve.key_size]
-    if isinstance(private, ed25519.Ed25519PrivateKey):
-        return "ed25519"
-    if isinstance(private, rsa.RSAPrivateKey):
-        return "ps256"
-    raise ValueError("a key of an unknown kind")
+        algorithm = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}.get(private.curve.name)
+    elif isinstance(private, ed25519.Ed25519PrivateKey):
+        algorithm = "ed25519"
+    elif isinstance(private, rsa.RSAPrivateKey):
+        algorithm = "ps256"
+    if algorithm is None:
+        raise ValueError("a key of a kind that C2PA does not know")
+    return algorithm, _unlocked(private)
+
+
+def _unlocked(key: PrivateKeyTypes) -> str:
+    return key.private_bytes(
+        format=serialization.PrivateFormat.PKCS8, encryption_algorithm=serialization.NoEncryption(), **_PEM
+    ).decode()

@@ -70,6 +70,7 @@ def render(
     fps: Fraction | None,
     time_base: Fraction | None,
     sound: VideoReader | None,
+    sound_start: Fraction | None = None,
     paste: Callable[[np.ndarray], np.ndarray] | None,
     side_by_side: Path | None = None,
     shown: Callable[[Frame], tuple[np.ndarray, np.ndarray]] | None = None,
@@ -82,6 +83,7 @@ def render(
         settings: of which `label` (draw the visible mark).
         fps, time_base: mean rate, and the clock on which all times fall; None: not known.
         sound: a video whose sound goes along.
+        sound_start: when in that video (s) the sound begins. By default at the time of the first frame.
         paste: puts an animated picture into the full photo; None leaves it as it is.
         side_by_side: also write source, driving and result beside each other into this file.
         shown: what that file shows of (source, driving) for a frame.
@@ -98,6 +100,7 @@ def render(
         time_base=time_base,
         metadata=synthetic_tags(pasted=paste is not None),
         audio_from=sound if sound is not None and sound.has_audio and not sent else None,
+        audio_start=sound_start,
     )
     done, first, last = Rendered(), Fraction(0), Fraction(0)
     with ExitStack() as stack:

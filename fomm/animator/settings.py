@@ -28,22 +28,26 @@ def strengths_of(region: Region, strength: str) -> dict[str, float]:
     {'pose': 0.0, 'mouth': 1.2, 'eyes': 1.0}
 
     Raises:
-        InputError: a strength that is no number from 0 to 2, of no region, or of one that does not move.
+        InputError: a strength that is no number from 0 to 2, of no region, of one that does not move, or given twice.
     """
-    moves = PARTS[region]
-    strengths = {part: float(part in moves) for part in PARTS["all"]}
+    moves, given = PARTS[region], dict[str, float]()
     for item in re.split(r"[,\s]+", strength.strip()):
         name, number = item.split("=", 1) if "=" in item else (region, item)
         parts = PARTS.get(name)
         if parts is None:
             raise InputError(f"--strength {strength}: {name!r} is no region; choose from {', '.join(PARTS)}")
-        if not re.fullmatch(r"\d{1,3}(\.\d{0,9})?|\.\d{1,9}", number) or float(number) > STRONGEST:
+        if not re.fullmatch(r"\d{1,3}(\.\d{0,9})?|\.\d{1,9}", number, re.ASCII) or float(number) > STRONGEST:
             raise InputError(f"--strength {strength}: {number!r} must be a number from 0 to {STRONGEST:g}")
         if not set(parts) <= set(moves):
             raise InputError(
                 f"--strength {strength}: {name} does not move with --region {region}; leave one of them out"
             )
-        strengths |= dict.fromkeys(parts, float(number))
+        if name in given:
+            raise InputError(f"--strength {strength}: {name} has two numbers; give it one")
+        given[name] = float(number)
+    strengths = {part: float(part in moves) for part in PARTS["all"]}
+    for name in sorted(given, key=lambda name: -len(PARTS[name])):  # mouth is said more exactly than all
+        strengths |= dict.fromkeys(PARTS[name], given[name])
     return strengths
 
 

@@ -73,7 +73,7 @@ class Record:
         packed = io.BytesIO()  # a zip file that a full disk cuts short complains once more when it is thrown away
         np.savez(packed, header=np.array(json.dumps(header)), **arrays)
         with atomic_output(path) as part:
-            part.write_bytes(packed.getbuffer())
+            part.write_bytes(packed.getvalue())  # no view of it, as in `video.pictures.save_picture`
 
     @classmethod
     def load(cls, path: Path, *, features: bool = True) -> Record | None:

@@ -12,7 +12,7 @@ Only local files are opened. This module is the face of the ones behind it: `pic
 """
 
 from fomm.video.encoding import MAX_VIDEO_PIXELS
-from fomm.video.feeds import feed
+from fomm.video.feeds import feed, is_pipe
 from fomm.video.pictures import (
     DIGITAL_SOURCE_TYPE,
     SYNTHETIC,
@@ -37,6 +37,7 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "feed",
+    "is_pipe",
     "frame_files",
     "picture_size",
     "prefetch",

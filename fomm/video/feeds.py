@@ -32,12 +32,18 @@ class _Y4mSink(Sink):
 
     @classmethod
     def check(cls, path: Path) -> None:
-        if path == STDOUT and sys.__stdout__ is not None and sys.__stdout__.isatty():
+        if path != STDOUT:
+            return
+        if sys.__stdout__ is None:
+            raise InputError("--output -: the standard output is closed; send it on, as in --output - | mpv -")
+        if sys.__stdout__.isatty():
             raise InputError("--output -: would fill this terminal with frames; send them on, as in --output - | mpv -")
 
     def __init__(self, path: Path, size: tuple[int, int], encoding: Encoding) -> None:
         super().__init__(path, size, encoding)
         self.rate = (encoding.fps or _USUAL_FPS).limit_denominator(2**16)
+        if not self.rate:
+            raise OverflowError("less than one frame in two days")
         hd = size[0] >= 1280 or size[1] > 576
         self.convert = Yuv420(size, Colorspace.ITU709 if hd else Colorspace.ITU601)
         # A pipe is opened when its reader has opened it as well. On Windows `open` makes stdout binary.
@@ -124,10 +130,11 @@ def feed(path: Path) -> type[Sink] | None:
     """
     if path == CAMERA:
         return _CameraSink
-    return _Y4mSink if path == STDOUT or _is_pipe(path) else None
+    return _Y4mSink if path == STDOUT or is_pipe(path) else None
 
 
-def _is_pipe(path: Path) -> bool:
+def is_pipe(path: Path) -> bool:
+    """Whether it is a named pipe, which is written into when somebody reads it, and not before."""
     return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
 
 

@@ -152,13 +152,12 @@ def read_motion(path: str | Path) -> Recording:
         raise InputError(f"{path}: is no motion file ({FORMAT}); make one with: python -m preprocess motion clip.mp4")
     try:
         return _recording_of(content)
-    except (KeyError, TypeError, ValueError, OverflowError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, binascii.Error) as error:
         raise InputError(f"{path}: the motion file is damaged ({error}); record it again") from error
 
 
 def _recording_of(content: dict[str, Any]) -> Recording:
-    found = re.fullmatch(r"(\d{1,10})/(\d{1,10})|1", str(content["clock"]))
-    if not found or "0" in found.groups():
+    if not re.fullmatch(r"[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?", str(content["clock"])):
         raise ValueError("no such clock")
     clock = Fraction(content["clock"])
     ticks = np.array(content["ticks"])
