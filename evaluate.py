@@ -34,6 +34,7 @@ DESCRIPTION = """Measures checkpoints, and frames that other programs made, on t
 report.md, report.json, report.tex, per_clip.csv and per_frame.csv. `evaluate.py merge` makes one leaderboard of
 several reports. A killed run goes on with the next clip when it is started again. Exit code 1: the condition of
 --fail-if holds."""
+MANY = 10**9  # clips, or frames
 LISTS = ("checkpoint", "predictions", "metrics", "face_networks", "fail_if")
 MERGE_USAGE = "python evaluate.py merge report1/ report2/ [more ...] --output board/"
 MERGE_DESCRIPTION = "Makes one leaderboard of reports on the same data."
@@ -149,8 +150,8 @@ def evaluate(options: Options) -> "Report | None":
     if not options.checkpoint and not options.predictions:
         raise InputError("--checkpoint, --predictions: name nothing; name a checkpoint, such as puppets, or a file")
     for name, value in (("limit", options.limit), ("every", options.every)):
-        if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: must be at least 1")
+        if value is not None and not 1 <= value < MANY:
+            raise InputError(f"--{name} {value}: must be at least 1, and less than {MANY}")
     if not options.output.strip():
         raise InputError("--output: is empty; name a folder for the report")
     import preprocess
@@ -195,7 +196,7 @@ def evaluate(options: Options) -> "Report | None":
             every=options.every,
         )
         for condition in conditions:
-            condition.check_computed([row.metric for row in instruments.not_computed])
+            condition.check_computed(instruments.not_computed)
         report = evaluation.evaluate(
             data,
             contenders,

@@ -143,6 +143,8 @@ def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> l
     """Metrics that no clip has, beyond those whose weights are missing."""
     told = {*computed, *(row.metric for row in instruments.not_computed)}
     nothing = ("no clip could be measured", "see the failures")
+    if computed:
+        nothing = ("no clip says anything about it", "docs/evaluation.md says what it needs")
     no_face = nothing if faces else ("no face was looked for", "evaluate a model of faces")
     reasons = {
         "exact": (

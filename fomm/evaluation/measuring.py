@@ -276,6 +276,10 @@ def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
+RECORDS = "records"
+"""Folder of them in that of an evaluation."""
+
+
 def record_path(folder: Path, index: int) -> Path:
     """Where the record of task number `index` is kept."""
     return folder / f"{index:06d}.npz"
