@@ -69,8 +69,8 @@ def run(main: Callable[[], object]) -> NoReturn:
     """Run an entry script's `main` and leave with the exit code that scripts rely on.
 
     0 success; 2 bad input, a missing system library, no memory left, a file that cannot be read or written, a stdout
-    that takes nothing (`error: ...` on stderr, no traceback); 128 + n ended by signal n, as shells count: 130 Ctrl-C,
-    143 SIGTERM, 129 SIGHUP; 141 when whoever read the output has gone.
+    that takes nothing, W&B without a login (`error: ...` on stderr, no traceback); 128 + n ended by signal n, as
+    shells count: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 when whoever read the output has gone.
     """
     keep_streams()
     try:
@@ -97,10 +97,19 @@ def run(main: Callable[[], object]) -> NoReturn:
             raise
         _leave(2, f"error: the standard output cannot be written ({error.strerror}); give it another place")
     except Exception as error:
+        if _is_of_wandb(error):
+            said = " ".join(str(error).split()).rstrip(".")
+            _leave(2, f"error: W&B: {said}; check login and network, or keep runs here with WANDB_MODE=offline")
         if not is_out_of_memory(error):
             raise
         _leave(2, OUT_OF_MEMORY)
     _leave(0)
+
+
+def _is_of_wandb(error: Exception) -> bool:
+    """Whether it is W&B's own word for what a user or the network did; without loading it."""
+    errors = sys.modules.get("wandb.errors")
+    return errors is not None and isinstance(error, errors.Error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

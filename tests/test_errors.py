@@ -49,6 +49,15 @@ def test_ctrl_c_again_does_not_cut_the_first_one_short(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
 
+def test_wandb_without_a_login_is_one_line(tmp_path: Path) -> None:
+    code = "import wandb; from fomm.errors import run; run(lambda: wandb.init(project='test'))"
+    known = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    nobody = known | {"HOME": str(tmp_path), "WANDB_MODE": "online", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=nobody, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: W&B: No API key") and "WANDB_MODE=offline" in done.stderr
+
+
 def test_our_own_bugs_keep_their_traceback() -> None:
     def main() -> None:
         raise ImportError("No module named 'nonsense'")

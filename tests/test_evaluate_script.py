@@ -29,7 +29,7 @@ from fomm.command_line import gathered
 from fomm.errors import InputError
 from fomm.evaluation.contenders import name_apart, read_data
 from fomm.evaluation.definitions import METRICS
-from fomm.evaluation.instruments import Instruments, load_instruments, why_not
+from fomm.evaluation.instruments import Instruments, face_mesh, load_instruments, why_not
 from fomm.evaluation.measures import Pixels
 from fomm.evaluation.measuring import check_records, measure_task
 from fomm.evaluation.tasks import Contender, Task
@@ -40,6 +40,7 @@ from fomm.report import Report, read_report
 from fomm.report.files import PER_CLIP
 from fomm.report.files import per_clip as per_clip_rows
 from fomm.report.gate import Condition
+from fomm.report.schema import NotComputed
 from fomm.video import VideoReader, VideoWriter
 from preprocess.faces import FaceFinder
 from preprocess.synthetic.puppets import write_puppet_pairs
@@ -295,7 +296,7 @@ def test_damaged_weights_are_not_computed_and_stop_nothing(tmp_path: Path, monke
     for name, value in (("TORCH_HOME", tmp_path), ("FOMM_CACHE", cache), ("HTTPS_PROXY", "http://127.0.0.1:9")):
         monkeypatch.setenv(name, str(value))
     with ExitStack() as stack:
-        instruments = load_instruments(torch.device("cpu"), evaluate.face_mesh(stack.enter_context(FaceFinder())))
+        instruments = load_instruments(torch.device("cpu"), face_mesh(stack.enter_context(FaceFinder())))
     told = {row.metric: row for row in instruments.not_computed}
     assert told.pop("fvd").reason == "no video network was given"
     assert told.keys() == {"lpips", "fid", "kid", "akd_face_alignment", "aed_openface", "csim_arcface"}
@@ -435,6 +436,8 @@ def test_a_failed_gate_tells_its_numbers() -> None:
     ("l1 > 1 and ssim < 1", "cannot be read"),
     ("l1 > __import__('os').system('true')", "cannot be read"),
     ("l1 > nan", "cannot be read"),
+    ("l1 > 1e999", "write a smaller one"),
+    ("l1 > 1e999 * baseline", "write a smaller one"),
     ("l1 > 0.5 * ssim", "cannot be read"),
     ("l1.pooled.real > 1", "no protocol is called 'l1'|is not .protocol..metric"),
     ("reconstruction.l1.median > 1", "is not .protocol..metric"),
@@ -454,6 +457,13 @@ def test_nothing_else_is_a_condition(condition: str, said: str) -> None:
 def test_a_gate_without_its_numbers_is_not_passed(condition: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         Condition.parse(condition).failures(small_report())
+
+
+def test_a_gate_on_what_cannot_be_computed_says_why() -> None:
+    rows = [NotComputed(metric="tof", reason="needs all frames", how="leave out --every")]
+    with pytest.raises(InputError, match=r"tof cannot be computed here \(needs all frames\); leave out --every, or"):
+        Condition.parse("tof > 1").check_computed(rows)
+    Condition.parse("l1 > 1").check_computed(rows)
 
 
 def test_unknown_names_are_told_before_anything_heavy_is_loaded() -> None:

@@ -24,6 +24,7 @@ from fomm.evaluation.animated_task import AnimatedTask
 from fomm.evaluation.definitions import METRICS
 from fomm.evaluation.frames import Frames
 from fomm.evaluation.gallery import choose_shown, error_map, write_shown
+from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measures import OwnKeypoints, Pixels
 from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, record_path, run_tasks
 from fomm.evaluation.results import Kid, collect
@@ -457,6 +458,20 @@ def test_one_identity_and_failures_are_said(tmp_path: Path) -> None:
     protocol = found.protocols["reconstruction"]
     assert protocol.summary["l1"]["m"].interval is None and protocol.summary["l1"]["m"].pooled == 1
     assert protocol.clips[1].failed == {"m": "it is gone"} and protocol.differences == {}
+
+
+def test_what_no_clip_says_anything_about_is_no_metric_of_the_report(tmp_path: Path) -> None:
+    """Of one model every frame is missed in `jitter`, which is a result; `brows_error` asks for what nobody does."""
+    clips = [Clip(f"c{i}", f"c{i}", f"id{i}", "test", 3, Fraction(25), 9, 9) for i in range(4)]
+    for i in range(4):
+        values = {"l1": np.ones(3), "jitter": np.full(1, np.nan), "brows_error": np.full(3, metrics.UNKNOWN)}
+        Record(3, {"m": values, "n": values}).save(record_path(tmp_path, i))
+    protocol = collect([reconstruction(clip) for clip in clips], tmp_path, ["m", "n"], METRICS, "n", 9).protocols
+    assert protocol["reconstruction"].summary.keys() == {"l1", "jitter"}
+    assert protocol["reconstruction"].differences.keys() == {"l1", "jitter"}
+    instruments = Instruments([], {name: METRICS[name] for name in ("l1", "brows_error")}, None, None, [], {})
+    told = why_not(instruments, ["l1"], faces=True)
+    assert [(row.metric, row.reason) for row in told] == [("brows_error", "no clip says anything about it")]
 
 
 # -------------------------------------------------------------------------------------------------------------- gallery

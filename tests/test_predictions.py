@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +85,36 @@ def test_counts_and_sizes_are_checked(report: Report) -> None:
     assert "is 32x64, others of faulty are 64x64" in told["d"]
 
 
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        (lambda clip: write_frames(clip, [np.zeros((32, 32, 3), np.uint8)] * FRAMES), "is 32x32, others .* are 64x64"),
+        (lambda clip: write_frames(clip, [np.zeros((64, 32, 3), np.uint8)] * FRAMES), "is 32x64, others .* are 64x64"),
+        (lambda clip: clip.mkdir(), "holds no pictures"),
+        (lambda clip: clip.with_suffix(".mp4").write_bytes(b""), "is empty"),
+        (lambda clip: clip.with_suffix(".mp4").write_bytes(b"\0" * 999), "cannot be read|holds no video"),
+    ],
+    ids=["smaller", "not square", "empty folder", "empty file", "damaged"],
+)
+def test_a_fault_costs_its_own_clip_though_it_is_the_first(
+    here: Path, tmp_path: Path, fault: Callable[[Path], object], said: str
+) -> None:
+    shutil.copytree(here / "same", tmp_path / "mine")
+    shutil.rmtree(tmp_path / "mine" / "a")
+    fault(tmp_path / "mine" / "a")
+    found = measured(here, str(tmp_path / "out"), predictions=[f"mine={tmp_path / 'mine'}"], metrics=["l1"])
+    assert [f.clip for f in found.failures] == ["a"] and re.search(said, found.failures[0].reason)
+    assert found.protocols["reconstruction"].summary["l1"]["mine"].frames == FRAMES * 3 and found.data.size == [64, 64]
+
+
+def test_a_suffix_may_be_in_capitals(here: Path, tmp_path: Path) -> None:
+    pictures = [frame.image for frame in VideoReader(here / "same" / "a")]
+    write_frames(tmp_path / "a.mp4", pictures)
+    (tmp_path / "a.mp4").rename(tmp_path / "a.MP4")
+    found = measured(here, str(tmp_path / "out"), predictions=[f"mine={tmp_path}"], metrics=["l1"], limit=1)
+    assert not found.failures and found.protocols["reconstruction"].summary["l1"]["mine"].frames == FRAMES
+
+
 def test_tables_for_other_programs(report: Report, here: Path) -> None:
     with open(here / "both" / "per_frame.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -96,6 +128,7 @@ def test_tables_for_other_programs(report: Report, here: Path) -> None:
 
 def test_a_part_of_the_data(here: Path) -> None:
     few = measured(here, "few", "same", limit=2, every=4)
+    assert (few.data.clips, few.data.identities, few.data.frames) == (2, 2, 2 * 2), "what was used"
     protocol = few.protocols["reconstruction"]
     assert [clip.clip for clip in protocol.clips] == ["a", "b"] and protocol.summary["l1"]["source"].frames == 2 * 2
     with open(here / "few" / "per_frame.csv", newline="") as stream:
@@ -139,6 +172,7 @@ def test_numbers_and_names_that_make_no_sense(here: Path) -> None:
     for change, said in (
         ({"limit": 0}, "--limit 0: must be at least 1"),
         ({"every": -1}, "--every -1"),
+        ({"every": 10**19}, "--every 10000000000000000000: must be"),
         ({"metrics": ["l1", "l2"]}, "--metrics l2: no such metric; choose from l1, psnr"),
         ({"predictions": []}, "--checkpoint, --predictions: name nothing"),
     ):
@@ -169,12 +203,35 @@ def test_a_leaderboard_of_reports_is_that_of_one_run(report: Report, here: Path,
     assert one.gallery and all((here / "board" / shown.media).is_file() for shown in one.gallery)
 
 
+def test_each_metric_of_a_model_that_several_reports_have_is_taken_from_one_that_has_it(here: Path) -> None:
+    measured(here, "l1 only", "same", metrics=["l1"])
+    measured(here, "both of it", "brighter")
+    merge([str(here / "l1 only"), str(here / "both of it"), "--output", str(here / "joined")])
+    joined = read_report(here / "joined" / "report.json").protocols["reconstruction"]
+    assert joined.summary["psnr"].keys() == {"source", "brighter"} and joined.differences["psnr"]["brighter"].clips == 4
+    assert joined.summary["l1"].keys() == {"source", "same", "brighter"}
+    assert len(joined.clips) == 4 and all(clip.values["psnr"].keys() == {"source", "brighter"} for clip in joined.clips)
+
+
+def test_a_copy_of_a_report_adds_nothing(report: Report, here: Path, tmp_path: Path) -> None:
+    shutil.copytree(here / "both", tmp_path / "copy")
+    merge([str(here / "both"), str(tmp_path / "copy"), "--output", str(tmp_path / "board")])
+    merged = read_report(tmp_path / "board" / "report.json")
+    one, other = merged.protocols["reconstruction"], report.protocols["reconstruction"]
+    assert one.summary == other.summary and len(one.gallery) == len(other.gallery) and merged.data == report.data
+    assert {path.name for path in (tmp_path / "board" / "media").iterdir()} == {Path(s.media).name for s in one.gallery}
+
+
 def test_what_does_not_compare_is_not_merged(report: Report, here: Path, tmp_path: Path) -> None:
     content = json.loads((here / "both" / "report.json").read_text())
     for key, value in (("manifest_sha256", "0" * 64), ("split", "val")):
         (tmp_path / "report.json").write_text(json.dumps(content | {"data": content["data"] | {key: value}}))
         with pytest.raises(InputError, match=f"was not measured as .* was \\({key} differ"):
             merge([str(here / "both"), str(tmp_path), "--output", str(tmp_path / "board")])
+    other = content["metrics"] | {"l1": content["metrics"]["l1"] | {"source": "another network's file, sha256 1234"}}
+    (tmp_path / "report.json").write_text(json.dumps(content | {"metrics": other}))
+    with pytest.raises(InputError, match="definition of l1 differ"):
+        merge([str(here / "both"), str(tmp_path), "--output", str(tmp_path / "board")])
     next(model for model in content["models"] if model["name"] == "same")["sha256"] = "other"
     (tmp_path / "report.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="different models named same"):
@@ -184,6 +241,8 @@ def test_what_does_not_compare_is_not_merged(report: Report, here: Path, tmp_pat
         ([str(here / "both"), str(tmp_path / "no"), "--output", "x"], "cannot be read"),
         ([str(here / "both"), str(here / "both"), "--output", " "], "--output: is empty"),
         ([str(here / "both"), str(here / "few"), "--output", str(here / "few")], "is one of the reports"),
+        ([str(here / "both"), str(tmp_path), "--output", str(here / "few")], "holds an evaluation"),
+        ([str(here / "both"), str(here / "both" / "report.json"), "--output", "x"], "is named twice"),
     ):
         with pytest.raises(InputError, match=said):
             merge(arguments)

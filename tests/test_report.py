@@ -25,6 +25,7 @@ from fomm.report import (
     terminal_table,
     write_report,
 )
+from fomm.report.latex import render_latex
 from fomm.report.published import PUBLISHED
 from fomm.report.schema import Difference
 from fomm.report.text import escape_markdown
@@ -95,6 +96,21 @@ def test_every_summary_number_is_in_the_table(report: dict[str, Any]) -> None:
                 assert [cell.value for cell in found[label, row]] == [by_model[model][key] for model in models]
 
 
+def test_latex_tables_fit_a_page_and_hold_every_value(report: dict[str, Any]) -> None:
+    """Parts of at most `WIDTH` characters of heads; all metrics in their order, each number once."""
+    for name, protocol in report["protocols"].items():
+        alone = render_latex(typed(report | {"protocols": {name: protocol}}))
+        parts = [re.findall(r"^(.*) \\\\$", part, re.M) for part in alone.split(r"\toprule")[1:]]
+        heads = [part[0].split(" & ")[1:] for part in parts]
+        order = tables.metric_order(typed(report), protocol["summary"])
+        labels = [typed(report).metrics[metric].label for metric in order]
+        assert [head.split(" $")[0] for part in heads for head in part] == labels
+        assert all(sum(len(head.replace("$", "")) for head in part) <= 140 for part in heads) and len(parts) > 1
+        for part in parts:
+            assert all(len(row.split(" & ")) == len(part[0].split(" & ")) for row in part[1:])
+            assert [row.split(" & ")[0] for row in part[1:]] == tables.ordered_models(typed(report))
+
+
 def test_the_best_of_a_row_is_marked_and_ties_share_it() -> None:
     report = example_report(models=("puppets", "wide", "early"))
     summary = report["protocols"]["reconstruction"]["summary"]
@@ -110,6 +126,17 @@ def test_the_best_of_a_row_is_marked_and_ties_share_it() -> None:
         label = tables.metric_label(typed(report).metrics[metric])
         row = cells(tables.summary_table(typed(report), "reconstruction"))[label, "pooled"]
         assert [cell.best for cell in row] == best, metric
+
+
+def test_who_fails_on_clips_is_not_the_best() -> None:
+    report = example_report(models=("puppets", "wide", "early"))
+    summary = report["protocols"]["reconstruction"]["summary"]
+    worst, best, base = ({**summary["l1"]["puppets"], "pooled": value} for value in (0.9, 0.8, 0.7))
+    summary["l1"] = {"puppets": worst, "wide": best, "early": base | {"frames": base["frames"] - 1}}
+    table = tables.summary_table(typed(report), "reconstruction")
+    label = tables.metric_label(typed(report).metrics["l1"])
+    row = cells(table)[label, "misses left out" if (label, "misses left out") in cells(table) else "pooled"]
+    assert [cell.best for cell in row] == [False, True, False] and "of which clips failed" in table.notes[0]
 
 
 def test_misses_stand_beside_keypoint_numbers_in_both_treatments(report: dict[str, Any]) -> None:

@@ -88,6 +88,7 @@ def test_interval_is_always_the_same_and_does_not_depend_on_the_order() -> None:
         ([], [], []),
         ([1, 2, 3], [1, 1, 1], [("a", "x"), ("b", "x"), ("c", "y")]),  # two drivers
         ([1, 1, 1], [1, 1, 1], [("a",), ("b",), ("c",)]),  # equal by chance, perhaps
+        ([9, 2, 3], [1000, 1, 1], [("a",), ("b",), ("c",)]),  # two of them hardly count
     ],
 )
 def test_of_too_few_nothing_is_concluded(values: list[float], frames: list[int], people: list[tuple]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ class DataSet:
     manifest: Path
     clips: list[Clip]
     pairs: list[Pair]
-    described: Data  # for the report; frames and size are known only in the end
+    described: Data  # for the report; what of it was used is known only in the end
 
 
 def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None = None) -> DataSet:
@@ -137,7 +139,8 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
         baseline: the name that the others are compared with.
 
     Raises:
-        InputError: not NAME=FOLDER, no such folder, nothing in it for any task, or pictures that are not square.
+        InputError: not NAME=FOLDER, no such folder, nothing in it for any task, or nothing that is square and can be
+            read. A single faulty file costs its own task only, later.
     """
     contenders = []
     for text in given:
@@ -149,10 +152,11 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
             raise InputError(f"--predictions {text!r}: {SOURCE} is the repeated source picture; choose another NAME")
         if not folder.is_dir():
             raise InputError(f"--predictions {text}: {folder} is no folder; it holds one video for each clip or pair")
+        listing = cache(_by_name)  # of now: files come and go
         found = {
             f"{task.protocol}/{task.name}": path
             for task in tasks
-            if (path := _prediction(folder, task.name)) is not None
+            if (path := _prediction(folder / task.name, listing)) is not None
         }
         if not found:
             raise InputError(
@@ -160,9 +164,7 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
                 f"such as {tasks[0].name}.mp4"
                 + (f" or {tasks[-1].name}.mp4" if tasks[-1].name != tasks[0].name else "")
             )
-        first = VideoReader(next(iter(found.values())))
-        if first.width != first.height:
-            raise InputError(f"{first.path}: is {first.width}x{first.height}; predictions are square, as the clips are")
+        side = _common_side(list(found.values()))
         lines = [f"{key} {hash_clip(path)}" for key, path in sorted(found.items())]
         lossless = all(is_lossless(path) for path in found.values())
         notes: tuple[str, ...] = ("frames that another program made",)
@@ -177,7 +179,7 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
                 "baseline" if name == baseline else "candidate",
                 checkpoint=where,
                 sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
-                image_size=first.width,
+                image_size=side,
                 notes=notes,
                 predictions=found,
             )
@@ -185,13 +187,43 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
     return contenders
 
 
-def _prediction(folder: Path, name: str) -> Path | None:
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """What a folder holds, by name; videos without their suffix, too."""
+    named: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for name in {path.name, path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name}:
+            named.setdefault(name, []).append(path)
+    return named
+
+
+def _prediction(place: Path, listing: Callable[[Path], dict[str, list[Path]]]) -> Path | None:
     """The video or folder of frames of this name, whatever its suffix."""
-    places = [folder / name, *(folder / f"{name}{suffix}" for suffix in VIDEO_SUFFIXES)]
-    found = [place for place in places if place.exists()]
+    found = listing(place.parent).get(place.name, [])
     if len(found) > 1:
         raise InputError(f"{found[0]} and {found[1]}: which of them? Leave one")
     return found[0] if found else None
+
+
+def _common_side(paths: Sequence[Path]) -> int:
+    """Side of most of these videos, of those that are square and can be read; the first of them decides a tie.
+
+    Raises:
+        InputError: there is none; says what is wrong with the first.
+    """
+    sides, faults = list[int](), list[str]()
+    for path in paths:
+        try:
+            reader = VideoReader(path)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if reader.width == reader.height:
+            sides.append(reader.width)
+        else:
+            faults.append(f"{path}: is {reader.width}x{reader.height}; predictions are square, as the clips are")
+    if not sides:
+        raise InputError(faults[0])
+    return Counter(sides).most_common(1)[0][0]
 
 
 def name_apart(sources: Sequence[str]) -> list[str]:

@@ -73,7 +73,7 @@ class Record:
         packed = io.BytesIO()  # a zip file that a full disk cuts short complains once more when it is thrown away
         np.savez(packed, header=np.array(json.dumps(header)), **arrays)
         with atomic_output(path) as part:
-            part.write_bytes(packed.getbuffer())
+            part.write_bytes(packed.getvalue())  # no view of it, as in `video.pictures.save_picture`
 
     @classmethod
     def load(cls, path: Path, *, features: bool = True) -> Record | None:
@@ -274,6 +274,10 @@ def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
             f"{folder.parent}: holds an evaluation with other settings ({', '.join(keys)} differ); give another "
             f"--output, or remove {folder} to start again"
         )
+
+
+RECORDS = "records"
+"""Folder of them in that of an evaluation."""
 
 
 def record_path(folder: Path, index: int) -> Path:

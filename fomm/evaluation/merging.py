@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fomm.errors import InputError
 from fomm.evaluation import statistics
+from fomm.evaluation.measuring import RECORDS
 from fomm.evaluation.results import rounded, who_of
 from fomm.files import atomic_output
 from fomm.report.schema import Clip, Difference, Model, Protocol, Report, Run, read_report
 
+T = TypeVar("T")
 SAME_DATA = ("manifest_sha256", "pairs_sha256", "split", "size")
 SAME_SETTINGS = ("limit", "every", "precision")
+COUNTS = ("clips", "identities", "frames")
 
 
 def merge_folders(reports: Sequence[str], output: Path, *, command: Sequence[str]) -> Report:
@@ -31,18 +34,25 @@ def merge_folders(reports: Sequence[str], output: Path, *, command: Sequence[str
     if len(reports) < 2:
         raise InputError(f"{len(reports)} report(s) given; name at least two folders of reports")
     paths = [Path(each) if Path(each).suffix == ".json" else Path(each) / "report.json" for each in reports]
-    if output.resolve() in [path.parent.resolve() for path in paths]:
+    places = [path.resolve() for path in paths]
+    if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
+        raise InputError(f"{twice[0]}: is named twice; name each report once")
+    if output.resolve() in [place.parent for place in places]:
         raise InputError(f"--output {output}: is one of the reports, which stays as it is; give another folder")
+    if (output / RECORDS).exists():
+        raise InputError(f"--output {output}: holds an evaluation, which stays as it is; give another folder")
     read = [read_report(path) for path in paths]
     for (one, first), (two, other) in combinations(zip(paths, read, strict=True), 2):
         _require_same(one, first, two, other)
     merged = merge_reports(read, command=command)
+    wanted = {shown.media for protocol in merged.protocols.values() for shown in protocol.gallery}
     for number, (path, report) in enumerate(zip(paths, read, strict=True)):
         for protocol in report.protocols.values():
             for shown in protocol.gallery:
                 source = (path.parent / shown.media).resolve()
-                if source.is_relative_to(path.parent.resolve()) and source.is_file():
-                    with atomic_output(output / _media(number, shown.media)) as part:
+                copy = _media(number, shown.media)
+                if copy in wanted and source.is_relative_to(path.parent.resolve()) and source.is_file():
+                    with atomic_output(output / copy) as part:
                         shutil.copyfile(source, part)
     return merged
 
@@ -56,8 +66,9 @@ def _require_same(first_path: Path, first: Report, path: Path, other: Report) ->
     pairs: dict[str, tuple[Any, Any]] = {key: (getattr(first.data, key), getattr(other.data, key)) for key in SAME_DATA}
     pairs |= {key: (first.settings.get(key), other.settings.get(key)) for key in SAME_SETTINGS}
     pairs |= {
-        f"definition of {name}": (first.metrics[name].definition, other.metrics[name].definition)
-        for name in first.metrics.keys() & other.metrics.keys()
+        f"definition of {name}": ((one.definition, one.source), (two.definition, two.source))
+        for name, one in first.metrics.items()
+        if (two := other.metrics.get(name))
     }
     for name in first.protocols.keys() & other.protocols.keys():
         a, b = ({c.clip: c.frames for c in r.protocols[name].clips if c.frames} for r in (first, other))
@@ -75,7 +86,7 @@ def _require_same(first_path: Path, first: Report, path: Path, other: Report) ->
 def merge_reports(reports: Sequence[Report], *, command: Sequence[str]) -> Report:
     """One report of several on the same data; differences are from the first baseline that a report names.
 
-    A model that several have (name and hash) is taken from the first.
+    Of a model that several have (name and hash), each metric is taken from the first that has it.
 
     Raises:
         InputError: one name stands for two models.
@@ -83,7 +94,7 @@ def merge_reports(reports: Sequence[Report], *, command: Sequence[str]) -> Repor
     first = reports[0]
     baseline = next((model.name for report in reports for model in report.models if model.role == "baseline"), None)
     models: dict[str, Model] = {}
-    owners: list[set[str]] = []  # of each report, the models that are taken from it
+    owners: list[set[str]] = []  # of each report, the models that no report before it has
     for report in reports:
         mine = set()
         for model in report.models:
@@ -116,7 +127,8 @@ def merge_reports(reports: Sequence[Report], *, command: Sequence[str]) -> Repor
         settings=first.settings | {"baseline": baseline},
         versions=first.versions,
         data=first.data.model_copy(
-            update={"frames": max(report.data.frames for report in reports), "warnings": warnings}
+            update={name: max(getattr(report.data, name) for report in reports) for name in COUNTS}
+            | {"warnings": warnings}
         ),
         models=list(models.values()),
         metrics=metrics,
@@ -131,27 +143,31 @@ def _merged(
 ) -> Protocol:
     merged = Protocol(summary={}, differences={}, identities={}, clips=[], over_time={}, gallery=[])
     clips: dict[str, Clip] = {}
-    for number, (report, mine) in enumerate(zip(reports, owners, strict=True)):
+    first: dict[tuple[str, str], int] = {}  # (metric, model) -> the report whose numbers of it are taken
+
+    def take(number: int, tables: Mapping[str, Mapping[str, T]], into: dict[str, dict[str, T]]) -> None:
+        for metric, of in tables.items():
+            mine = {m: value for m, value in of.items() if first.setdefault((metric, m), number) == number}
+            if mine:
+                into.setdefault(metric, {}).update(mine)
+
+    for number, (report, new) in enumerate(zip(reports, owners, strict=True)):
         if name not in report.protocols:
             continue
         protocol = report.protocols[name]
-        for metric, of in protocol.summary.items():
-            merged.summary.setdefault(metric, {}).update({m: entry for m, entry in of.items() if m in mine})
-        for metric, bins in protocol.over_time.items():
-            merged.over_time.setdefault(metric, {}).update({m: entry for m, entry in bins.items() if m in mine})
+        take(number, protocol.summary, merged.summary)
+        take(number, protocol.over_time, merged.over_time)
         for identity, entry in protocol.identities.items():
             known = merged.identities.setdefault(identity, entry.model_copy(update={"values": {}}))
-            for metric, values in entry.values.items():
-                known.values.setdefault(metric, {}).update({m: v for m, v in values.items() if m in mine})
+            take(number, entry.values, known.values)
         for clip in protocol.clips:
             ours = clips.setdefault(clip.clip, clip.model_copy(update={"values": {}, "failed": {}}))
             ours.frames = max(ours.frames, clip.frames)
-            ours.failed.update({m: reason for m, reason in clip.failed.items() if m in mine})
-            for metric, of_models in clip.values.items():
-                ours.values.setdefault(metric, {}).update({m: v for m, v in of_models.items() if m in mine})
-        merged.gallery += [s.model_copy(update={"media": _media(number, s.media)}) for s in protocol.gallery]
+            ours.failed.update({m: reason for m, reason in clip.failed.items() if m in new})
+            take(number, clip.values, ours.values)
+        if new:
+            merged.gallery += [s.model_copy(update={"media": _media(number, s.media)}) for s in protocol.gallery]
     merged.clips = list(clips.values())
-    merged.summary = {metric: of for metric, of in merged.summary.items() if of}
     people = [who_of(clip) for clip in merged.clips]
     for metric, models in merged.summary.items():
         means: dict[str, list[float | None]] = {

@@ -136,8 +136,10 @@ class _ProtocolSums:
 
     def result(self) -> Protocol:
         by_metric: dict[str, list[str]] = {}
+        there = {metric for (metric, _), of in self.tallies.items() if any(t.frames or t.missed for t in of.values())}
         for metric, model in self.tallies:
-            by_metric.setdefault(metric, []).append(model)
+            if metric in there:  # not where no clip says anything about it
+                by_metric.setdefault(metric, []).append(model)
         over_time = {
             metric: {model: _over_time(self.times[metric, model]) for model in models}
             for metric, models in by_metric.items()

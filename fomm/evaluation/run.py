@@ -23,13 +23,13 @@ from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, note
 from fomm.evaluation.definitions import FOLLOWED, MetricInfo
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
-from fomm.evaluation.measuring import Record, check_records, contents_of, measure_task, run_tasks
+from fomm.evaluation.measuring import RECORDS, Record, check_records, contents_of, measure_task, run_tasks
 from fomm.evaluation.per_frame import write_per_frame
 from fomm.evaluation.results import Results, collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
-from fomm.report.schema import Metric, Model, Protocol, Report, Run, Shown
+from fomm.report.schema import Data, Metric, Model, Protocol, Report, Run, Shown
 
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
@@ -108,7 +108,7 @@ def evaluate(
     ]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
     names = sorted({name for measure in instruments.measures for name in measure.names})
-    records, started = output / "records", time.time()
+    records, started = output / RECORDS, time.time()
     check_records(
         records,
         {
@@ -178,27 +178,26 @@ def evaluate(
         clips_from_before=int(resumed),
     )
     settings = {"baseline": baseline_of(contenders), **settings, "limit": limit, "every": every}
-    return make_report(run, data, contenders, instruments, results, size=size, settings=settings, versions=versions)
+    measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
+    described = data.described.model_copy(
+        update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
+        | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
+    )
+    return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
 
 
 def make_report(
     run: Run,
-    data: DataSet,
+    data: Data,
     contenders: Sequence[Contender],
     instruments: Instruments,
     results: Results,
     *,
-    size: int,
     settings: Mapping[str, JsonValue],
     versions: Mapping[str, str],
 ) -> Report:
     """All of it in one value, with what the numbers mean and which are missing."""
     computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
-    described = {
-        "frames": results.frames,
-        "size": [size, size],
-        "warnings": [*data.described.warnings, *results.notes],
-    }
     return Report(
         run=run,
         settings={
@@ -208,7 +207,7 @@ def make_report(
             "interval": f"Student's t over identities, of sources and of drivers, {statistics.LEVEL:.0%}",
         },
         versions=dict(versions),
-        data=data.described.model_copy(update=described),
+        data=data,
         models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
                 for c in contenders],
         metrics={name: Metric(**{key: getattr(instruments.infos[name], key) for key in Metric.model_fields})

@@ -50,7 +50,8 @@ def interval(
         level: how often the interval holds the value for all people.
 
     Returns: its ends; None for fewer than `MIN_IDENTITIES` identities with a value, as source or as driver, or fewer
-        than `MIN_WITHOUT_SPREAD` that are all equal.
+        than `MIN_WITHOUT_SPREAD` that are all equal, or where one has nearly all frames (less than one degree of
+        freedom).
     """
     there = [(a, b, names) for a, b, names in zip(numerators, denominators, who, strict=True) if b]
     if not there:
@@ -74,6 +75,8 @@ def interval(
     if np.sqrt(variance) <= 1e-12 * max(abs(middle), 1e-12) and count < MIN_WITHOUT_SPREAD:
         return None
     free = min(1 / sum(share**2 for share in of.values()) - 1 for of in people)
+    if free < 1:
+        return None
     reach = float(student.ppf((1 + level) / 2, free) * np.sqrt(variance))
     return float(middle - reach), float(middle + reach)
 

@@ -8,13 +8,14 @@ report's summary (default: pooled), `baseline` the baseline's number of the same
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fomm.errors import InputError
-from fomm.report.schema import PROTOCOLS, Report
+from fomm.report.schema import PROTOCOLS, NotComputed, Report
 
 NUMBERS = ("pooled", "clip_mean", "pooled_with_misses", "frames", "missed")
 _COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -46,6 +47,8 @@ class Condition:
                 f'--fail-if {text[:80]!r}: cannot be read; write a condition like "akd_mediapipe > 1.05 * baseline"'
             )
         name, comparison, factor, bound, _ = found.groups()
+        if not all(math.isfinite(float(number)) for number in (factor, bound) if number):
+            raise InputError(f"--fail-if {text!r}: no result can be beyond such a number; write a smaller one")
         *before, last = name.split(".")
         number = "pooled"
         if before and last in NUMBERS:
@@ -71,13 +74,14 @@ class Condition:
             known = ", ".join(sorted(metrics))
             raise InputError(f"--fail-if {self.text!r}: no metric is called {self.metric!r}; choose from {known}")
 
-    def check_computed(self, not_computed: Collection[str]) -> None:
+    def check_computed(self, not_computed: Iterable[NotComputed]) -> None:
         """Raises InputError where its metric is one of these."""
-        if self.metric in not_computed:
-            raise InputError(
-                f"--fail-if {self.text!r}: {self.metric} cannot be computed here, since weights are missing; choose "
-                "another metric, or run without --fail-if to read how to get them"
-            )
+        for row in not_computed:
+            if row.metric == self.metric:
+                raise InputError(
+                    f"--fail-if {self.text!r}: {self.metric} cannot be computed here ({row.reason}); {row.how}, or "
+                    "choose another metric"
+                )
 
     def failures(self, report: Report) -> list[str]:
         """One line for each candidate and protocol for which it holds.
@@ -111,3 +115,18 @@ class Condition:
         if value is None:
             raise InputError(f"--fail-if {self.text!r}: cannot be decided, there is no {name}; see the report")
         return f"{name} = {value:.6g}", value
+
+
+def read_conditions(texts: Iterable[str], metrics: Collection[str], baseline: str | None) -> list[Condition]:
+    """Conditions on these metrics.
+
+    Raises:
+        InputError: one cannot be read, or names a metric or a protocol that there is not, or compares with a baseline
+            where there is none.
+    """
+    conditions = [Condition.parse(text) for text in texts]
+    for condition in conditions:
+        condition.check(metrics)
+        if condition.needs_baseline and not baseline:
+            raise InputError(f"--fail-if {condition.text!r}: compares with a baseline; give one with --baseline")
+    return conditions

@@ -1,6 +1,9 @@
-"""The summary of a report as LaTeX tables (booktabs), one for each protocol."""
+"""The summary of a report as LaTeX tables (booktabs), for each protocol as many as its metrics need."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 from fomm.report import tables
 from fomm.report.schema import Report
@@ -10,6 +13,9 @@ ESCAPES |= {char: f"\\{char}" for char in "&%$#_{}"}
 SIGNS = {"−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", "∞": r"$\infty$", "°": r"$^\circ$",
          "²": "$^2$", "\u202f": r"\,", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}"}  # fmt: skip
 _TABLE = str.maketrans(ESCAPES | SIGNS)
+
+
+WIDTH = 80  # characters of a table's heads that a page has room for, about
 
 
 def escape_latex(text: str) -> str:
@@ -31,18 +37,36 @@ def render_latex(report: Report) -> str:
             there = [entry for entry in entries if entry is not None]
             digits = tables.digits_for([e.pooled for e in there], [tables.interval_of(e) for e in there])
             columns.append(tables.value_row("", entries, "pooled", digits, report.metrics[metric].better)[1:])
-        labels = [escape_latex(tables.metric_label(report.metrics[m])) for m in metrics]
-        parts += [
-            "",
-            f"% {tables.protocol_title(name)}; units and definitions: report.md",
-            rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}",
-            r"\toprule",
-            " & ".join(["Model", *labels]) + r" \\",
-            r"\midrule",
-        ]
-        for row, model in enumerate(models):
-            cells = [escape_latex(column[row].text) for column in columns]
-            cells = [rf"\textbf{{{text}}}" if c[row].best else text for text, c in zip(cells, columns, strict=True)]
-            parts.append(" & ".join([escape_latex(model), *cells]) + r" \\")
-        parts += [r"\bottomrule", r"\end{tabular}"]
+        labels = [tables.metric_label(report.metrics[metric]) for metric in metrics]
+        parts += ["", f"% {tables.protocol_title(name)}; units and definitions: report.md"]
+        for part in _parts(labels):
+            parts += _tabular(models, labels[part], columns[part])
     return "\n".join(parts) + "\n"
+
+
+def _parts(labels: Sequence[str]) -> list[slice]:
+    """Runs of columns that are no wider than a page, of one at least."""
+    starts, width = [0], 0
+    for i, label in enumerate(labels):
+        width += len(label) + 2
+        if width > WIDTH and i > starts[-1]:
+            starts.append(i)
+            width = len(label) + 2
+    return [slice(*ends) for ends in pairwise([*starts, len(labels)])]
+
+
+def _tabular(models: Sequence[str], labels: Sequence[str], columns: Sequence[Sequence[tables.Cell]]) -> list[str]:
+    rows = []
+    for row, model in enumerate(models):
+        cells = [(escape_latex(column[row].text), column[row].best) for column in columns]
+        rows.append([escape_latex(model), *(rf"\textbf{{{text}}}" if best else text for text, best in cells)])
+    return [
+        "",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        " & ".join(["Model", *map(escape_latex, labels)]) + r" \\",
+        r"\midrule",
+        *(" & ".join(cells) + r" \\" for cells in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]

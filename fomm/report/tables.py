@@ -195,6 +195,8 @@ def summary_table(report: Report, name: str) -> Table:
         why = "None of the computed metrics applies here" if done else "No clip was completed"
         return Table(f"{protocol_title(name)}: values", columns, groups, [f"{why}, so there are no numbers."])
     notes = ["↓ lower is better, ↑ higher is better; the best of a row is bold."]
+    if any(len({*map(_looked_at, by.values())}) > 1 for by in protocol.summary.values()):
+        notes[0] += " A model of which clips failed is left out of that: its numbers are of fewer frames."
     all_entries = [entry for by_model in protocol.summary.values() for entry in by_model.values()]
     if any(entry.missed for entry in all_entries):
         notes.append(
@@ -211,10 +213,11 @@ def summary_table(report: Report, name: str) -> Table:
 
 
 def value_row(label: str, entries: list[Summary | None], key: str, digits: int, better: str) -> list[Cell]:
-    """One row of a table of values, the best of them marked."""
+    """One row of a table of values, the best of them marked: of those that are of all frames, failed clips too."""
     found: list[float | None] = [getattr(entry, key) if entry else None for entry in entries]
     texts = [number(value, digits) for value in found]
-    values = [value for value in found if is_number(value)]
+    counts = [_looked_at(entry) for entry in entries]
+    values = [value for value, count in zip(found, counts, strict=True) if is_number(value) and count == max(counts)]
     best = number((min if better == "lower" else max)(values), digits) if len(values) > 1 else None
     if values and all(text == best for text, entry in zip(texts, entries, strict=True) if entry):
         best = None  # nobody is ahead
@@ -225,11 +228,16 @@ def value_row(label: str, entries: list[Summary | None], key: str, digits: int, 
                 text,
                 note=bounds(interval_of(entry), digits) if entry and key == "pooled" else "",
                 value=value,
-                best=text == best,
+                best=text == best and count == max(counts),
             )
-            for text, entry, value in zip(texts, entries, found, strict=True)
+            for text, entry, value, count in zip(texts, entries, found, counts, strict=True)
         ],
     ]
+
+
+def _looked_at(entry: Summary | None) -> int:
+    """How many frames an entry is of; fewer than others' where clips failed."""
+    return entry.frames + entry.missed if entry else 0
 
 
 def _missed(entry: Summary | None) -> Cell:
