@@ -23,12 +23,8 @@ from fomm.numbers import MAX_COUNT
 from fomm.progress import Bars, silent
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from fomm.evaluation.frames import Detector
     from fomm.report import Report
     from fomm.report.gate import Condition
-    from preprocess.faces import Face, FaceFinder
 
 USAGE = "python evaluate.py --checkpoint mine.ckpt [more ...] --baseline vox-adv --data manifest.csv --output report/"
 DESCRIPTION = """Measures checkpoints, and frames that other programs made, on the same clips: writes report.html,
@@ -88,53 +84,13 @@ class Options:
     fail_if: list[str] = field(default_factory=list)
 
 
-def face_mesh(finder: "FaceFinder") -> "Detector":
-    """MediaPipe's mesh of the largest face, as the measures want it."""
-    from fomm.evaluation.frames import Detector
-
-    def look(picture: "np.ndarray") -> "Face | None":
-        faces = finder.find(picture, thorough=False)
-        return faces[0] if faces else None
-
-    return Detector(
-        "mediapipe",
-        look,
-        landmarks=lambda face: face.landmarks_px,
-        angles=lambda face: (face.yaw_deg, face.pitch_deg, face.roll_deg),
-    )
-
-
-def refined_mesh(finder: "FaceFinder") -> "Detector":
-    """MediaPipe's refined mesh, for what a face does."""
-    from fomm.evaluation.frames import Detector
-
-    return Detector("mediapipe_refined", finder.mesh)
-
-
-def body_pose(finder: "FaceFinder") -> "Detector":
-    """MediaPipe's keypoints of a body, with how surely each is seen."""
-    from fomm.evaluation.frames import Detector
-
-    return Detector("pose", finder.pose)
-
-
 def gate(options: Options) -> "list[Condition]":
-    """The conditions of --fail-if, checked before anything heavy is loaded.
-
-    Raises:
-        InputError: one cannot be read, or names a metric or a protocol that there is not, or a baseline is missing.
-    """
+    """The conditions of --fail-if, checked before anything heavy is loaded. Raises InputError."""
     from fomm.evaluation.definitions import METRICS
-    from fomm.report.gate import Condition
+    from fomm.report.gate import read_conditions
 
-    conditions = [Condition.parse(text) for text in options.fail_if]
     own = {f"identity_{Path(file).stem}" for file in options.face_networks}
-    known = set(options.metrics) or {*METRICS, *own}
-    for condition in conditions:
-        condition.check(known)
-        if condition.needs_baseline and not options.baseline:
-            raise InputError(f"--fail-if {condition.text!r}: compares with a baseline; give one with --baseline")
-    return conditions
+    return read_conditions(options.fail_if, set(options.metrics) or {*METRICS, *own}, options.baseline)
 
 
 def evaluate(options: Options) -> "Report | None":
@@ -163,7 +119,8 @@ def evaluate(options: Options) -> "Report | None":
         load_predictions,
         read_data,
     )
-    from fomm.evaluation.instruments import load_instruments
+    from fomm.evaluation.frames import Detector
+    from fomm.evaluation.instruments import face_mesh, load_instruments
     from fomm.evaluation.tasks import list_tasks
     from fomm.report.files import log_to_wandb, write_files
     from preprocess.faces import FaceFinder
@@ -188,8 +145,8 @@ def evaluate(options: Options) -> "Report | None":
         instruments = load_instruments(
             fabric.device,
             face_mesh(finder()) if faces else None,
-            refined=refined_mesh(finder()) if faces else None,
-            pose=body_pose(finder()) if bodies else None,
+            refined=Detector("mediapipe_refined", finder().mesh) if faces else None,
+            pose=Detector("pose", finder().pose) if bodies else None,
             face_networks=options.face_networks,
             video_network=options.video_network,
             chosen=options.metrics,

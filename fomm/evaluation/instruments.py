@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from fomm.errors import InputError
@@ -34,6 +35,45 @@ class Instruments:
     video_network: VideoNetwork | None
     not_computed: list[NotComputed]
     face_networks: dict[str, str]  # of the user's: file -> sha256
+
+
+class FaceSeen(Protocol):
+    """A `preprocess.faces.Face`."""
+
+    @property
+    def landmarks_px(self) -> np.ndarray:
+        """(468, 2) float32."""
+
+    @property
+    def yaw_deg(self) -> float: ...
+
+    @property
+    def pitch_deg(self) -> float: ...
+
+    @property
+    def roll_deg(self) -> float: ...
+
+
+class FindsFaces(Protocol):
+    """A `preprocess.faces.FaceFinder`."""
+
+    def find(self, image: np.ndarray, *, thorough: bool) -> Sequence[FaceSeen]:
+        """Faces in a picture (H, W, 3) uint8, the largest first."""
+
+
+def face_mesh(finder: FindsFaces) -> Detector:
+    """The mesh of the largest face, with its angles."""
+
+    def look(picture: np.ndarray) -> FaceSeen | None:
+        faces = finder.find(picture, thorough=False)
+        return faces[0] if faces else None
+
+    return Detector(
+        "mediapipe",
+        look,
+        landmarks=lambda face: face.landmarks_px,
+        angles=lambda face: (face.yaw_deg, face.pitch_deg, face.roll_deg),
+    )
 
 
 def load_instruments(

@@ -115,3 +115,18 @@ class Condition:
         if value is None:
             raise InputError(f"--fail-if {self.text!r}: cannot be decided, there is no {name}; see the report")
         return f"{name} = {value:.6g}", value
+
+
+def read_conditions(texts: Iterable[str], metrics: Collection[str], baseline: str | None) -> list[Condition]:
+    """Conditions on these metrics.
+
+    Raises:
+        InputError: one cannot be read, or names a metric or a protocol that there is not, or compares with a baseline
+            where there is none.
+    """
+    conditions = [Condition.parse(text) for text in texts]
+    for condition in conditions:
+        condition.check(metrics)
+        if condition.needs_baseline and not baseline:
+            raise InputError(f"--fail-if {condition.text!r}: compares with a baseline; give one with --baseline")
+    return conditions
