@@ -30,6 +30,7 @@ IRISES = (468, 473)  # centres
 BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
 UPPER_LIP = (82, 13, 312)  # inner edge
 LOWER_LIP = (87, 14, 317)
+MOUTH_CORNERS = (61, 291)
 FOREHEAD, CHIN = 10, 152
 
 VARIES = {"mouth": 0.03, "eyes": 0.02, "gaze": 0.03, "brows": 0.015, "pose": 2.0}
@@ -54,6 +55,12 @@ def mouth_opening(mesh: np.ndarray) -> np.ndarray:
     """
     mesh = np.asarray(mesh, np.float64)
     return _between(mesh, UPPER_LIP, LOWER_LIP).mean(-1) / eye_distance(mesh)
+
+
+def mouth_width(mesh: np.ndarray) -> np.ndarray:
+    """Between the corners of the mouth, in distances of the outer eye corners: (...)."""
+    mesh = np.asarray(mesh, np.float64)
+    return np.linalg.norm(mesh[..., MOUTH_CORNERS[0], :] - mesh[..., MOUTH_CORNERS[1], :], axis=-1) / eye_distance(mesh)
 
 
 def eye_openings(mesh: np.ndarray) -> np.ndarray:

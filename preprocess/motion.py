@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fomm.errors import InputError
 from fomm.model.face.follow import INTERVAL_S, Followed, Follower
-from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.motion import Face
 from fomm.model.face.recording import Recording, recorded, write_motion
 from fomm.progress import Bars, Progress, watched
@@ -63,7 +62,7 @@ def record(
     track = choose_track(tracks, number, reader.path)
     doubts = doubts_about_track(tracks, track, frame_count)
     view, glance = views_through(track.crop(VIEW_PX), (reader.width, reader.height))
-    start = seek_start(reader, track.start, track.stop, glance, REFERENCE, finder, progress)
+    start = seek_start(reader, track.start, track.stop, glance, None, finder, progress)
     if start is None:
         raise InputError(f"{reader.path}: no face is seen well enough to be recorded; give a clip that shows it larger")
     followed = Followed()
@@ -78,5 +77,7 @@ def record(
             assert face is not None, "a follower that was given its start has a face from there on"
             times.append(time)
             faces.append(recorded(face, follower.initial))
+    if len(faces) == 1:
+        doubts.append("has one frame, so nothing moves; give a clip")
     rising = [time - times[0] for time in times]
     return Recording(rising, faces), times[0], [f"{reader.path}: {d}" for d in [*doubts, *followed.doubts()]]

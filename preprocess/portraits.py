@@ -18,6 +18,7 @@ from fomm import expression
 from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.model.face.align import Aligned
+from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.motion import Face as Mesh
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch, read_frames
@@ -50,6 +51,7 @@ SHUT_MOUTH, OPEN_MOUTH = 0.04, 0.12
 
 # What counts as one step of difference between the faces that motion starts from.
 STEP_DEG, STEP_EYES, STEP_MOUTH, STEP_GAZE = 6.0, 0.25, 0.05, 0.15
+STEP_WIDTH = 0.1  # of the mouth, in its usual widths
 SHUT_EYES = (0.07, 0.14)  # openings of the photo's eyes from shut to open, see `fomm.expression`
 
 
@@ -172,11 +174,14 @@ def seek_start(
     start: int,
     stop: int | None,
     glance: Callable[[LazyFrame], np.ndarray],
-    photo: np.ndarray,
+    photo: np.ndarray | None,
     finder: FaceFinder,
     progress: Progress = silent,
 ) -> int | None:
     """Number of the driving frame that looks most like the photo, of every 5th; None where none shows a face.
+
+    Without a photo it is the one in which the face is most at rest: straight, and its mouth shut and as wide as it
+    mostly is. Lips that are pursed are shut, too; what moves from there would be a grin.
 
     Left out, as far as there are others, are frames in which something covers the face, those that show none, and
     those beside them: what their meshes say is half invented.
@@ -184,7 +189,7 @@ def seek_start(
     Args:
         start, stop: where to look (None: to the end).
         glance: what is looked at of a frame.
-        photo: (478, 3) the photo's mesh, upright.
+        photo: (478, 3) the photo's mesh, upright; None: there is none.
     """
     meshes: list[np.ndarray | None] = []
     unlike: list[bool] = []  # whether the face does not look like the first that is seen: one of the two is covered
@@ -208,8 +213,13 @@ def seek_start(
     hidden = np.pad(covered | ~shown, 1)
     clear = shown & ~(hidden[:-2] | hidden[1:-1] | hidden[2:])
     numbers = np.flatnonzero(clear if clear.any() else shown)
-    looks = Look.of(np.stack([mesh for number in numbers if (mesh := meshes[number]) is not None]), photo)
-    return start + BEST_FRAME_EVERY * int(numbers[steps_from(Look.of(photo, photo), looks).argmin()])
+    seen = np.stack([mesh for number in numbers if (mesh := meshes[number]) is not None])
+    model = REFERENCE if photo is None else photo
+    steps = steps_from(Look.of(model, model), Look.of(seen, model))
+    if photo is None:
+        widths = expression.mouth_width(seen)
+        steps = np.hypot(steps, (widths / np.median(widths) - 1) / STEP_WIDTH)
+    return start + BEST_FRAME_EVERY * int(numbers[steps.argmin()])
 
 
 def pair_portrait(

@@ -67,7 +67,7 @@ def play_files(
     """From a photo and an edit or a motion file (.json) to a finished file with its sidecar.
 
     Args:
-        output: a picture (.png, .jpg) for an edit; or a video, in which an edit goes there and back in 2.6 seconds.
+        output: a picture (.png, .jpg) for an edit; or a video, in which an edit goes there and back in 2.7 seconds.
         settings: of which `crop`, `embed`, `face`, `region`, `strength`, `side_by_side` and `label` matter.
         tools: of a model `face`.
         progress, warn: as for `studio.animation.animate_files`.

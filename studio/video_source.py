@@ -22,7 +22,7 @@ from fomm.model.face import Face as Mesh
 from fomm.model.face.direct import redirect
 from fomm.model.face.edit import REST
 from fomm.model.face.follow import Followed, Follower
-from fomm.model.face.mesh import OVAL, REFERENCE
+from fomm.model.face.mesh import OVAL
 from fomm.model.face.motion import ramp
 from fomm.model.face.recording import read_motion
 from fomm.progress import Progress, silent, watched
@@ -149,7 +149,7 @@ def animated(
     """Each frame of the source with what becomes of it."""
     crop = track.crop(VIEW_PX)
     view, glance = views_through(crop, (reader.width, reader.height))
-    start = seek_start(reader, track.start, track.stop, glance, REFERENCE, tools.faces, progress)
+    start = seek_start(reader, track.start, track.stop, glance, None, tools.faces, progress)
     if start is None:
         raise InputError(
             f"{reader.path}: no face is seen well enough to be animated; give a video that shows it larger"

@@ -116,8 +116,21 @@ def test_what_the_signature_leaves_out_the_record_beside_it_finds(tmp_path: Path
     path.write_bytes(content[:brand] + b"J" + content[brand + 1 :])
     said, intact = verify(path)
     assert not intact and said[0] == "ALTERED: the file is not the one of which r.mp4.json is the record."
+    start, _ = boxes(content)["c2pa"]
+    for damaged in (content[: start + 60] + b"x" + content[start + 61 :], content[:start], content[:20]):
+        path.write_bytes(damaged)
+        said, intact = verify(path)
+        assert not intact and said[0].startswith("ALTERED: the file is not the one of which r.mp4.json is the record")
+    path.write_bytes(content[:brand] + b"J" + content[brand + 1 :])
     sidecar.write_text("[" * 9000)
     assert verify(path)[1], "C2PA leaves the file type box out"
+
+
+@pytest.mark.parametrize(("name", "says"), [("no", "no such file"), (".", "not a regular file"), ("empty", "empty")])
+def test_what_is_no_result_is_told(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(InputError, match=says):
+        verify(tmp_path / name)
 
 
 def test_the_command_says_it_in_words(tmp_path: Path) -> None:

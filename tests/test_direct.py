@@ -373,6 +373,11 @@ def test_what_models_of_the_paper_cannot_do_is_told(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_picture_in_the_place_of_a_clip_is_told_that_nothing_moves(tmp_path: Path, capsys) -> None:
+    motion(str(PORTRAIT), output=str(tmp_path / "m.json"))
+    assert "portrait.png: has one frame, so nothing moves; give a clip" in capsys.readouterr().err
+
+
 def test_who_cannot_do_without_a_face_is_not_told_to(tmp_path: Path, checkpoint: str) -> None:
     """Model `face` needs one, so `--crop false` is no way out."""
     write_image(tmp_path / "grey.png", np.full((96, 96, 3), 96, np.uint8))

@@ -227,6 +227,25 @@ def test_motion_does_not_start_where_the_face_is_covered_or_beside(tmp_path: Pat
     assert seek(SeesWhatIsThere({})) is None
 
 
+def test_a_face_with_pursed_lips_is_not_at_rest(tmp_path: Path) -> None:
+    """In 2 and 3 of 7 looks the lips are pursed and the head is straight; mostly it is turned a little."""
+    straight = Mesh.of(MeshPose(62.0, np.eye(3), np.array([*CENTRE, 0.0])), REFERENCE)
+    turned = Mesh.of(straight.pose._replace(rotation=rotation_of(np.array([4.0, 2.0, 0.0]))), REFERENCE)
+    pursed = REFERENCE.copy()
+    corners = list(expression.MOUTH_CORNERS)
+    pursed[corners, 0] -= 0.3 * (REFERENCE[corners, 0] - REFERENCE[corners, 0].mean())
+    meshes = {number: turned.landmarks for number in range(1, 8)}
+    meshes[2] = meshes[3] = Mesh.of(straight.pose, pursed).landmarks
+    for index in range(5 * len(meshes)):
+        view = lit_face(straight.landmarks)
+        view[:4, :4] = 1 + index // 5
+        write_image(tmp_path / f"{index:02d}.png", view)
+    seen = SeesWhatIsThere(meshes)
+    seek = lambda photo: seek_start(VideoReader(tmp_path), 0, None, lambda f: f.image, photo, seen)  # noqa: E731
+    assert seek(None) not in (5, 10)
+    assert seek(meshes[2]) == 5, "of a photo with pursed lips it is the one"
+
+
 def a_look(turn=(0.0, 0.0), eyes=(0.3, 0.3), mouth=0.0, gaze=(0.0, 0.0)) -> Look:
     return Look(*(np.array(value) for value in (turn, eyes, mouth, gaze)))
 

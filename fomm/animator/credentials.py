@@ -30,6 +30,7 @@ from fomm.errors import InputError
 from fomm.files import atomic_output, hash_file
 from fomm.version import __version__
 from fomm.video import SYNTHETIC_COMPOSITE
+from fomm.video.pictures import local_file
 
 SIGNED = (".mp4", ".mov", ".jpg", ".jpeg", ".png")
 """Kinds of file that carry credentials; of the others the sidecar is all there is."""
@@ -147,13 +148,17 @@ def verify(path: Path) -> tuple[list[str], bool]:
     Raises:
         InputError: the file is not there, or carries no credentials that can be read.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; check the path")
+    local_file(path)
+    recorded = recorded_hash(path)
+    changed = recorded not in (None, hash_file(path))
+    unlike = f"ALTERED: the file is not the one of which {sidecar_path(path).name} is the record"
     try:
         with c2pa.Reader(path) as reader:
             report, state = json.loads(reader.json()), reader.get_validation_state()
         manifest = report["manifests"][report["active_manifest"]]
     except (c2pa.C2paError, KeyError) as error:
+        if changed:
+            return [f"{unlike}; it carries no content credentials that can be read."], False
         reason = "they are damaged" if isinstance(error, KeyError) else error
         raise InputError(
             f"{path}: carries no content credentials that can be read ({reason}); a .json file beside it may say more"
@@ -162,10 +167,9 @@ def verify(path: Path) -> tuple[list[str], bool]:
     broken = [one for one in failures if one.get("code") != "signingCredential.untrusted"]
     intact = str(state) in ("Valid", "Trusted") and not broken
     said = []
-    recorded = recorded_hash(path)
-    if intact and recorded not in (None, hash_file(path)):
+    if intact and changed:
         intact = False
-        said.append(f"ALTERED: the file is not the one of which {sidecar_path(path).name} is the record.")
+        said.append(f"{unlike}.")
     elif intact:
         said.append("Not altered: the file is as it was when it was signed.")
     else:
