@@ -19,6 +19,7 @@ import fomm
 from fomm import command_line
 from fomm.errors import InputError, run
 from fomm.files import hash_code, hash_file
+from fomm.numbers import MAX_COUNT
 from fomm.progress import Bars, silent
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ DESCRIPTION = """Measures checkpoints, and frames that other programs made, on t
 report.md, report.json, report.tex, per_clip.csv and per_frame.csv. `evaluate.py merge` makes one leaderboard of
 several reports. A killed run goes on with the next clip when it is started again. Exit code 1: the condition of
 --fail-if holds."""
-MANY = 10**9  # clips, or frames
 LISTS = ("checkpoint", "predictions", "metrics", "face_networks", "fail_if")
 MERGE_USAGE = "python evaluate.py merge report1/ report2/ [more ...] --output board/"
 MERGE_DESCRIPTION = "Makes one leaderboard of reports on the same data."
@@ -106,8 +106,8 @@ def evaluate(options: Options) -> "Report | None":
     if not options.checkpoint and not options.predictions:
         raise InputError("--checkpoint, --predictions: name nothing; name a checkpoint, such as puppets, or a file")
     for name, value in (("limit", options.limit), ("every", options.every)):
-        if value is not None and not 1 <= value < MANY:
-            raise InputError(f"--{name} {value}: must be at least 1, and less than {MANY}")
+        if value is not None and not 1 <= value <= MAX_COUNT:
+            raise InputError(f"--{name} {value}: must be at least 1, and at most {MAX_COUNT}")
     if not options.output.strip():
         raise InputError("--output: is empty; name a folder for the report")
     import preprocess

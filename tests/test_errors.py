@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from fomm.errors import InputError, run
 from fomm.files import all_or_none, atomic_output, hash_file
+from fomm.manifest import Clip
+from preprocess.dataset.pairs import choose_pairs
+from preprocess.synthetic.figures import write_figures
+from preprocess.synthetic.head_set import write_heads
+from preprocess.synthetic.puppets import write_puppet_pairs, write_puppets
+from preprocess.synthetic.scenes import write_scenes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +64,23 @@ def test_wandb_without_a_login_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=nobody, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: W&B: No API key") and "WANDB_MODE=offline" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda output: write_puppets(output, identities=30, clips=1, seed=-1),
+        lambda output: write_puppet_pairs(output, identities=40, pairs=1, frames=2, size=64, seed=-1),
+        lambda output: write_heads(output, identities=1, seed=-1),
+        lambda output: write_scenes(output, seed=-1),
+        lambda output: write_figures(output, identities=1, seed=-1),
+        lambda output: choose_pairs([Clip(n, n, n, "test", 9, Fraction(25), 64, 64) for n in "ab"], seed=-1),
+    ],
+)
+def test_a_negative_seed_is_told(make: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--seed -1: must be at least 0"):
+        make(tmp_path / "new")
+    assert not list(tmp_path.iterdir())
 
 
 def test_our_own_bugs_keep_their_traceback() -> None:

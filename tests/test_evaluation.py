@@ -469,6 +469,9 @@ def test_what_no_clip_says_anything_about_is_no_metric_of_the_report(tmp_path: P
     protocol = collect([reconstruction(clip) for clip in clips], tmp_path, ["m", "n"], METRICS, "n", 9).protocols
     assert protocol["reconstruction"].summary.keys() == {"l1", "jitter"}
     assert protocol["reconstruction"].differences.keys() == {"l1", "jitter"}
+    assert all(clip.values.keys() == {"l1", "jitter"} for clip in protocol["reconstruction"].clips)
+    for of in protocol["reconstruction"].identities.values():
+        assert of.values.keys() == {"l1", "jitter"} == protocol["reconstruction"].over_time.keys()
     instruments = Instruments([], {name: METRICS[name] for name in ("l1", "brows_error")}, None, None, [], {})
     told = why_not(instruments, ["l1"], faces=True)
     assert [(row.metric, row.reason) for row in told] == [("brows_error", "no clip says anything about it")]

@@ -140,6 +140,8 @@ class _ProtocolSums:
         for metric, model in self.tallies:
             if metric in there:  # not where no clip says anything about it
                 by_metric.setdefault(metric, []).append(model)
+        for clip in self.clips:
+            clip.values = {metric: of for metric, of in clip.values.items() if metric in there}
         over_time = {
             metric: {model: _over_time(self.times[metric, model]) for model in models}
             for metric, models in by_metric.items()

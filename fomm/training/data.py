@@ -270,6 +270,7 @@ class PairData(L.LightningDataModule):
         super().__init__()
         require(batch_size >= 1, f"data.batch_size {batch_size}: must be at least 1")
         require(workers >= 0, f"data.workers {workers}: must be at least 0")
+        require(seed >= 0, f"data.seed {seed}: must be at least 0")
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self._batches_done = 0
 

@@ -153,6 +153,7 @@ class Training(BaseTraining[FOMM]):
         self.automatic_optimization = False
         self.clip_gradient_norm, self.average_decay = clip_gradient_norm, average_decay
         self.check_limits()
+        require(0 <= seed < 2**31, f"model.seed {seed}: must be at least 0 and below 2^31")
         start = None if init is None else Checkpoint.read(init).expect(FOMM_NAME)
         if network is None:
             network = ModelConfig() if start is None else start.fomm().config

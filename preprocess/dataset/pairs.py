@@ -45,7 +45,7 @@ def choose_pairs(clips: list[Clip], *, per_clip: int = 1, seed: int = 0) -> list
     """The pairs, by driving clip in the order of `clips`.
 
     Raises:
-        InputError: fewer identities than a clip is to drive, beside its own.
+        InputError: fewer identities than a clip is to drive, beside its own; a negative seed.
     """
     of: dict[str, list[Clip]] = {}
     for clip in clips:
@@ -54,6 +54,8 @@ def choose_pairs(clips: list[Clip], *, per_clip: int = 1, seed: int = 0) -> list
         raise InputError(
             f"--per_clip {per_clip}: the split has {len(of)} identities; must be at least 1 and less than their number"
         )
+    if seed < 0:
+        raise InputError(f"--seed {seed}: must be at least 0")
     rng = np.random.default_rng(seed)
     used = dict.fromkeys(of, 0)
     pairs = []

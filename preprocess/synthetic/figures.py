@@ -155,9 +155,14 @@ def write_figures(
         InputError: a value out of range, or a folder in use.
     """
     output = Path(output)
-    for name, value in (("identities", identities), ("frames", frames), ("fps", fps)):
-        if value < 1:
-            raise InputError(f"--{name} {value}: must be at least 1")
+    for name, value, least in (
+        ("identities", identities, 1),
+        ("frames", frames, 1),
+        ("fps", fps, 1),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise InputError(f"--{name} {value}: must be at least {least}")
     if size < 16 or size % 2:
         raise InputError(f"--size {size}: must be even and at least 16")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):

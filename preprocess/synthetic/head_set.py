@@ -97,6 +97,7 @@ def write_heads(
         ("identities", identities, 1),
         ("frames", frames, 1),
         ("size", size, 64),
+        ("seed", seed, 0),
         ("workers", workers, 1),
     ):
         if value < least:

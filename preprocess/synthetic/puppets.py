@@ -145,7 +145,9 @@ def write_puppets(
         InputError: a count below its minimum, a folder in use, a disk that is full.
     """
     splits = puppet_splits(identities, val=val, test=test)
-    _check_counts(clips=(clips, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), workers=(workers, 1))
+    _check_counts(
+        clips=(clips, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
+    )
     rows, jobs = [], []
     for person in range(identities):
         for take in range(clips):
@@ -193,7 +195,9 @@ def write_puppet_pairs(
         raise InputError(
             f"--identities {identities}: leaves {len(held_out)} test identity, pairs need 2; give more identities"
         )
-    _check_counts(pairs=(pairs, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), workers=(workers, 1))
+    _check_counts(
+        pairs=(pairs, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
+    )
     rows, jobs = [], []
     for k in range(pairs):
         rng = np.random.default_rng([seed, 0xAB, k])

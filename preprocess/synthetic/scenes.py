@@ -95,6 +95,7 @@ def write_scenes(
         ("width", width, 320),
         ("height", height, 240),
         ("fps", fps, 1),
+        ("seed", seed, 0),
         ("workers", workers, 1),
     ):
         if value < least:
