@@ -908,7 +908,7 @@ def test_too_long_videos_are_refused_as_soon_as_that_is_known() -> None:
 
 def test_sentences_in_the_pages_own_words() -> None:
     folder = Path("/tmp/fomm-studio-x")
-    said = f"{folder}/0a1b/my photo.png: no face found: give another, or use --crop false --embed false"
+    said = f"{folder}/0a1b/my photo.png: no face found: give another, or use --crop false"
     assert shown.in_page_words(said, folder) == (
         "my photo.png: no face found: give another, or switch “Find and crop the faces” off"
     )
