@@ -117,8 +117,7 @@ def main() -> None:
                     "fit", "--config", str(Path(__file__).resolve().parent.parent / "configs/puppets-64.yaml"),
                     f"--data.manifest={manifest}", "--data.workers=2", "--data.cache=false", "--data.repeats=1000",
                     f"--trainer.max_steps={arguments.steps}", f"--trainer.logger.init_args.save_dir={folder}/logs",
-                    "--trainer.callbacks+=data.Waiting",
-                    "--trainer.enable_progress_bar=false",
+                    "--trainer.callbacks+=data.Waiting", "--trainer.enable_progress_bar=false",
                 ]
             )  # fmt: skip
         waiting = next(c for c in cli.trainer.callbacks if type(c).__name__ == "Waiting")

@@ -53,6 +53,12 @@ def require(holds: bool, message: str) -> None:
         raise InputError(message)
 
 
+def require_at_least(**counts: tuple[int, int]) -> None:
+    """Raise `InputError` for the first option whose number is below its least: `name=(number, least)`."""
+    for name, (value, least) in counts.items():
+        require(value >= least, f"--{name} {value}: must be at least {least}")
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal that asks the process to end; what is unfinished is removed on the way out, as after Ctrl-C.
 

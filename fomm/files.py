@@ -61,6 +61,12 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
             beside.unlink()
 
 
+def require_new(folder: Path) -> None:
+    """Raises InputError where a folder that is to be made is there already, and not empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already; give a new folder, or remove it first")
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, to write into.
 

@@ -38,7 +38,7 @@ class Instruments:
 
 
 class FaceSeen(Protocol):
-    """A `preprocess.faces.Face`."""
+    """A `preprocess.faces.Face`; angles in degrees."""
 
     @property
     def landmarks_px(self) -> np.ndarray:

@@ -130,9 +130,8 @@ def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> 
             xmp=packet if metadata else b"",
             comment=metadata.get("comment", ""),
         )
-        path.write_bytes(
-            coded.getvalue()
-        )  # with a view of it Python 3.12 crashes when an error of writing is thrown away
+        # A copy: with a view of it Python 3.12 crashes when an error of writing is thrown away.
+        path.write_bytes(coded.getvalue())
 
 
 @contextmanager

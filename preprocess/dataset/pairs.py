@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from fomm.errors import InputError
+from fomm.errors import InputError, require_at_least
 from fomm.manifest import Clip, Pair, read_manifest, select, write_pairs
 
 PAIRS_NAME = "pairs.csv"
@@ -54,8 +54,7 @@ def choose_pairs(clips: list[Clip], *, per_clip: int = 1, seed: int = 0) -> list
         raise InputError(
             f"--per_clip {per_clip}: the split has {len(of)} identities; must be at least 1 and less than their number"
         )
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must be at least 0")
+    require_at_least(seed=(seed, 0))
     rng = np.random.default_rng(seed)
     used = dict.fromkeys(of, 0)
     pairs = []

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.errors import InputError, require_at_least
+from fomm.files import atomic_output, require_new
 from fomm.video import VideoWriter
 
 Colour = tuple[float, float, float]
@@ -155,18 +155,10 @@ def write_figures(
         InputError: a value out of range, or a folder in use.
     """
     output = Path(output)
-    for name, value, least in (
-        ("identities", identities, 1),
-        ("frames", frames, 1),
-        ("fps", fps, 1),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise InputError(f"--{name} {value}: must be at least {least}")
+    require_at_least(identities=(identities, 1), frames=(frames, 1), fps=(fps, 1), seed=(seed, 0))
     if size < 16 or size % 2:
         raise InputError(f"--size {size}: must be even and at least 16")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: exists already; give a new folder, or remove it first")
+    require_new(output)
     with atomic_output(output) as part:
         part.mkdir()
         for person in tqdm(range(identities), desc="drawing", unit="clip"):

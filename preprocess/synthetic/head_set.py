@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.errors import require_at_least
+from fomm.files import atomic_output, require_new
 from preprocess.faces import FaceFinder
 from preprocess.synthetic.face_mesh import LIP_POINTS, LOWER_LID, UPPER_LID
 from preprocess.synthetic.head_painter import draw_head
@@ -93,17 +93,10 @@ def write_heads(
         InputError: a count below its minimum, a folder in use, a disk that is full.
     """
     output = Path(output)
-    for name, value, least in (
-        ("identities", identities, 1),
-        ("frames", frames, 1),
-        ("size", size, 64),
-        ("seed", seed, 0),
-        ("workers", workers, 1),
-    ):
-        if value < least:
-            raise InputError(f"--{name} {value}: must be at least {least}")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: exists already; give a new folder, or remove it first")
+    require_at_least(
+        identities=(identities, 1), frames=(frames, 1), size=(size, 64), seed=(seed, 0), workers=(workers, 1)
+    )
+    require_new(output)
     jobs = []
     for row in range(identities):
         scale = float(np.random.default_rng([seed, row, 0x4E]).uniform(*scale_range))

@@ -28,8 +28,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.errors import InputError, require_at_least
+from fomm.files import atomic_output, require_new
 from fomm.manifest import Clip, Pair, hash_clip, write_manifest, write_pairs
 from fomm.video import write_image
 from preprocess.synthetic.puppet_model import (
@@ -145,7 +145,7 @@ def write_puppets(
         InputError: a count below its minimum, a folder in use, a disk that is full.
     """
     splits = puppet_splits(identities, val=val, test=test)
-    _check_counts(
+    require_at_least(
         clips=(clips, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
     )
     rows, jobs = [], []
@@ -195,7 +195,7 @@ def write_puppet_pairs(
         raise InputError(
             f"--identities {identities}: leaves {len(held_out)} test identity, pairs need 2; give more identities"
         )
-    _check_counts(
+    require_at_least(
         pairs=(pairs, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
     )
     rows, jobs = [], []
@@ -234,12 +234,6 @@ def load_puppet_truth(clip_folder: str | Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no ground truth beside this clip; only drawn clips have it")
     with np.load(path) as arrays:
         return dict(arrays)
-
-
-def _check_counts(**counts: tuple[int, int]) -> None:
-    for name, (value, least) in counts.items():
-        if value < least:
-            raise InputError(f"--{name} {value}: must be at least {least}")
 
 
 def _person(seed: int, person: int) -> int:
@@ -303,8 +297,7 @@ def _draw_job(job: _Job, root: Path) -> None:
 
 
 def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, pairs: Sequence[Pair] = ()) -> Path:
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: exists already; give a new folder, or remove it first")
+    require_new(output)
     with atomic_output(output) as part:
         part.mkdir()
         with tqdm(total=len(jobs), desc="drawing", unit="clip") as bar:

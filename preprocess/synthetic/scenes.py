@@ -29,8 +29,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from fomm.errors import InputError
-from fomm.files import atomic_output
+from fomm.errors import InputError, require_at_least
+from fomm.files import atomic_output, require_new
 from fomm.video import VideoWriter
 from preprocess.crop import crop_matrix, transform
 from preprocess.faces import framing_box
@@ -89,19 +89,16 @@ def write_scenes(
         InputError: a count below its minimum, a folder in use, a disk that is full.
     """
     output = Path(output)
-    for name, value, least in (
-        ("scenes", scenes, 1),
-        ("frames", frames, 30),
-        ("width", width, 320),
-        ("height", height, 240),
-        ("fps", fps, 1),
-        ("seed", seed, 0),
-        ("workers", workers, 1),
-    ):
-        if value < least:
-            raise InputError(f"--{name} {value}: must be at least {least}")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: exists already; give a new folder, or remove it first")
+    require_at_least(
+        scenes=(scenes, 1),
+        frames=(frames, 30),
+        width=(width, 320),
+        height=(height, 240),
+        fps=(fps, 1),
+        seed=(seed, 0),
+        workers=(workers, 1),
+    )
+    require_new(output)
     names = [f"{KINDS[number % len(KINDS)]}{number:03d}" for number in range(scenes)]
     with atomic_output(output) as part:
         job = partial(_write_scene, part, frames=frames, size_wh=(width, height), fps=fps, seed=seed)

@@ -17,6 +17,7 @@ REACH = 0.35  # how far beyond the lids the white may go on, in widths of the ey
 SHARE = 0.15  # of the opening; less beyond it does not count
 IRIS = 1.25  # what lies so many of its radii from its centre is no iris
 EDGE = 0.06  # where white and skin run together, in widths of the eye
+LIDS = 1.06  # how much further from the eye's middle than its edge lids are put: the lines between them cut it off
 ROOM = 1.12  # how much further from the eye's middle than its edge the skin around it begins
 
 
@@ -88,13 +89,13 @@ def _open_to(landmarks: np.ndarray, eye: Eye, white: np.ndarray, low: np.ndarray
     order = np.argsort(angles)
     reach = np.linalg.norm(away, axis=1)[order]
 
-    def move(points: np.ndarray, room: float, may_stay: bool = True) -> None:
+    def move(points: np.ndarray, room: float, *, outwards: bool = True) -> None:
         out = landmarks[points, :2] - middle
         far = np.linalg.norm(out, axis=1)
         least = room * np.interp(np.arctan2(out[:, 1], out[:, 0]), angles[order], reach, period=2 * np.pi)
-        wanted = np.maximum(far, least) if may_stay else least
+        wanted = np.maximum(far, least) if outwards else least
         landmarks[points, :2] = middle + out * (wanted / np.maximum(far, 1e-6))[:, None]
 
-    move(eye.opening, 1.06, may_stay=False)
+    move(eye.opening, LIDS, outwards=False)
     for row, room in ((eye.crease, ROOM), (eye.bag, ROOM), (eye.fold, ROOM**2)):
         move(row, room)

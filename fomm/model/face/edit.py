@@ -25,7 +25,7 @@ REST = Face.of(Pose(1.0, np.eye(3), np.zeros(3)), REFERENCE)
 
 DIRECTIONS_FILE = Path(__file__).with_name("directions.npz")
 NECK = np.array([0.0, 0.9, 1.0])  # about which a head turns, in its own frame: between the ears, somewhat lower
-EYES_WIDER = 0.35  # by so much of their opening eyes are torn open; beyond, the photo lacks what would be seen
+EYES_WIDER = 0.35  # by so much of their opening eyes are torn open
 
 _DIRECTIONS = {name: values.astype(np.float64) for name, values in np.load(DIRECTIONS_FILE, allow_pickle=False).items()}
 

@@ -5,6 +5,8 @@ Everything that depends on the photo alone is made once. Pictures are (H, W, 3) 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 
@@ -14,7 +16,7 @@ from fomm.model.face.mesh import Eye
 from fomm.model.face.motion import Face, Moved, ramp
 
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
-MOST_AWAY = 1.3  # radii up to which colours of the iris are looked for
+IRIS_RINGS = np.linspace(0, 1.3, 9)  # radii between which an iris has one colour
 SHADOW = (0.55, 0.85)  # of the white's brightness: what is darker is a lid's shadow or a lash, and goes with the lid
 LIDS_MOVE = (0.01, 0.06)  # movement of the lids, in widths of the eye, that brings out what they hid in the photo
 IRIS_MOVES = (0.03, 0.25)  # the same of the iris, in its radii
@@ -42,24 +44,25 @@ class Eyeball:
         points = source.landmarks[:, :2]
         axis = points[eye.inner] - points[eye.outer]
         self._width = width = float(np.linalg.norm(axis))
-        inside = Inside(photo, points[eye.opening], 0.45 * width)
-        self._low, self._photo = inside.low, inside.texture
+        self._inside = inside = Inside(photo, points[eye.opening], 0.45 * width)
         size = inside.seen.shape[::-1]
-        between = polygon(points[eye.opening] - self._low, size)
+        between = polygon(points[eye.opening] - inside.low, size)
         y, x = np.mgrid[: size[1], : size[0]].astype(np.float32)
-        iris = points[eye.iris] - self._low
+        iris = points[eye.iris] - inside.low
         across, down = (max(0.5, float(np.linalg.norm(iris[a] - iris[b])) / 2) for a, b in ((1, 3), (2, 4)))
         self._radius = (across + down) / 2
         away = np.hypot((x - iris[0, 0]) / across, (y - iris[0, 1]) / down)
         self._disc = 1 - ramp(away, *LIMBUS).astype(np.float32)
         self._beside = ramp(away, *NEAR_IRIS).astype(np.float32)
-        along = (np.dstack([x, y]) + self._low - points[eye.outer]) @ axis / width**2
+        along = (np.dstack([x, y]) + inside.low - points[eye.outer]) @ axis / width**2
         near = np.round(points[[*eye.bag, *eye.crease]]).astype(int)
         skin = photo[near[:, 1].clip(0, photo.shape[0] - 1), near[:, 0].clip(0, photo.shape[1] - 1)]
         clear = ramp(_depth(between), 0.5, max(1.5, LID_EDGE * width)).astype(np.float32)
-        self._white = _white(self._photo, clear * self._beside, along, skin.astype(np.float32))
-        self._iris = _iris(self._photo, clear * (away < MOST_AWAY), away)
-        light, white = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(np.float32) for one in (self._photo, self._white))
+        self._white = _white(inside.texture, clear * self._beside, along, skin.astype(np.float32))
+        self._iris = _iris(inside.texture, clear, away)
+        light, white = (
+            cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(np.float32) for one in (inside.texture, self._white)
+        )
         # (h, w) in [0, 1]: where the photo shows the ball, and where it does without a trace of the lids
         self._between = between.astype(np.float32) / 255
         self._clear = clear * np.maximum(ramp(light / np.maximum(white, 1), *SHADOW), 1 - self._beside)
@@ -88,16 +91,14 @@ class Eyeball:
         of_white = known * (1 + np.float32(turned) * (self._beside - 1))
         to = canvas.to[:, :2] @ turn
 
-        def shown(picture: np.ndarray, there: np.ndarray, here: np.ndarray) -> np.ndarray:
-            """A piece of the photo of which the point `there` comes to `here`."""
-            back = np.linalg.inv(to)
-            matrix = np.column_stack([back, there - self._low - back @ (canvas.points(here[None])[0] - low)])
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            return cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        photo, with_corners, with_iris = self._inside.texture, (rested, rests), (was[iris], now[iris])
 
-        white = shown(_mixed(self._photo, self._white, of_white), rested, rests)
-        ball = shown(_mixed(self._photo, self._iris, known), was[iris], now[iris])
-        disc = shown(self._disc, was[iris], now[iris])
+        def placed(picture: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+            return self._inside.placed(picture, to, here, canvas.points(there[None])[0] - low, size)
+
+        white = placed(_mixed(photo, self._white, of_white), *with_corners)
+        ball = placed(_mixed(photo, self._iris, known), *with_iris)
+        disc = placed(self._disc, *with_iris)
         ball = cv2.blendLinear(ball, white, disc, 1 - disc)
         width = self._width * scale * float(np.linalg.norm(canvas.to[:, 0]))
         between = polygon(edge - low, size)
@@ -142,7 +143,7 @@ def _white(texture: np.ndarray, seen: np.ndarray, along: np.ndarray, skin: np.nd
         return light, colours - light[..., None]
 
     picture = texture.astype(np.float32)
-    skin_light, skin_colour = split(np.median(skin, axis=0) if len(skin) else picture.mean((0, 1)))
+    skin_light, skin_colour = split(np.median(skin, axis=0))
     light, colour = split(picture)
     least, most = (bound * float(skin_light) for bound in WHITE_LIGHT)
     most_colour = WHITE_COLOUR * float(np.linalg.norm(skin_colour))
@@ -164,9 +165,8 @@ def _white(texture: np.ndarray, seen: np.ndarray, along: np.ndarray, skin: np.nd
 
 def _iris(texture: np.ndarray, seen: np.ndarray, away: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8: an iris with the colours that are `seen` (h, w) at each distance `away` (h, w), in radii."""
-    edges = np.linspace(0, MOST_AWAY, 9)
     at, colours = [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(IRIS_RINGS):
         here = (away >= low) & (away < high) & (seen > 0.5)
         if here.any():
             at.append((low + high) / 2)

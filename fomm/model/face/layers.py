@@ -26,6 +26,8 @@ UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 SKIN_PX, SKIN_SOFT = 160.0, 0.05  # width of a face in which its bare skin is found; how smooth, in widths of the face
+SKIN_ROOM = 0.03  # how far from outline, eyes, brows and lips bare skin begins, in widths of the face
+SKIN_VARIES, SKIN_NOISE = 3.0, 4.0  # spreads, and grey levels, by which a pixel may differ from the median skin
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
 
 
@@ -216,13 +218,28 @@ class Inside:
 
     def warped(self, turn: np.ndarray, here: np.ndarray, there: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
         """(h, w, 4) its colours and where it was seen; the photo's point `here` comes to the canvas' `there`."""
+        return np.dstack(
+            [
+                self.placed(self.texture, turn, here, there, size_wh, by=cv2.INTER_CUBIC),
+                self.placed(self.seen, turn, here, there, size_wh),
+            ]
+        )
+
+    def placed(
+        self,
+        picture: np.ndarray,
+        turn: np.ndarray,
+        here: np.ndarray,
+        there: np.ndarray,
+        size_wh: tuple[int, int],
+        by: int = cv2.INTER_LINEAR,
+    ) -> np.ndarray:
+        """A picture of this piece, pixel for pixel, as `warped` has it on the canvas; `by` is how it is read."""
         back = np.linalg.inv(turn)
         matrix = np.column_stack([back, here - self.low - back @ there])
-        back_map = cv2.WARP_INVERSE_MAP
-        colours = cv2.warpAffine(
-            self.texture, matrix, size_wh, flags=cv2.INTER_CUBIC | back_map, borderMode=cv2.BORDER_REPLICATE
+        return cv2.warpAffine(
+            picture, matrix, size_wh, flags=by | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
         )
-        return np.dstack([colours, cv2.warpAffine(self.seen, matrix, size_wh, flags=cv2.INTER_LINEAR | back_map)])
 
 
 def change_px(points: np.ndarray, source: Face, moved: Moved) -> float:
@@ -286,6 +303,13 @@ class Mouth:
         return shown
 
 
+def _part_with(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a photo (H, W, 3) that holds points (N, 2): where it begins, and its pixels; of one at least."""
+    low = np.clip(np.floor(points.min(0)).astype(int), 0, np.array(photo.shape[1::-1]) - 1)
+    high = np.clip(np.ceil(points.max(0)).astype(int) + 1, low + 1, photo.shape[1::-1])
+    return low, np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
+
+
 class Skin:
     """A photo's skin without what stands in it: a smooth picture of its colours and light.
 
@@ -299,45 +323,34 @@ class Skin:
 
     def __init__(self, photo: np.ndarray, source: Face) -> None:
         points = source.landmarks[:, :2]
-        outline = points[OVAL]
-        face_px = float(np.ptp(outline[:, 0]))
-        factor = min(1.0, SKIN_PX / face_px)
-        low = np.clip(np.floor(outline.min(0)).astype(int), 0, np.array(photo.shape[1::-1]) - 2)
-        high = np.clip(np.ceil(outline.max(0)).astype(int) + 1, low + 2, photo.shape[1::-1])
-        width, height = (max(2, round(float(side))) for side in (high - low) * factor)
-        size = width, height
-        self._low, self._scale = low, np.array(size) / (high - low)
-        part = cv2.resize(photo[low[1] : high[1], low[0] : high[0]], size, interpolation=cv2.INTER_AREA)
+        self._low, face = _part_with(photo, points[OVAL])
+        factor = min(1.0, SKIN_PX / face.shape[1])
+        size = max(2, round(factor * face.shape[1])), max(2, round(factor * face.shape[0]))
+        self._scale = np.array(size) / face.shape[1::-1]
+        colours = cv2.resize(face, size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
         def mask(line: np.ndarray) -> np.ndarray:
-            hull = cv2.convexHull(((points[line] - low) * self._scale).astype(np.float32))[:, 0]
-            return polygon(hull, size)
+            return polygon(cv2.convexHull(((points[line] - self._low) * self._scale).astype(np.float32))[:, 0], size)
 
-        reach = max(1, round(0.03 * size[0]))
+        reach = max(1, round(SKIN_ROOM * size[0]))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
         bare = cv2.erode(mask(OVAL), disc)
         for line in (*(eye.opening for eye in EYES), LIPS, *BROWS):
             bare[cv2.dilate(mask(line), disc) > 0] = 0
-        colours = part.astype(np.float32)
-        if (bare > 127).sum() > 20:
-            skin = colours[bare > 127]
-            middle = np.median(skin, axis=0)
-            spread = np.median(np.abs(skin - middle), axis=0) + 4
-            alike = np.exp(-0.5 * np.square((colours - middle) / (3 * spread)).mean(2))
-        else:
-            alike = np.ones(part.shape[:2], np.float32)
-        weight = (alike * (bare / np.float32(255)) + 1e-4).astype(np.float32)
+        weight = bare / np.float32(255)
+        if (surely := bare > 127).any():
+            median = np.median(colours[surely], axis=0)
+            spread = np.median(np.abs(colours[surely] - median), axis=0) + SKIN_NOISE
+            weight *= np.exp(-0.5 * np.square((colours - median) / (SKIN_VARIES * spread)).mean(2))
+        weight += np.float32(1e-4)  # far from bare skin it is whatever is there
         sigma = SKIN_SOFT * size[0]
-        total = cv2.GaussianBlur(colours * weight[..., None], (0, 0), sigma)
-        self._picture = np.clip(np.round(total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]), 0, 255).astype(
-            np.uint8
-        )
+        smooth = cv2.GaussianBlur(colours * weight[..., None], (0, 0), sigma)
+        smooth /= cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+        self._picture = np.clip(np.round(smooth), 0, 255).astype(np.uint8)
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(h, w, 3) uint8 at points (h, w, 2) of the photo."""
-        there = (points + np.float32(0.5) - self._low.astype(np.float32)) * self._scale.astype(np.float32) - np.float32(
-            0.5
-        )
+        there = ((points + 0.5 - self._low) * self._scale - 0.5).astype(np.float32)
         return cv2.remap(self._picture, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -351,9 +364,7 @@ class Palette:
 
     def __init__(self, photo: np.ndarray, source: Face) -> None:
         outline = source.landmarks[OVAL, :2]
-        low = np.clip(np.floor(outline.min(0)).astype(int), 0, np.array(photo.shape[1::-1]) - 1)
-        high = np.clip(np.ceil(outline.max(0)).astype(int) + 1, low + 1, photo.shape[1::-1])
-        part = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
+        low, part = _part_with(photo, outline)
         inside = polygon(outline - low, (part.shape[1], part.shape[0])) > 127
         self._brightest, self._mean, self._colourful = 255.0, np.full(2, 128.0), 1.0
         if inside.any():

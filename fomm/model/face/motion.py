@@ -33,7 +33,7 @@ from fomm.model.face.mesh import (
 )
 
 SHUT_EYE = 0.1  # gap of the lids, in widths of the eye, at which MediaPipe still sees shut ones
-OPENS_EYE = 0.6  # by how much more an eye looks open for the most part, and opening further changes little
+OPENS_EYE = 0.6  # by how much more, in widths, opening an eye further changes its look less and less
 WIDER_EYE = 0.5  # by what part of its own opening an eye may open wider
 ROUND_EYE = (0.3, 0.5)  # opening, in widths, up to which it may do so, and from which on it is round already
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching

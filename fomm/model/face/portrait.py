@@ -64,6 +64,7 @@ class _Part(NamedTuple):
         texture: what they show.
         triangles: numbers, those that look here.
         among: numbers of triangles that may hide them, themselves among them; None: none does.
+        skin: is shown where the texture would be drawn out to streaks; None: it is shown all the same.
     """
 
     vertices: np.ndarray
@@ -71,6 +72,7 @@ class _Part(NamedTuple):
     texture: _Texture
     triangles: np.ndarray
     among: np.ndarray | None = None
+    skin: Skin | None = None
 
 
 class _View:
@@ -203,7 +205,7 @@ class Portrait:
         result = self.photo.copy()
         window = self._touched(points, moves)
         if window is not None:
-            part = _Part(vertices, shown_at, self._person, near)
+            part = _Part(vertices, shown_at, self._person, near, skin=self._skin)
             self._draw(result, window, (around, face), moves, part, moved)
         canvas = Canvas(result, np.eye(2, 3))
         for eyeball in self._eyeballs:
@@ -267,12 +269,12 @@ class Portrait:
         points, jumps = inner.points(self._shift(field, inner.window))
         for triangles in self.surface.details:
             self._refine(points, inner.low, part, np.intersect1d(triangles, part.triangles))
-        bare = self._bare(field, inner, points) if part.texture is self._person else None
+        bare = None if part.skin is None else self._bare(part.skin, field, inner, points)  # reading changes `points`
         nearer = self._seen_at(part.texture, points, jumps)
         if bare is not None:
             where, skin, weight = bare
-            colours = cv2.blendLinear(skin, cv2.cvtColor(nearer[where], cv2.COLOR_RGBA2RGB), weight, 1 - weight)
-            nearer[where][..., :3] = colours
+            colours = cv2.cvtColor(nearer[where], cv2.COLOR_RGBA2RGB)
+            nearer[where][..., :3] = cv2.blendLinear(skin, colours, weight, 1 - weight)
         soft = max(0.6, EDGE_SOFT * inner.width)
         mask = self._mask(part, inner)
         weight = cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) * np.float32(much / 255)
@@ -281,7 +283,7 @@ class Portrait:
         alpha[here] += weight * (cv2.extractChannel(nearer, 3) * np.float32(1 / 255) - alpha[here])
 
     def _bare(
-        self, field: Field, view: _View, points: np.ndarray
+        self, skin: Skin, field: Field, view: _View, points: np.ndarray
     ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray] | None:
         """Bare skin where a field shows few pixels of the photo as many: rows and columns of a view, colours (h, w, 3)
         uint8 and their weight (h, w) in [0, 1]; None where it does nowhere. `points` (h, w, 2) are the view's.
@@ -309,7 +311,7 @@ class Portrait:
             slice(one.start - start, one.stop - start) for one, start in zip(part.window, first, strict=True)
         )
         where = part.inside(view)
-        return where, self._skin.at(points[where]), part.large(weight[inside])
+        return where, skin.at(points[where]), part.large(weight[inside])
 
     def _mask(self, part: _Part, view: _View) -> np.ndarray:
         """(h, w) uint8, 255 where a part is seen in a view: far triangles first, where others may hide it."""
