@@ -524,6 +524,20 @@ def test_what_a_conversion_drops_is_said(manifest, tmp_path, capsys):
 
 
 def wandb_records(run: Path) -> list:
+    """What W&B wrote of a run that has ended; its own process writes it, and on a busy machine late."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            records = records_until_now(run)
+            if any(record.WhichOneof("record_type") == "exit" for record in records):
+                return records
+        except AssertionError:  # the last one is half written
+            pass
+        assert time.monotonic() < deadline, "the run is not written to its end"
+        time.sleep(0.2)
+
+
+def records_until_now(run: Path) -> list:
     from wandb.proto import wandb_internal_pb2
     from wandb.sdk.internal import datastore
 
@@ -550,11 +564,8 @@ def test_wandb_offline_keeps_everything_and_resumes_under_its_id(manifest, tmp_p
     import wandb as client
 
     client.finish()
-    folder, deadline, keys = next((tmp_path / "wandb").glob(f"offline-run-*{name}")), time.monotonic() + 60, set()
-    while not keys and time.monotonic() < deadline:  # W&B's own process writes the file, late on a busy machine
-        records = wandb_records(folder)
-        keys = {"/".join(i.nested_key) or i.key for r in records for i in r.history.item}
-        time.sleep(0.5)
+    records = wandb_records(next((tmp_path / "wandb").glob(f"offline-run-*{name}")))
+    keys = {"/".join(i.nested_key) or i.key for r in records for i in r.history.item}
     assert {"train/loss", "val/l1", "learning_rate/generator", "gradient_norm/detector"} <= keys
     assert any(key.startswith("val/pairs") for key in keys) and any(key.startswith("val/clip") for key in keys)
     config = {i.key or "/".join(i.nested_key) for r in records for i in [*r.run.config.update, *r.config.update]}
