@@ -51,6 +51,16 @@ def test_wrong_landmarks_come_right(matrix: np.ndarray) -> None:
     assert off(settled, truth) < 0.6
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.37, 3.1])
+def test_equal_frames_change_nothing(scale: float) -> None:
+    """However large the face is, which parts of the frame are looked at, and however often."""
+    frame = cv2.resize(PICTURE, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    landmarks = LANDMARKS * scale
+    aligned = Aligned(frame, Face(landmarks))
+    for _ in range(3):
+        np.testing.assert_allclose(aligned(frame.copy(), landmarks), landmarks, atol=1e-4)
+
+
 def test_right_landmarks_stay_where_light_and_noise_change() -> None:
     frame, truth = moved(turned(5, 1, (4, 0)))
     rng = np.random.default_rng(0)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fomm.model.face.canvas import shrunk
 from fomm.model.face.mesh import EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE, angle_between_deg
 from fomm.model.face.motion import Face, Moved
 from fomm.model.face.surface import Surface
@@ -64,10 +63,11 @@ class Aligned:
     """
 
     def __init__(self, frame: np.ndarray, face: Face) -> None:
-        self._factor = min(1.0, FACE_PX / (_HEIGHT * face.pose.scale))
         height, width = frame.shape[:2]
-        size = max(8, round(width * self._factor)), max(8, round(height * self._factor))
-        self._initial = _grey(shrunk(frame, self._scaled(np.zeros(2)), size))
+        factor = min(1.0, FACE_PX / (_HEIGHT * face.pose.scale))
+        self._size = max(8, round(width * factor)), max(8, round(height * factor))
+        self._factor = np.array(self._size) / (width, height)
+        self._initial = self._small(frame)
         self._surface = Surface(face, (width, height))
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._initial_rotation = face.pose.rotation
@@ -79,16 +79,17 @@ class Aligned:
         unit = Face(landmarks).pose.scale
         start[:, :2] += KEPT * unit * self._correction
         moved = Face(start)
-        window = self._window(start[:_MESH, :2], frame.shape)
-        if window is None:
+        low, high = self._window(start[:_MESH, :2])
+        if (high - low < 16).any():
             return landmarks
-        to, size = window
+        to = np.column_stack([np.diag(self._factor), 0.5 * self._factor - 0.5 - low])
+        size = (int(high[0] - low[0]), int(high[1] - low[1]))
         vertices = self._surface.vertices(Moved(start, moved.pose, moved.shape, 0.0))
         field = self._surface.field(vertices, to, size, self._surface.close)
         expected = cv2.remap(
             self._initial, _into(field.points, self._factor), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        seen = _grey(shrunk(frame, to, size))
+        seen = self._small(frame)[low[1] : high[1], low[0] : high[0]].copy()
         np.copyto(expected, seen, where=~field.covered)  # far from the face nothing is compared
         points = start[:, :2] @ to[:, :2].T + to[:, 2]
         away, unlike = self._away(expected, seen, points)
@@ -118,19 +119,17 @@ class Aligned:
             away[eye.iris] = away[[eye.outer, eye.inner]].mean(0)
         return away, _nose_unlike(expected, there, points)
 
-    def _window(self, points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, int]] | None:
-        """(2, 3) to the part of a frame that is compared, and its size (width, height); None where it has none."""
-        room = 6 / self._factor
-        low = np.maximum(np.floor(points.min(0) - room), 0)
-        high = np.minimum(np.ceil(points.max(0) + room), np.array(shape[1::-1]) - 1)
-        size = np.round((high - low) * self._factor).astype(int)
-        return None if (size < 16).any() else (self._scaled(low), (int(size[0]), int(size[1])))
+    def _small(self, frame: np.ndarray) -> np.ndarray:
+        """(h, w) uint8: a frame as it is compared, always the whole of it, so that equal frames stay equal."""
+        return cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), self._size, interpolation=cv2.INTER_AREA)
 
-    def _scaled(self, low: np.ndarray) -> np.ndarray:
-        return np.column_stack([self._factor * np.eye(2), self._factor * (0.5 - low) - 0.5])
+    def _window(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Corners (2,) int of the part of a small frame that is compared, for a face at `points` (N, 2) of the frame."""
+        low, high = (_into(points.min(0), self._factor), _into(points.max(0), self._factor))
+        return np.maximum(np.floor(low).astype(int) - 6, 0), np.minimum(np.ceil(high).astype(int) + 7, self._size)
 
 
-def _into(points: np.ndarray, factor: float) -> np.ndarray:
+def _into(points: np.ndarray, factor: np.ndarray) -> np.ndarray:
     return ((points + 0.5) * factor - 0.5).astype(np.float32)
 
 
@@ -163,10 +162,6 @@ def _nose_unlike(expected: np.ndarray, there: np.ndarray, points: np.ndarray) ->
     one, other = ((grey - cv2.blur(grey, (NOSE_LIGHT_PX, NOSE_LIGHT_PX)))[at] for grey in levels)
     alike, norms = (one * other).mean(), (np.square(one).mean(), np.square(other).mean())
     return 1 - float((alike + NOSE_NOISE) / np.sqrt((norms[0] + NOSE_NOISE) * (norms[1] + NOSE_NOISE)))
-
-
-def _grey(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
 def _inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
