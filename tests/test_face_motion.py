@@ -8,7 +8,7 @@ from drawn_face import somebody
 
 from fomm.model.face import Face, Steady, move
 from fomm.model.face.mesh import EYES, MOUTH, REFERENCE, Pose, angles_deg, find_pose, rotation_of
-from fomm.model.face.motion import SHUT_EYE, TURN_DEG
+from fomm.model.face.motion import IS_OPEN, SEEN_OPEN, TURN_DEG
 
 FRONTAL = Pose(100.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
 
@@ -152,13 +152,22 @@ def with_lids(seed: int, opening: float) -> Face:
 def test_eyes_that_get_narrow_stay_open() -> None:
     """Wide eyes that become ordinary ones do not shut narrow eyes; the narrower, the narrower; shut is shut."""
     source, start = with_lids(10, 0.18), with_lids(11, 0.32)
-    openings = np.array([0.32, 0.25, 0.2, 0.165, 0.14, 0.12, SHUT_EYE])
+    openings = 0.32 * np.array([1, 0.9, 0.7, 0.5, 0.4, 0.3, SEEN_OPEN[0]])
     made = [Face(move(source, with_lids(11, opening), start).landmarks).eyes for opening in openings]
     for eye in range(2):
         shown = np.array([eyes[eye][1] for eyes in made])
         assert (np.diff(shown) < 0).all()
         assert shown[0] == pytest.approx(source.eyes[eye][1], rel=0.02) and shown[-1] < 0.01
-        assert shown[1] > 0.7 * shown[0] and shown[2] > 0.45 * shown[0]
+        assert shown[1] > 0.7 * shown[0] and shown[2] > 0.45 * shown[0] and shown[3] > 0.3 * shown[0]
+
+
+def test_lids_are_where_they_would_be_seen_as_the_drivers_are() -> None:
+    source, start = with_lids(10, 0.2), with_lids(11, 0.3)
+    for seen, part in zip(SEEN_OPEN, IS_OPEN, strict=True):
+        eyes = Face(move(source, with_lids(11, seen * 0.3), start).landmarks).eyes
+        assert [eye[1] for eye in eyes] == pytest.approx([part * eye[1] for eye in source.eyes], abs=0.012)
+    own = Face(move(start, with_lids(11, 0.15), start).landmarks).eyes  # one's own eyes are copied
+    assert [eye[1] for eye in own] == pytest.approx([eye[1] for eye in with_lids(11, 0.15).eyes], abs=0.004)
 
 
 def test_eyes_open_wider_as_far_as_eyes_do() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fomm.errors import InputError
 from fomm.model.face.mesh import EYES, MOUTH, REFERENCE, Pose, rotation_of
-from fomm.model.face.motion import LOOKS_ASIDE, LOOKS_UP, SHUT_EYE, Face
+from fomm.model.face.motion import IS_OPEN, LOOKS_ASIDE, LOOKS_UP, SEEN_OPEN, Face
 
 REST = Face.of(Pose(1.0, np.eye(3), np.zeros(3)), REFERENCE)
 """The reference at rest: where the motion of edits and of motion files starts."""
@@ -131,17 +131,19 @@ class Edit:
         for amount, more, less in ((self.smile, "smile", "frown"), (self.brows, "raise", "lower")):
             shape += abs(amount) * _DIRECTIONS[more if amount > 0 else less]
         shape += max(self.mouth, 0.0) * _DIRECTIONS["open"]
-        _part(shape, MOUTH.upper, MOUTH.lower, 1 + min(self.mouth, 0.0), 0.0)
+        _part(shape, MOUTH.upper, MOUTH.lower, 1 + min(self.mouth, 0.0))
         looks = np.array(self.gaze) * [LOOKS_ASIDE[0], -LOOKS_UP[0]]
         for eye, (width, *_) in zip(EYES, REST.eyes, strict=True):
-            open_ = 1 + self.eyes * (1 if self.eyes < 0 else EYES_WIDER)
-            _part(shape, eye.upper, eye.lower, open_, SHUT_EYE * width)
+            open_ = 1 + self.eyes * EYES_WIDER
+            if self.eyes < 0:  # a driving face counts as MediaPipe would see it
+                open_ = float(np.interp(1 + self.eyes, IS_OPEN, SEEN_OPEN))
+            _part(shape, eye.upper, eye.lower, open_)
             shape[eye.iris, :2] += width * looks
         return shape
 
 
-def _part(shape: np.ndarray, upper: np.ndarray, lower: np.ndarray, share: float, shut: float) -> None:
-    """Bring lids or lips to this share of their gap, where a gap of `shut` is none."""
-    away = (share - 1) * (shape[lower, 1] - shape[upper, 1] - shut)
+def _part(shape: np.ndarray, upper: np.ndarray, lower: np.ndarray, share: float) -> None:
+    """Bring lids or lips to this share of their gap."""
+    away = (share - 1) * (shape[lower, 1] - shape[upper, 1])
     shape[upper, 1] -= 0.7 * away
     shape[lower, 1] += 0.3 * away
