@@ -124,7 +124,7 @@ class Aligned:
         return cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), self._size, interpolation=cv2.INTER_AREA)
 
     def _window(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Corners (2,) int of the part of a small frame that is compared, for a face at `points` (N, 2) of the frame."""
+        """Corners (2,) int of what is compared of a small frame whose face is at `points` (N, 2) of the frame."""
         low, high = (_into(points.min(0), self._factor), _into(points.max(0), self._factor))
         return np.maximum(np.floor(low).astype(int) - 6, 0), np.minimum(np.ceil(high).astype(int) + 7, self._size)
 
