@@ -27,7 +27,7 @@ square crop, 1.6 sides of its (first) face, not turned. The parts:
 A contender is a name (`still`, `puppets` or another checkpoint, `face`) or `FILE.py:CLASS`, see `Contender`. Meshes and
 dlib's results are kept in `--cache`, by the pictures' content. `--dlib` names the folder with dlib's model files
 (`shape_predictor_68_face_landmarks.dat`, whose licence excludes commercial use, and
-`dlib_face_recognition_resnet_model_v1.dat`); the project itself does not use dlib.
+`dlib_face_recognition_resnet_model_v1.dat`).
 """
 
 from __future__ import annotations

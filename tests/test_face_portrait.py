@@ -11,7 +11,7 @@ from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import polygon, shrunk
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
-from fomm.model.face.layers import LAYERS_PX, Layers, crowned, fill, foreground, refine_matte
+from fomm.model.face.layers import LAYERS_PX, Layers, crowned, foreground, refine_matte
 from fomm.model.face.mesh import EYES, MOUTH, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.surface import Surface
@@ -194,7 +194,7 @@ def test_a_matte_follows_the_edges_and_nothing_is_filled_far_from_the_person() -
     person = cv2.GaussianBlur((photo[..., 0] < 100).astype(np.float32), (0, 0), 8)  # soft, as a small network's is
     matte = refine_matte(photo, person, 120.0)
     assert np.abs(matte - (photo[..., 0] < 100)).mean() < 0.02
-    background = fill(photo, matte, 120.0)
+    background = Layers.of(photo, person, 120.0).background
     assert np.abs(background.astype(int) - 200).max() <= 3  # the disc is gone
     far = person < 1e-4
     np.testing.assert_array_equal(background[far], photo[far])

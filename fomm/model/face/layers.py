@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fomm.model.face.behind import fill
 from fomm.model.face.canvas import Canvas, polygon
 from fomm.model.face.mesh import BROWS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
@@ -19,7 +20,6 @@ STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, fr
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
-GRAIN, DETAIL = 0.06, 30.0  # size, in face heights, and levels of the detail that is mirrored behind the person
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
@@ -56,7 +56,7 @@ class Layers(NamedTuple):
         factor = LAYERS_PX / face_px
         if factor >= 1:
             matte = refine_matte(edges, person, face_px)
-            return cls(matte, foreground(photo, matte, face_px), fill(photo, matte, face_px))
+            return cls(matte, foreground(photo, matte, face_px), fill(photo, _around(matte, face_px), face_px))
         height, width = photo.shape[:2]
         small_wh = max(1, round(factor * width)), max(1, round(factor * height))
         less_photo, less_person, less_edges = (
@@ -110,53 +110,6 @@ def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarr
         near = np.clip(own + alpha * (picture - alpha * own - (1 - alpha) * rest), 0, 255)
         behind = np.clip(rest, 0, 255)
     return np.round(near).astype(np.uint8)
-
-
-def fill(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
-    """The background with the person taken out: what lies around continues smoothly, with the photo's grain.
-
-    Pull-push over a pyramid (Gortler et al., "The lumigraph", SIGGRAPH 1996).
-    """
-    hidden = _around(matte, face_px)
-    known = np.clip(1.1 - 4 * hidden, 0, 1)
-    levels = [(photo.astype(np.float32) * known[..., None], known)]
-    while min(levels[-1][1].shape) > 2:
-        colours, weight = (cv2.pyrDown(level) for level in levels[-1])
-        gain = np.minimum(1.0, 2.0 * weight) / np.maximum(weight, 1e-6)
-        levels.append((colours * gain[..., None], weight * gain))
-    colours, weight = levels[-1]
-    filled = colours / np.maximum(weight, 1e-3)[..., None]
-    for colours, weight in reversed(levels[:-1]):
-        filled = cv2.pyrUp(filled, dstsize=weight.shape[::-1])
-        filled = colours + (1 - weight[..., None]) * filled
-    filled += (1 - known[..., None]) * _mirrored_detail(photo, known >= 1, GRAIN * face_px)
-    return np.clip(np.round(filled), 0, 255).astype(np.uint8)
-
-
-def _mirrored_detail(photo: np.ndarray, known: np.ndarray, size_px: float) -> np.ndarray:
-    """(H, W, 3) float32: what is finer than `size_px` in the known pixels, mirrored at their edge; it fades inwards."""
-    if known.all() or not known.any():
-        return np.zeros(photo.shape, np.float32)
-    height, width = known.shape
-    weight = known.astype(np.float32)
-    factor = min(1.0, 4 / size_px)  # it is smooth: found in a small picture
-    small = max(1, round(factor * width)), max(1, round(factor * height))
-    own, much = (
-        cv2.GaussianBlur(cv2.resize(one, small, interpolation=cv2.INTER_AREA), (0, 0), factor * size_px)
-        for one in (photo * weight[..., None], weight)
-    )
-    smooth = cv2.resize(own / np.maximum(much, 1e-3)[..., None], (width, height), interpolation=cv2.INTER_LINEAR)
-    detail = DETAIL * np.tanh((photo - smooth) / DETAIL) * weight[..., None]
-    away, label = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    rows, columns = np.nonzero(known)
-    edge = np.zeros((label.max() + 1, 2), np.float32)
-    edge[label[rows, columns]] = np.column_stack([columns, rows])
-    here = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
-    there = 2 * edge[label] - here
-    found = cv2.remap(detail, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return found * np.exp(-np.square(away / (6 * size_px)))[..., None]
 
 
 def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, int]:

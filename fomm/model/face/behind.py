@@ -1,0 +1,179 @@
+"""What a person hides in a photo: the background goes on behind them.
+
+It is completed in a small picture, coarse to fine, until each patch of it looks like one that the photo shows (Wexler,
+Shechtman, Irani, "Space-time completion of video", TPAMI 2007), and neighbouring patches come from the same place
+(He, Sun, "Statistics of patch offsets for image completion", ECCV 2012). What is finer is then copied from there.
+
+Light and shade over large distances are left out of all this and go on smoothly.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+SIDE = 64  # pixels of the small picture's longer side
+PATCH = 5  # of them, a patch
+LEVELS, ROUNDS = 3, 3  # each level half as large as the next; rounds of matching on each
+LIGHT = 0.3  # what varies over more than this part of the longer side is light
+NEAR = 90.0  # grey levels that a patch may differ more if it lies nearer by the longer side
+OFFSETS, AGREE = 20, 9  # places that patches come from, and over how many pixels they agree on one
+LEAST_APART = PATCH  # patches nearer to their place show the same
+DULL = 4.0  # times the usual difference, and those who differ more are all alike
+NOISE_LEVELS = 2.0  # difference of a pixel that says nothing
+SEAM_LEVELS = 12.0  # by how much what is made may be off to be made lighter or darker all over
+INWARDS = 1.3  # how much more a patch counts than one that lies a pixel further in
+FEWEST = 40  # patches that the photo has to show
+FADES = 0.36  # depth behind the person, in face heights, at which fine detail fades
+
+
+def fill(photo: np.ndarray, hidden: np.ndarray, face_px: float) -> np.ndarray:
+    """The background (H, W, 3) uint8 of a photo (H, W, 3) uint8; where `hidden` (H, W) in [0, 1] is 0 it is the photo.
+
+    Args:
+        face_px: height of the face.
+    """
+    known = np.clip(1.1 - 4 * hidden, 0, 1).astype(np.float32)
+    smooth = spread(photo.astype(np.float32), known)
+    if known.min() < 1:
+        smooth = _continued(smooth, known, face_px)
+    weight = known[..., None]
+    return np.clip(np.round(weight * photo + (1 - weight) * smooth), 0, 255).astype(np.uint8)
+
+
+def spread(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) float32 that goes on smoothly where it is not `known` (H, W) float32 in [0, 1].
+
+    Pull-push over a pyramid: Gortler et al., "The lumigraph", SIGGRAPH 1996.
+    """
+    levels = [(picture * known[..., None], known)]
+    while min(levels[-1][1].shape) > 2:
+        colours, weight = (cv2.pyrDown(level) for level in levels[-1])
+        gain = np.minimum(1.0, 2.0 * weight) / np.maximum(weight, 1e-6)
+        levels.append((colours * gain[..., None], weight * gain))
+    colours, weight = levels[-1]
+    filled = colours / np.maximum(weight, 1e-3)[..., None]
+    for colours, weight in reversed(levels[:-1]):
+        filled = cv2.pyrUp(filled, dstsize=weight.shape[::-1])
+        filled = colours + (1 - weight[..., None]) * filled
+    return filled
+
+
+def _continued(smooth: np.ndarray, known: np.ndarray, face_px: float) -> np.ndarray:
+    """A picture (H, W, 3) float32 that is smooth where it is not known, with structure and grain there."""
+    height, width = known.shape
+    factor = min(1.0, SIDE / max(height, width))
+    small = max(PATCH, round(factor * width)), max(PATCH, round(factor * height))
+    picture = cv2.resize(smooth, small, interpolation=cv2.INTER_AREA)
+    light = cv2.GaussianBlur(picture, (0, 0), LIGHT * max(small))
+    completed = _completed(picture - light, cv2.resize(known, small, interpolation=cv2.INTER_AREA))
+    if completed is None:
+        return smooth
+    made, away = completed
+    coarse, was = (cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in (made + light, picture))
+    depth = cv2.distanceTransform((known < 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return coarse + np.exp(-np.square(depth / (FADES * face_px)))[..., None] * _copied(smooth - was, away)
+
+
+def _completed(picture: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """A small picture (h, w, 3) completed where it is not known (h, w), and (h, w, 2) how far each pixel is from where
+    its patch comes from; None where the photo shows too little."""
+    made = away = None
+    for level in reversed(range(LEVELS)):
+        size = tuple(max(PATCH, round(n / 2**level)) for n in picture.shape[1::-1])
+        here = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        sure = cv2.resize(known, size, interpolation=cv2.INTER_AREA) > 0.99
+        shows = np.lib.stride_tricks.sliding_window_view(sure, (PATCH, PATCH)).all((2, 3))
+        if shows.sum() < FEWEST or shows.all():
+            continue
+        if made is not None:
+            here = np.where(sure[..., None], here, cv2.resize(made, size, interpolation=cv2.INTER_LINEAR))
+        made = here
+        for _ in range(ROUNDS * 2**level):
+            made, away = _matched(made, sure, shows)
+    return None if made is None or away is None else (made, away)
+
+
+def _matched(picture: np.ndarray, sure: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One round: what is not `sure` (h, w) of a picture is put together from patches that the photo `shows`, told by
+    their first pixel, (h - PATCH + 1, w - PATCH + 1)."""
+    height, width = shows.shape
+    patches = np.lib.stride_tricks.sliding_window_view(picture, (PATCH, PATCH, 3)).reshape(height, width, -1)
+    per_pixel = np.float32(NEAR * PATCH / max(picture.shape[:2]))
+    features = np.concatenate([patches, per_pixel * np.mgrid[:height, :width].transpose(1, 2, 0)], 2, dtype=np.float32)
+    targets, sources = np.argwhere(~shows), np.argwhere(shows)
+    nearest, apart = _nearest(features[~shows], features[shows])
+    away = _agreed(features, shows, sources[nearest] - targets, apart)
+    sources = targets + away
+
+    middle = PATCH // 2
+    apart = np.square(features[tuple(targets.T)] - features[tuple(sources.T)]).sum(1)
+    depth = cv2.distanceTransform((~sure).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    weight = np.exp(-apart / (2 * max(1.0, float(np.percentile(apart, 75)))))
+    weight = (weight * INWARDS ** -depth[tuple((targets + middle).T)] + 1e-9)[:, None].astype(np.float32)
+    total, colours = np.zeros((*sure.shape, 1), np.float32), np.zeros_like(picture)
+    for step in np.ndindex(PATCH, PATCH):
+        there = tuple((targets + step).T)
+        colours[there] += weight * picture[tuple((sources + step).T)]
+        total[there] += weight
+    made = colours / np.maximum(total, 1e-12)
+    both = (sure & (total[..., 0] > 0)).astype(np.float32)  # what is made there is off by as much as beside it
+    made += spread(np.clip(picture - made, -SEAM_LEVELS, SEAM_LEVELS), both)
+    offsets = np.zeros((*sure.shape, 2), np.float32)
+    offsets[tuple((targets + middle).T)] = away[:, ::-1]
+    offsets = cv2.copyMakeBorder(offsets[middle:-middle, middle:-middle], *(middle,) * 4, cv2.BORDER_REPLICATE)
+    return np.where(sure[..., None], picture, made), offsets
+
+
+def _nearest(targets: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) number of the source nearest to each target (T, F), and its squared distance."""
+    number, apart = np.empty(len(targets), int), np.empty(len(targets), np.float32)
+    half = 0.5 * np.square(sources).sum(1)
+    for start in range(0, len(targets), 1024):
+        some = targets[start : start + 1024]
+        alike = some @ sources.T - half
+        number[start : start + 1024] = alike.argmax(1)
+        apart[start : start + 1024] = np.square(some).sum(1) - 2 * alike.max(1)
+    return number, apart
+
+
+def _agreed(features: np.ndarray, shows: np.ndarray, away: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """(T, 2) where patches come from, of the places that most come from and each that its neighbours like too.
+
+    Args:
+        features: (h, w, F) of all patches; those that the photo does not show (h, w) are the targets.
+        away: (T, 2) int, where each target comes from by itself.
+        apart: (T,) squared distance between the two.
+    """
+    targets = np.argwhere(~shows)
+    offsets, counts = np.unique(away[np.abs(away).max(1) >= LEAST_APART], axis=0, return_counts=True)
+    offsets = offsets[np.argsort(-counts, kind="stable")[:OFFSETS]]
+    dull = DULL * float(np.median(apart)) + NOISE_LEVELS**2 * features.shape[2]
+    least, agreed = np.full(len(targets), np.inf, np.float32), away.copy()
+    for offset in offsets:
+        sources = targets + offset
+        inside = np.flatnonzero(((sources >= 0) & (sources < shows.shape)).all(1))
+        inside = inside[shows[tuple(sources[inside].T)]]
+        here = tuple(targets[inside].T)
+        cost = np.full(shows.shape, dull, np.float32)
+        cost[here] = np.minimum(np.square(features[here] - features[tuple(sources[inside].T)]).sum(1), dull)
+        mean = cv2.blur(cost, (AGREE, AGREE))[here]
+        better = mean < least[inside]
+        least[inside[better]], agreed[inside[better]] = mean[better], offset
+    return agreed
+
+
+def _copied(detail: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """Detail (H, W, 3) from where the pixels of a small picture come from, (h, w, 2) of it; across its pixels one
+    place gives way to the next."""
+    (height, width), (rows, columns) = detail.shape[:2], away.shape[:2]
+    away = np.round(away * [width / columns, height / rows]).astype(np.float32)
+    x, y = (((np.arange(n) + 0.5) * m / n - 0.5).astype(np.float32) for n, m in ((width, columns), (height, rows)))
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    found = np.zeros_like(detail)
+    for down, right in np.ndindex(2, 2):
+        part = away[np.ix_((top + down).clip(0, rows - 1), (left + right).clip(0, columns - 1))]
+        part += np.dstack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (width, height))))
+        weight = np.outer(1 - np.abs(y - top - down), 1 - np.abs(x - left - right))
+        found += weight[..., None] * cv2.remap(detail, part, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+    return found
