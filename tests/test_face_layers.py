@@ -11,7 +11,7 @@ from fomm.model.face import Face, FaceModel, Sitter, move
 from fomm.model.face.canvas import polygon
 from fomm.model.face.drawn_eyes import with_drawn_eyes
 from fomm.model.face.hidden import MIRROR, HiddenSide
-from fomm.model.face.layers import Palette
+from fomm.model.face.layers import Palette, Skin
 from fomm.model.face.mesh import EYES, REFERENCE, TRIANGLES, Pose, rotation_of
 from fomm.model.face.surface import Surface
 
@@ -70,6 +70,24 @@ def test_a_turned_head_that_turns_back_shows_skin_where_the_photo_shows_none(tur
     inner = [p for p in (280, 425, 411, 352, 346) if moved.landmarks[p, 0] > moved.landmarks[1, 0]]
     x, y = np.round(moved.landmarks[inner, :2]).astype(int).T
     assert (result[y, x, 0] - result[y, x, 2] > 25).all()  # skin is red, what is behind it is blue
+
+
+def test_bare_skin_has_the_photos_grain_and_not_its_wrinkles() -> None:
+    face, rng = posed(0), np.random.default_rng(0)
+    flat = np.broadcast_to([190.0, 140, 115], (SIDE, SIDE, 3))
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    middle = np.round(face.landmarks[[50, 101, 205], :2].mean(0)).astype(int)  # a cheek
+    part = np.s_[middle[1] - 15 : middle[1] + 15, middle[0] - 15 : middle[0] + 15]
+    points, flat_points = np.dstack([x, y])[part], np.dstack([y, x])[part]
+    for level in (0.0, 2.0, 8.0):
+        photo = np.clip(np.round(flat + rng.normal(0, level, flat.shape)), 0, 255).astype(np.uint8)
+        grain = Skin(photo, face).at(points, flat_points).std((0, 1)).mean()
+        assert 0.6 * level <= grain < 1.2 * level + 0.6
+        wrinkled = photo.copy()
+        for landmark in range(0, 468, 9):
+            cv2.circle(wrinkled, np.round(face.landmarks[landmark, :2]).astype(int).tolist(), 6, (90, 50, 40), 1)
+        seen = Skin(wrinkled, face).at(points, flat_points)
+        assert seen.min() > flat.min() - 25 - 4 * level  # a wrinkle is 90 levels darker
 
 
 def test_a_hidden_side_does_not_show_before_it_is_turned_to_the_viewer(turned: Sitter) -> None:

@@ -146,20 +146,28 @@ def _agreed(features: np.ndarray, shows: np.ndarray, away: np.ndarray, apart: np
         apart: (T,) squared distance between the two.
     """
     targets = np.argwhere(~shows)
-    offsets, counts = np.unique(away[np.abs(away).max(1) >= LEAST_APART], axis=0, return_counts=True)
-    offsets = offsets[np.argsort(-counts, kind="stable")[:OFFSETS]]
     dull = DULL * float(np.median(apart)) + NOISE_LEVELS**2 * features.shape[2]
     least, agreed = np.full(len(targets), np.inf, np.float32), away.copy()
-    for offset in offsets:
-        sources = targets + offset
+    far = np.abs(away).max(1) >= LEAST_APART
+    offsets, counts = np.unique(away[far], axis=0, return_counts=True)
+    offsets = list(offsets[np.argsort(-counts, kind="stable")[:OFFSETS]])
+    alone = far.copy()
+    for number in range(2 * OFFSETS):
+        if number >= len(offsets):  # then those that most come from that none of these is for
+            if not alone.any():
+                break
+            others, counts = np.unique(away[alone], axis=0, return_counts=True)
+            offsets.append(others[counts.argmax()])
+        sources = targets + offsets[number]
         inside = np.flatnonzero(((sources >= 0) & (sources < shows.shape)).all(1))
         inside = inside[shows[tuple(sources[inside].T)]]
+        alone[inside] = False
         here = tuple(targets[inside].T)
         cost = np.full(shows.shape, dull, np.float32)
         cost[here] = np.minimum(np.square(features[here] - features[tuple(sources[inside].T)]).sum(1), dull)
         mean = cv2.blur(cost, (AGREE, AGREE))[here]
         better = mean < least[inside]
-        least[inside[better]], agreed[inside[better]] = mean[better], offset
+        least[inside[better]], agreed[inside[better]] = mean[better], offsets[number]
     return agreed
 
 

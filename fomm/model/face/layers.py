@@ -27,6 +27,7 @@ BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by 
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 SKIN_PX, SKIN_SOFT = 160.0, 0.05  # width of a face in which its bare skin is found; how smooth, in widths of the face
 SKIN_ROOM = 0.03  # how far from outline, eyes, brows and lips bare skin begins, in widths of the face
+SKIN_GRAIN = 0.012  # what is finer than this in bare skin is its grain, in widths of the face
 SKIN_VARIES, SKIN_NOISE = 3.0, 4.0  # spreads, and grey levels, by which a pixel may differ from the median skin
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
 
@@ -264,7 +265,7 @@ def _part_with(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 class Skin:
-    """A photo's skin without what stands in it: a smooth picture of its colours and light.
+    """A photo's skin without what stands in it: a smooth picture of its colours and light, and its grain.
 
     Where a side of the face that the photo shows in a few pixels is turned to the viewer, these would be drawn out to
     streaks; what is to be seen there is this.
@@ -272,6 +273,9 @@ class Skin:
     Args:
         photo: (H, W, 3) uint8.
         source: its face.
+
+    Attributes:
+        unrolled: (468, 2) landmarks on the skin as if it were laid out flat, in the photo's pixels.
     """
 
     def __init__(self, photo: np.ndarray, source: Face) -> None:
@@ -295,16 +299,42 @@ class Skin:
             median = np.median(colours[surely], axis=0)
             spread = np.median(np.abs(colours[surely] - median), axis=0) + SKIN_NOISE
             weight *= np.exp(-0.5 * np.square((colours - median) / (SKIN_VARIES * spread)).mean(2))
+        self._grain = self._grain_of(face, weight > 0.6)
+        shape = source.shape[:468]
+        around = np.arctan2(shape[:, 0], 1.0 - shape[:, 2])  # as on a cylinder
+        self.unrolled = source.pose.scale * np.column_stack([around, shape[:, 1]])
         weight += np.float32(1e-4)  # far from bare skin it is whatever is there
         sigma = SKIN_SOFT * size[0]
         smooth = cv2.GaussianBlur(colours * weight[..., None], (0, 0), sigma)
         smooth /= cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
         self._picture = np.clip(np.round(smooth), 0, 255).astype(np.uint8)
 
-    def at(self, points: np.ndarray) -> np.ndarray:
-        """(h, w, 3) uint8 at points (h, w, 2) of the photo."""
+    def _grain_of(self, face: np.ndarray, bare: np.ndarray) -> np.ndarray:
+        """(h, w, 3) float32, noise like the fine detail of the largest square of bare skin, to be laid side by side;
+        `bare` (h, w) is smaller than the face.
+
+        The detail's spectrum with random phases has its look without its wrinkles and moles (Galerne, Gousseau, Morel,
+        "Random phase textures", TIP 2011).
+        """
+        apart = cv2.distanceTransform(np.pad(bare, 1).astype(np.uint8), cv2.DIST_C, cv2.DIST_MASK_3)[1:-1, 1:-1]
+        row, column = np.unravel_index(apart.argmax(), apart.shape)
+        half = int(apart[row, column] / self._scale.max())
+        if half < 2:
+            return np.zeros((1, 1, 3), np.float32)
+        x, y = np.round((np.array([column, row]) + 0.5) / self._scale).astype(int)
+        square = face[max(0, y - half) : y + half, max(0, x - half) : x + half].astype(np.float32)
+        fine = square - cv2.GaussianBlur(square, (0, 0), max(0.8, SKIN_GRAIN * face.shape[1]))
+        usual = 1.4826 * float(np.median(np.abs(fine))) / max(1e-3, float(fine.std()))  # of it, wrinkles left out
+        phases = np.angle(np.fft.rfft2(np.random.default_rng(0).normal(size=fine.shape[:2])))
+        spectrum = np.fft.rfft2(fine, axes=(0, 1)) * np.exp(1j * phases)[..., None]
+        return (min(1.0, usual) * np.fft.irfft2(spectrum, fine.shape[:2], axes=(0, 1))).astype(np.float32)
+
+    def at(self, points: np.ndarray, unrolled: np.ndarray) -> np.ndarray:
+        """(h, w, 3) uint8 at points (h, w, 2) of the photo, which lie there (h, w, 2) on the unrolled skin."""
         there = ((points + 0.5 - self._low) * self._scale - 0.5).astype(np.float32)
-        return cv2.remap(self._picture, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        smooth = cv2.remap(self._picture, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        grain = cv2.remap(self._grain, unrolled, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+        return cv2.add(smooth, grain, dtype=cv2.CV_8U)
 
 
 class Palette:

@@ -269,7 +269,9 @@ class Portrait:
         points, jumps = inner.points(self._shift(field, inner.window))
         for triangles in self.surface.details:
             self._refine(points, inner.low, part, np.intersect1d(triangles, part.triangles))
-        bare = None if part.skin is None else self._bare(part.skin, field, inner, points)  # reading changes `points`
+        bare = None  # found first: reading changes `points`
+        if part.skin is not None:
+            bare = self._bare(part, part.skin, field, inner, points)
         nearer = self._seen_at(part.texture, points, jumps)
         if bare is not None:
             where, skin, weight = bare
@@ -283,7 +285,7 @@ class Portrait:
         alpha[here] += weight * (cv2.extractChannel(nearer, 3) * np.float32(1 / 255) - alpha[here])
 
     def _bare(
-        self, skin: Skin, field: Field, view: _View, points: np.ndarray
+        self, drawn: _Part, skin: Skin, field: Field, view: _View, points: np.ndarray
     ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray] | None:
         """Bare skin where a field shows few pixels of the photo as many: rows and columns of a view, colours (h, w, 3)
         uint8 and their weight (h, w) in [0, 1]; None where it does nowhere. `points` (h, w, 2) are the view's.
@@ -311,7 +313,10 @@ class Portrait:
             slice(one.start - start, one.stop - start) for one, start in zip(part.window, first, strict=True)
         )
         where = part.inside(view)
-        return where, skin.at(points[where]), part.large(weight[inside])
+        flat = np.zeros((len(drawn.vertices), 2))
+        flat[: len(skin.unrolled)] = skin.unrolled
+        unrolled = self.surface.field(drawn.vertices, self._to_grid, self._grid_wh, drawn.triangles, flat).points
+        return where, skin.at(points[where], part.large(unrolled[part.window])), part.large(weight[inside])
 
     def _mask(self, part: _Part, view: _View) -> np.ndarray:
         """(h, w) uint8, 255 where a part is seen in a view: far triangles first, where others may hide it."""
