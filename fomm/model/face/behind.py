@@ -22,7 +22,7 @@ LEAST_APART = PATCH  # patches nearer to their place show the same
 DULL = 4.0  # times the usual difference, and those who differ more are all alike
 NOISE_LEVELS = 2.0  # difference of a pixel that says nothing
 SEAM_LEVELS = 12.0  # by how much what is made may be off to be made lighter or darker all over
-INWARDS = 1.3  # how much more a patch counts than one that lies a pixel further in
+INWARDS = 2.0  # how much more a patch counts than one that lies a pixel further in
 FEWEST = 40  # patches that the photo has to show
 FADES = 0.36  # depth behind the person, in face heights, at which fine detail fades
 
@@ -97,20 +97,18 @@ def _completed(picture: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.n
 def _matched(picture: np.ndarray, sure: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One round: what is not `sure` (h, w) of a picture is put together from patches that the photo `shows`, told by
     their first pixel, (h - PATCH + 1, w - PATCH + 1)."""
-    height, width = shows.shape
-    patches = np.lib.stride_tricks.sliding_window_view(picture, (PATCH, PATCH, 3)).reshape(height, width, -1)
-    per_pixel = np.float32(NEAR * PATCH / max(picture.shape[:2]))
-    features = np.concatenate([patches, per_pixel * np.mgrid[:height, :width].transpose(1, 2, 0)], 2, dtype=np.float32)
+    depth = cv2.distanceTransform((~sure).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    trust = INWARDS**-depth  # what was made up counts less, the more so the further in
+    features, counts = _features(picture, trust)
     targets, sources = np.argwhere(~shows), np.argwhere(shows)
-    nearest, apart = _nearest(features[~shows], features[shows])
-    away = _agreed(features, shows, sources[nearest] - targets, apart)
+    nearest, apart = _nearest(features[~shows], counts[~shows], features[shows])
+    away = _agreed(features, counts, shows, sources[nearest] - targets, apart)
     sources = targets + away
 
     middle = PATCH // 2
-    apart = np.square(features[tuple(targets.T)] - features[tuple(sources.T)]).sum(1)
-    depth = cv2.distanceTransform((~sure).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    apart = _apart(features[tuple(targets.T)], counts[tuple(targets.T)], features[tuple(sources.T)])
     weight = np.exp(-apart / (2 * max(1.0, float(np.percentile(apart, 75)))))
-    weight = (weight * INWARDS ** -depth[tuple((targets + middle).T)] + 1e-9)[:, None].astype(np.float32)
+    weight = (weight * trust[tuple((targets + middle).T)] + 1e-9)[:, None].astype(np.float32)
     total, colours = np.zeros((*sure.shape, 1), np.float32), np.zeros_like(picture)
     for step in np.ndindex(PATCH, PATCH):
         there = tuple((targets + step).T)
@@ -125,46 +123,72 @@ def _matched(picture: np.ndarray, sure: np.ndarray, shows: np.ndarray) -> tuple[
     return np.where(sure[..., None], picture, made), offsets
 
 
-def _nearest(targets: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(T,) number of the source nearest to each target (T, F), and its squared distance."""
+def _features(picture: np.ndarray, trust: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(h, w, F) colours and place of all patches of a picture, told by their first pixel, and how much each counts, 1
+    on average."""
+
+    def patches(pixels: np.ndarray) -> np.ndarray:
+        seen = np.lib.stride_tricks.sliding_window_view(pixels, (PATCH, PATCH, 3))[:, :, 0]
+        return seen.reshape(*seen.shape[:2], -1)
+
+    colours = patches(picture)
+    place = np.float32(NEAR * PATCH / max(picture.shape[:2])) * np.mgrid[: colours.shape[0], : colours.shape[1]]
+    counts = patches(np.repeat(trust[..., None], 3, axis=2))
+    counts = counts / counts.mean(2, keepdims=True)
+    return (
+        np.concatenate([colours, place.transpose(1, 2, 0)], 2, dtype=np.float32),
+        np.concatenate([counts, np.ones((*counts.shape[:2], 2))], 2, dtype=np.float32),
+    )
+
+
+def _apart(ones: np.ndarray, counts: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N,) squared distance of patches (N, F), whose features count as much as `counts` (N, F) says."""
+    return (counts * np.square(ones - others)).sum(1)
+
+
+def _nearest(targets: np.ndarray, counts: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) number of the source (S, F) nearest to each target (T, F), and how far they are apart, see `_apart`."""
     number, apart = np.empty(len(targets), int), np.empty(len(targets), np.float32)
-    half = 0.5 * np.square(sources).sum(1)
+    half = 0.5 * np.square(sources)
     for start in range(0, len(targets), 1024):
-        some = targets[start : start + 1024]
-        alike = some @ sources.T - half
+        some, much = targets[start : start + 1024], counts[start : start + 1024]
+        alike = (much * some) @ sources.T - much @ half.T
         number[start : start + 1024] = alike.argmax(1)
-        apart[start : start + 1024] = np.square(some).sum(1) - 2 * alike.max(1)
+        apart[start : start + 1024] = (much * np.square(some)).sum(1) - 2 * alike.max(1)
     return number, apart
 
 
-def _agreed(features: np.ndarray, shows: np.ndarray, away: np.ndarray, apart: np.ndarray) -> np.ndarray:
+def _agreed(
+    features: np.ndarray, counts: np.ndarray, shows: np.ndarray, away: np.ndarray, apart: np.ndarray
+) -> np.ndarray:
     """(T, 2) where patches come from, of the places that most come from and each that its neighbours like too.
 
     Args:
         features: (h, w, F) of all patches; those that the photo does not show (h, w) are the targets.
+        counts: (h, w, F) how much each counts.
         away: (T, 2) int, where each target comes from by itself.
-        apart: (T,) squared distance between the two.
+        apart: (T,) how far the two are apart, see `_apart`.
     """
     targets = np.argwhere(~shows)
     dull = DULL * float(np.median(apart)) + NOISE_LEVELS**2 * features.shape[2]
     least, agreed = np.full(len(targets), np.inf, np.float32), away.copy()
     far = np.abs(away).max(1) >= LEAST_APART
-    offsets, counts = np.unique(away[far], axis=0, return_counts=True)
-    offsets = list(offsets[np.argsort(-counts, kind="stable")[:OFFSETS]])
+    offsets, much = np.unique(away[far], axis=0, return_counts=True)
+    offsets = list(offsets[np.argsort(-much, kind="stable")[:OFFSETS]])
     alone = far.copy()
     for number in range(2 * OFFSETS):
         if number >= len(offsets):  # then those that most come from that none of these is for
             if not alone.any():
                 break
-            others, counts = np.unique(away[alone], axis=0, return_counts=True)
-            offsets.append(others[counts.argmax()])
+            others, much = np.unique(away[alone], axis=0, return_counts=True)
+            offsets.append(others[much.argmax()])
         sources = targets + offsets[number]
         inside = np.flatnonzero(((sources >= 0) & (sources < shows.shape)).all(1))
         inside = inside[shows[tuple(sources[inside].T)]]
         alone[inside] = False
         here = tuple(targets[inside].T)
         cost = np.full(shows.shape, dull, np.float32)
-        cost[here] = np.minimum(np.square(features[here] - features[tuple(sources[inside].T)]).sum(1), dull)
+        cost[here] = np.minimum(_apart(features[here], counts[here], features[tuple(sources[inside].T)]), dull)
         mean = cv2.blur(cost, (AGREE, AGREE))[here]
         better = mean < least[inside]
         least[inside[better]], agreed[inside[better]] = mean[better], offsets[number]
