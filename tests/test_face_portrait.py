@@ -54,6 +54,20 @@ def test_dense_motion_leads_landmarks_back_to_where_the_photo_has_them(sitter: S
     np.testing.assert_allclose(found, source.landmarks[inner, :2], atol=0.5)
 
 
+@pytest.mark.parametrize("angles", [(22, -4, 6), (30, 0, 0), (-38, 10, 5), (10, -25, -20)])
+def test_triangles_that_are_seen_as_a_line_show_nothing_from_afar(
+    sitter: Sitter, angles: tuple[float, float, float]
+) -> None:
+    surface = Surface(Face(sitter.landmarks), (SIDE, SIDE))
+    for part in np.linspace(0.5, 1, 8):
+        moved = turned(sitter, tuple(part * np.array(angles)))
+        field = surface.field(surface.vertices(moved), np.eye(2, 3), (SIDE, SIDE))
+        photo = surface.photo_points[surface.triangles][field.triangle[field.covered]]
+        least, most = photo.min(1), photo.max(1)
+        shown = field.points[field.covered]
+        assert (np.maximum(least - shown, shown - most) <= np.maximum(most - least, 0) + 3.1).all()
+
+
 @pytest.mark.parametrize("angles", [(30, 0, 0), (-38, 10, 5), (0, 25, 0), (10, -25, -20), (20, 20, 60)])
 def test_no_holes_inside_the_head(sitter: Sitter, angles: tuple[float, float, float]) -> None:
     surface, moved = Surface(Face(sitter.landmarks), (SIDE, SIDE)), turned(sitter, angles)

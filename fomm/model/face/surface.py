@@ -267,6 +267,12 @@ class Surface:
                 b *= y
                 a += b
                 np.add(a, c, out=points[part][..., axis])
+            # Drawn as a line, what is thinner than a pixel would show what lies far from it.
+            beyond = 1.5 / float(np.hypot(to_grid[0, 0], to_grid[0, 1]))
+            least, most = photo.min(1) - beyond, photo.max(1) + beyond
+            thin = (np.abs(by_x) + np.abs(by_y) > most - least).any(1)
+            at = (thin.take(label) & covered[part]).nonzero()
+            points[part][at] = np.clip(points[part][at], least[label[at]], most[label[at]])
         return Field(points, covered, triangle)
 
 
