@@ -9,8 +9,8 @@ import torch
 from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
-from fomm.model.face.canvas import polygon, shrunk
-from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
+from fomm.model.face.canvas import Canvas, polygon, shrunk
+from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
 from fomm.model.face.layers import LAYERS_PX, Layers, crowned, foreground, refine_matte
 from fomm.model.face.mesh import EYES, MOUTH, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
@@ -200,6 +200,38 @@ def test_the_patch_stands_upright_whatever_the_head_does(sitter: Sitter) -> None
         assert abs(slope) < 8 and known.shape == (5, PATCH_WH[1], PATCH_WH[0])
         middle = known[2, PATCH_WH[1] // 2]
         assert (np.diff(middle) > 0).all() and abs(middle[PATCH_WH[0] // 2]) < 0.15  # across the head, 0 in its middle
+
+
+@pytest.mark.parametrize("wider", [0.6, 1.0, 1.8, 3.0])
+def test_the_patch_holds_all_that_may_be_painted(sitter: Sitter, wider: float) -> None:
+    source = Face(sitter.landmarks)
+    shape = source.shape.copy()
+    middle = shape[MOUTH.opening].mean(0)
+    shape[MOUTH.opening] = middle + [wider, 1 + wider, 1] * (shape[MOUTH.opening] - middle)
+    moved = move(source, Face(source.pose.place(shape)), source)._replace(shape=shape, landmarks=AT_REST.place(shape))
+    opening = Canvas(sitter.photo, patch_matrix(moved)).points(moved.landmarks[MOUTH.opening, :2])
+    assert (opening > SUPPORT_PX).all() and (opening < np.array(PATCH_WH) - 1 - SUPPORT_PX).all()
+
+
+def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:
+    """Up to their soft edge, in which neither the dark behind them nor a line shows."""
+    shape = somebody(1)
+    shape[MOUTH.lower, 1] += 0.12  # a smile with teeth
+    landmarks = AT_REST.place(shape)
+    photo = lit_face(landmarks)
+    teeth = polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128
+    photo[teeth] = (235, 225, 215)
+    source, model = Face(landmarks), FaceModel()
+    opened = source.shape.copy()
+    opened[MOUTH.lower, 1] += 0.3
+    moved = move(source, Face(source.pose.place(opened)), source)
+    torch.nn.init.constant_(model.generator.last.bias, 4.0)  # paints white wherever it may
+    result = model.portrait(Sitter(photo, landmarks, outline(landmarks)))(moved)
+    mouth = polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE))
+    inside = cv2.erode(mouth, np.ones((5, 5))) > 250
+    kept = inside & (np.abs(result.astype(int) - (235, 225, 215)).max(2) < 4)
+    assert kept.sum() > 0.2 * inside.sum()
+    assert result[inside].min() > 200  # teeth or white, and nothing dark between them
 
 
 def test_a_matte_follows_the_edges_and_nothing_is_filled_far_from_the_person() -> None:

@@ -40,9 +40,12 @@ class Output(NamedTuple):
 def patch_matrix(moved: Moved) -> np.ndarray:
     """(2, 3) from the photo's pixels to those of the patch around the moved mouth."""
     axis = moved.pose.rotation[:2, 0] / np.linalg.norm(moved.pose.rotation[:2, 0])
-    factor = PER_UNIT / moved.pose.scale
-    turn = factor * np.array([[axis[0], axis[1]], [-axis[1], axis[0]]])
-    centre = moved.landmarks[MOUTH.opening, :2].mean(0)
+    upright, opening = np.array([[axis[0], axis[1]], [-axis[1], axis[0]]]), moved.landmarks[MOUTH.opening, :2]
+    centre = opening.mean(0)
+    reach = np.abs((opening - centre) @ upright.T).max(0)
+    # the widest mouths are seen smaller: all that may be painted has to lie in the patch
+    factor = min(PER_UNIT / moved.pose.scale, *((np.array(PATCH_WH) / 2 - 2 * SUPPORT_PX) / np.maximum(reach, 1e-6)))
+    turn = factor * upright
     return np.column_stack([turn, (np.array(PATCH_WH) - 1) / 2 - turn @ centre])
 
 

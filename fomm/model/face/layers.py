@@ -233,28 +233,41 @@ class Mouth:
 
     def draw(self, canvas: Canvas, moved: Moved) -> np.ndarray:
         """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where the photo showed what is seen."""
-        source, shown = self._source, np.zeros(canvas.picture.shape[:2], np.uint8)
+        shown = np.zeros(canvas.picture.shape[:2], np.uint8)
         edge = canvas.points(moved.landmarks[MOUTH.opening, :2])
-        window = canvas.window(edge)
-        strength = mouth_change(source, moved)
+        window, strength = canvas.window(edge), mouth_change(self._source, moved)
         if strength == 0 or window is None:
             return shown
+        low, size = window
+        within = polygon(edge - low, size).astype(np.float32)
+        dark = np.broadcast_to(np.round(self._dark).astype(np.uint8), (*within.shape, 3))
+        canvas.blend(low, dark, within * (strength / 255))
+        for _, mask in self.keep(canvas, moved):
+            here = shown[low[1] : low[1] + size[1], low[0] : low[0] + size[0]]
+            np.maximum(here, mask, out=here)
+        return shown
+
+    def keep(self, canvas: Canvas, moved: Moved) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Draw what the photo showed of it, over whatever is there: corner on the canvas and mask (h, w) uint8 of each
+        piece."""
+        source, edge = self._source, canvas.points(moved.landmarks[MOUTH.opening, :2])
+        window, strength = canvas.window(edge), mouth_change(source, moved)
+        if strength == 0 or window is None:
+            return []
         low, size = window
         within = polygon(edge - low, size)
         turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
         dropped = (moved.shape - source.shape)[CHIN]
         here = source.pose.place(middle)[0, :2]
-        dark = np.broadcast_to(np.round(self._dark).astype(np.uint8), (*within.shape, 3))
-        canvas.blend(low, dark, within.astype(np.float32) * (strength / 255))
+        kept = []
         for part, with_jaw in self._parts:
             there = canvas.points(moved.pose.place(middle + with_jaw * dropped)[:, :2])[0] - low
             piece = part.warped(turn, here, there, size)
             mask = cv2.min(piece[..., 3], within)
             canvas.blend(low, piece[..., :3], mask.astype(np.float32) * (strength / 255))
-            here_too = shown[low[1] : low[1] + size[1], low[0] : low[0] + size[0]]
-            np.maximum(here_too, mask, out=here_too)
-        return shown
+            kept.append((low, mask))
+        return kept
 
 
 def _part_with(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

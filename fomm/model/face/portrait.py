@@ -215,6 +215,7 @@ class Portrait:
         shown = self._mouth.draw(canvas, moved)
         if self._generator is not None:
             self._paint(self._generator, canvas, moved, shown)
+            self._mouth.keep(canvas, moved)
         return result
 
     def _touched(self, points: np.ndarray, moves: np.ndarray) -> tuple[slice, slice] | None:
@@ -395,6 +396,5 @@ class Portrait:
         start, size = window
         back[:, 2] -= start
         weight = strength * cv2.warpAffine(paints, back, size, flags=cv2.INTER_LINEAR)
-        weight *= 1 - shown[start[1] : start[1] + size[1], start[0] : start[0] + size[0]] / np.float32(255)  # is kept
         colours = cv2.warpAffine(colours, back, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         canvas.blend(start, np.clip(np.round(colours), 0, 255).astype(np.uint8), weight)
