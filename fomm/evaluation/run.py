@@ -128,6 +128,61 @@ def evaluate(
     tasks = list_tasks(data.clips, data.pairs, limit)
     tasks = [task for task in tasks if any(contender.takes_part(task) for contender in contenders)]
     folder = data.manifest.parent
+    from_before = _measure_all(
+        tasks,
+        records,
+        folder,
+        contenders,
+        instruments,
+        fabric=fabric,
+        device=device,
+        size=size,
+        truth_of=truth_of,
+        every=every,
+        progress=progress,
+    )
+    if not fabric.is_global_zero:
+        return None
+    remove_parts(records, output, output / "media", before=started)
+
+    results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
+    write_per_frame(
+        output / "per_frame.csv", tasks, records, [c.name for c in contenders],
+        [name for name in instruments.infos if name in names and name not in WHOLE_CLIP], every,
+    )  # fmt: skip
+    for protocol in results.protocols:
+        there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
+        show(protocol, results.protocols[protocol], tasks, folder, there, size, instruments.infos, output)
+    run = Run(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        elapsed_s=0.0,
+        command=list(command),
+        hardware=hardware(fabric),
+        clips_from_before=from_before,
+    )
+    settings = {"baseline": baseline_of(contenders), **settings, "limit": limit, "every": every}
+    described = _described(data, tasks, results, size)
+    return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
+
+
+def _measure_all(
+    tasks: Sequence[Task],
+    records: Path,
+    folder: Path,
+    contenders: Sequence[Contender],
+    instruments: Instruments,
+    *,
+    fabric: Fabric,
+    device: str,
+    size: int,
+    truth_of: TruthOf,
+    every: int,
+    progress: Progress,
+) -> int:
+    """Measure all tasks, each process its part; returns in each when all have finished.
+
+    Returns: how many of all tasks had a record from before.
+    """
 
     def measure(task: Task, tell: Callable[[int], None]) -> Record:
         return measure_task(
@@ -158,32 +213,16 @@ def evaluate(
     fabric.barrier()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
-    if not fabric.is_global_zero:
-        return None
-    remove_parts(records, output, output / "media", before=started)
+    return int(resumed)
 
-    results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
-    write_per_frame(
-        output / "per_frame.csv", tasks, records, [c.name for c in contenders],
-        [name for name in instruments.infos if name in names and name not in WHOLE_CLIP], every,
-    )  # fmt: skip
-    for protocol in results.protocols:
-        there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
-        show(protocol, results.protocols[protocol], tasks, folder, there, size, instruments.infos, output)
-    run = Run(
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        elapsed_s=0.0,
-        command=list(command),
-        hardware=hardware(fabric),
-        clips_from_before=int(resumed),
-    )
-    settings = {"baseline": baseline_of(contenders), **settings, "limit": limit, "every": every}
+
+def _described(data: DataSet, tasks: Sequence[Task], results: Results, size: int) -> Data:
+    """The data set as it was measured: clips and frames that were used, and what was wrong with them."""
     measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
-    described = data.described.model_copy(
+    return data.described.model_copy(
         update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
         | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
     )
-    return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
 
 
 def make_report(

@@ -254,95 +254,11 @@ class Skin(NamedTuple):
 def paint_face(head: Head) -> Skin:
     """The skin of a head, everything on it that moves with it: lips, brows, beard, make-up, spots, folds at rest."""
     at, rng = _places(), np.random.default_rng([head.seed, 0xFACE])
-    skin = np.asarray(head.skin, np.float32)
-    statue = head.finish == "statue"
-    dark = 1 - float(skin.mean()) / 255
-    albedo = np.empty((CHART_HEIGHT, CHART_WIDTH, 3), np.float32)
-    albedo[:] = skin
-    mottle = 0.6 * _noise(rng, 22) + 0.4 * _noise(rng, 70)
-    fine = rng.normal(0, 1, (CHART_HEIGHT, CHART_WIDTH)).astype(np.float32)
-    fine = fine - cv2.GaussianBlur(fine, (0, 0), 1.6)
-    tone = 1 + (0.02 + 0.02 * head.blemish) * mottle + (0.008 + 0.016 * head.blemish) * fine
-    albedo *= tone[..., None]
-
-    def tint(colour: Sequence[float] | np.ndarray, amount: np.ndarray) -> None:
-        weight = np.clip(amount, 0, 1)
-        for k in range(3):
-            channel = albedo[..., k]
-            channel += (np.float32(colour[k]) - channel) * weight
-
-    def darken(factor: Sequence[float] | np.ndarray, amount: np.ndarray) -> None:
-        for k in range(3):
-            albedo[..., k] *= 1 - (1 - factor[k]) * np.clip(amount, 0, 1)
-
-    red = skin * (1.02, 0.70, 0.68) if not statue else skin
-    flush = float(rng.uniform(0.1, 0.55)) * (1 - 0.5 * dark)
-    tint(red, flush * (0.6 * at.blush * (1 + 0.4 * mottle) + 0.55 * at.nose_red))
-    if head.blemish > 0.35 and not statue:
-        spots = np.zeros(albedo.shape[:2], np.uint8)
-        for _ in range(int(60 * head.blemish)):
-            where = _fixed(rng.uniform((120, 140), (520, 440)))
-            cv2.circle(
-                spots, where, int(16 * rng.uniform(0.5, 1.8)), int(rng.uniform(40, 160)), -1, cv2.LINE_AA, _SHIFT
-            )
-        colour = skin * ((0.72, 0.56, 0.5) if rng.random() < 0.5 else (0.95, 0.62, 0.6))
-        tint(colour, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32) / 255 * 0.8)
-    soft = (0.80, 0.70, 0.70) if not statue else (0.82, 0.82, 0.82)
-    hard = (0.42, 0.30, 0.28) if not statue else (0.5, 0.5, 0.5)
-    darken(soft, (0.35 + 0.5 * rng.random()) * at.sockets + 0.5 * (0.3 + head.age) * at.bags)
-    darken(soft, 0.9 * at.lip_shadow)
-    darken(hard, 0.95 * at.nostrils)
-    darken(hard, 0.35 * at.nose_edge + 0.30 * at.corners)
-    # lips: fine upright lines, darker towards the opening and at the corners
-    lips = np.asarray(head.lips, np.float32)
-    lines = np.abs(
-        cv2.resize(
-            rng.normal(0, 1, (6, 200)).astype(np.float32), (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR
-        )
-    )
-    shade = 1 - 0.07 * np.minimum(lines, 2.5) + 0.05 * mottle
-    border = float(rng.uniform(0.75, 1.0))  # how clearly the lips stand out from the skin
-    weight = at.lips * border
-    for k in range(3):
-        channel = albedo[..., k]
-        channel += (lips[k] * shade * (1 - 0.14 * at.lip_upper) - channel) * weight
-    tint(lips * ((0.80, 0.62, 0.62) if not statue else (0.85, 0.85, 0.85)), 0.65 * at.lip_wet)
-    tint(np.minimum(skin * 1.06, 255), 0.25 * at.lip_rim * (1 - at.lips))
-    # the lids' rims, and make-up
-    if not statue:
-        tint(mix_pink(skin), 0.55 * at.waterline)
-    tint(
-        head.shadow_colour,
-        head.shadow_strength * np.clip(0.9 * at.lids + 0.5 * at.sockets * at.lids + 0.25 * at.sockets, 0, 1),
-    )
-    darken((0.2, 0.16, 0.16) if not statue else (0.6,) * 3, np.clip((0.35 + 0.6 * head.liner) * at.liner, 0, 1))
-    # brows
-    middle = CHART_WIDTH / 2
-    brow_rows = at.brows * (0.35 + 0.65 * at.brows)
-    along = lambda x, y: np.where(x < middle, np.pi + 0.25, -0.25) + 0.0 * y  # noqa: E731
-    if statue:
-        darken((0.8,) * 3, 0.5 * at.brows)
-    else:
-        density = head.brow_weight
-        tint(head.brows, np.clip(0.75 * density * brow_rows * (1 + 0.3 * fine), 0, 0.9))
-        tint(
-            np.asarray(head.brows) * 0.8,
-            0.75 * cv2.GaussianBlur(_hairs(rng, brow_rows, int(420 * density), 9, along), (0, 0), 0.7),
-        )
-    if head.beard_growth > 0:
-        area = {"full": at.beard, "goatee": at.goatee, "moustache": at.moustache}[head.beard_style]
-        growth = head.beard_growth
-        downward = lambda x, y: np.pi / 2 + 0.5 * (x - middle) / 200 + 0.0 * y  # noqa: E731
-        if growth < 0.4:
-            tint(np.asarray(head.beard), 0.9 * growth * area * (0.8 + 0.2 * mottle))
-            tint(head.beard, 0.6 * _hairs(rng, area, int(14000 * growth), 0.9, downward))
-        else:
-            tint(
-                np.asarray(head.beard) * 0.8,
-                np.clip(1.25 * growth, 0, 0.96) * np.clip(area * (0.9 + 0.15 * mottle), 0, 1),
-            )
-            tint(np.asarray(head.beard) * 1.25, 0.7 * _hairs(rng, area, 1800, 7, downward))
-            tint(np.asarray(head.beard) * 0.6, 0.7 * _hairs(rng, area, 1800, 7, downward))
+    paint = _Paint(head, rng)
+    _paint_complexion(paint, head, at, rng)
+    lines = _paint_lips(paint, head, at, rng)
+    _paint_lids(paint, head, at)
+    _paint_brows(paint, head, at, rng)
     gloss = (
         0.25
         + 0.5 * at.nose_red
@@ -350,14 +266,127 @@ def paint_face(head: Head) -> Skin:
         + (0.9 * at.lips + 0.5 * at.lip_wet) * (1 - 0.25 * np.minimum(lines, 2))
         + 0.5 * at.waterline
     )
-    gloss = np.clip(gloss * (1 + 0.35 * fine), 0, 1.4)
-    if head.beard_growth > 0.4:
-        gloss = gloss * (1 - 0.7 * area)
-    levels = Skin([np.clip(albedo, 2, 255)], [gloss.astype(np.float32)])
+    gloss = np.clip(gloss * (1 + 0.35 * paint.fine), 0, 1.4)
+    if head.beard_growth > 0:
+        area = {"full": at.beard, "goatee": at.goatee, "moustache": at.moustache}[head.beard_style]
+        _paint_beard(paint, head, area, rng)
+        if head.beard_growth > 0.4:
+            gloss = gloss * (1 - 0.7 * area)
+    levels = Skin([np.clip(paint.albedo, 2, 255)], [gloss.astype(np.float32)])
     for _ in range(LEVELS - 1):
         levels.albedo.append(halved(levels.albedo[-1]))
         levels.gloss.append(halved(levels.gloss[-1]))
     return levels
+
+
+class _Paint:
+    """The colours of a head's skin on the chart, (512, 640, 3) float32, and how one paints on them."""
+
+    def __init__(self, head: Head, rng: np.random.Generator) -> None:
+        self.mottle = 0.6 * _noise(rng, 22) + 0.4 * _noise(rng, 70)
+        fine = rng.normal(0, 1, (CHART_HEIGHT, CHART_WIDTH)).astype(np.float32)
+        self.fine = fine - cv2.GaussianBlur(fine, (0, 0), 1.6)
+        tone = 1 + (0.02 + 0.02 * head.blemish) * self.mottle + (0.008 + 0.016 * head.blemish) * self.fine
+        self.albedo = np.empty((CHART_HEIGHT, CHART_WIDTH, 3), np.float32)
+        self.albedo[:] = np.asarray(head.skin, np.float32)
+        self.albedo *= tone[..., None]
+
+    def tint(self, colour: Sequence[float] | np.ndarray, amount: np.ndarray) -> None:
+        weight = np.clip(amount, 0, 1)
+        for k in range(3):
+            channel = self.albedo[..., k]
+            channel += (np.float32(colour[k]) - channel) * weight
+
+    def darken(self, factor: Sequence[float] | np.ndarray, amount: np.ndarray) -> None:
+        for k in range(3):
+            self.albedo[..., k] *= 1 - (1 - factor[k]) * np.clip(amount, 0, 1)
+
+
+def _paint_complexion(paint: _Paint, head: Head, at: _Places, rng: np.random.Generator) -> None:
+    """Flush, spots, and what lies in the shade of nose, lips and eyes."""
+    skin = np.asarray(head.skin, np.float32)
+    statue = head.finish == "statue"
+    dark = 1 - float(skin.mean()) / 255
+    red = skin * (1.02, 0.70, 0.68) if not statue else skin
+    flush = float(rng.uniform(0.1, 0.55)) * (1 - 0.5 * dark)
+    paint.tint(red, flush * (0.6 * at.blush * (1 + 0.4 * paint.mottle) + 0.55 * at.nose_red))
+    if head.blemish > 0.35 and not statue:
+        spots = np.zeros(paint.albedo.shape[:2], np.uint8)
+        for _ in range(int(60 * head.blemish)):
+            where = _fixed(rng.uniform((120, 140), (520, 440)))
+            cv2.circle(
+                spots, where, int(16 * rng.uniform(0.5, 1.8)), int(rng.uniform(40, 160)), -1, cv2.LINE_AA, _SHIFT
+            )
+        colour = skin * ((0.72, 0.56, 0.5) if rng.random() < 0.5 else (0.95, 0.62, 0.6))
+        paint.tint(colour, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32) / 255 * 0.8)
+    soft = (0.80, 0.70, 0.70) if not statue else (0.82, 0.82, 0.82)
+    hard = (0.42, 0.30, 0.28) if not statue else (0.5, 0.5, 0.5)
+    paint.darken(soft, (0.35 + 0.5 * rng.random()) * at.sockets + 0.5 * (0.3 + head.age) * at.bags)
+    paint.darken(soft, 0.9 * at.lip_shadow)
+    paint.darken(hard, 0.95 * at.nostrils)
+    paint.darken(hard, 0.35 * at.nose_edge + 0.30 * at.corners)
+
+
+def _paint_lips(paint: _Paint, head: Head, at: _Places, rng: np.random.Generator) -> np.ndarray:
+    """Lips with fine upright lines, darker towards the opening and at the corners.
+
+    Returns: the lines (512, 640), >= 0: gloss breaks on them.
+    """
+    lips = np.asarray(head.lips, np.float32)
+    lines = np.abs(
+        cv2.resize(
+            rng.normal(0, 1, (6, 200)).astype(np.float32), (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR
+        )
+    )
+    shade = 1 - 0.07 * np.minimum(lines, 2.5) + 0.05 * paint.mottle
+    border = float(rng.uniform(0.75, 1.0))  # how clearly the lips stand out from the skin
+    weight = at.lips * border
+    for k in range(3):
+        channel = paint.albedo[..., k]
+        channel += (lips[k] * shade * (1 - 0.14 * at.lip_upper) - channel) * weight
+    paint.tint(lips * ((0.80, 0.62, 0.62) if head.finish != "statue" else (0.85, 0.85, 0.85)), 0.65 * at.lip_wet)
+    paint.tint(np.minimum(np.asarray(head.skin, np.float32) * 1.06, 255), 0.25 * at.lip_rim * (1 - at.lips))
+    return lines
+
+
+def _paint_lids(paint: _Paint, head: Head, at: _Places) -> None:
+    """The lids' rims, and make-up."""
+    if head.finish != "statue":
+        paint.tint(mix_pink(np.asarray(head.skin, np.float32)), 0.55 * at.waterline)
+    paint.tint(
+        head.shadow_colour,
+        head.shadow_strength * np.clip(0.9 * at.lids + 0.5 * at.sockets * at.lids + 0.25 * at.sockets, 0, 1),
+    )
+    paint.darken(
+        (0.2, 0.16, 0.16) if head.finish != "statue" else (0.6,) * 3,
+        np.clip((0.35 + 0.6 * head.liner) * at.liner, 0, 1),
+    )
+
+
+def _paint_brows(paint: _Paint, head: Head, at: _Places, rng: np.random.Generator) -> None:
+    """Brows: hairs that run outwards over a denser ground; a statue's are only a shade."""
+    if head.finish == "statue":
+        paint.darken((0.8,) * 3, 0.5 * at.brows)
+        return
+    rows = at.brows * (0.35 + 0.65 * at.brows)
+    along = lambda x, y: np.where(x < CHART_WIDTH / 2, np.pi + 0.25, -0.25) + 0.0 * y  # noqa: E731
+    density = head.brow_weight
+    paint.tint(head.brows, np.clip(0.75 * density * rows * (1 + 0.3 * paint.fine), 0, 0.9))
+    hairs = cv2.GaussianBlur(_hairs(rng, rows, int(420 * density), 9, along), (0, 0), 0.7)
+    paint.tint(np.asarray(head.brows) * 0.8, 0.75 * hairs)
+
+
+def _paint_beard(paint: _Paint, head: Head, area: np.ndarray, rng: np.random.Generator) -> None:
+    """A beard where `area` (512, 640) is: stubble, or from a growth of 0.4 on hair."""
+    growth, colour = head.beard_growth, np.asarray(head.beard)
+    downward = lambda x, y: np.pi / 2 + 0.5 * (x - CHART_WIDTH / 2) / 200 + 0.0 * y  # noqa: E731
+    if growth < 0.4:
+        paint.tint(colour, 0.9 * growth * area * (0.8 + 0.2 * paint.mottle))
+        paint.tint(colour, 0.6 * _hairs(rng, area, int(14000 * growth), 0.9, downward))
+    else:
+        paint.tint(colour * 0.8, np.clip(1.25 * growth, 0, 0.96) * np.clip(area * (0.9 + 0.15 * paint.mottle), 0, 1))
+        paint.tint(colour * 1.25, 0.7 * _hairs(rng, area, 1800, 7, downward))
+        paint.tint(colour * 0.6, 0.7 * _hairs(rng, area, 1800, 7, downward))
 
 
 def mix_pink(skin: np.ndarray) -> np.ndarray:

@@ -452,23 +452,9 @@ def random_head(seed: int) -> Head:
         hair = mix(hair, (190, 188, 186), u(0.3, 1))
     grown = hair if hair[0] >= hair[1] >= hair[2] else np.array([58.0, 44.0, 38.0])  # brows and beards are seldom dyed
     light = random_light(rng, 1 + 0.3 * dark)
-    tone = np.sqrt(light.on(np.array([0.0, -0.2, 0.98], np.float32)))  # on what a puppet's own light falls otherwise
-    puppet = replace(
-        puppet,
-        width=u(0.59, 0.73),
-        skin=rgb(skin * tone),
-        hair=rgb(hair * tone),
-        beard="",
-        glasses="",
-        freckles=0.0,
-        top_colour=rgb(np.asarray(puppet.top_colour) * tone),
-        top_accent=rgb(np.asarray(puppet.top_accent) * tone),
-        hairline=u(-0.74, -0.5),
-        light=light.direction,
-    )
     return Head(
         seed=seed,
-        puppet=puppet,
+        puppet=_faceless(puppet, skin, hair, light, width=u(0.59, 0.73), hairline=u(-0.74, -0.5)),
         light=light,
         backdrop=three(np.clip(u(0.15, 1.1) * (1 + rng.normal(0, 0.1, 3)), 0, 1.2), 3),
         finish=finish,
@@ -510,6 +496,26 @@ def random_head(seed: int) -> Head:
         if finish != "statue"
         else "",
         glasses_colour=rgb(rng.choice(_FRAMES)),
+    )
+
+
+def _faceless(
+    puppet: Identity, skin: np.ndarray, hair: np.ndarray, light: Light, *, width: float, hairline: float
+) -> Identity:
+    """What a head takes from a puppet (hair, neck, clothes), in the head's colours and light, without its face."""
+    tone = np.sqrt(light.on(np.array([0.0, -0.2, 0.98], np.float32)))  # on what a puppet's own light falls otherwise
+    return replace(
+        puppet,
+        width=width,
+        skin=rgb(skin * tone),
+        hair=rgb(hair * tone),
+        beard="",
+        glasses="",
+        freckles=0.0,
+        top_colour=rgb(np.asarray(puppet.top_colour) * tone),
+        top_accent=rgb(np.asarray(puppet.top_accent) * tone),
+        hairline=hairline,
+        light=light.direction,
     )
 
 
