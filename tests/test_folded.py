@@ -92,9 +92,9 @@ def test_lanes_may_pack_the_same_weights_at_once(packing: str) -> None:
 
 def test_one_matrix_for_each_value(packing: str) -> None:
     torch.manual_seed(0)
-    matrices, x = torch.randn(5, 16, 24), torch.randn(7, 5, 16)
+    matrices, x = torch.randn(5, 24, 16), torch.randn(7, 5, 16)
     made = folded._Products(matrices, torch.float32)(x)
-    torch.testing.assert_close(made, torch.einsum("mnc,nck->mnk", x, matrices), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(made, torch.einsum("mnc,nkc->mnk", x, matrices), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kernel, size", [(2, (21, 9)), (3, (18, 7)), (2, (1, 1))])

@@ -184,13 +184,13 @@ class _Convolution(nn.Module):
 
 
 class _Products(_Convolution):
-    """A matrix for each of N values, together (N, C, K): (M, N, C), contiguous, -> (M, N, K).
+    """A matrix for each of N values, together (N, K, C): (M, N, C), contiguous, -> (M, N, K).
 
     It is a convolution of one pixel in N groups, because PyTorch packs weights of convolutions, not of `bmm`.
     """
 
     def __init__(self, matrices: Tensor, dtype: torch.dtype) -> None:
-        weight = matrices.transpose(1, 2).flatten(0, 1)[:, :, None, None]
+        weight = matrices.flatten(0, 1)[:, :, None, None]
         super().__init__(weight, weight.new_zeros(len(weight)), 0, dtype, groups=len(matrices))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -237,8 +237,8 @@ class _Tiled(nn.Module):
         self.made = TILE + 1 - kernel  # output pixels per tile and direction
         to_pixels, from_kernel, to_values = (torch.from_numpy(matrix) for matrix in tile_matrices(kernel))
         weight = weight.detach().cpu().double()
-        values = torch.einsum("ai,bj,kcij->abck", from_kernel, from_kernel, weight).flatten(0, 1)
-        self.products = _Products(values, dtype)
+        values = torch.einsum("ai,bj,kcij->abkc", from_kernel, from_kernel, weight).flatten(0, 1)
+        self.products = _Products(values.to(dtype), dtype)
         self.register_buffer("bias", bias.detach().to(dtype))
         self.register_buffer("to_values", torch.kron(to_values, to_values).to(dtype))
         self.register_buffer("to_pixels", torch.kron(to_pixels, to_pixels).to(dtype))
