@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -52,6 +52,8 @@ from fomm.video import VideoReader, VideoWriter, read_image
 from preprocess.crop import Crop, Paster, crop_matrix
 
 Part = Literal["frames", "cold", "stages", "whole", "growth"]
+# PyTorch's counter does not know the convolution with packed weights.
+PACKED = {torch.ops.mkldnn._convolution_pointwise: lambda x, w, *_, out_shape: conv_flop_count(x, w, out_shape)}
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def measure_frames(model: FOMM, size: int, options: Options) -> None:
     best = {dtype: max(seen) for dtype, seen in rates.items()}
     spent, counts = processor if options.device == "cpu" else clock, {}
     for name, step in made.items():
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=PACKED) as counter:
             step(inputs.driving[0])
         counts[name] = counter.get_total_flops()
     rows, each_turn = [], {}

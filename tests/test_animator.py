@@ -158,7 +158,7 @@ def test_frames_side_by_side_are_the_same_frames(animator: Animator, lanes: int)
     predictions = [output.prediction for output in animator.outputs(source, driving)]
     assert len(predictions) == 9
     for prediction, alone in zip(predictions, expected, strict=True):
-        torch.testing.assert_close(prediction, alone, atol=2e-6, rtol=0)
+        torch.testing.assert_close(prediction, alone, atol=4e-6, rtol=0)  # two threads split the sums of one frame
     assert torch.get_num_threads() == lanes
 
 

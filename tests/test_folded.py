@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -15,12 +17,14 @@ from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig,
 from fomm.model.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
 
 
-def small_model(**generator: object) -> FOMM:
+def small_model(*, estimate_occlusion: bool = True, **generator: object) -> FOMM:
     sizes = {"block_expansion": 8, "max_features": 32, "num_down_blocks": 2, "num_bottleneck_blocks": 2}
     config = ModelConfig(
         num_keypoints=5,
         detector=DetectorConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
-        dense_motion=DenseMotionConfig(block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5),
+        dense_motion=DenseMotionConfig(
+            block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5, estimate_occlusion=estimate_occlusion
+        ),
         generator=GeneratorConfig(**{**sizes, **generator}),
     )
     return fill_model(FOMM.from_config(config)).eval()
@@ -49,6 +53,70 @@ def test_each_block_alone(block: type[nn.Module], tiles: bool, size: tuple[int, 
         rewritten = folded.folded(original, torch.float64, tiles)(x)
         # a ResBlock's first norm is kept in float32, as are its sums
         torch.testing.assert_close(rewritten, original(x), atol=1e-5 if block is ResBlock else 1e-12, rtol=1e-5)
+
+
+@pytest.fixture(params=["packed", "plain"])
+def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Weights in oneDNN's order, as on x86, and as PyTorch has them, as elsewhere."""
+    if request.param == "packed" and not folded.packs(torch.float32):
+        pytest.skip("oneDNN packs no weights here")
+    if request.param == "plain":
+        monkeypatch.setattr(folded, "packs", lambda dtype: False)
+    return request.param
+
+
+@pytest.mark.parametrize("stride, padding", [(1, 1), (1, 0), (2, 1)])
+def test_packed_weights_serve_pictures_of_any_size_and_number(packing: str, stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    weight, bias = torch.randn(24, 20, 3, 3), torch.randn(24)
+    layer = folded._Convolution(weight, bias, padding, torch.float32, stride=stride)
+    for shape in ((1, 20, 8, 8), (3, 20, 31, 17), (1, 20, 3, 3)):
+        x = torch.randn(shape)
+        expected = F.conv2d(x, weight, bias, stride, padding)
+        torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=1e-5)
+        turned = x.contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(layer(turned), expected, atol=1e-4, rtol=1e-5)
+    assert (layer.weight.layout == torch.strided) == (packing == "plain")
+
+
+def test_lanes_may_pack_the_same_weights_at_once(packing: str) -> None:
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(64, 64, 3, 3), torch.randn(64), torch.randn(1, 64, 8, 8)
+    expected = F.conv2d(x, weight, bias, padding=1)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            layer = folded._Convolution(weight, bias, 1, torch.float32)
+            for result in pool.map(layer, [x] * 8):
+                torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-5)
+
+
+def test_one_matrix_for_each_value(packing: str) -> None:
+    torch.manual_seed(0)
+    matrices, x = torch.randn(5, 24, 16), torch.randn(7, 5, 16)
+    made = folded._Products(matrices, torch.float32)(x)
+    torch.testing.assert_close(made, torch.einsum("mnc,nkc->mnk", x, matrices), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kernel, size", [(2, (21, 9)), (3, (18, 7)), (2, (1, 1))])
+def test_strips_make_up_the_whole(packing: str, kernel: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(6, 4, kernel, kernel), torch.randn(6), torch.randn(2, 4, *size)
+    layer = folded._Tiled(weight, bias, torch.float32)
+    whole = layer(x)
+    torch.testing.assert_close(whole, F.conv2d(x, weight, bias, padding=1), atol=1e-4, rtol=1e-4)
+    for tiles in (1, 12, 10**6):
+        torch.testing.assert_close(torch.cat(list(layer.strips(x, tiles)), dim=2), whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("part", [1, 6, 10**6])
+def test_doubling_strip_by_strip(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folded, "PART", part)
+    monkeypatch.setattr(folded, "MANY_CHANNELS", 1)
+    original = noisy(UpBlock(5, 7))
+    x = torch.randn(2, 5, 23, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        made = folded.folded(original, torch.float64, True)(x)
+        torch.testing.assert_close(made, original(x), atol=1e-12, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -88,7 +156,7 @@ def test_tile_matrices_multiply_polynomials(kernel: int) -> None:
 
 
 @pytest.mark.parametrize("pixels", [(8, 8), (3, 5), (40, 40)])
-def test_layers_with_many_weights(pixels: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_with_many_weights(pixels: tuple[int, int], packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folded, "MANY_WEIGHTS", 10)
     torch.manual_seed(0)
     weight, bias, x = torch.randn(6, 4, 3, 3), torch.randn(6), torch.randn(2, 4, *pixels)
@@ -108,9 +176,12 @@ def test_narrow_layers(outputs: int, width: int, padding: int) -> None:
 
 
 @pytest.mark.parametrize("tiles", [False, True])
-@pytest.mark.parametrize("generator", [{}, {"blend_source": True}, {"num_down_blocks": 1, "num_bottleneck_blocks": 0}])
-def test_the_whole_model(generator: dict, tiles: bool) -> None:
-    model = small_model(**generator)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"blend_source": True}, {"num_down_blocks": 1, "num_bottleneck_blocks": 0}, {"estimate_occlusion": False}],
+)
+def test_the_whole_model(options: dict, tiles: bool, packing: str) -> None:
+    model = small_model(**options)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     torch.manual_seed(0)
     source, driving = torch.rand(2, 3, 64, 96), torch.rand(2, 3, 64, 96)

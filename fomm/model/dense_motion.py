@@ -75,11 +75,15 @@ class DenseMotion(nn.Module):
         heatmaps = heatmap_difference(height, width, source, driving)  # (B, K + 1, h, w)
         # Interleaved per keypoint: heatmap, then colours.
         x = torch.cat((heatmaps[:, :, None].to(deformed.dtype), deformed), dim=2).flatten(1, 2)
-        features = self.hourglass(x)
-        mask = at_least_float32(self.mask(features)).softmax(1)
+        mask, occlusion = self.heads(self.hourglass(x))
+        mask = at_least_float32(mask).softmax(1)
         deformation = (mask[..., None] * motions).sum(1)
-        occlusion = None if self.occlusion is None else torch.sigmoid(at_least_float32(self.occlusion(features)))
+        occlusion = None if occlusion is None else torch.sigmoid(at_least_float32(occlusion))
         return Motion(deformation, occlusion, mask, deformed)
+
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features (B, F, h, w) -> mask (B, K + 1, h, w) and, if estimated, occlusion (B, 1, h, w), as logits."""
+        return self.mask(features), None if self.occlusion is None else self.occlusion(features)
 
 
 def sparse_motions(height: int, width: int, source: Keypoints, driving: Keypoints) -> Tensor:
