@@ -129,8 +129,12 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 def packs(dtype: torch.dtype) -> bool:
     """Whether oneDNN takes weights in an order of its own here; otherwise it turns them round for every frame.
 
-    x86 alone: on Arm it hands convolutions on to another library, which nobody has timed with this.
+    x86 alone: on Arm it hands convolutions on to another library, which nobody has timed with this. The functions are
+    not PyTorch's public ones: `torch.compile` uses them, and a version without them is served without.
     """
+    names = "_reorder_convolution_weight", "_convolution_pointwise", "_is_mkldnn_bf16_supported"
+    if not all(hasattr(torch.ops.mkldnn, name) for name in names):
+        return False
     if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
