@@ -29,7 +29,7 @@ from fomm.command_line import gathered
 from fomm.errors import InputError
 from fomm.evaluation.contenders import name_apart, read_data
 from fomm.evaluation.definitions import METRICS
-from fomm.evaluation.instruments import Instruments, face_mesh, load_instruments, why_not
+from fomm.evaluation.instruments import Detectors, Instruments, face_mesh, load_instruments, why_not
 from fomm.evaluation.measures import Pixels
 from fomm.evaluation.measuring import check_records, measure_task
 from fomm.evaluation.tasks import Contender, Task
@@ -296,7 +296,7 @@ def test_damaged_weights_are_not_computed_and_stop_nothing(tmp_path: Path, monke
     for name, value in (("TORCH_HOME", tmp_path), ("FOMM_CACHE", cache), ("HTTPS_PROXY", "http://127.0.0.1:9")):
         monkeypatch.setenv(name, str(value))
     with ExitStack() as stack:
-        instruments = load_instruments(torch.device("cpu"), face_mesh(stack.enter_context(FaceFinder())))
+        instruments = load_instruments(torch.device("cpu"), Detectors(face_mesh(stack.enter_context(FaceFinder()))))
     told = {row.metric: row for row in instruments.not_computed}
     assert told.pop("fvd").reason == "no video network was given"
     assert told.keys() == {"lpips", "fid", "kid", "akd_face_alignment", "aed_openface", "csim_arcface"}
