@@ -5,13 +5,11 @@ faces and with what the drawn data sets know. Everything heavy is imported where
 once; for the same reason annotations are not postponed (see infer.py).
 """
 
-import json
 import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -112,15 +110,8 @@ def evaluate(options: Options) -> "Report | None":
         raise InputError("--output: is empty; name a folder for the report")
     import preprocess
     from fomm.evaluation import run as evaluation
-    from fomm.evaluation.contenders import (
-        animate_bodies,
-        animate_faces,
-        load_contenders,
-        load_predictions,
-        read_data,
-    )
-    from fomm.evaluation.frames import Detector
-    from fomm.evaluation.instruments import face_mesh, load_instruments
+    from fomm.evaluation.contenders import load_all, read_data
+    from fomm.evaluation.instruments import Detectors, load_instruments
     from fomm.evaluation.tasks import list_tasks
     from fomm.report.files import log_to_wandb, write_files
     from preprocess.faces import FaceFinder
@@ -132,21 +123,11 @@ def evaluate(options: Options) -> "Report | None":
         stack.callback(bars.close)
         finder = cache(lambda: stack.enter_context(FaceFinder()))  # of the measures, and the eyes of models `face`
         tasks = list_tasks(data.clips, data.pairs, options.limit)
-        others = load_predictions(options.predictions, tasks, options.baseline)
-        baseline = None if any(c.role == "baseline" for c in others) else options.baseline
-        contenders = [*load_contenders(options.checkpoint, baseline, observer=finder), *others]
-        contenders.sort(key=lambda contender: contender.role == "baseline")  # it comes last
-        names = [contender.name for contender in contenders]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"--predictions: {', '.join(twice)} names another contender too; choose another NAME")
+        contenders = load_all(options.checkpoint, options.predictions, tasks, options.baseline, observer=finder)
         fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
-        faces = animate_faces(contenders)
-        bodies = animate_bodies(contenders) or any(name.endswith("_pose") for name in options.metrics)
         instruments = load_instruments(
             fabric.device,
-            face_mesh(finder()) if faces else None,
-            refined=Detector("mediapipe_refined", finder().mesh) if faces else None,
-            pose=Detector("pose", finder().pose) if bodies else None,
+            Detectors.needed(contenders, options.metrics, finder),
             face_networks=options.face_networks,
             video_network=options.video_network,
             chosen=options.metrics,
@@ -210,13 +191,11 @@ def merge(arguments: list[str]) -> None:
     Raises:
         InputError: wrong options, not reports, or not on the same data.
     """
-    named = [f"--reports={json.dumps(given)}"] if (given := list(takewhile(lambda a: a[:1] != "-", arguments))) else []
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--reports", *arguments]
+    arguments = command_line.gathered(arguments, ["reports"])
     options = command_line.parse(
-        MergeOptions,
-        "evaluate.py merge",
-        [*named, *command_line.gathered(arguments[len(given) :], ["reports"])],
-        usage=MERGE_USAGE,
-        description=MERGE_DESCRIPTION,
+        MergeOptions, "evaluate.py merge", arguments, usage=MERGE_USAGE, description=MERGE_DESCRIPTION
     )
     from fomm.evaluation.merging import merge_folders
     from fomm.report import terminal_table

@@ -1,7 +1,7 @@
 """The script that animates a photo with a driving video.
 
-`studio.animation.animate_files` is the whole way from two files to a finished one; the command line around it adds
-folders, progress bars and exit codes. What is heavy is imported where it is used, so that `--help` answers at once.
+`studio.batch` says which files are made and makes them; the command line around it adds the camera, progress bars and
+exit codes. What is heavy is imported where it is used, so that `--help` answers at once.
 There are no imports for type checkers only: to evaluate the annotations of `Options`, jsonargparse would run them.
 """
 
@@ -77,44 +77,6 @@ class Options(AnimationSettings, ModelSettings, Files):
         return int(asked[1] or 0) if asked and not os.path.exists(self.driving) else None
 
 
-def list_pairs(options: Options) -> list[tuple[Path, Path, Path]]:
-    """(source, driving, output) of everything that is asked for; a folder on either side makes a batch.
-
-    Raises:
-        InputError: a path that is not there, or a batch whose output is no folder.
-    """
-    from fomm.video import feed, frame_files
-    from fomm.video.pictures import local_file
-
-    for name in filter(None, (options.source, options.driving)):  # said before a checkpoint is downloaded
-        if not os.path.isdir(name):
-            local_file(name)
-    source, output = Path(options.source), Path(options.output)
-    sources = frame_files(source) if source.is_dir() else [source]
-    driving = Path(options.driving or "edited")  # the name of an edit's results in a batch
-    drivings = video_files(driving) or [driving]
-    if not source.is_dir() and drivings == [driving]:
-        return [(source, driving, output)]
-    if feed(output):
-        raise InputError(f"--output {output}: takes the frames of one photo and one video; give no folder")
-    if output.suffix:
-        raise InputError(f"{output}: with a folder as input the results need a folder too; give a name without suffix")
-    kind = ".png" if options.edit else ".mp4"
-    pairs = [(s, d, output / f"{s.stem}_{d.stem}{kind}") for d in drivings for s in sources]
-    if len({path for *_, path in pairs}) < len(pairs):  # a.jpg beside a.png
-        pairs = [(s, d, output / f"{s.name}_{d.name}{kind}") for s, d, _ in pairs]
-    return pairs
-
-
-def video_files(folder: Path) -> list[Path]:
-    """Videos in a folder, by name; none if it is a file, or a folder of frames."""
-    from fomm.video import VIDEO_SUFFIXES
-
-    if not folder.is_dir():
-        return []
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith("."))
-
-
 def infer(options: Options) -> list:
     """Animate all that `options` ask for, with bars and lines for a person to read.
 
@@ -126,11 +88,10 @@ def infer(options: Options) -> list:
     """
     from fomm.animator.credentials import SIGNED
     from fomm.model.face import Edit
-    from fomm.video import VIDEO_SUFFIXES, feed, is_pipe
-    from studio.animation import animate_files, load_tools
-    from studio.portrait import play_files
+    from fomm.video import feed, is_pipe
+    from studio.animation import load_tools
+    from studio.batch import animate, list_pairs
     from studio.recording import record_webcam
-    from studio.video_source import animate_video
 
     options.check()
     edit = Edit.parse(options.edit) if options.edit else None
@@ -141,7 +102,7 @@ def infer(options: Options) -> list:
         if is_pipe(Path(options.output)):
             bars.print(f"{options.output}: a named pipe; the frames wait until somebody reads it")
         if options.camera is not None:
-            list_pairs(replace(options, driving=options.source))  # what is wrong with the others is said first
+            list_pairs(options.source, options.source, options.output)  # what is wrong with the others is said first
             output = Path(options.output)
             if feed(output):
                 drive_live(options, options.camera, stack, bars)
@@ -149,20 +110,13 @@ def infer(options: Options) -> list:
             recording = output.parent / f"{output.stem}_driving.mp4"
             record_webcam(options.camera, recording, options.seconds, bars.print, progress=bars)
             options = replace(options, driving=str(recording))
-        pairs = list_pairs(options)
+        pairs = list_pairs(options.source, edit or options.driving, options.output)
         warn = lambda sentence: bars.print(f"warning: {sentence}")  # noqa: E731
         tools = load_tools(options, options, stack, warn)
         bars.print(f"model {options.checkpoint} {tools}")
         for source, driving, output in pairs:
             try:
-                if source.suffix.lower() in VIDEO_SUFFIXES:
-                    driver = driving if edit is None else edit
-                    result = animate_video(source, driver, output, options, tools, progress=bars, warn=warn)
-                elif edit is not None or driving.suffix.lower() == ".json":
-                    motion = driving if edit is None else edit
-                    result = play_files(source, motion, output, options, tools, progress=bars, warn=warn)
-                else:
-                    result = animate_files(source, driving, output, options, tools, progress=bars, warn=warn)
+                result = animate(source, edit or driving, output, options, tools, progress=bars, warn=warn)
             except InputError as error:
                 if len(pairs) == 1:
                     raise

@@ -106,7 +106,7 @@ def gathered(arguments: Sequence[str], lists: Collection[str]) -> list[str]:
                 values.setdefault(last, []).extend([value] if equals else [])
             else:
                 result.append(last + equals + value)
-        elif last in values:
+        elif last in values and argument != "-h":
             values[last].append(argument)
         else:
             result.append(argument)

@@ -129,14 +129,16 @@ def vgg19_file(folder: Path) -> Path:
     return path
 
 
-def run_steps(name: str, precision: str, golden: Path, folder: Path, *, steps: int) -> tuple[Record, list[dict]]:
+def run_steps(
+    name: str, precision: str, golden: Path, folder: Path, vgg19: Path, *, steps: int
+) -> tuple[Record, list[dict]]:
     """Golden training steps of a configuration, through Lightning's Trainer; with what the original did."""
     expected = json.loads((golden / "train_losses_ac1.json").read_text())[name]
     arrays = np.load(golden / "train_ac1.npz")
     module = GoldenTraining(
         discriminator=DISCRIMINATORS[name],
         weights=LossWeights(generator_gan=0.0 if name == "vox-256" else 1.0),
-        vgg19_file=str(vgg19_file(folder)),
+        vgg19_file=str(vgg19),
     )
     fill_model(module.model)
     if module.discriminator is not None:

@@ -29,7 +29,7 @@ from fomm.command_line import gathered
 from fomm.errors import InputError
 from fomm.evaluation.contenders import name_apart, read_data
 from fomm.evaluation.definitions import METRICS
-from fomm.evaluation.instruments import Instruments, face_mesh, load_instruments, why_not
+from fomm.evaluation.instruments import Detectors, Instruments, face_mesh, load_instruments, why_not
 from fomm.evaluation.measures import Pixels
 from fomm.evaluation.measuring import check_records, measure_task
 from fomm.evaluation.tasks import Contender, Task
@@ -55,10 +55,10 @@ GATE = ["l1 > 0.5 * baseline", "reconstruction.l1.frames > 3"]
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Puppets and a few faulty rows, two small models (of different size and number of keypoints)."""
     folder = tmp_path_factory.mktemp("evaluate")
-    write_puppet_pairs(folder / "data", identities=40, pairs=2, frames=4, size=64, fps=6)
+    write_puppet_pairs(folder / "data", identities=40, pairs=2, frames=3, size=64, fps=6)
     data = folder / "data"
     clips = read_manifest(data / "manifest.csv")
-    clips.append(disc_clip(data, "other_size", 3, size=96, identity="disc"))
+    clips.append(disc_clip(data, "other_size", 2, size=96, identity="disc"))
     clips.append(disc_clip(data, "one_frame", 1, identity="disc"))
     clips.append(replace(clips[1], clip_id="missing", path="clips/nowhere"))
     clips.append(clips[0])  # a duplicate
@@ -130,7 +130,7 @@ def test_every_fault_is_told_and_costs_nothing_else(report: dict) -> None:
     assert len(overlap) == 1 and overlap[0].startswith("puppet"), "one identity is in the training split too"
     reconstruction = report["protocols"]["reconstruction"]
     counted = [clip["frames"] for clip in reconstruction["clips"] if not clip["failed"]]
-    assert counted == [4, 4, 4, 4, 3] and reconstruction["summary"]["l1"]["five"]["frames"] == sum(counted)
+    assert counted == [3, 3, 3, 3, 2] and reconstruction["summary"]["l1"]["five"]["frames"] == sum(counted)
     notes = {model["name"]: " ".join(model["notes"]) for model in report["models"]}
     assert "8 keypoints, others have 5" in notes["eight"] and "sees frames of 32x32" in notes["eight"]
 
@@ -139,7 +139,7 @@ def test_a_face_that_is_never_found_is_counted_not_averaged(report: dict) -> Non
     """The small models' weights are a formula: what they make shows no face."""
     summary = report["protocols"]["cross_identity_truth"]["summary"]["akd_mediapipe"]
     assert summary["five"]["pooled"] is None and summary["five"]["interval"] is None
-    assert summary["five"]["missed"] == summary["source"]["frames"] == 8
+    assert summary["five"]["missed"] == summary["source"]["frames"] == 6
     assert summary["five"]["pooled_with_misses"] == pytest.approx(256 / 3)
     assert summary["source"]["missed"] == 0 and 0 < summary["source"]["pooled"] < 20
 
@@ -162,8 +162,8 @@ def test_the_table_per_clip_agrees_with_the_report(report: dict, here: Path) -> 
     with open(here / "whole" / "per_clip.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     l1 = [row for row in rows if (row["protocol"], row["metric"], row["model"]) == ("reconstruction", "l1", "five")]
-    assert [int(row["frames"]) for row in l1] == [4, 4, 4, 4, 3]
-    pooled = sum(float(row["mean"]) * int(row["frames"]) for row in l1) / 19
+    assert [int(row["frames"]) for row in l1] == [3, 3, 3, 3, 2]
+    pooled = sum(float(row["mean"]) * int(row["frames"]) for row in l1) / 14
     assert pooled == pytest.approx(report["protocols"]["reconstruction"]["summary"]["l1"]["five"]["pooled"], rel=1e-6)
     missed = [row for row in rows if row["metric"] == "akd_mediapipe" and row["model"] == "five"]
     assert missed and all(row["mean"] == "" and int(row["missed"]) for row in missed if row["identity"] != "disc")
@@ -175,7 +175,7 @@ def test_the_gallery_can_be_played(report: dict, here: Path) -> None:
     for item in shown:
         assert item["columns"] == ["source", "driving", "truth", "five", "eight", "error"]
         frames = [frame.image for frame in VideoReader(here / "whole" / item["media"])]
-        assert len(frames) == 4 and frames[0].shape == (160, 6 * 160, 3)
+        assert len(frames) == 3 and frames[0].shape == (160, 6 * 160, 3)
         source, truth = frames[0][:, :160].astype(int), frames[0][:, 320:480]
         assert np.abs(source - truth).mean() < 6, "the source is drawn in the first pose"
 
@@ -296,7 +296,7 @@ def test_damaged_weights_are_not_computed_and_stop_nothing(tmp_path: Path, monke
     for name, value in (("TORCH_HOME", tmp_path), ("FOMM_CACHE", cache), ("HTTPS_PROXY", "http://127.0.0.1:9")):
         monkeypatch.setenv(name, str(value))
     with ExitStack() as stack:
-        instruments = load_instruments(torch.device("cpu"), face_mesh(stack.enter_context(FaceFinder())))
+        instruments = load_instruments(torch.device("cpu"), Detectors(face_mesh(stack.enter_context(FaceFinder()))))
     told = {row.metric: row for row in instruments.not_computed}
     assert told.pop("fvd").reason == "no video network was given"
     assert told.keys() == {"lpips", "fid", "kid", "akd_face_alignment", "aed_openface", "csim_arcface"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import resource
+import runpy
 import struct
 import subprocess
 import sys
@@ -295,12 +296,23 @@ def test_a_place_that_cannot_be_is_said(place: str) -> None:
         "train.py fit --config tests/tiny.yaml --trainer.logger.init_args.save_dir /proc/none --data.manifest {clips}",
     ],
 )
-def test_programs_say_so_in_one_line(command: str, tmp_path: Path) -> None:
+def test_programs_say_so_in_one_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if "{clips}" in command:
         command = command.format(clips=write_clips(tmp_path))
-    done = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: ")
+    program, *arguments = command.split()
+    module = arguments.pop(0) if program == "-m" else None
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [module or program, *arguments])
+    with pytest.raises(SystemExit) as leaving:
+        if module:
+            runpy.run_module(module, run_name="__main__")
+        else:
+            runpy.run_path(program, run_name="__main__")
+    said = capsys.readouterr().err
+    assert leaving.value.code == 2 and "Traceback" not in said, said
+    assert said.splitlines()[-1].startswith("error: ")
 
 
 @pytest.mark.parametrize(

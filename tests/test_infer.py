@@ -36,6 +36,7 @@ from preprocess.faces import FaceFinder
 from preprocess.pairing import pair_faces, track_driving
 from preprocess.synthetic.puppets import Camera, Pose, draw, framing, random_identity, random_motion
 from studio.animation import CropTools, Tools, animate_files
+from studio.batch import list_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, FPS = 24, 12
@@ -392,16 +393,16 @@ def test_names_of_a_batch_do_not_clash(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.png"):
         write_image(tmp_path / "photos" / name, np.zeros((32, 32, 3), np.uint8))
     (tmp_path / "clip.mp4").write_text("not empty")
-    pairs = infer.list_pairs(Options(str(tmp_path / "photos"), str(tmp_path / "clip.mp4"), "out"))
+    pairs = list_pairs(str(tmp_path / "photos"), str(tmp_path / "clip.mp4"), "out")
     assert len({output for *_, output in pairs}) == len(pairs) == 3
 
 
 def test_a_folder_of_frames_is_one_driving_video(tmp_path: Path) -> None:
     for index in range(3):
         write_image(tmp_path / "frames" / f"{index}.png", np.zeros((32, 32, 3), np.uint8))
-    photo = tmp_path / "frames" / "0.png"
-    options = Options(str(photo), str(tmp_path / "frames"), "out.mp4")
-    assert infer.list_pairs(options) == [(photo, tmp_path / "frames", Path("out.mp4"))]
+    frames = tmp_path / "frames"
+    photo = frames / "0.png"
+    assert list_pairs(str(photo), str(frames), "out.mp4") == [(photo, frames, Path("out.mp4"))]
 
 
 # --------------------------------------------------------------------------------------------------- what can go wrong

@@ -24,6 +24,7 @@ from pictures import ROOT
 from small_clips import write_clips
 from small_models import small_model
 
+import train
 from fomm.animator.credentials import sign
 from fomm.checkpoint import export_original, save_weights
 from fomm.checkpoint.save import write_torch
@@ -113,21 +114,18 @@ def test_a_full_disk_in_the_middle_of_a_training_keeps_the_checkpoint_and_is_one
     clips, output = write_clips(tmp_path / "clips"), tmp_path / "out"
     point = output / "train" / "version_0" / "checkpoints" / "last.ckpt"
 
-    def train(limit: int) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [
-                sys.executable, "train.py", "fit", "--config", "tests/tiny.yaml", "--data.manifest", str(clips),
-                "--trainer.logger.init_args.save_dir", str(output), "--trainer.logger.init_args.version=0",
-                "--trainer.max_steps=2",
-            ],
-            cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        )  # fmt: skip
-
-    first = train(1 << 30)
-    assert first.returncode == 0, first.stderr
+    arguments = [
+        "fit", "--config", str(ROOT / "tests" / "tiny.yaml"), "--data.manifest", str(clips), "--trainer.max_steps=2",
+        "--trainer.logger.init_args.save_dir", str(output), "--trainer.logger.init_args.version=0",
+    ]  # fmt: skip
+    train.main(arguments)
     before = point.read_bytes()
-    second = train(len(before) // 2)
+    limit = len(before) // 2
+    second = subprocess.run(
+        [sys.executable, "train.py", *arguments],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
     errors = [line for line in second.stderr.splitlines() if "error" in line.lower()]
     assert second.returncode == 2 and len(errors) == 1, second.stderr
     assert errors[0].startswith(f"error: {point.parent}") and "free some space" in errors[0]

@@ -93,6 +93,30 @@ def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None
     return DataSet(manifest, clips, listed, described)
 
 
+def load_all(
+    checkpoints: Sequence[str],
+    predictions: Sequence[str],
+    tasks: Sequence[Task],
+    baseline: str | None = None,
+    *,
+    observer: Callable[[], Observer],
+) -> list[Contender]:
+    """Checkpoints, then frames that other programs made; the baseline, which may be either, last.
+
+    Arguments and errors as for `load_contenders` and `load_predictions`.
+
+    Raises:
+        InputError: besides, two of them have one name.
+    """
+    others = load_predictions(predictions, tasks, baseline)
+    rest = None if baseline_of(others) else baseline
+    contenders = [*load_contenders(checkpoints, rest, observer=observer), *others]
+    names = [contender.name for contender in contenders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"--predictions: {', '.join(twice)} names another contender too; choose another NAME")
+    return sorted(contenders, key=lambda contender: contender.role == "baseline")
+
+
 def load_contenders(
     checkpoints: Sequence[str], baseline: str | None = None, *, observer: Callable[[], Observer]
 ) -> list[Contender]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from fomm.errors import InputError
 from fomm.evaluation import measures
+from fomm.evaluation.contenders import animate_bodies, animate_faces
 from fomm.evaluation.definitions import METRICS, MetricInfo, custom_identity, fvd
 from fomm.evaluation.following import Following
 from fomm.evaluation.frames import Detector
 from fomm.evaluation.measures import Measure
 from fomm.evaluation.measuring import Features
+from fomm.evaluation.tasks import Contender
 from fomm.pretrained.dlib_resnet import DlibEmbedder
 from fomm.pretrained.embedders import load_embedder
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
@@ -55,10 +57,47 @@ class FaceSeen(Protocol):
 
 
 class FindsFaces(Protocol):
-    """A `preprocess.faces.FaceFinder`."""
+    """A `preprocess.faces.FaceFinder`; pictures are (H, W, 3) uint8, and what is not seen is None."""
 
     def find(self, image: np.ndarray, *, thorough: bool) -> Sequence[FaceSeen]:
-        """Faces in a picture (H, W, 3) uint8, the largest first."""
+        """Faces in a picture, the largest first."""
+
+    def mesh(self, image: np.ndarray) -> np.ndarray | None:
+        """(478, 3) points of the largest face."""
+
+    def pose(self, image: np.ndarray) -> np.ndarray | None:
+        """(33, 3) keypoints of a body in pixels, and how surely."""
+
+
+class Detectors(NamedTuple):
+    """What finds faces and bodies; None: they are not looked for.
+
+    Attributes:
+        mesh: the 468 points of a face.
+        refined: the 478 points in three dimensions, irises among them; without it no expression is followed.
+        pose: the 33 keypoints of a body, and how surely.
+    """
+
+    mesh: Detector | None = None
+    refined: Detector | None = None
+    pose: Detector | None = None
+
+    @classmethod
+    def needed(
+        cls, contenders: Sequence[Contender], metrics: Sequence[str], finder: Callable[[], FindsFaces]
+    ) -> Detectors:
+        """Those that say something about these models, or that the named metrics ask for.
+
+        Args:
+            finder: makes what finds; not called where nothing is looked for.
+        """
+        faces = animate_faces(contenders)
+        bodies = animate_bodies(contenders) or any(name.endswith("_pose") for name in metrics)
+        return cls(
+            face_mesh(finder()) if faces else None,
+            Detector("mediapipe_refined", finder().mesh) if faces else None,
+            Detector("pose", finder().pose) if bodies else None,
+        )
 
 
 def face_mesh(finder: FindsFaces) -> Detector:
@@ -78,10 +117,8 @@ def face_mesh(finder: FindsFaces) -> Detector:
 
 def load_instruments(
     device: torch.device,
-    mesh: Detector | None = None,
+    detectors: Detectors = Detectors(),  # noqa: B008 (cannot be changed)
     *,
-    refined: Detector | None = None,
-    pose: Detector | None = None,
     face_networks: Sequence[str] = (),
     video_network: str | None = None,
     chosen: Sequence[str] = (),
@@ -91,9 +128,7 @@ def load_instruments(
 
     Args:
         device: where networks run.
-        mesh: finds the 468 points of a face; None: no face is looked for.
-        refined: finds the 478 points in three dimensions, irises among them; None: no expression is followed.
-        pose: finds the 33 keypoints of a body, and how surely; None: no body is looked for.
+        detectors: what finds faces and bodies.
         face_networks: files of the user's identity networks.
         video_network: file of the user's network for FVD.
         chosen: names of metrics; nothing else is measured. Default: all.
@@ -103,6 +138,7 @@ def load_instruments(
         InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric; FVD
             of single frames.
     """
+    mesh, refined, pose = detectors
     own = {f"identity_{Path(file).stem}" for file in face_networks}
     if unknown := [name for name in chosen if name not in METRICS.keys() | own]:
         raise InputError(f"--metrics {unknown[0]}: no such metric; choose from {', '.join([*METRICS, *sorted(own)])}")
