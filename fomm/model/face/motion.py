@@ -34,7 +34,7 @@ from fomm.model.face.mesh import (
 
 # As what part of the open eye MediaPipe sees one, and what part of it is open: eyes of six pictures shut step by step.
 # Half shut looks hardly shut to it, and nearly shut looks half shut.
-SEEN_OPEN, IS_OPEN = (0.25, 0.4, 0.6, 0.8, 0.9, 1.0), (0.0, 0.25, 0.4, 0.6, 0.75, 1.0)
+SEEN_OPEN, IS_OPEN = (0.32, 0.42, 0.6, 0.8, 0.9, 1.0), (0.0, 0.22, 0.4, 0.6, 0.75, 1.0)
 SEEN_WIDER = 2.0  # how much more than it looks is open of an eye that is wide
 WIDER_EYE = 0.5  # by what part of its own opening an eye may open wider
 ROUND_EYE = (0.3, 0.5)  # opening, in widths, up to which it may do so, and from which on it is round already
