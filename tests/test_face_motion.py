@@ -152,12 +152,12 @@ def with_lids(seed: int, opening: float) -> Face:
 def test_eyes_that_get_narrow_stay_open() -> None:
     """Wide eyes that become ordinary ones do not shut narrow eyes; the narrower, the narrower; shut is shut."""
     source, start = with_lids(10, 0.18), with_lids(11, 0.32)
-    openings = 0.32 * np.array([1, 0.9, 0.7, 0.5, 0.4, 0.3, SEEN_OPEN[0]])
+    openings = 0.32 * np.array([1, 0.9, 0.7, 0.5, 0.4, 0.36, SEEN_OPEN[0]])
     made = [Face(move(source, with_lids(11, opening), start).landmarks).eyes for opening in openings]
     for eye in range(2):
         shown = np.array([eyes[eye][1] for eyes in made])
         assert (np.diff(shown) < 0).all()
-        assert shown[0] == pytest.approx(source.eyes[eye][1], rel=0.02) and shown[-1] < 0.01
+        assert shown[0] == pytest.approx(source.eyes[eye][1], rel=0.02) and shown[-1] < 0.013
         assert shown[1] > 0.7 * shown[0] and shown[2] > 0.45 * shown[0] and shown[3] > 0.3 * shown[0]
 
 
@@ -165,7 +165,7 @@ def test_lids_are_where_they_would_be_seen_as_the_drivers_are() -> None:
     source, start = with_lids(10, 0.2), with_lids(11, 0.3)
     for seen, part in zip(SEEN_OPEN, IS_OPEN, strict=True):
         eyes = Face(move(source, with_lids(11, seen * 0.3), start).landmarks).eyes
-        assert [eye[1] for eye in eyes] == pytest.approx([part * eye[1] for eye in source.eyes], abs=0.012)
+        assert [eye[1] for eye in eyes] == pytest.approx([part * eye[1] for eye in source.eyes], abs=0.015)
     own = Face(move(start, with_lids(11, 0.15), start).landmarks).eyes  # one's own eyes are copied
     assert [eye[1] for eye in own] == pytest.approx([eye[1] for eye in with_lids(11, 0.15).eyes], abs=0.004)
 
