@@ -83,7 +83,7 @@ def vgg19(tmp_path_factory) -> Path:
     [
         ("vox-adv-256", 2),
         ("bair-256", 2),  # spectral normalisation: the order in which the discriminator sees frames counts
-        pytest.param("vox-256", 1, marks=pytest.mark.slow),  # bair's networks, without the adversarial term
+        pytest.param("vox-256", 2, marks=pytest.mark.slow),
     ],
 )
 def test_the_original_s_steps(golden, tmp_path, vgg19, name, count):
@@ -108,7 +108,7 @@ def two_threads():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["vox-adv-256", "bair-256"])
+@pytest.mark.parametrize("name", ["vox-adv-256", "vox-256", "bair-256"])
 def test_float32_stays_near_the_original(golden, tmp_path, vgg19, name, two_threads):
     record, steps = run_steps(name, "32-true", golden, tmp_path, vgg19, steps=2)
     exact = json.loads((golden / "train_losses_ac1.json").read_text())[name]["float64"]["steps"]

@@ -128,19 +128,23 @@ def evaluate(
     tasks = list_tasks(data.clips, data.pairs, limit)
     tasks = [task for task in tasks if any(contender.takes_part(task) for contender in contenders)]
     folder = data.manifest.parent
-    from_before = _measure_all(
-        tasks,
-        records,
-        folder,
-        contenders,
-        instruments,
-        fabric=fabric,
-        device=device,
-        size=size,
-        truth_of=truth_of,
-        every=every,
-        progress=progress,
-    )
+
+    def measure(task: Task, tell: Callable[[int], None]) -> Record:
+        return measure_task(
+            task,
+            folder,
+            contenders,
+            instruments.measures,
+            size=size,
+            features=instruments.features,
+            video_network=instruments.video_network,
+            device=torch.device(device),
+            truth_of=truth_of,
+            every=every,
+            progress=tell,
+        )
+
+    from_before = _in_all_processes(fabric, tasks, records, folder, measure, progress)
     if not fabric.is_global_zero:
         return None
     remove_parts(records, output, output / "media", before=started)
@@ -165,40 +169,18 @@ def evaluate(
     return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
 
 
-def _measure_all(
+def _in_all_processes(
+    fabric: Fabric,
     tasks: Sequence[Task],
     records: Path,
     folder: Path,
-    contenders: Sequence[Contender],
-    instruments: Instruments,
-    *,
-    fabric: Fabric,
-    device: str,
-    size: int,
-    truth_of: TruthOf,
-    every: int,
+    measure: Callable[[Task, Callable[[int], None]], Record],
     progress: Progress,
 ) -> int:
     """Measure all tasks, each process its part; returns in each when all have finished.
 
     Returns: how many of all tasks had a record from before.
     """
-
-    def measure(task: Task, tell: Callable[[int], None]) -> Record:
-        return measure_task(
-            task,
-            folder,
-            contenders,
-            instruments.measures,
-            size=size,
-            features=instruments.features,
-            video_network=instruments.video_network,
-            device=torch.device(device),
-            truth_of=truth_of,
-            every=every,
-            progress=tell,
-        )
-
     mine = run_tasks(
         tasks,
         records,
