@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fomm.errors import InputError
+from fomm.model.face.mesh import MIRROR
 from preprocess.synthetic.face_mesh import (
     CORNERS,
     FACE_TRIANGLES,
@@ -18,7 +19,6 @@ from preprocess.synthetic.face_mesh import (
     LOWER_LID,
     LOWER_LIP,
     MEAN,
-    MIRROR,
     UPPER_LID,
     UPPER_LIP,
     normals_of,
@@ -69,7 +69,9 @@ EYES = {side: UPPER_LID[side] + LOWER_LID[side][::-1] for side in (-1, 1)}
 
 
 def test_the_mesh_is_a_disc_with_three_holes_and_symmetric() -> None:
-    edges = np.unique(np.sort(FACE_TRIANGLES[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0)
+    sides = FACE_TRIANGLES[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    assert len(np.unique(sides, axis=0)) == len(sides), "neighbours are wound alike: each side is gone once each way"
+    edges = np.unique(np.sort(sides, 1), axis=0)
     assert len(MEAN) - len(edges) + len(FACE_TRIANGLES) == 1 - 3
     np.testing.assert_array_equal(MIRROR[MIRROR], np.arange(468))
     np.testing.assert_allclose(MEAN[MIRROR], MEAN * [-1, 1, 1], atol=2e-3)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fomm.files import atomic_output
-from fomm.model.face.mesh import NUM_LANDMARKS, find_pose
-from preprocess.synthetic.face_mesh import MIRROR
+from fomm.model.face.mesh import MIRROR, NUM_LANDMARKS, find_pose
 from preprocess.synthetic.heads import Expression, Head, random_head, surface_of
 
 HEADS = 64

@@ -2,8 +2,8 @@
 
 `face_mesh.npz` holds the mean of what MediaPipe's mesh sees in 80 drawn puppets that look straight ahead, made
 symmetric: points (468, 3) in head units (see `puppet_model`: x to picture right, y down, z to the viewer; 1 unit is
-about 10 cm), triangles (852, 3) wound so that (b - a) x (c - a) points outwards, with the eyes and the mouth left open,
-and the mirror image (468,) of every point.
+about 10 cm). The triangles between them are those of model `face`, with the eyes and the mouth left open; the cross
+product of two of their sides, (b - a) x (c - a), points outwards.
 
 The skull's rings of points are appended to the 468; `SUBDIVISION` then refines the mesh once (Loop's scheme), which
 makes the borders of lids and lips smooth curves. "Left" and "right" are those of the picture.
@@ -17,10 +17,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from fomm.model.face.mesh import TRIANGLES as FACE_TRIANGLES
+
 with np.load(Path(__file__).with_name("face_mesh.npz")) as _file:
     MEAN = _file["points"].astype(np.float64)  # (468, 3) head units
-    FACE_TRIANGLES = _file["triangles"].astype(np.int64)  # (852, 3)
-    MIRROR = _file["mirror"].astype(np.int64)  # (468,)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Named points. Lids run from the outer to the inner corner, lips and brows from left to right.

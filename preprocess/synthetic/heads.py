@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fomm.model.face.mesh import MIRROR
 from preprocess.synthetic.face_mesh import (
     LIP_ALONG,
     LIP_HALF,
@@ -25,7 +26,6 @@ from preprocess.synthetic.face_mesh import (
     LOWER_LID_ALONG,
     LOWER_LIP,
     MEAN,
-    MIRROR,
     UPPER_LID,
     UPPER_LID_ALONG,
     UPPER_LIP,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import OVAL, REFERENCE, Pose
+from fomm.model.face.mesh import MIRROR, OVAL, REFERENCE, Pose
 from fomm.model.face.motion import Face, ramp
 from fomm.model.face.surface import REVEALED, Surface, normals_of
 
@@ -24,9 +24,6 @@ DARKEST, BRIGHTEST = 0.4, 1.8  # of the hidden side against the other one
 LEAST = 60  # points; fewer, and a face looks ahead
 INNER, EDGE = 0.75, 0.07  # from which part of the way to the outline on, and by how much of it, the texture is spread
 _MESH = 468
-
-MIRROR: np.ndarray = np.linalg.norm(REFERENCE[:_MESH, None] * [-1, 1, 1] - REFERENCE[None, :_MESH], axis=2).argmin(1)
-"""(468,) the landmark on the other side."""
 
 
 def _inwards() -> np.ndarray:

@@ -9,7 +9,8 @@ whose unit is the distance between the middles of the reference's eyes, whose or
 whose axes are the screen's when the head looks straight into the camera.
 
 `mesh.npz` holds the triangles (852, 3), without eyes and mouth, whose corners run clockwise on the screen when they
-face the viewer, and the reference (478, 3): a mean of drawn heads at rest, symmetrical.
+face the viewer, the landmark on the other side (468,) of each, and the reference (478, 3): a mean of drawn heads at
+rest, symmetrical.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ NUM_LANDMARKS = 478
 _FILE = np.load(Path(__file__).with_name("mesh.npz"), allow_pickle=False)
 REFERENCE = _FILE["reference"].astype(np.float64)
 TRIANGLES = _FILE["triangles"].astype(np.int32)
+MIRROR = _FILE["mirror"].astype(np.int32)
 
 OVAL = np.array(
     [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
@@ -107,6 +109,7 @@ NOSE = np.array([168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 49, 279, 129, 358, 122, 
 """Points of the nose (18,); their convex hull holds all of it."""
 MOUTH_CORNERS = (61, 291)
 NOSE_BASE, LIP_MIDDLE, CHIN, FOREHEAD = 2, 0, 152, 10
+CHEEKS = (234, 454)  # their edges beside the ears
 
 
 class Pose(NamedTuple):
