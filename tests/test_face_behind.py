@@ -47,6 +47,24 @@ def test_structure_goes_on() -> None:
         assert off(behind(background, hidden), background, hidden > 0) < 0.6 * off(smooth, background, hidden > 0)
 
 
+def test_a_horizon_goes_on_level() -> None:
+    """Behind a tall person that leaves little beside them."""
+    height, width = 360, 200
+    rng = np.random.default_rng(0)
+    y = np.mgrid[:height, :width][0]
+    sky, hills, lake = (np.array(one) for one in ((225.0, 232, 228), (120.0, 130, 110), (180.0, 190, 195)))
+    background = np.where((y < 150)[..., None], sky, np.where((y < 230)[..., None], hills, lake))
+    background = np.clip(background + rng.normal(0, 3, background.shape), 0, 255).astype(np.uint8)
+    hidden = np.zeros((height, width), np.float32)
+    cv2.ellipse(hidden, (width // 2, 160), (55, 90), 0, 0, 360, 1.0, -1)
+    hidden[200:, 20:-20] = 1
+    made = behind(background, hidden)
+    beside = np.s_[165:215, 48:70], np.s_[165:215, 130:152]  # what a head that moves uncovers
+    for part in beside:
+        assert np.abs(made[part].mean((0, 1)) - hills).max() < 25
+    assert made[90:130, 60:140].mean() > 200
+
+
 def test_light_goes_on_smoothly() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     background = np.dstack([60 + 0.5 * x, 80 + 0.3 * y, 150 - 0.2 * x - 0.2 * y]).astype(np.uint8)

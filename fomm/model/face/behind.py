@@ -12,7 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SIDE = 64  # pixels of the small picture's longer side
+SIDE = 80  # of a square with as many pixels as the small picture
 PATCH = 5  # of them, a patch
 LEVELS, ROUNDS = 3, 3  # each level half as large as the next; rounds of matching on each
 LIGHT = 0.3  # what varies over more than this part of the longer side is light
@@ -23,6 +23,7 @@ DULL = 4.0  # times the usual difference, and those who differ more are all alik
 NOISE_LEVELS = 2.0  # difference of a pixel that says nothing
 SEAM_LEVELS = 12.0  # by how much what is made may be off to be made lighter or darker all over
 INWARDS = 2.0  # how much more a patch counts than one that lies a pixel further in
+LEVEL = 3  # how much nearer what is beside a place counts than what is above it
 FEWEST = 40  # patches that the photo has to show
 FADES = 0.36  # depth behind the person, in face heights, at which fine detail fades
 
@@ -34,11 +35,20 @@ def fill(photo: np.ndarray, hidden: np.ndarray, face_px: float) -> np.ndarray:
         face_px: height of the face.
     """
     known = np.clip(1.1 - 4 * hidden, 0, 1).astype(np.float32)
-    smooth = spread(photo.astype(np.float32), known)
+    smooth = _level(photo.astype(np.float32), known)
     if known.min() < 1:
         smooth = _continued(smooth, known, face_px)
     weight = known[..., None]
     return np.clip(np.round(weight * photo + (1 - weight) * smooth), 0, 255).astype(np.uint8)
+
+
+def _level(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """As `spread`, what is beside a place counting more than what is above: horizons and rooms are level."""
+    height, width = known.shape
+    less = max(1, round(width / LEVEL)), height
+    low = spread(*(cv2.resize(one, less, interpolation=cv2.INTER_AREA) for one in (picture, known)))
+    low = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)
+    return low + spread(picture - low, known)
 
 
 def spread(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -62,7 +72,7 @@ def spread(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
 def _continued(smooth: np.ndarray, known: np.ndarray, face_px: float) -> np.ndarray:
     """A picture (H, W, 3) float32 that is smooth where it is not known, with structure and grain there."""
     height, width = known.shape
-    factor = min(1.0, SIDE / max(height, width))
+    factor = min(1.0, SIDE / np.sqrt(height * width))
     small = max(PATCH, round(factor * width)), max(PATCH, round(factor * height))
     picture = cv2.resize(smooth, small, interpolation=cv2.INTER_AREA)
     light = cv2.GaussianBlur(picture, (0, 0), LIGHT * max(small))
