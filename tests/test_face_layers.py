@@ -10,9 +10,9 @@ from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 from fomm.model.face import Face, FaceModel, Sitter, move
 from fomm.model.face.canvas import polygon
 from fomm.model.face.drawn_eyes import with_drawn_eyes
-from fomm.model.face.hidden import MIRROR, HiddenSide
+from fomm.model.face.hidden import HiddenSide
 from fomm.model.face.layers import Palette, Skin
-from fomm.model.face.mesh import EYES, REFERENCE, TRIANGLES, Pose, rotation_of
+from fomm.model.face.mesh import EYES, MIRROR, REFERENCE, TRIANGLES, Pose, rotation_of
 from fomm.model.face.surface import Surface
 
 
@@ -158,3 +158,19 @@ def test_a_grey_photo_is_painted_grey_and_a_dark_one_dark() -> None:
     assert held.max() < 60 and held[0, 0].sum() > held[0, 2].sum()
     warm = Palette(sepia, face).fit(teeth.copy())
     assert (warm[0, 0, 0] > warm[0, 0, 2]).all()
+
+
+def test_painted_teeth_have_the_colour_of_those_that_the_photo_shows() -> None:
+    """And of the same light as they were; lips, tongue and the dark stay, and all of it where the photo shows none."""
+    face = posed(0)
+    palette = Palette(lit_face(face.landmarks), face)
+    own, bluish, tongue, dark = (230, 205, 185), (190.0, 200, 205), (150.0, 70, 75), (30.0, 12, 14)
+    patch, shown = np.full((8, 10, 3), own, np.uint8), np.full((8, 10), 255, np.uint8)
+    painted = np.tile(np.array([bluish, tongue, dark], np.float32)[:, None], (1, 10, 1))[[0, 0, 0, 0, 1, 1, 2, 2]]
+    made = palette.teeth_like(painted, patch, shown)
+    np.testing.assert_array_equal(made[4:], painted[4:])
+    np.testing.assert_allclose(made[0, 0] / made[0, 0].sum(), np.array(own) / sum(own), atol=0.005)
+    light = [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(made[0, 0] @ light, np.array(bluish) @ light, rtol=0.01)
+    np.testing.assert_array_equal(palette.teeth_like(painted, patch, np.zeros_like(shown)), painted)
+    np.testing.assert_array_equal(palette.teeth_like(painted, np.full_like(patch, (120, 50, 50)), shown), painted)

@@ -12,7 +12,7 @@ from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
 from fomm.model.face.layers import LAYERS_PX, Layers, crowned, foreground, refine_matte
-from fomm.model.face.mesh import EYES, MOUTH, OVAL, Eye, Pose, rotation_of
+from fomm.model.face.mesh import CHIN, EYES, MOUTH, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.surface import Surface
 
@@ -234,6 +234,27 @@ def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:
     assert result[inside].min() > 200  # teeth or white, and nothing dark between them
 
 
+@pytest.mark.parametrize("roll", [0.0, 60.0])
+def test_the_photos_teeth_go_on_under_a_lip_that_rises(roll: float) -> None:
+    place = Pose(AT_REST.scale, rotation_of(np.array([0.0, 0.0, roll])) @ AT_REST.rotation, AT_REST.shift)
+    shape = somebody(1)
+    shape[MOUTH.lower, 1] += 0.12
+    landmarks = place.place(shape)
+    photo = lit_face(landmarks)
+    photo[polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128] = (235, 225, 215)
+    source, model = Face(landmarks), FaceModel()
+    model.generator = None
+    raised = source.shape.copy()
+    raised[MOUTH.upper, 1] -= 0.05
+    moved = move(source, Face(source.pose.place(raised)), source)
+    result = model.portrait(Sitter(photo, landmarks, outline(landmarks)))(moved)
+    middle = moved.landmarks[MOUTH.upper[len(MOUTH.upper) // 2], :2]
+    down = place.rotation[:2, 1] / np.linalg.norm(place.rotation[:2, 1])
+    for below in (2.5, 4.0, 6.0):
+        x, y = np.round(middle + below * down).astype(int)
+        assert result[y, x].min() > 180, "the dark behind the teeth shows"
+
+
 def test_a_matte_follows_the_edges_and_nothing_is_filled_far_from_the_person() -> None:
     photo = np.full((200, 200, 3), 200, np.uint8)
     cv2.circle(photo, (100, 100), 60, (60, 40, 30), -1)
@@ -342,19 +363,54 @@ def test_what_is_beside_the_eye_is_not_drawn_out_to_a_streak(sitter: Sitter, sig
     assert dark(FaceModel().portrait(marked)(moved)) < 1.2 * dark(photo)
 
 
-def test_a_cut_off_head_goes_on_above_the_photo(sitter: Sitter) -> None:
-    """The photo's upper edge cuts the head. Moved down, it has a round top and not the edge's streaks."""
-    cut = int(sitter.landmarks[10, 1]) - 12
-    landmarks = sitter.landmarks - [0, cut, 0]
-    photo, person = sitter.photo[cut:].copy(), outline(sitter.landmarks)[cut:].copy()
-    person_rgba, above = crowned(Layers(person, photo, photo), Face(landmarks))
-    assert above > 10
-    np.testing.assert_array_equal(person_rgba[above:, :, :3], photo)
-    widths = (person_rgba[:above, :, 3] > 128).sum(1)
+@pytest.mark.parametrize("edge", ["top", "left", "right"])
+def test_a_cut_off_head_goes_on_beyond_the_photo(sitter: Sitter, edge: str) -> None:
+    """The photo's edge cuts the head. Moved away from it, it has a round outline and not the edge's streaks."""
+    x, y = sitter.landmarks[OVAL, :2].T
+    rows, columns = {
+        "top": np.s_[int(y.min()) - 12 :, :],
+        "left": np.s_[:, int(x.min()) - 8 :],
+        "right": np.s_[:, : int(x.max()) + 9],
+    }[edge]
+    landmarks = sitter.landmarks - [columns.start or 0, rows.start or 0, 0]
+    photo, person = sitter.photo[rows, columns].copy(), outline(sitter.landmarks)[rows, columns].copy()
+    whole, (left, top) = crowned(Layers(person, photo, photo), Face(landmarks))
+    height, width = person.shape
+    np.testing.assert_array_equal(whole[top : top + height, left : left + width, :3], photo)
+    added, cut = {  # from the outermost line on; the line of the photo beside it
+        "top": (whole[:top], person[0]),
+        "left": (whole[:, :left].transpose(1, 0, 2), person[:, 0]),
+        "right": (whole[:, left + width :][:, ::-1].transpose(1, 0, 2), person[:, -1]),
+    }[edge]
+    assert (left > 0, top > 0, whole.shape[1] > left + width) == tuple(edge == one for one in ("left", "top", "right"))
+    assert len(added) > 8
+    head = slice(0, int(landmarks[CHIN, 1])) if edge != "top" else slice(None)
+    widths = (added[:, head, 3] > 128).sum(1)
     assert widths[0] == 0
     assert (np.diff(widths) >= 0).all()
-    assert widths[-1] >= 0.95 * (person[0] > 0.5).sum()
-    whole, none = crowned(Layers(outline(sitter.landmarks), sitter.photo, sitter.photo), Face(sitter.landmarks))
-    assert (none, whole.shape) == (0, (SIDE, SIDE, 4))
-    everything = np.ones(photo.shape[:2], np.float32)
-    assert crowned(Layers(everything, photo, photo), Face(landmarks))[1] == 0  # no outline: the whole picture moves
+    assert widths[-1] >= 0.95 * (cut[head] > 0.5).sum()
+
+
+def test_heads_that_the_photo_shows_whole_stay_as_they_are(sitter: Sitter) -> None:
+    whole, start = crowned(Layers(outline(sitter.landmarks), sitter.photo, sitter.photo), Face(sitter.landmarks))
+    assert whole.shape == (SIDE, SIDE, 4)
+    np.testing.assert_array_equal(start, 0)
+    everything = np.ones((SIDE, SIDE), np.float32)  # no outline: the whole picture moves
+    assert crowned(Layers(everything, sitter.photo, sitter.photo), Face(sitter.landmarks))[0].shape == whole.shape
+
+
+def test_a_head_cut_off_at_the_side_moves_away_without_streaks(sitter: Sitter) -> None:
+    """Also where it leans: the body leaves the photo below, not beside it."""
+    start = int(sitter.landmarks[OVAL, 0].min()) - 8
+    landmarks = sitter.landmarks - [start, 0, 0]
+    cut = Sitter(sitter.photo[:, start:].copy(), landmarks, outline(sitter.landmarks)[:, start:].copy())
+    for lean in (-6.0, 6.0):
+        portrait = FaceModel().portrait(cut)
+        face = portrait.source
+        place = Pose(face.pose.scale, rotation_of(np.array([0.0, 0.0, lean])) @ face.pose.rotation, face.pose.shift)
+        away = move(face, Face(place._replace(shift=place.shift + [70.0, 0, 0]).place(face.shape)), face)
+        result = portrait(away).astype(int)
+        background = portrait._background.astype(int)
+        eyes = int(away.landmarks[EYES[0].outer, 1])
+        beside = np.s_[eyes - 10 : eyes + 10, :8]
+        assert np.abs(result - background)[beside].max() <= 2, "nothing is left of the head where it was cut"

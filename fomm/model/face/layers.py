@@ -13,22 +13,28 @@ import numpy as np
 
 from fomm.model.face.behind import fill
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.mesh import BROWS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, OVAL, Pose
+from fomm.model.face.mesh import BROWS, CHEEKS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
+EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half widths
+NO_EAR = 0.4  # what is mirrored at a side is drawn out, or a second ear would be seen
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
+TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
+TEETH_GO_UP = 0.06  # how far under the lip teeth that the photo shows go on, in the head's frame
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 SKIN_PX, SKIN_SOFT = 160.0, 0.05  # width of a face in which its bare skin is found; how smooth, in widths of the face
 SKIN_ROOM = 0.03  # how far from outline, eyes, brows and lips bare skin begins, in widths of the face
 SKIN_GRAIN = 0.012  # what is finer than this in bare skin is its grain, in widths of the face
 SKIN_VARIES, SKIN_NOISE = 3.0, 4.0  # spreads, and grey levels, by which a pixel may differ from the median skin
+TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
+_LIGHT = np.array([0.299, 0.587, 0.114], np.float32)
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
 
 
@@ -113,36 +119,64 @@ def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarr
     return np.round(near).astype(np.uint8)
 
 
-def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, int]:
-    """(A + H, W, 4) uint8, the person's colours and matte, and A, how many rows it has above the photo.
+def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
+    """(A + H, L + W + R, 4) uint8, the person's colours and matte, and (L, A), where the photo begins in it.
 
-    A head that the photo cuts off at the top goes on above it, with a round top and mirrored hair.
+    A head that the photo cuts off goes on beyond its edge, with a round outline and mirrored hair.
     """
     person = np.dstack([layers.person, np.round(255 * layers.matte).astype(np.uint8)])
-    cut = np.flatnonzero(layers.matte[0] > 0.5)
-    forehead, chin = source.landmarks[[FOREHEAD, CHIN], :2]
-    crown = forehead + CROWN * (forehead - chin)
-    if len(cut) == 0 or crown[1] >= forehead[1]:
-        return person, 0
-    middle = int(np.clip(np.round(forehead[0]), cut[0], cut[-1]))
-    beside = np.flatnonzero(layers.matte[0] <= 0.5)
-    left = max(beside[beside < middle], default=-1) + 1
-    right = min(beside[beside > middle], default=person.shape[1]) - 1
-    if left == 0 and right == person.shape[1] - 1:  # no head: the whole picture moves
-        return person, 0
-    above = int(np.clip(-crown[1], LEAST_CROWN * (right - left), person.shape[0] // 2)) if right > left else 0
+    forehead, chin, *cheeks = source.landmarks[[FOREHEAD, CHIN, *CHEEKS], :2]
+    middle, crown = (forehead + chin) / 2, forehead + CROWN * (forehead - chin)
+    ends = np.array([crown, *(cheek + EAR * (cheek - middle) for cheek in cheeks)])  # of the head
+    above = _goes_on(person, forehead[0], -ends[:, 1].min()) if crown[1] < forehead[1] else person[:0]
+    person, start = np.concatenate([above, person]), np.array([0, len(above)])
+    for far in (False, True):
+        sideways = (person[:, ::-1] if far else person).transpose(1, 0, 2)
+        beyond = ends[:, 0].max() - (person.shape[1] - 1) if far else -ends[:, 0].min()
+        side = _goes_on(sideways, middle[1] + start[1], beyond, NO_EAR, round(chin[1]) + start[1]).transpose(1, 0, 2)
+        person = np.concatenate([person, side[:, ::-1]] if far else [side, person], axis=1)
+        start[0] += 0 if far else side.shape[1]
+    return person, start
+
+
+def _goes_on(
+    person: np.ndarray, middle: float, beyond: float, shown: float = 1.0, body: int | None = None
+) -> np.ndarray:
+    """(A, W, 4), what is above a person's colours and matte (H, W, 4); none where the first row cuts off no head.
+
+    Args:
+        middle: column of the head's middle.
+        beyond: how many rows above the first one the head ends.
+        shown: rows of the picture that one of them mirrors.
+        body: column from which on, at the latest, it is the body, which goes on as it is.
+    """
+    body = person.shape[1] if body is None else max(0, min(body, person.shape[1]))
+    steps = np.flatnonzero(np.diff(np.pad(person[0, :body, 3] > 127, 1)))
+    if len(steps) == 0:
+        return person[:0]
+    cuts = steps.reshape(-1, 2) - [0, 1]  # first and last columns
+    left, right = cuts[np.maximum(cuts[:, 0] - middle, middle - cuts[:, 1]).argmin()]
+    to_body = body < person.shape[1] and right == body - 1
+    if left == 0 and right == body - 1:  # no head: the whole picture moves
+        return person[:0]
+    above = int(np.clip(beyond, LEAST_CROWN * (right - left), person.shape[0] // 2)) if right > left else 0
     if above < 2:
-        return person, 0
-    rows = np.arange(-above, 0, dtype=np.float32)
-    narrow = np.sqrt(1 - np.square(rows / (above + 1)))[:, None]
-    centre = (left + right) / 2
-    x = np.arange(person.shape[1], dtype=np.float32)[None] - centre
-    mirrored = np.broadcast_to(-rows[:, None], (above, person.shape[1]))
-    hair = cv2.remap(person, centre + x / narrow, mirrored, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    half = (right - left) / 2
-    hair[..., 3] = np.clip((half * narrow - np.abs(x) + 0.5) * 255, 0, 255)
-    hair[0, :, 3] = 0  # what lies still higher is like the first row
-    return np.concatenate([hair, person]), above
+        return person[:0]
+    rows = np.arange(-above, 0, dtype=np.float32)[:, None]
+    narrow = np.sqrt(1 - np.square(rows / (above + 1)))
+    centre = float(right if to_body else (left + right) / 2)  # of the round, whose other half the body is
+    half = float(centre - left)
+    column = np.arange(person.shape[1], dtype=np.float32)[None]
+    is_head, x = (left <= column) & (column <= right), column - centre
+    if right < cuts[-1, 0] and cuts[-1, 1] == body - 1:  # a collar, say
+        body = cuts[-1, 0]
+    mirrored = np.broadcast_to(-shown * rows, (above, person.shape[1]))
+    along = np.where(is_head, centre + x / narrow, column)
+    hair = cv2.remap(person, along, mirrored, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    is_round = np.clip((half * narrow - np.abs(x) + 0.5) * 255, 0, 255)
+    hair[..., 3] = np.where(is_head, is_round, hair[..., 3] * (column >= body))
+    hair[0, left : right + 1, 3] = 0  # what lies still higher is like the first row
+    return hair
 
 
 class Inside:
@@ -229,7 +263,18 @@ class Mouth:
         rim = cv2.subtract(polygon(lips - inside.low, inside.seen.shape[::-1]), inside.seen)
         self._dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
         is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
-        self._parts = (inside.only(255 - is_teeth), True), (inside.only(is_teeth), False)
+        self._parts = (inside.only(255 - is_teeth), True), (self._gone_up(inside.only(is_teeth)), False)
+
+    def _gone_up(self, teeth: Inside) -> Inside:
+        """They go on under a lip that rises."""
+        up = -self._source.pose.rotation[:2, 1] / np.linalg.norm(self._source.pose.rotation[:2, 1])
+        step, (height, width) = np.column_stack([np.eye(2), up]), teeth.seen.shape
+        teeth.texture = teeth.texture.copy()
+        for _ in range(round(TEETH_GO_UP * self._source.pose.scale)):
+            colours, seen = (cv2.warpAffine(one, step, (width, height)) for one in (teeth.texture, teeth.seen))
+            new = seen > teeth.seen
+            teeth.texture[new], teeth.seen[new] = colours[new], seen[new]
+        return teeth
 
     def draw(self, canvas: Canvas, moved: Moved) -> np.ndarray:
         """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where the photo showed what is seen."""
@@ -383,3 +428,25 @@ class Palette:
             colour = (painted[..., axis] - 0.5) * darker + 0.5
             painted[..., axis] = own[axis - 1] + self._colourful * (colour - own[axis - 1])
         return np.clip(255 * cv2.cvtColor(painted, cv2.COLOR_YCrCb2RGB), 0, 255)
+
+    def teeth_like(self, colours: np.ndarray, patch: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """Painted colours (h, w, 3) float32 whose teeth have the colour of those that the photo shows.
+
+        Args:
+            patch: (h, w, 3) uint8, in which it shows them.
+            shown: (h, w) uint8, 255 where it does.
+        """
+        patch = patch.astype(np.float32)
+        kept = patch[(self._tooth(patch) > 0.5) & (shown > 127)]
+        if len(kept) < TEETH_PX:
+            return colours
+        colour = np.median(kept, axis=0)
+        tooth = self._tooth(colours)[..., None]
+        light = colours @ _LIGHT[:, None]
+        return colours + tooth * (np.minimum(light * (colour / (colour @ _LIGHT)), 255) - colours)
+
+    def _tooth(self, colours: np.ndarray) -> np.ndarray:
+        """(h, w) float32 in [0, 1]: how like a tooth colours (h, w, 3) are, pale and light."""
+        most = colours.max(2)
+        pale = 1 - ramp((most - colours.min(2)) / np.maximum(most, 1), *TOOTH_PALE)
+        return (pale * ramp(colours @ _LIGHT / self._brightest, *TOOTH_LIGHT)).astype(np.float32)

@@ -36,20 +36,23 @@ SHARPER = 0.25  # what linear reading takes away of that
 
 
 class _Texture:
-    """A picture (A + h, w, 4) uint8 to be read from at points of the photo: colours and how much of them there is.
+    """A picture (h, w, 4) uint8 to be read from at points of the photo: colours and how much of them there is.
 
     Args:
-        above: how many rows it has above the photo.
+        start: (2,) where the photo begins in it.
     """
 
-    def __init__(self, picture: np.ndarray, above: int = 0) -> None:
+    def __init__(self, picture: np.ndarray, start: np.ndarray | None = None) -> None:
         # Linear reading of a finer picture is as sharp as cubic reading, and six times as fast.
         self._fine = FINE if picture.shape[0] * picture.shape[1] <= FINE_PX else 1
-        self._picture, self._above = picture if self._fine == 1 else finer(picture), above
+        self._picture = picture if self._fine == 1 else finer(picture)
+        self._start = np.zeros(2) if start is None else start
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(h, w, 4) uint8 at points (h, w, 2); the points are changed."""
-        points[..., 1] += self._above
+        for axis in range(2):
+            if self._start[axis]:
+                points[..., axis] += self._start[axis]
         points *= self._fine
         by = cv2.INTER_CUBIC if self._fine == 1 else cv2.INTER_LINEAR
         return cv2.remap(self._picture, points, None, by, borderMode=cv2.BORDER_REPLICATE)
@@ -378,11 +381,13 @@ class Portrait:
             return
         to = patch_matrix(moved)
         patch = shrunk(canvas.picture, to, PATCH_WH)
-        known = conditions(self.source, moved, shrunk(shown, to, PATCH_WH), to)
+        shown = shrunk(shown, to, PATCH_WH)
+        known = conditions(self.source, moved, shown, to)
         device = next(generator.parameters()).device
         pictures = torch.from_numpy(patch).to(device).permute(2, 0, 1)[None].float() / 255
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
         colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
+        colours = self._palette.teeth_like(colours, patch, shown)
         paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
         painted = np.argwhere(paints > 0.01)[:, ::-1]
         if len(painted) == 0:

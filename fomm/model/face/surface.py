@@ -25,6 +25,7 @@ SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes be
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
 NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
 EDGE = (0.05, 0.35)  # where, before the photo's edge, it fades in any case
+TOWARDS = 0.5  # share of a direction that leads to an edge, from which on the body leaves the photo there
 FACING = 0.45  # cosine to the viewer from which on the photo shows a point of the face well
 SAFE = 0.55  # part of what it shows less well that is trusted: further out may be hair or background
 REVEALED = (0.02, 0.12)  # by how much more points have to face the viewer until only that part is shown
@@ -336,8 +337,10 @@ def normals_of(points: np.ndarray) -> np.ndarray:
 
 
 def _way_out(points: np.ndarray, direction: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """(N,) how far it is from points (N, 2) to the picture's edge in this direction, pixels; 0 for those outside."""
+    """(N,) how far it is from points (N, 2) to the picture's edge in this direction, pixels; 0 for those beyond it.
+
+    Edges that the direction goes along rather than towards do not count: a head may lean against them.
+    """
     far = np.where(direction > 0, np.array(size_wh) - 1.0, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ways = np.where(np.abs(direction) > 1e-9, (far - points) / direction, np.inf)
-    return np.maximum(ways.min(1), 0.0)
+    towards = np.abs(direction) > TOWARDS
+    return np.maximum(((far - points)[:, towards] / direction[towards]).min(1), 0.0)
