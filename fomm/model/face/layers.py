@@ -245,6 +245,25 @@ def turn_of(source: Pose, moved: Pose) -> np.ndarray:
     return (moved.scale * moved.rotation[:2, :2]) @ np.linalg.inv(source.scale * source.rotation[:2, :2])
 
 
+class Piece(NamedTuple):
+    """What a photo showed, as it lies on a canvas from its pixel `low` (2,) on: colours (h, w, 3) uint8, their weight
+    (h, w) float32 in [0, 1], and (h, w) uint8 where it was shown."""
+
+    low: np.ndarray
+    colours: np.ndarray
+    weight: np.ndarray
+    mask: np.ndarray
+
+
+def shown_by(pieces: list[Piece], size: tuple[int, ...]) -> np.ndarray:
+    """(H, W) uint8 of a canvas of that size: where the photo showed what is seen."""
+    shown = np.zeros(size[:2], np.uint8)
+    for (x, y), *_, mask in pieces:
+        here = shown[y : y + mask.shape[0], x : x + mask.shape[1]]
+        np.maximum(here, mask, out=here)
+    return shown
+
+
 class Mouth:
     """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw.
 
@@ -276,43 +295,28 @@ class Mouth:
             teeth.texture[new], teeth.seen[new] = colours[new], seen[new]
         return teeth
 
-    def draw(self, canvas: Canvas, moved: Moved) -> np.ndarray:
-        """Draw it between the moved lips. Returns (H, W) uint8 of the canvas: where the photo showed what is seen."""
-        shown = np.zeros(canvas.picture.shape[:2], np.uint8)
-        edge = canvas.points(moved.landmarks[MOUTH.opening, :2])
-        window, strength = canvas.window(edge), mouth_change(self._source, moved)
-        if strength == 0 or window is None:
-            return shown
-        low, size = window
-        within = polygon(edge - low, size).astype(np.float32)
-        dark = np.broadcast_to(np.round(self._dark).astype(np.uint8), (*within.shape, 3))
-        canvas.blend(low, dark, within * (strength / 255))
-        for _, mask in self.keep(canvas, moved):
-            here = shown[low[1] : low[1] + size[1], low[0] : low[0] + size[0]]
-            np.maximum(here, mask, out=here)
-        return shown
-
-    def keep(self, canvas: Canvas, moved: Moved) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Draw what the photo showed of it, over whatever is there: corner on the canvas and mask (h, w) uint8 of each
-        piece."""
+    def draw(self, canvas: Canvas, moved: Moved) -> list[Piece]:
+        """Draw it between the moved lips. Returns what the photo showed of it, to be laid over what is painted."""
         source, edge = self._source, canvas.points(moved.landmarks[MOUTH.opening, :2])
         window, strength = canvas.window(edge), mouth_change(source, moved)
         if strength == 0 or window is None:
             return []
         low, size = window
         within = polygon(edge - low, size)
+        dark = np.broadcast_to(np.round(self._dark).astype(np.uint8), (*within.shape, 3))
+        canvas.blend(low, dark, within * np.float32(strength / 255))
         turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
         dropped = (moved.shape - source.shape)[CHIN]
         here = source.pose.place(middle)[0, :2]
-        kept = []
+        pieces = []
         for part, with_jaw in self._parts:
             there = canvas.points(moved.pose.place(middle + with_jaw * dropped)[:, :2])[0] - low
-            piece = part.warped(turn, here, there, size)
-            mask = cv2.min(piece[..., 3], within)
-            canvas.blend(low, piece[..., :3], mask.astype(np.float32) * (strength / 255))
-            kept.append((low, mask))
-        return kept
+            seen = part.warped(turn, here, there, size)
+            mask = cv2.min(seen[..., 3], within)
+            pieces.append(Piece(low, seen[..., :3], mask * np.float32(strength / 255), mask))
+            canvas.blend(*pieces[-1][:3])
+        return pieces
 
 
 def _part_with(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

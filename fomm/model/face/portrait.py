@@ -23,6 +23,7 @@ from fomm.model.face.layers import (
     Skin,
     crowned,
     mouth_change,
+    shown_by,
 )
 from fomm.model.face.mesh import EYES
 from fomm.model.face.motion import Face, Moved, ramp
@@ -192,6 +193,8 @@ class Portrait:
         self._mouth = Mouth(photo, source)
         self._palette = Palette(photo, source)
         self._skin = Skin(photo, source)
+        beside = len(self.surface.photo_points) - len(self._skin.unrolled)
+        self._unrolled = np.pad(self._skin.unrolled, ((0, beside), (0, 0)))
 
     def __call__(self, moved: Moved) -> np.ndarray:
         """The photo (H, W, 3) uint8 in motion."""
@@ -215,10 +218,11 @@ class Portrait:
             eyeball.draw(canvas, moved)
         for lid in self._lids:
             lid.draw(canvas, moved)
-        shown = self._mouth.draw(canvas, moved)
+        kept = self._mouth.draw(canvas, moved)
         if self._generator is not None:
-            self._paint(self._generator, canvas, moved, shown)
-            self._mouth.keep(canvas, moved)
+            self._paint(self._generator, canvas, moved, shown_by(kept, result.shape))
+            for piece in kept:
+                canvas.blend(piece.low, piece.colours, piece.weight)
         return result
 
     def _touched(self, points: np.ndarray, moves: np.ndarray) -> tuple[slice, slice] | None:
@@ -317,10 +321,8 @@ class Portrait:
             slice(one.start - start, one.stop - start) for one, start in zip(part.window, first, strict=True)
         )
         where = part.inside(view)
-        flat = np.zeros((len(drawn.vertices), 2))
-        flat[: len(skin.unrolled)] = skin.unrolled
-        unrolled = self.surface.field(drawn.vertices, self._to_grid, self._grid_wh, drawn.triangles, flat).points
-        return where, skin.at(points[where], part.large(unrolled[part.window])), part.large(weight[inside])
+        field = self.surface.field(drawn.vertices, self._to_grid, self._grid_wh, drawn.triangles, self._unrolled)
+        return where, skin.at(points[where], part.large(field.points[part.window])), part.large(weight[inside])
 
     def _mask(self, part: _Part, view: _View) -> np.ndarray:
         """(h, w) uint8, 255 where a part is seen in a view: far triangles first, where others may hide it."""

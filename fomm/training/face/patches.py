@@ -9,7 +9,7 @@ import numpy as np
 
 from fomm.model.face.canvas import Canvas
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
-from fomm.model.face.layers import Mouth
+from fomm.model.face.layers import Mouth, shown_by
 from fomm.model.face.motion import Face, Moved, move
 from fomm.model.face.surface import Surface
 
@@ -51,7 +51,7 @@ class Source:
         to = patch_matrix(moved)
         field = self._surface.field(self._surface.vertices(moved), to, PATCH_WH)
         drawn = cv2.remap(self.picture, field.points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        shown = self._mouth.draw(Canvas(drawn, to), moved)
+        shown = shown_by(self._mouth.draw(Canvas(drawn, to), moved), drawn.shape)
         return Patch(drawn, conditions(self.face, moved, shown, to), to)
 
 
