@@ -12,7 +12,7 @@ from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
 from fomm.model.face.layers import LAYERS_PX, Layers, crowned, foreground, refine_matte
-from fomm.model.face.mesh import CHIN, EYES, MOUTH, OVAL, Eye, Pose, rotation_of
+from fomm.model.face.mesh import CHIN, EYES, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.surface import Surface
 
@@ -188,6 +188,20 @@ def test_a_generator_paints_only_at_an_open_mouth(sitter: Sitter) -> None:
     inside = cv2.erode(mouth.astype(np.uint8), np.ones((5, 5))) > 0
     assert np.mean(with_it[inside].min(1) > 240) > 0.7  # all but what the photo showed of the mouth's inside
     assert not changed[cv2.dilate(mouth.astype(np.uint8), np.ones((31, 31))) == 0].any()
+
+
+def test_it_is_dark_behind_pursed_lips(sitter: Sitter) -> None:
+    source, model = Face(sitter.landmarks), FaceModel()
+    torch.nn.init.constant_(model.generator.last.bias, 4.0)  # paints white wherever it may
+    seen = []
+    for narrow in (1.0, 0.65):
+        shape = source.shape.copy()
+        shape[MOUTH.lower, 1] += 0.2
+        shape[[*MOUTH.opening, *MOUTH_CORNERS], 0] *= narrow
+        moved = move(source, Face(source.pose.place(shape)), source)
+        x, y = np.round(moved.landmarks[MOUTH.opening, :2].mean(0)).astype(int)
+        seen.append(int(model.portrait(sitter)(moved)[y, x].max()))
+    assert seen[0] > 240 and seen[1] < 80
 
 
 def test_the_patch_stands_upright_whatever_the_head_does(sitter: Sitter) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fomm.model.face.behind import fill
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.mesh import BROWS, CHEEKS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, OVAL, Pose
+from fomm.model.face.mesh import BROWS, CHEEKS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, MOUTH_CORNERS, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
@@ -24,6 +24,8 @@ EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half width
 NO_EAR = 0.4  # what is mirrored at a side is drawn out, or a second ear would be seen
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
+PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
+SHADOW, SHADOW_SOFT = 0.9, 1.5  # how dark it is behind pursed lips; how softly that ends, in pixels of the patch
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
@@ -240,6 +242,12 @@ def mouth_change(source: Face, moved: Moved) -> float:
     return float(ramp(np.abs((moved.shape - source.shape)[MOUTH.opening, :2]).max(), *MOUTH_CHANGES))
 
 
+def pursed(source: Face, moved: Moved) -> float:
+    """0 where the mouth is about as wide as in the photo or wider, 1 where it is a round hole."""
+    wide, was = (np.linalg.norm(np.subtract(*face.shape[list(MOUTH_CORNERS)])) for face in (moved, source))
+    return 1 - ramp(float(wide / was), *PURSED)
+
+
 def turn_of(source: Pose, moved: Pose) -> np.ndarray:
     """(2, 2) how a flat piece of the face, at right angles to where it looks, changes from one pose to the other."""
     return (moved.scale * moved.rotation[:2, :2]) @ np.linalg.inv(source.scale * source.rotation[:2, :2])
@@ -280,7 +288,7 @@ class Mouth:
         teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], edge, opening[[0]]])
         lips = source.landmarks[LIPS, :2]
         rim = cv2.subtract(polygon(lips - inside.low, inside.seen.shape[::-1]), inside.seen)
-        self._dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
+        self.dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
         is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
         self._parts = (inside.only(255 - is_teeth), True), (self._gone_up(inside.only(is_teeth)), False)
 
@@ -303,7 +311,7 @@ class Mouth:
             return []
         low, size = window
         within = polygon(edge - low, size)
-        dark = np.broadcast_to(np.round(self._dark).astype(np.uint8), (*within.shape, 3))
+        dark = np.broadcast_to(np.round(self.dark).astype(np.uint8), (*within.shape, 3))
         canvas.blend(low, dark, within * np.float32(strength / 255))
         turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
@@ -448,6 +456,15 @@ class Palette:
         tooth = self._tooth(colours)[..., None]
         light = colours @ _LIGHT[:, None]
         return colours + tooth * (np.minimum(light * (colour / (colour @ _LIGHT)), 255) - colours)
+
+    @staticmethod
+    def in_shadow(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:
+        """Painted colours (h, w, 3) float32 of which `much` (h, w) in [0, 1] lie in shadow, as dark as `dark` (3,).
+
+        Lips that are pursed reach beyond the teeth, and no light comes in; those of drawn heads are flat.
+        """
+        weight = SHADOW * cv2.GaussianBlur(much, (0, 0), SHADOW_SOFT)[..., None]
+        return colours + weight * (dark.astype(np.float32) - colours)
 
     def _tooth(self, colours: np.ndarray) -> np.ndarray:
         """(h, w) float32 in [0, 1]: how like a tooth colours (h, w, 3) are, pale and light."""

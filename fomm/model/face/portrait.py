@@ -23,6 +23,7 @@ from fomm.model.face.layers import (
     Skin,
     crowned,
     mouth_change,
+    pursed,
     shown_by,
 )
 from fomm.model.face.mesh import EYES
@@ -390,6 +391,7 @@ class Portrait:
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
         colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
         colours = self._palette.teeth_like(colours, patch, shown)
+        colours = self._palette.in_shadow(colours, self._mouth.dark, pursed(self.source, moved) * known[0])
         paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
         painted = np.argwhere(paints > 0.01)[:, ::-1]
         if len(painted) == 0:
