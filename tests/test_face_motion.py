@@ -121,6 +121,23 @@ def test_shut_eyes_are_shut_and_each_by_itself(own: float, neutral: float) -> No
     assert gap(moved.landmarks, EYES[0]) == pytest.approx(gap(source.landmarks, EYES[0]), rel=0.05)
 
 
+def test_open_eyes_are_open_alike() -> None:
+    """Of a driver who looks aside one eye is seen less open than it is; one that is half shut is half shut."""
+    source, start = with_lids(10, 0.25), with_lids(11, 0.3)
+
+    def opened(left: float, right: float) -> list[float]:
+        shape = somebody(11)
+        for eye, size in zip(EYES, (left, right), strict=True):
+            shape = with_gap(shape, eye, 0.3 * size * float(np.linalg.norm(shape[eye.outer] - shape[eye.inner])))
+        moved = move(source, Face(FRONTAL.place(shape)), start)
+        return [gap(moved.landmarks, eye) / gap(source.landmarks, eye) for eye in EYES]
+
+    left, right = opened(1.3, 1.0)
+    assert left == pytest.approx(right, rel=0.02) and left > 1.05
+    left, right = opened(1.0, 0.5)
+    assert right < 0.6 < 0.9 < left
+
+
 @pytest.mark.parametrize("own", [0.0, 0.1, 0.25])
 @pytest.mark.parametrize("neutral", [0.08, 0.2])
 def test_a_shut_mouth_is_shut(own: float, neutral: float) -> None:

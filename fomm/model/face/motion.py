@@ -37,6 +37,7 @@ from fomm.model.face.mesh import (
 # 0.07 and 0.02: some drivers' shut lids are never seen nearer.
 SEEN_OPEN, IS_OPEN = (0.32, 0.42, 0.6, 0.8, 0.9, 1.0), (0.0, 0.22, 0.4, 0.6, 0.75, 1.0)
 SEEN_WIDER = 2.0  # how much more than it looks is open of an eye that is wide
+OPEN_TOGETHER = (0.6, 0.85)  # parts of their own opening that both eyes have, from which on they open alike
 WIDER_EYE = 0.5  # by what part of its own opening an eye may open wider
 ROUND_EYE = (0.3, 0.5)  # opening, in widths, up to which it may do so, and from which on it is round already
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
@@ -145,8 +146,12 @@ def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
     shape = source.shape + change
     _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]), 1 - alike)
     _limit_upper_lip(shape, source.shape, 1 - alike)
-    for eye, own, now, was in zip(EYES, source.eyes, driving.eyes, initial.eyes, strict=True):
-        _set_eye(shape, source.shape, eye, own, now, was, 1 - alike)
+    eyes = list(zip(source.eyes, driving.eyes, initial.eyes, strict=True))
+    parts = [_opened_part(own[1], now[1], was[1], 1 - alike) for own, now, was in eyes]
+    # Open eyes are open alike; what the mesh sees between them, looking aside above all, is its error, and no wink.
+    both = (1 - alike) * ramp(min(parts), *OPEN_TOGETHER)
+    for eye, part, (own, now, was) in zip(EYES, parts, eyes, strict=True):
+        _set_eye(shape, source.shape, eye, part + both * (sum(parts) / 2 - part), own, now, was)
     return shape
 
 
@@ -290,13 +295,13 @@ def _set_eye(
     shape: np.ndarray,
     source_shape: np.ndarray,
     eye: Eye,
+    part: float,
     source: tuple[float, float, np.ndarray],
     driving: tuple[float, float, np.ndarray],
     initial: tuple[float, float, np.ndarray],
-    strength: float,
 ) -> None:
-    """Move lids and iris: opened by as large a part of its own opening as the driving eye, looking as far aside."""
-    width, part = source[0], _opened_part(source[1], driving[1], initial[1], strength)
+    """Move lids and iris: opened by this part of its own opening, looking as far aside as the driving eye."""
+    width = source[0]
     own = _gaps(source_shape, eye.upper, eye.lower)
     missing = np.where(own > 0, part * own, own) - _gaps(shape, eye.upper, eye.lower)
     upper, lower = _LIDS[EYES.index(eye)]
