@@ -26,7 +26,7 @@ from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import RECORDS, Record, check_records, contents_of, measure_task, run_tasks
 from fomm.evaluation.per_frame import write_per_frame
 from fomm.evaluation.results import Results, collect
-from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
+from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
 from fomm.report.schema import Data, Metric, Model, Protocol, Report, Run, Shown
@@ -79,8 +79,6 @@ def evaluate(
     code: Mapping[str, str],
     settings: Mapping[str, JsonValue],
     command: Sequence[str],
-    limit: int | None = None,
-    every: int = 1,
     progress: Progress = silent,
 ) -> Report | None:
     """Measure all contenders on all clips.
@@ -92,8 +90,7 @@ def evaluate(
         code: name -> hash of all code that the numbers depend on; records of different code do not mix.
         settings: for the report, beside those of the statistics.
         command: for the report.
-        limit: so many clips of each protocol at most, the first.
-        every: of so many frames one is measured.
+        progress: is called by the first process.
 
     Returns: the report; None on processes other than the first.
 
@@ -119,14 +116,13 @@ def evaluate(
             "chosen": sorted(instruments.infos),
             "face_networks": instruments.face_networks,
             "size": size,
-            "limit": limit,
-            "every": every,
+            "limit": data.limit,
+            "every": instruments.every,
             "device": fabric.device.type,
             "versions": versions | {f"code of {name}": sha256 for name, sha256 in code.items()},
         },
     )
-    tasks = list_tasks(data.clips, data.pairs, limit)
-    tasks = [task for task in tasks if any(contender.takes_part(task) for contender in contenders)]
+    tasks = [task for task in data.tasks if any(contender.takes_part(task) for contender in contenders)]
     folder = data.manifest.parent
 
     def measure(task: Task, tell: Callable[[int], None]) -> Record:
@@ -140,7 +136,7 @@ def evaluate(
             video_network=instruments.video_network,
             device=torch.device(device),
             truth_of=truth_of,
-            every=every,
+            every=instruments.every,
             progress=tell,
         )
 
@@ -152,7 +148,7 @@ def evaluate(
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
     write_per_frame(
         output / "per_frame.csv", tasks, records, [c.name for c in contenders],
-        [name for name in instruments.infos if name in names and name not in WHOLE_CLIP], every,
+        [name for name in instruments.infos if name in names and name not in WHOLE_CLIP], instruments.every,
     )  # fmt: skip
     for protocol in results.protocols:
         there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
@@ -164,7 +160,7 @@ def evaluate(
         hardware=hardware(fabric),
         clips_from_before=from_before,
     )
-    settings = {"baseline": baseline_of(contenders), **settings, "limit": limit, "every": every}
+    settings = {"baseline": baseline_of(contenders), **settings, "limit": data.limit, "every": instruments.every}
     described = _described(data, tasks, results, size)
     return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
 
@@ -188,7 +184,7 @@ def _in_all_processes(
         contents=lambda task: contents_of(task, folder),
         rank=fabric.global_rank,
         world=fabric.world_size,
-        progress=progress,
+        progress=progress if fabric.is_global_zero else silent,
     )
     resumed = torch.tensor(mine, device=fabric.device)
     fabric.all_reduce(resumed, reduce_op="sum")
