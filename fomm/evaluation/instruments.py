@@ -41,6 +41,11 @@ class Instruments:
     face_networks: dict[str, str]  # of the user's: file -> sha256
     every: int = 1  # of so many frames one is measured
 
+    @property
+    def names(self) -> set[str]:
+        """Metrics of which each frame or clip has values."""
+        return {name for measure in self.measures for name in measure.names}
+
 
 class FaceSeen(Protocol):
     """A `preprocess.faces.Face`; angles in degrees."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -104,20 +105,11 @@ def evaluate(
         for contender in contenders
     ]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    names = sorted({name for measure in instruments.measures for name in measure.names})
     records, started = output / RECORDS, time.time()
     check_records(
         records,
-        {
-            "data": data.described.model_dump(include={"manifest_sha256", "pairs_sha256", "split"}),
-            "models": {contender.name: contender.sha256 for contender in contenders},
-            "metrics": names + (["fid"] if instruments.features else []),
-            "video_network": instruments.video_network.sha256 if instruments.video_network else None,
-            "chosen": sorted(instruments.infos),
-            "face_networks": instruments.face_networks,
-            "size": size,
-            "limit": data.limit,
-            "every": instruments.every,
+        _depends_on(data, contenders, instruments, size)
+        | {
             "device": fabric.device.type,
             "versions": versions | {f"code of {name}": sha256 for name, sha256 in code.items()},
         },
@@ -148,7 +140,7 @@ def evaluate(
     results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
     write_per_frame(
         output / "per_frame.csv", tasks, records, [c.name for c in contenders],
-        [name for name in instruments.infos if name in names and name not in WHOLE_CLIP], instruments.every,
+        [name for name in instruments.infos if name in instruments.names - WHOLE_CLIP], instruments.every,
     )  # fmt: skip
     for protocol in results.protocols:
         there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
@@ -163,6 +155,23 @@ def evaluate(
     settings = {"baseline": baseline_of(contenders), **settings, "limit": data.limit, "every": instruments.every}
     described = _described(data, tasks, results, size)
     return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
+
+
+def _depends_on(
+    data: DataSet, contenders: Sequence[Contender], instruments: Instruments, size: int
+) -> dict[str, Any]:
+    """What the records depend on, beside machine and code."""
+    return {
+        "data": data.described.model_dump(include={"manifest_sha256", "pairs_sha256", "split"}),
+        "models": {contender.name: contender.sha256 for contender in contenders},
+        "metrics": sorted(instruments.names) + (["fid"] if instruments.features else []),
+        "video_network": instruments.video_network.sha256 if instruments.video_network else None,
+        "chosen": sorted(instruments.infos),
+        "face_networks": instruments.face_networks,
+        "size": size,
+        "limit": data.limit,
+        "every": instruments.every,
+    }
 
 
 def _in_all_processes(
