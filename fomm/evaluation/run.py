@@ -137,14 +137,12 @@ def evaluate(
         return None
     remove_parts(records, output, output / "media", before=started)
 
-    results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
-    write_per_frame(
-        output / "per_frame.csv", tasks, records, [c.name for c in contenders],
-        [name for name in instruments.infos if name in instruments.names - WHOLE_CLIP], instruments.every,
-    )  # fmt: skip
-    for protocol in results.protocols:
-        there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
-        show(protocol, results.protocols[protocol], tasks, folder, there, size, instruments.infos, output)
+    models, per_frame = [contender.name for contender in contenders], instruments.names - WHOLE_CLIP
+    results = collect(tasks, records, models, instruments.infos, baseline_of(contenders), size)
+    metrics = [name for name in instruments.infos if name in per_frame]
+    write_per_frame(output / "per_frame.csv", tasks, records, models, metrics, instruments.every)
+    for name, protocol in results.protocols.items():
+        show(name, protocol, tasks, folder, contenders, size, instruments.infos, output)
     run = Run(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         elapsed_s=0.0,
@@ -157,9 +155,7 @@ def evaluate(
     return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
 
 
-def _depends_on(
-    data: DataSet, contenders: Sequence[Contender], instruments: Instruments, size: int
-) -> dict[str, Any]:
+def _depends_on(data: DataSet, contenders: Sequence[Contender], instruments: Instruments, size: int) -> dict[str, Any]:
     """What the records depend on, beside machine and code."""
     return {
         "data": data.described.model_dump(include={"manifest_sha256", "pairs_sha256", "split"}),
@@ -269,9 +265,8 @@ def show(
 ) -> None:
     """Write the videos of a protocol's gallery and enter them."""
     by_name = {task.name: task for task in tasks if task.protocol == name}
-    models = [
-        contender for contender in contenders if contender.animator or contender.predictions
-    ]  # the source is in every video anyway
+    # the source is in every video anyway
+    models = [contender for contender in contenders if contender.animator or name in contender.protocols]
     for kind, clip, metric in choose_shown(protocol, models[0].name, infos) if models else []:
         media = f"media/{name}_{kind}.mp4"
         columns = write_shown(by_name[clip], folder, models, size, output / media)
