@@ -15,17 +15,14 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
 
-from fomm.errors import InputError
+from fomm.errors import InputError, listed
 from fomm.files import atomic_output, hash_file
-from fomm.numbers import count, exact_number
+from fomm.numbers import Number, count, exact_number, number
 
 SPLITS = ("train", "val", "test")
-MAX_FAULTS_SHOWN = 10
 MAX_NAME_BYTES = 255  # of a file or folder, on all systems in use
 MIN_FPS, MAX_FPS = Fraction(1, 1000), 100_000
-Number = TypeVar("Number", int, float, Fraction)
 
 
 @dataclass(frozen=True)
@@ -238,9 +235,14 @@ def _tell(path: Path, faults: list[str], on_fault: Callable[[str], None] | None)
     if on_fault is not None:
         for fault in faults:
             on_fault(f"{path}: {fault}; this row is left out")
-    elif faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
+    else:
+        require_no_faults(path, faults)
+
+
+def require_no_faults(path: Path, faults: Sequence[str]) -> None:
+    """Raises InputError that names the first faults of a list's rows, if there are any."""
+    if faults:
+        raise InputError(f"{path}: {listed(faults)}; correct or remove these rows")
 
 
 def _write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
@@ -267,7 +269,7 @@ def _parse(row: dict[str, str | None]) -> Clip:
         raise ValueError(f"path {text['path'][:40]!r}... is no name that a file can have")
     numbers = {name: _positive(name, text[name], count) for name in ("frames", "width", "height")}
     fps = _positive("fps", text["fps"], exact_number)
-    confidence = float(_number("confidence", text.get("confidence") or "1", float))
+    confidence = float(number("confidence", text.get("confidence") or "1", float))
     if not 0 <= confidence <= 1:
         raise ValueError(f"confidence {confidence} is not in [0, 1]")
     if not MIN_FPS <= fps <= MAX_FPS:
@@ -290,15 +292,8 @@ def _parse(row: dict[str, str | None]) -> Clip:
     )
 
 
-def _number(name: str, text: str, kind: Callable[[str], Number]) -> Number:
-    try:
-        return kind(text)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{name} {text[:40]!r} is not a number") from None
-
-
 def _positive(name: str, text: str, kind: Callable[[str], Number]) -> Number:
-    value = _number(name, text, kind)
+    value = number(name, text, kind)
     if value <= 0:
         raise ValueError(f"{name} {text[:40]!r} must be greater than 0")
     return value
