@@ -182,7 +182,7 @@ class Animator:
         finish: Callable[[Output], T],
     ) -> Iterator[T]:
         """What `finish` makes of each batch, in the thread that worked on it."""
-        batches = _batches(driving, self.batch_size)
+        batches = batched(driving, self.batch_size)
         first = next(batches, None)
         if first is None:
             return
@@ -259,9 +259,10 @@ class Animator:
         return tf32(self.precision != "fp32") if self.device.type == "cuda" else nullcontext()
 
 
-def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    frames = iter(frames)
-    while batch := list(islice(frames, size)):
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size`, the last of what is left."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
         yield batch
 
 
