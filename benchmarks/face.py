@@ -65,6 +65,7 @@ from fomm.model.face.surface import OPENINGS
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.crop import Crop, Paster, warp
 from preprocess.faces import FaceFinder, face_crop
+from preprocess.pairing import resized
 from preprocess.portraits import find_portrait, region_around
 
 SCALE = 1.6  # crop side in face sides
@@ -252,14 +253,6 @@ def load(name: str) -> Contender:
     from fomm.animator.face import FaceAnimator
 
     return Landmarks(name, FaceAnimator(model, FaceFinder))
-
-
-def resized(picture: np.ndarray, size: int) -> np.ndarray:
-    """Square picture at another size."""
-    if picture.shape[0] == size:
-        return picture
-    smaller = size < picture.shape[0]
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
 @dataclass(frozen=True)

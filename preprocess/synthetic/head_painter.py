@@ -13,6 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from preprocess.crop import smooth_step
 from preprocess.synthetic.canvas import Box, ribbon
 from preprocess.synthetic.face_mesh import (
     CHART,
@@ -46,7 +47,6 @@ from preprocess.synthetic.head_textures import (
 from preprocess.synthetic.heads import Expression, Eye, Head, Surface, surface_of
 from preprocess.synthetic.puppet_model import CIRCLE, Camera, Pose, rotation_of
 from preprocess.synthetic.puppet_painter import Painter
-from preprocess.synthetic.puppet_textures import smooth_step
 
 _FINE, _SHIFT = 2, 4  # edges are found at twice the resolution, vertices at 1/16 of a pixel of that
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from preprocess.crop import smooth_step
 from preprocess.synthetic.canvas import Box, Canvas, look_up, ribbon, smoothed
 from preprocess.synthetic.puppet_model import (
     ARCH,
@@ -43,7 +44,6 @@ from preprocess.synthetic.puppet_textures import (
     paint_hair,
     paint_skin,
     paint_torso,
-    smooth_step,
 )
 
 

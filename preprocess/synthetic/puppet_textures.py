@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from preprocess.crop import smooth_step
 from preprocess.synthetic.puppet_model import CROWN, Camera, Identity, mix, taper
 
 REACH = 1.9  # the textures cover |u|, |v| <= this
@@ -29,12 +30,6 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells_y: int, cell
         interpolation=cv2.INTER_CUBIC,
     )
     return large[:height, :width]
-
-
-def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """0 up to `low`, 1 from `high` on, smooth in between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _bump(x: np.ndarray, y: np.ndarray, cx: float | np.ndarray, cy: float, sx: float, sy: float) -> np.ndarray:
