@@ -167,10 +167,7 @@ def _places() -> _Places:
     beard = 1 / (1 + np.exp(-np.clip((y - cheek_line) / 6, -20, 20)))
     moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)]), 3)
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
-    goatee = np.maximum(
-        moustache,
-        _area(_at(*GOATEE), 5),
-    )
+    goatee = np.maximum(moustache, _area(_at(*GOATEE), 5))
     skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 2.0), 0, 1)
     nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
     high = _line(_at(104, 69, 108, 151, 337, 299, 333) + (0, 6), 2, 2.6)

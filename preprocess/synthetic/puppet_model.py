@@ -368,11 +368,7 @@ UNIT_SPHERE = _sphere(40, 56)
 T = np.linspace(-1, 1, 15)  # along a lid or a lip
 ARCH = 1 - T**2
 CIRCLE = np.stack(
-    [
-        np.cos(np.linspace(0, 2 * np.pi, 28, endpoint=False)),
-        np.sin(np.linspace(0, 2 * np.pi, 28, endpoint=False)),
-    ],
-    1,
+    [np.cos(np.linspace(0, 2 * np.pi, 28, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 28, endpoint=False))], 1
 )
 
 
@@ -402,10 +398,7 @@ def _draft_eye(sketch: _Sketch, i: Identity, pose: Pose, side: int) -> None:
         sketch.add(f"{part}_{name}", at[0] + radius * CIRCLE[:, 0], at[1] + radius * CIRCLE[:, 1], at=at)
     lean = 0.4 * (np.sign(i.light[0]) or 1.0) * i.iris_size
     sketch.add(
-        f"glint_{name}",
-        at[0] + lean + 0.027 * CIRCLE[:, 0],
-        at[1] - 0.4 * i.iris_size + 0.027 * CIRCLE[:, 1],
-        at=at,
+        f"glint_{name}", at[0] + lean + 0.027 * CIRCLE[:, 0], at[1] - 0.4 * i.iris_size + 0.027 * CIRCLE[:, 1], at=at
     )
 
 
@@ -490,11 +483,7 @@ def scene_landmarks(identity: Identity, pose: Pose) -> np.ndarray:
 
 
 def framing(
-    identity: Identity,
-    poses: Sequence[Pose],
-    *,
-    scale: float = 1.35,
-    offset: tuple[float, float] = (0.0, 0.0),
+    identity: Identity, poses: Sequence[Pose], *, scale: float = 1.35, offset: tuple[float, float] = (0.0, 0.0)
 ) -> Camera:
     """The one square in which a whole clip is drawn, as training crops are cut: `scale` x the longer side of the union
     of its face boxes, moved by `offset` (in parts of the side)."""

@@ -25,9 +25,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells_y: int, cell
     """Smooth noise (height, width), about -1..1."""
     coarse = rng.uniform(-1, 1, (cells_y + 3, cells_x + 3)).astype(np.float32)
     large = cv2.resize(
-        coarse,
-        (width + 3 * width // cells_x + 1, height + 3 * height // cells_y + 1),
-        interpolation=cv2.INTER_CUBIC,
+        coarse, (width + 3 * width // cells_x + 1, height + 3 * height // cells_y + 1), interpolation=cv2.INTER_CUBIC
     )
     return large[:height, :width]
 
@@ -188,12 +186,7 @@ def paint_hair(identity: Identity) -> Hair | None:
     line = np.convolve(np.pad(line, 8, mode="edge"), np.hanning(17) / np.hanning(17).sum(), "valid") + i.hairline
     edge = np.interp(np.abs(azimuth), knots, line)
     near = np.exp(-((azimuth / 0.75) ** 2))
-    if i.hair_style in (
-        "parted",
-        "swept",
-        "long",
-        "bob",
-    ):  # higher where the hair parts, lower where it falls
+    if i.hair_style in ("parted", "swept", "long", "bob"):  # higher where the hair parts, lower where it falls
         edge = edge + near * (0.16 * np.tanh(3 * (azimuth - 0.45 * i.part) * -np.sign(i.part or 1)) - 0.02) * (
             0.9 if i.hair_style != "swept" else 0.55
         )
