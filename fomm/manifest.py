@@ -165,12 +165,12 @@ def require_commas(path: Path, header: Sequence[str]) -> None:
 
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
     """Write pairs in the order given; the file is whole or not there."""
-    _write_rows(path, PAIR_COLUMNS, [astuple(pair) for pair in pairs])
+    write_rows(path, PAIR_COLUMNS, [astuple(pair) for pair in pairs])
 
 
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     """Write clips in the order given; the file is whole or not there. What it writes, `read_manifest` accepts."""
-    _write_rows(path, COLUMNS, [[getattr(clip, name) for name in COLUMNS] for clip in clips])
+    write_rows(path, COLUMNS, [[getattr(clip, name) for name in COLUMNS] for clip in clips])
 
 
 def manifest_hash(path: str | Path) -> str:
@@ -245,13 +245,20 @@ def require_no_faults(path: Path, faults: Sequence[str]) -> None:
         raise InputError(f"{path}: {listed(faults)}; correct or remove these rows")
 
 
-def _write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a CSV file that people open, whole or not there; None leaves its cell empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([[f"{v:.6g}" if isinstance(v, float) else cell(str(v)) for v in row] for row in rows])
+    writer.writerows([_written(value) for value in row] for row in rows)
     with atomic_output(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _written(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else cell(str(value))
 
 
 def _parse(row: dict[str, str | None]) -> Clip:

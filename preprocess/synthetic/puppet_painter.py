@@ -221,7 +221,7 @@ class Painter:
                 ]
             )
         )
-        middle = 0.5 * (top + low[[0, -1]]) * (1, 1)
+        middle = 0.5 * (top + low[[0, -1]])
         inward = (middle.mean(0) - middle) * 0.06
         shape = smoothed(np.concatenate([top[:1], (middle + inward)[:1], low, (middle + inward)[1:], top[1:]]), 2)
         box = canvas.box(shape)
