@@ -135,8 +135,10 @@ def load_instruments(
         detectors: what finds faces and bodies.
 
     Raises:
-        InputError: one of the user's networks cannot be used, or has the name of another metric; FVD of single frames.
+        InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric; FVD
+            of single frames.
     """
+    settings.check()
     making = _Making(settings)
     making.add("lpips", lambda: measures.Lpips(load_lpips(device)))
     features = making.attempt(("fid", "kid"), lambda: load_inception(device))
