@@ -60,6 +60,11 @@ def require_at_least(**counts: tuple[int, int]) -> None:
         require(value >= least, f"--{name} {value}: must be at least {least}")
 
 
+def first_line(error: Exception) -> str:
+    """Of its message, shortened."""
+    return str(error).strip().partition("\n")[0][:200]
+
+
 def listed(faults: Sequence[str]) -> str:
     """The first faults in one line, and how many more there are."""
     more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from fomm.errors import InputError, MissingWeightsError
+from fomm.errors import InputError, MissingWeightsError, first_line
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
@@ -52,7 +52,7 @@ class Vgg19(nn.Module):
             kept = {key: value for key, value in state.items() if key in network.state_dict()}
             network.load_state_dict(kept, strict=True)
         except Exception as error:  # whatever a damaged pickle raises
-            reason = str(error).partition("\n")[0][:200]
+            reason = first_line(error)
             raise InputError(f"{path}: not torchvision's VGG-19 weights ({reason}); get {VGG19_URL} again") from error
         return network
 
