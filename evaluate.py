@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 import fomm
 from fomm import command_line
 from fomm.errors import InputError, run
+from fomm.evaluation.settings import MeasureSettings, check_count
 from fomm.files import hash_code, hash_file
-from fomm.numbers import MAX_COUNT
-from fomm.progress import Bars, silent
+from fomm.progress import Bars
 
 if TYPE_CHECKING:
     from fomm.report import Report
@@ -29,13 +29,10 @@ DESCRIPTION = """Measures checkpoints, and frames that other programs made, on t
 report.md, report.json, report.tex, per_clip.csv and per_frame.csv. `evaluate.py merge` makes one leaderboard of
 several reports. A killed run goes on with the next clip when it is started again. Exit code 1: the condition of
 --fail-if holds."""
-LISTS = ("checkpoint", "predictions", "metrics", "face_networks", "fail_if")
-MERGE_USAGE = "python evaluate.py merge report1/ report2/ [more ...] --output board/"
-MERGE_DESCRIPTION = "Makes one leaderboard of reports on the same data."
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MeasureSettings):
     """Measure checkpoints on a set of clips.
 
     Args:
@@ -49,10 +46,6 @@ class Options:
         pairs: CSV file with the columns source, driving, truth (clip ids; truth may be empty): who animates whom.
         split: the clips to measure on.
         limit: so many clips, and so many pairs, the first of their lists.
-        every: measure one of so many frames; all are animated.
-        metrics: their names in report.json, one or more; by default all that can be computed.
-        face_networks: identity networks of your own, ONNX files.
-        video_network: a network for FVD, an ONNX file; docs/evaluation.md.
         device: auto, cpu, cuda, cuda:1 or mps; always float32 without TF32.
         devices: processes on this machine, each with its own GPU where there are any. Default: 1, or what torchrun
             says.
@@ -71,24 +64,27 @@ class Options:
     pairs: str | None = None
     split: Literal["train", "val", "test"] = "test"
     limit: int | None = None
-    every: int = 1
-    metrics: list[str] = field(default_factory=list)
-    face_networks: list[str] = field(default_factory=list)
-    video_network: str | None = None
     device: str = "auto"
     devices: int | None = None
     nodes: int = 1
     wandb: str | None = None
     fail_if: list[str] = field(default_factory=list)
 
+    def check(self) -> None:
+        """Raises InputError for values that no file can make right."""
+        if not self.checkpoint and not self.predictions:
+            raise InputError("--checkpoint, --predictions: name nothing; name a checkpoint, such as puppets, or a file")
+        if self.limit is not None:
+            check_count("limit", self.limit)
+        super().check()
+        if not self.output.strip():
+            raise InputError("--output: is empty; name a folder for the report")
 
-def gate(options: Options) -> "list[Condition]":
-    """The conditions of --fail-if, checked before anything heavy is loaded. Raises InputError."""
-    from fomm.evaluation.definitions import METRICS
-    from fomm.report.gate import read_conditions
+    def conditions(self) -> "list[Condition]":
+        """Those of --fail-if. Raises InputError where one is none, or asks for what there is not."""
+        from fomm.report.gate import read_conditions
 
-    own = {f"identity_{Path(file).stem}" for file in options.face_networks}
-    return read_conditions(options.fail_if, set(options.metrics) or {*METRICS, *own}, options.baseline)
+        return read_conditions(self.fail_if, self.metrics or self.known_metrics, self.baseline)
 
 
 def evaluate(options: Options) -> "Report | None":
@@ -100,39 +96,25 @@ def evaluate(options: Options) -> "Report | None":
         InputError: it cannot be done. Faulty clips are part of the report instead.
     """
     begun, output = time.monotonic(), Path(options.output)
-    conditions = gate(options)
-    if not options.checkpoint and not options.predictions:
-        raise InputError("--checkpoint, --predictions: name nothing; name a checkpoint, such as puppets, or a file")
-    for name, value in (("limit", options.limit), ("every", options.every)):
-        if value is not None and not 1 <= value <= MAX_COUNT:
-            raise InputError(f"--{name} {value}: must be at least 1, and at most {MAX_COUNT}")
-    if not options.output.strip():
-        raise InputError("--output: is empty; name a folder for the report")
+    conditions = options.conditions()  # before anything heavy is loaded
+    options.check()
     import preprocess
     from fomm.evaluation import run as evaluation
     from fomm.evaluation.contenders import load_all, read_data
     from fomm.evaluation.instruments import Detectors, load_instruments
-    from fomm.evaluation.tasks import list_tasks
     from fomm.report.files import log_to_wandb, write_files
     from preprocess.faces import FaceFinder
     from preprocess.synthetic.truth import PEOPLE, PuppetTruth
 
-    data = read_data(options.data, split=options.split, pairs=options.pairs)
+    data = read_data(options.data, split=options.split, pairs=options.pairs, limit=options.limit)
     bars = Bars()
     with ExitStack() as stack:
         stack.callback(bars.close)
         finder = cache(lambda: stack.enter_context(FaceFinder()))  # of the measures, and the eyes of models `face`
-        tasks = list_tasks(data.clips, data.pairs, options.limit)
-        contenders = load_all(options.checkpoint, options.predictions, tasks, options.baseline, observer=finder)
+        contenders = load_all(options.checkpoint, options.predictions, data.tasks, options.baseline, observer=finder)
         fabric = evaluation.launch(options.device, devices=options.devices, nodes=options.nodes)
-        instruments = load_instruments(
-            fabric.device,
-            Detectors.needed(contenders, options.metrics, finder),
-            face_networks=options.face_networks,
-            video_network=options.video_network,
-            chosen=options.metrics,
-            every=options.every,
-        )
+        needed = Detectors.needed(contenders, options.metrics, finder)
+        instruments = load_instruments(fabric.device, needed, options)
         for condition in conditions:
             condition.check_computed(instruments.not_computed)
         report = evaluation.evaluate(
@@ -149,9 +131,7 @@ def evaluate(options: Options) -> "Report | None":
             },
             settings={"fail_if": list(options.fail_if), "people_to_tell_apart": PEOPLE},
             command=["python", *sys.argv],
-            limit=options.limit,
-            every=options.every,
-            progress=bars if fabric.is_global_zero else silent,
+            progress=bars,
         )
     if report is None:
         return None
@@ -168,8 +148,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     Raises:
         InputError: unknown, missing or wrong options, on one line.
     """
-    arguments = command_line.gathered(sys.argv[1:] if arguments is None else arguments, LISTS)
-    return command_line.parse(Options, "evaluate.py", arguments, usage=USAGE, description=DESCRIPTION)
+    return command_line.parse(Options, "evaluate.py", arguments, usage=USAGE, description=DESCRIPTION, gather=True)
 
 
 @dataclass(frozen=True)
@@ -193,21 +172,28 @@ def merge(arguments: list[str]) -> None:
     """
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--reports", *arguments]
-    arguments = command_line.gathered(arguments, ["reports"])
     options = command_line.parse(
-        MergeOptions, "evaluate.py merge", arguments, usage=MERGE_USAGE, description=MERGE_DESCRIPTION
+        MergeOptions,
+        "evaluate.py merge",
+        arguments,
+        usage="python evaluate.py merge report1/ report2/ [more ...] --output board/",
+        description="Makes one leaderboard of reports on the same data.",
+        gather=True,
     )
     from fomm.evaluation.merging import merge_folders
-    from fomm.report import terminal_table
     from fomm.report.files import write_files
 
-    if not options.output.strip():
-        raise InputError("--output: is empty; name a folder for the leaderboard")
-    output = Path(options.output)
-    report = merge_folders(options.reports, output, command=["python", *sys.argv])
-    write_files(report, output)
+    report = merge_folders(options.reports, options.output, command=["python", *sys.argv])
+    write_files(report, Path(options.output))
+    show(report, options.output)
+
+
+def show(report: "Report", output: str, took: str = "") -> None:
+    """Print the tables, and where the rest is."""
+    from fomm.report import terminal_table
+
     print(terminal_table(report))
-    print(f"wrote {output / 'report.html'}")
+    print(f"wrote {Path(output) / 'report.html'}{took}")
 
 
 def main() -> None:
@@ -217,11 +203,8 @@ def main() -> None:
     report = evaluate(options)
     if report is None:
         return
-    from fomm.report import terminal_table
-
-    print(terminal_table(report))
-    print(f"wrote {Path(options.output) / 'report.html'} ({report.run.elapsed_s:.0f} s)")
-    failures = [line for condition in gate(options) for line in condition.failures(report)]
+    show(report, options.output, f" ({report.run.elapsed_s:.0f} s)")
+    failures = [line for condition in options.conditions() for line in condition.failures(report)]
     for line in failures:
         print(f"gate failed: {line}", file=sys.stderr)
     if failures:

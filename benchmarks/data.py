@@ -54,7 +54,7 @@ def samples_per_second(store: FrameStore, clips: list[Clip], *, whole: bool, sam
     store.read(clips[0], [0, 1])
     start = time.process_time()
     for _ in range(samples):
-        clip, pair = clips[rng.integers(len(clips))], np.sort(rng.integers(FRAMES, size=2))
+        clip, pair = clips[rng.integers(len(clips))], sorted(rng.integers(FRAMES, size=2).tolist())
         frames = store.read(clip, range(FRAMES))[pair] if whole else store.read(clip, pair)
         assert frames.shape == (2, SIZE, SIZE, 3)
     return samples / (time.process_time() - start)
@@ -86,14 +86,14 @@ class Waiting(L.Callback):
 
     def __init__(self) -> None:
         self.waited = self.total = 0.0
-        self.ended = None
+        self.ended: float | None = None
 
-    def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *_: object) -> None:
         self.started = time.perf_counter()
         if self.ended is not None and trainer.global_step > 5:
             self.waited += self.started - self.ended
 
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         before, self.ended = self.ended, time.perf_counter()
         if before is not None and trainer.global_step > 6:
             self.total += self.ended - before
@@ -120,7 +120,8 @@ def main() -> None:
                     "--trainer.callbacks+=data.Waiting", "--trainer.enable_progress_bar=false",
                 ]
             )  # fmt: skip
-        waiting = next(c for c in cli.trainer.callbacks if type(c).__name__ == "Waiting")
+        callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]  # Lightning's connector sets it
+        waiting = next(c for c in callbacks if type(c).__name__ == "Waiting")
         print(f"training waits for data {100 * waiting.waited / waiting.total:.2f} % of its time (2 workers).")
 
 

@@ -33,7 +33,7 @@ from benchmarks.page import ratio, table
 from fomm.animator import AnimationSettings, Animator, SourceDetail
 from fomm.checkpoint import load_model
 from fomm.errors import run
-from fomm.model import Output
+from fomm.model import FOMM, Output
 from fomm.model.dense_motion import Motion
 from fomm.model.geometry import Keypoints, coordinate_grid, displacement
 from fomm.pixels import to_tensor
@@ -74,6 +74,7 @@ def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
 
 def measure_puppets(options: Options) -> list[list[str]]:
     model, info = load_model("puppets")
+    assert isinstance(model, FOMM), "puppets is of the paper's kind"
     animator, rows = Animator(model, device="cpu", precision="fp32"), []
     absolute, size = AnimationSettings(relative=False), info.image_size
     for factor in FACTORS:
@@ -158,11 +159,12 @@ def measure_photos(options: Options) -> list[list[str]]:
                     spent += time.process_time() - begun
                     pictures = np.stack([alone, enlarged(painted, side), detailed])
                     meshes = [finder.landmarks(picture) for picture in pictures]
-                    if any(one is None for one in meshes):
+                    found = [mesh for mesh in meshes if mesh is not None]
+                    if len(found) < len(meshes):
                         continue
-                    there = inside(meshes[0], side)
+                    there = inside(found[0], side)
                     sharp = [laplacian_variance(picture, there) for picture in pictures]
-                    faces = embed(pictures, meshes)
+                    faces = embed(pictures, found)
                     away = np.linalg.norm(faces[1:] - faces[0], axis=1)
                     values.append([sharp[1] / sharp[0], sharp[2] / sharp[0], *away])
                 means = np.mean(values, 0)

@@ -55,7 +55,7 @@ from jsonargparse import auto_cli
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from benchmarks.page import ratio
+from benchmarks.page import ratio, table
 from fomm import expression
 from fomm.download import cache_folder
 from fomm.errors import InputError, require, run
@@ -65,6 +65,7 @@ from fomm.model.face.surface import OPENINGS
 from fomm.video import VideoReader, VideoWriter, read_image, write_image
 from preprocess.crop import Crop, Paster, warp
 from preprocess.faces import FaceFinder, face_crop
+from preprocess.pairing import resized
 from preprocess.portraits import find_portrait, region_around
 
 SCALE = 1.6  # crop side in face sides
@@ -209,7 +210,7 @@ class Landmarks:
         follow = self._animator.follow(portrait.source)
         for frame in driving:
             moved = follow(frame)
-            self.faults.append(folds_and_holes(portrait.surface, moved, source.shape[1::-1]))
+            self.faults.append(folds_and_holes(portrait.surface, moved, (source.shape[1], source.shape[0])))
             yield portrait(moved)
 
 
@@ -238,6 +239,7 @@ def load(name: str) -> Contender:
         file, _, kind = name.rpartition(":")
         require(Path(file).is_file(), f"{file}: there is no such file; a contender is a name or FILE.py:CLASS")
         spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+        assert spec is not None and spec.loader is not None, "a .py file has both"
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return getattr(module, kind)()
@@ -253,15 +255,8 @@ def load(name: str) -> Contender:
     return Landmarks(name, FaceAnimator(model, FaceFinder))
 
 
-def resized(picture: np.ndarray, size: int) -> np.ndarray:
-    """Square picture at another size."""
-    if picture.shape[0] == size:
-        return picture
-    smaller = size < picture.shape[0]
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-
-
-class Take(NamedTuple):
+@dataclass(frozen=True)
+class Take:
     """One measured frame of an animation."""
 
     index: int  # among the measured ones
@@ -294,7 +289,7 @@ class Store:
 
     def __call__(self, kind: str, picture: np.ndarray, compute: Callable[[], np.ndarray | None]) -> np.ndarray | None:
         """What `compute` returns, a float array of two axes or None."""
-        digest = hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest()
         key = f"{kind} {picture.shape} {digest}"
         row = self._file.execute("SELECT value FROM seen WHERE key = ?", (key,)).fetchone()
         if row is None:
@@ -336,16 +331,21 @@ class Eyes:
 
     def face_68(self, picture: np.ndarray) -> np.ndarray | None:
         """dlib's landmarks (68, 2), or None where its detector sees no face."""
-        return self._store("dlib68 strict", picture, lambda: self._dlib.landmarks(picture))
+        dlib = self._dlib
+        assert dlib is not None, "asked only where `has_dlib`"
+        return self._store("dlib68 strict", picture, lambda: dlib.landmarks(picture))
 
     def identity(self, picture: np.ndarray) -> np.ndarray | None:
         """dlib's (1, 128) embedding; two pictures of a person are less than 0.6 apart."""
 
+        dlib = self._dlib
+        assert dlib is not None, "asked only where `has_dlib`"
+
         def compute() -> np.ndarray | None:
             points = self.face_68(picture)
             if points is None and (mesh := self.mesh(picture)) is not None:
-                points = self._dlib.landmarks(picture, mesh)
-            return None if points is None else self._dlib.embedding(picture, points)
+                points = dlib.landmarks(picture, mesh)
+            return None if points is None else dlib.embedding(picture, points)
 
         return self._store("dlib128", picture, compute)
 
@@ -496,8 +496,7 @@ def trembling(results: Sequence[np.ndarray], points: np.ndarray) -> float:
         place, status, _ = cv2.calcOpticalFlowPyrLK(mean, grey, start, None, **options)
         moves.append((place - start)[:, 0])
         found &= status[:, 0] == 1
-    moves = np.array(moves)[:, found]
-    return float(np.sqrt(np.square(moves - moves.mean(0)).sum(-1).mean()))
+    return rms(np.array(moves)[:, found])
 
 
 def step_share(before: np.ndarray, then: np.ndarray, after: np.ndarray) -> float:
@@ -550,9 +549,9 @@ def reconstruction(contender: Contender, clips: Sequence[Clip], eyes: Eyes) -> I
             }
             if eyes.has_dlib:
                 points, true_points = eyes.face_68(result), eyes.face_68(truth)
-                both = points is not None and true_points is not None
-                row["AKD dlib, px"] = float(akd(points, true_points)) if both else math.nan
-                row["frames without a dlib face, %"] = 0.0 if both else 100.0
+                error = None if points is None or true_points is None else float(akd(points, true_points))
+                row["AKD dlib, px"] = math.nan if error is None else error
+                row["frames without a dlib face, %"] = 100.0 if error is None else 0.0
                 row["identity dlib"] = distance(eyes.identity(result), eyes.identity(truth))
             for name, value in row.items():
                 rows.setdefault(name, []).append(value)
@@ -575,14 +574,14 @@ def cross(
             there = [a is not None and b is not None for a, b in zip(driver, shown, strict=True)]
             yield Value("cross: frames without a face, %", case, 100 * (1 - float(np.mean(there))))
             if driver[0] is not None and shown[0] is not None:
-                kept = [np.array([m for m, ok in zip(side, there, strict=True) if ok]) for side in (driver, shown)]
-                for name, value in follow(*kept, unseen).items():
+                wanted, got = (np.array([m for m, ok in zip(s, there, strict=True) if ok]) for s in (driver, shown))
+                for name, value in follow(wanted, got, unseen).items():
                     yield Value(f"cross: {name}", case, value)
             if own is not None:
                 distances = (distance(eyes.identity(take.result), own) for take in takes[1::4])
                 yield Value("cross: identity dlib", case, mean(distances))
-            if takes[0].faults is not None:
-                yield Value("cross: folds and holes, pixels a frame", case, mean(take.faults for take in takes))
+            if faults := [take.faults for take in takes if take.faults is not None]:
+                yield Value("cross: folds and holes, pixels a frame", case, mean(faults))
             stills = [~(person | eyes.person(take.result)) for take in takes[1::4]]
             changes = [changed_share(source, t.result, s) for t, s in zip(takes[1::4], stills, strict=True)]
             yield Value("cross: background changed, %", case, 100 * mean(changes))
@@ -635,8 +634,8 @@ def calm(contender: Contender, photos: Sequence[Photo], clips: Sequence[Clip], e
         results = [take.result for take in perform(contender, photo.source, noisy, 1)]
         if hasattr(contender, "landmarks"):
             yield Value("calm: trembling of its own landmarks, px RMS", case, rms(np.array(contender.landmarks)))
-        meshes = [eyes.mesh(result) for result in results]
-        if all(mesh is not None for mesh in meshes):
+        meshes = [mesh for result in results if (mesh := eyes.mesh(result)) is not None]
+        if len(meshes) == len(results):
             yield Value("calm: trembling, px RMS", case, trembling(results, meshes[0][:468, :2]))
             yield Value("calm: trembling with the detector's own, px RMS", case, rms(np.array(meshes)[..., :2]))
         frames = clip.frames[:: max(1, len(clip.frames) // 20)]
@@ -644,9 +643,9 @@ def calm(contender: Contender, photos: Sequence[Photo], clips: Sequence[Clip], e
         far = [0.0 if m is None or driver[0] is None else float(akd(m, driver[0])) for m in driver]
         two = [frames[0]] * 10 + [frames[int(np.argmax(far))]] * 10
         steps = [take.result for take in perform(contender, photo.source, two, 1)]
-        seen = [eyes.mesh(steps[index]) for index in (9, 11, 19)]  # 11: the second frame after the step
-        if all(mesh is not None for mesh in seen):
-            before, then, after = (mesh[:, :2] for mesh in seen)
+        before, then, after = (eyes.mesh(steps[index]) for index in (9, 11, 19))  # 11: the second frame after the step
+        if before is not None and then is not None and after is not None:
+            before, then, after = before[:, :2], then[:, :2], after[:, :2]
             share = step_share(before, then, after) if akd(before, after) > 0.01 else 0.0  # a still picture goes no way
             yield Value("calm: step followed in 2 frames, %", case, 100 * share)
 
@@ -745,8 +744,8 @@ def whole_path(
     spent: dict[str, float] = {}
     begun = time.perf_counter()
     contender = load(name)
-    frames = (frame.image for _ in repeat(None) for frame in VideoReader(clip, threads=threads or 0))
-    frames = timed("decode", islice(frames, count), spent)
+    decoded = (frame.image for _ in repeat(None) for frame in VideoReader(clip, threads=threads or 0))
+    frames = timed("decode", islice(decoded, count), spent)
     driving = timed("crop", (view.apply(frame) for frame in frames), spent)
     whole = getattr(contender, "whole", False)
     paste = (lambda result: result) if whole else Paster(picture, crop)
@@ -812,21 +811,21 @@ def peak_mb() -> float:
 
 
 def write_sheets(
-    contenders: Sequence[Contender], photos: Sequence[Photo], clips: Sequence[Clip], eyes: Eyes, options: Options
+    folder: Path, contenders: Sequence[Contender], photos: Sequence[Photo], clips: Sequence[Clip], eyes: Eyes, size: int
 ) -> None:
     """One PNG for each photo x clip: the clip's extremes; rows are the driver and each contender."""
-    options.sheet.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for clip in clips:
         chosen = extremes(clip, eyes)
         numbers = list(chosen.values())
-        drivers = [resized(clip.frames[number], options.sheet_size) for number in numbers]
+        drivers = [resized(clip.frames[number], size) for number in numbers]
         for photo in photos:
-            source = sized(photo.crop, options.sheet_size).apply(photo.picture)
+            source = sized(photo.crop, size).apply(photo.picture)
             rows = [[labelled(source, photo.name), *map(labelled, drivers, chosen)]]
             for contender in contenders:
                 results = at_frames(contender, source, clip.frames, numbers)
                 rows.append([labelled(source, contender.name), *results])
-            write_image(options.sheet / f"{photo.name}__{clip.name}.png", np.vstack([np.hstack(row) for row in rows]))
+            write_image(folder / f"{photo.name}__{clip.name}.png", np.vstack([np.hstack(row) for row in rows]))
 
 
 def extremes(clip: Clip, eyes: Eyes) -> dict[str, int]:
@@ -873,18 +872,16 @@ def labelled(picture: np.ndarray, text: str) -> np.ndarray:
 # The table
 
 
-def table(values: dict[str, list[Value]]) -> None:
+def print_means(values: dict[str, list[Value]]) -> None:
     """Means over cases, one column for each contender."""
     names = list(dict.fromkeys(value.measure for column in values.values() for value in column))
     head = ["mean over cases", *values, "goal", "cases"]
-    rows = [head]
+    rows = []
     for name in names:
         cells = [[v.value for v in column if v.measure == name] for column in values.values()]
         counts = max(sum(math.isfinite(v) for v in cell) for cell in cells)
         rows.append([name, *(shown(mean(cell)) for cell in cells), GOALS.get(name, ""), str(counts)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    for row in rows[:1] + [["-" * width for width in widths]] + rows[1:]:
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+    table(head, rows)
 
 
 def shown(value: float) -> str:
@@ -911,9 +908,8 @@ def main(options: Options) -> None:
                 column += measured(part, name, contender, photos, clips, eyes, options)
                 print(f"{contender.name}: {part} took {time.monotonic() - begun:.0f} s", file=sys.stderr)
         if options.sheet:
-            write_sheets(list(contenders.values()), photos, clips, eyes, options)
-    print()
-    table(values)
+            write_sheets(options.sheet, list(contenders.values()), photos, clips, eyes, options.sheet_size)
+    print_means(values)
     first, *others = values
     for measure in ("speed: frames/s, 256 px", "speed: frames/s, 512 px", "speed: frames/s, 1080p"):
         for name in others if "speed" in options.parts else []:

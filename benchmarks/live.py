@@ -56,7 +56,7 @@ class Options:
 
 def camera_pictures(clip: Path, count: int) -> list[bytes]:
     """JPEG files of `CAMERA_WH`, as the page sends them."""
-    pictures = []
+    pictures: list[bytes] = []
     while len(pictures) < count:
         for frame in VideoReader(clip):
             width = round(frame.image.shape[1] * CAMERA_WH[1] / frame.image.shape[0])

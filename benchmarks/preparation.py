@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import cv2
@@ -50,6 +51,7 @@ SIZE = 256
 # nothing is left out: both sides are to do the same work
 RULES = Rules(size=SIZE, min_frames=2, max_enlargement=100.0, max_blur=1.0, min_light=0.0, min_confidence=0.0)
 VOXCELEB_FRAMES = 3_940_000
+T = TypeVar("T")
 
 
 class Stages:
@@ -81,7 +83,7 @@ class Stages:
         """From now on, calls of `owner.name` (also of generators: each step) are booked on `stage`."""
         function = getattr(owner, name)
 
-        def watched(*args, **kwargs):
+        def watched(*args: Any, **kwargs: Any) -> Any:
             with self(stage):
                 result = function(*args, **kwargs)
             return self._steps(result, stage) if hasattr(result, "__next__") else result
@@ -118,7 +120,7 @@ def ours(path: Path, finder: FaceFinder, output: Path) -> int:
     return len(prepare_video(Video(path.name, path.stem, path.stem), path.parent, output, RULES, finder).clips)
 
 
-def measured(call: Callable, *args) -> tuple[float, object]:
+def measured(call: Callable[..., T], *args: object) -> tuple[float, T]:
     start = time.process_time()
     result = call(*args)
     return time.process_time() - start, result

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,13 +28,16 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 from benchmarks import page
 from fomm.animator import AnimationSettings, Animator
 from fomm.checkpoint import load_model
-from fomm.errors import run
+from fomm.errors import InputError, run
 from fomm.manifest import Pair, read_manifest, read_pairs
+from fomm.model import FOMM
 from fomm.video import VideoReader, write_image
 from preprocess.faces import FaceFinder
 from preprocess.synthetic.puppets import write_puppet_pairs
 
-HELD_OUT = {"identities": 900, "seed": 1, "val": 0.03, "test": 0.03}  # the embedded model's test puppets: its card
+write_held_out = partial(
+    write_puppet_pairs, identities=900, seed=1, val=0.03, test=0.03
+)  # the embedded model's: its card
 
 
 def frames_of(folder: Path, size: int) -> list[np.ndarray]:
@@ -101,10 +105,12 @@ def score(checkpoint: str, pairs: Path | None = None, sheet: Path | None = None,
         limit: use only so many pairs.
     """
     loaded = load_model(checkpoint)
+    if not isinstance(loaded.model, FOMM):
+        raise InputError(f"{checkpoint}: has no keypoints of its own; name a model of the paper's kind")
     animator, size = Animator(loaded.model, precision="fp32"), loaded.info.image_size
     if pairs is None:
         with tempfile.TemporaryDirectory() as scratch:
-            write_puppet_pairs(Path(scratch) / "pairs", **HELD_OUT, pairs=5, frames=7, fps=6, size=size)
+            write_held_out(Path(scratch) / "pairs", pairs=5, frames=7, fps=6, size=size)
             return score(checkpoint, Path(scratch) / "pairs", sheet, limit)
     table = read_pairs(pairs / "pairs.csv", read_manifest(pairs / "manifest.csv"))[:limit]
     clips = clips_by_id(pairs)

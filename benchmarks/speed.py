@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -46,11 +46,13 @@ from fomm.animator import AnimationSettings, Animator, animated_frames
 from fomm.animator.lanes import Lanes
 from fomm.animator.render import render
 from fomm.checkpoint import load_model, save_weights
+from fomm.errors import InputError, run
 from fomm.model import FOMM, ModelConfig
 from fomm.model.geometry import movement_scale, transfer_motion
 from fomm.video import VideoReader, VideoWriter, read_image
 from preprocess.crop import Crop, Paster, crop_matrix
 
+T = TypeVar("T")
 Part = Literal["frames", "cold", "stages", "whole", "growth"]
 # PyTorch's counter does not know the convolution with packed weights.
 PACKED = {torch.ops.mkldnn._convolution_pointwise: lambda x, w, *_, out_shape: conv_flop_count(x, w, out_shape)}
@@ -85,6 +87,8 @@ class Options:
 
 def load(checkpoint: str) -> tuple[FOMM, int]:
     model, info = load_model(checkpoint)
+    if not isinstance(model, FOMM):
+        raise InputError(f"{checkpoint}: has no keypoints of its own; name a model of the paper's kind")
     return model, info.image_size
 
 
@@ -170,8 +174,10 @@ def measure_frames(model: FOMM, size: int, options: Options) -> None:
         turn = lanes.count  # frames at a time: ours works on so many side by side
         inputs = read_inputs(options, size, options.frames + 2 * turn)
         made = contenders(model, inputs, options)
-        clock, processor, predictions = ({name: [] for name in made} for _ in range(3))
-        rates = {d: [] for d in (torch.float32, torch.bfloat16)}
+        clock: dict[str, list[float]] = {name: [] for name in made}
+        processor: dict[str, list[float]] = {name: [] for name in made}
+        predictions: dict[str, list[Tensor]] = {name: [] for name in made}
+        rates: dict[torch.dtype, list[float]] = {d: [] for d in (torch.float32, torch.bfloat16)}
         for number, start in enumerate(range(0, len(inputs.driving), turn)):
             frames, names = inputs.driving[start : start + turn], list(made)
             for name in names[number % len(names) :] + names[: number % len(names)]:
@@ -214,8 +220,8 @@ def measure_frames(model: FOMM, size: int, options: Options) -> None:
         )
     head = ["", "ms per frame", "times plain", "processor ms", "times plain", "PSNR, worst frame", "largest change"]
     each = " per core" if options.device == "cpu" else ""
-    names = ", ".join(f"{str(dtype)[6:]} {rate / 1e12:.2f} TFLOP/s{each}" for dtype, rate in best.items())
-    table(head + ["GFLOP done", "share of rate"], rows, f"One frame of {size}x{size}; median (min to max). {names}.")
+    peaks = ", ".join(f"{str(dtype)[6:]} {rate / 1e12:.2f} TFLOP/s{each}" for dtype, rate in best.items())
+    table(head + ["GFLOP done", "share of rate"], rows, f"One frame of {size}x{size}; median (min to max). {peaks}.")
     for name in list(made)[1:]:
         ratio(f"one frame, {name}, times as fast as plain", each_turn[name])
 
@@ -225,9 +231,11 @@ def cold(options: Options, name: str, count: int, size: int | None) -> tuple[flo
     how many MB more it holds after the last frame than after the fourth."""
     if options.threads:
         torch.set_num_threads(options.threads)
+    assert options.checkpoint is not None, "`main` makes one where none is named"
     model, own_size = load(options.checkpoint)
     inputs = read_inputs(options, size or own_size, min(count, 32))
     frames = islice(cycle(inputs.driving), count)
+    stream: Iterator[Tensor | np.ndarray]
     if name == "plain":
         model.eval().to(options.device)
         begun, started = time.perf_counter(), time.process_time()
@@ -290,7 +298,7 @@ def stage_times(model: FOMM, size: int, options: Options, count: int = 24) -> di
     times: dict[str, list[float]] = {}
     clock = time.process_time if options.device == "cpu" else time.perf_counter
 
-    def timed(stage: str, work: Callable, *arguments: object) -> object:
+    def timed(stage: str, work: Callable[..., T], *arguments: object) -> T:
         begun = clock()
         result = work(*arguments)
         synchronise(options.device)
@@ -436,15 +444,18 @@ def main(options: Options = Options()) -> None:  # noqa: B008 - frozen
         "growth": measure_growth,
     }
     with tempfile.TemporaryDirectory() as folder:
-        if options.checkpoint is None:
-            options = replace(options, checkpoint=f"{folder}/formula.safetensors")
-            model = fill_model(FOMM.from_config(ModelConfig()))
-            save_weights(Path(options.checkpoint), model, category="face", image_size=256)
-        model, size = load(options.checkpoint)
+        checkpoint = options.checkpoint
+        if checkpoint is None:
+            checkpoint = f"{folder}/formula.safetensors"
+            model = FOMM.from_config(ModelConfig())
+            fill_model(model)
+            save_weights(Path(checkpoint), model, category="face", image_size=256)
+            options = replace(options, checkpoint=checkpoint)
+        model, size = load(checkpoint)
         model.eval().to(options.device)
         for part in options.parts or measures:
             measures[part](model, size, options)
 
 
 if __name__ == "__main__":
-    main(auto_cli(Options, as_positional=False))
+    run(lambda: main(auto_cli(Options, as_positional=False)))

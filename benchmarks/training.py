@@ -31,6 +31,7 @@ from golden_training import vgg19_file
 from benchmarks.page import ratio, spread, table
 from fomm.model import DiscriminatorConfig
 from fomm.training.equivariance import ThinPlate
+from fomm.training.losses import total
 from fomm.training.module import Training
 from preprocess.synthetic.puppets import draw, framing, random_identity, random_motion
 
@@ -72,16 +73,17 @@ class Run:
         draws = torch.Generator().manual_seed(number)
         deformation = ThinPlate.random(len(driving), d.sigma_affine, d.sigma_tps, d.points, draws)
         model_optimizer.zero_grad()
+        assert module.discriminator is not None, "`main` asks for one"
         module.discriminator.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
             terms, output = module.generator_terms(source, driving, deformation)
-        sum(terms.values()).backward()
+        total(terms.values()).backward()
         module.discriminator.requires_grad_(True)
         model_optimizer.step()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
             critic = module.discriminator_terms(driving, output)
         critic_optimizer.zero_grad()
-        sum(critic.values()).backward()
+        total(critic.values()).backward()
         critic_optimizer.step()
         self.clock.append(time.perf_counter() - begun)
         self.processor.append(time.process_time() - busy)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -16,7 +17,13 @@ T = TypeVar("T")
 
 
 def parse(
-    schema: type[T], script: str, arguments: Sequence[str] | None, *, description: str | None, usage: str | None = None
+    schema: type[T],
+    script: str,
+    arguments: Sequence[str] | None,
+    *,
+    description: str | None,
+    usage: str | None = None,
+    gather: bool = False,
 ) -> T:
     """The options of a script.
 
@@ -25,6 +32,7 @@ def parse(
             to evaluate them, jsonargparse would run what its module imports for type checkers only.
         script: file name, for the help text.
         arguments: None: those that the script was started with.
+        gather: whether options that are lists take one value after another, as `gathered` does.
 
     Raises:
         InputError: unknown, missing or wrong options.
@@ -33,7 +41,11 @@ def parse(
 
     parser = ArgumentParser(prog=script, usage=usage, description=description, exit_on_error=False)
     parser.add_class_arguments(schema)
-    return schema(**values(parser, arguments, get_type_hints(schema), f"python {script}"))
+    types = get_type_hints(schema)
+    if gather:
+        lists = [name for name, kind in types.items() if get_origin(kind) is list]
+        arguments = gathered(sys.argv[1:] if arguments is None else arguments, lists)
+    return schema(**values(parser, arguments, types, f"python {script}"))
 
 
 def call(function: Callable[..., object], script: str, arguments: Sequence[str], *, as_positional: bool) -> None:

@@ -21,6 +21,9 @@ from tqdm import tqdm
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
 
+TIMEOUT_S = (10, 30)  # to connect, and to wait for the next bytes
+ATTEMPTS = 3  # broken connections in a row, without a byte gained, after which it is given up
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -126,14 +129,10 @@ class ResumingDownload:
     Args:
         part: where the unfinished file is kept; taken up again if it exists.
         progress: show a bar.
-        timeout_s: to connect, and to wait for the next bytes.
-        attempts: broken connections in a row, without a byte gained, after which it gives up.
     """
 
-    def __init__(
-        self, part: Path, *, progress: bool = True, timeout_s: tuple[float, float] = (10, 30), attempts: int = 3
-    ):
-        self.part, self.progress, self.timeout_s, self.attempts = part, progress, timeout_s, attempts
+    def __init__(self, part: Path, *, progress: bool = True):
+        self.part, self.progress = part, progress
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         failures, version = 0, None
@@ -148,7 +147,7 @@ class ResumingDownload:
                     break
                 except (requests.exceptions.ChunkedEncodingError, requests.ConnectionError, requests.Timeout):
                     failures = 0 if self._size() > had else failures + 1
-                    if failures >= self.attempts or self._size() == 0:
+                    if failures >= ATTEMPTS or self._size() == 0:
                         raise
                     time.sleep(failures)
         inspect(self.part)
@@ -163,7 +162,7 @@ class ResumingDownload:
         headers = {"Range": f"bytes={start}-"} if start else {}
         if start and version:
             headers["If-Range"] = version  # the file must not change under us
-        with session.get(url, headers=headers, stream=True, timeout=self.timeout_s) as response:
+        with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
             if response.status_code == 416 and start:  # nothing is missing, or the part is of another file
                 if response.headers.get("Content-Range") == f"bytes */{start}":
                     return version

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -25,6 +25,7 @@ _NO_MEMORY = re.compile(
 
 
 MAX_MESSAGE = 2000  # characters
+MAX_FAULTS_SHOWN = 10
 
 
 class InputError(Exception):
@@ -57,6 +58,17 @@ def require_at_least(**counts: tuple[int, int]) -> None:
     """Raise `InputError` for the first option whose number is below its least: `name=(number, least)`."""
     for name, (value, least) in counts.items():
         require(value >= least, f"--{name} {value}: must be at least {least}")
+
+
+def first_line(error: Exception) -> str:
+    """Of its message, shortened."""
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def listed(faults: Sequence[str]) -> str:
+    """The first faults in one line, and how many more there are."""
+    more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
+    return "; ".join(faults[:MAX_FAULTS_SHOWN]) + more
 
 
 class Interrupted(KeyboardInterrupt):

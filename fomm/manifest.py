@@ -15,17 +15,14 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
 
-from fomm.errors import InputError
+from fomm.errors import InputError, listed
 from fomm.files import atomic_output, hash_file
-from fomm.numbers import count, exact_number
+from fomm.numbers import Number, count, exact_number, number
 
 SPLITS = ("train", "val", "test")
-MAX_FAULTS_SHOWN = 10
 MAX_NAME_BYTES = 255  # of a file or folder, on all systems in use
 MIN_FPS, MAX_FPS = Fraction(1, 1000), 100_000
-Number = TypeVar("Number", int, float, Fraction)
 
 
 @dataclass(frozen=True)
@@ -168,12 +165,12 @@ def require_commas(path: Path, header: Sequence[str]) -> None:
 
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
     """Write pairs in the order given; the file is whole or not there."""
-    _write_rows(path, PAIR_COLUMNS, [astuple(pair) for pair in pairs])
+    write_rows(path, PAIR_COLUMNS, [astuple(pair) for pair in pairs])
 
 
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     """Write clips in the order given; the file is whole or not there. What it writes, `read_manifest` accepts."""
-    _write_rows(path, COLUMNS, [[getattr(clip, name) for name in COLUMNS] for clip in clips])
+    write_rows(path, COLUMNS, [[getattr(clip, name) for name in COLUMNS] for clip in clips])
 
 
 def manifest_hash(path: str | Path) -> str:
@@ -238,18 +235,30 @@ def _tell(path: Path, faults: list[str], on_fault: Callable[[str], None] | None)
     if on_fault is not None:
         for fault in faults:
             on_fault(f"{path}: {fault}; this row is left out")
-    elif faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
+    else:
+        require_no_faults(path, faults)
 
 
-def _write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+def require_no_faults(path: Path, faults: Sequence[str]) -> None:
+    """Raises InputError that names the first faults of a list's rows, if there are any."""
+    if faults:
+        raise InputError(f"{path}: {listed(faults)}; correct or remove these rows")
+
+
+def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a CSV file that people open, whole or not there; None leaves its cell empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([[f"{v:.6g}" if isinstance(v, float) else cell(str(v)) for v in row] for row in rows])
+    writer.writerows([_written(value) for value in row] for row in rows)
     with atomic_output(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _written(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else cell(str(value))
 
 
 def _parse(row: dict[str, str | None]) -> Clip:
@@ -267,7 +276,7 @@ def _parse(row: dict[str, str | None]) -> Clip:
         raise ValueError(f"path {text['path'][:40]!r}... is no name that a file can have")
     numbers = {name: _positive(name, text[name], count) for name in ("frames", "width", "height")}
     fps = _positive("fps", text["fps"], exact_number)
-    confidence = float(_number("confidence", text.get("confidence") or "1", float))
+    confidence = float(number("confidence", text.get("confidence") or "1", float))
     if not 0 <= confidence <= 1:
         raise ValueError(f"confidence {confidence} is not in [0, 1]")
     if not MIN_FPS <= fps <= MAX_FPS:
@@ -290,15 +299,8 @@ def _parse(row: dict[str, str | None]) -> Clip:
     )
 
 
-def _number(name: str, text: str, kind: Callable[[str], Number]) -> Number:
-    try:
-        return kind(text)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{name} {text[:40]!r} is not a number") from None
-
-
 def _positive(name: str, text: str, kind: Callable[[str], Number]) -> Number:
-    value = _number(name, text, kind)
+    value = number(name, text, kind)
     if value <= 0:
         raise ValueError(f"{name} {text[:40]!r} must be greater than 0")
     return value

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
+from typing import TypeVar
 
+Number = TypeVar("Number", int, float, Fraction)
 MAX_COUNT = 2**31 - 1  # frames, pixels: more than any clip has
 # `Fraction` itself computes the power of "1e1000000000", for hours.
 _EXACT = re.compile(r"[+-]?(\d{1,30}/\d{1,30}|(\d{1,30}(\.\d{0,30})?|\.\d{1,30})(e[+-]?\d{1,2})?)", re.IGNORECASE)
@@ -31,6 +34,18 @@ def count(text: str) -> int:
     if not re.fullmatch(r"[+-]?\d{1,30}", text.strip()) or abs(int(text)) > MAX_COUNT:
         raise ValueError(f"{_shortened(text)!r} is not a whole number of at most {MAX_COUNT}")
     return int(text)
+
+
+def number(name: str, text: str, kind: Callable[[str], Number]) -> Number:
+    """A number of this kind.
+
+    Raises:
+        ValueError: it is none; names it.
+    """
+    try:
+        return kind(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{name} {text[:40]!r} is not a number") from None
 
 
 def _shortened(text: str) -> str:

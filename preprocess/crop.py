@@ -80,17 +80,22 @@ def seen_region(matrix: np.ndarray, size_wh: tuple[int, int], picture_wh: tuple[
     return Region(int(left), int(top), int(right), int(bottom))
 
 
+def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
+    """0 up to `low`, 1 from `high` on, smooth in between."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
 @lru_cache(maxsize=8)
-def soft_mask(size: int, feather: float = FEATHER) -> np.ndarray:
+def soft_mask(size: int) -> np.ndarray:
     """(size, size) float32 mask in [0, 1] of a crop: 1 inside, falling smoothly to 0 at its edge.
 
-    `feather` is the width of the soft edge in crop sides. Corners are round. The array is shared and read-only.
+    The soft edge is `FEATHER` crop sides wide, corners are round. The array is shared and read-only.
     """
-    width = max(1.0, feather * size)
+    width = max(1.0, FEATHER * size)
     away = np.abs(np.arange(size) - (size - 1) / 2) - (size / 2 - 2 * width)  # corners of two feather widths
     x, y = np.meshgrid(np.maximum(away, 0), np.maximum(away, 0))
-    ramp = np.clip((2 * width - 0.5 - np.hypot(x, y)) / width, 0, 1)
-    mask = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    mask = smooth_step(2 * width - 0.5 - np.hypot(x, y), 0, width).astype(np.float32)
     mask.setflags(write=False)
     return mask
 
@@ -249,9 +254,7 @@ def _change(difference: np.ndarray) -> np.ndarray:
     red, green, blue = cv2.split(difference)
     strength = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((reach, reach), np.uint8))
     strength = cv2.boxFilter(strength, cv2.CV_32F, (reach, reach))
-    low, high = CHANGE_LEVELS
-    ramp = np.clip((strength - low) / (high - low), 0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+    return smooth_step(strength, *CHANGE_LEVELS)
 
 
 def shrunk(picture: np.ndarray, side_px: int) -> np.ndarray:

@@ -109,6 +109,12 @@ class Face:
         return framing_box(self.landmarks_px)
 
     @property
+    def corners_px(self) -> np.ndarray:
+        """(4, 2) of that box, as `Crop.corners_px`."""
+        left, top, right, bottom = self.box_xyxy_px
+        return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+    @property
     def centre_px(self) -> np.ndarray:
         """(2,) centre of the box that is turned with the face."""
         return self._turned_box()[0]
@@ -187,9 +193,7 @@ class FaceFinder:
             self._mesher = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
             for solution in (*self._detectors, self._mesher):  # its threads still write until the first result
                 solution.process(np.zeros((64, 64, 3), np.uint8))
-        self._refined: Any = None
-        self._segmenter: Any = None
-        self._poser: Any = None
+        self._more: dict[str, Any] = {}  # models that are made where they are asked for
 
     def __enter__(self) -> FaceFinder:
         return self
@@ -199,7 +203,7 @@ class FaceFinder:
 
     def close(self) -> None:
         """Free the models; the finder cannot be used afterwards. A second call does nothing."""
-        for solution in filter(None, (*self._detectors, self._mesher, self._refined, self._segmenter, self._poser)):
+        for solution in (*self._detectors, self._mesher, *self._more.values()):
             if solution._graph is not None:  # mediapipe fails on a second close
                 solution.close()
 
@@ -278,13 +282,8 @@ class FaceFinder:
         return points
 
     def _refined_mesh(self, image: np.ndarray) -> np.ndarray | None:
-        if self._refined is None:
-            solutions = _solutions()
-            with _quiet():
-                self._refined = solutions.face_mesh.FaceMesh(
-                    static_image_mode=True, max_num_faces=1, refine_landmarks=True
-                )
-        found = self._process(self._refined, image).multi_face_landmarks
+        options = {"static_image_mode": True, "max_num_faces": 1, "refine_landmarks": True}
+        found = self._process(self._one_of("face_mesh", "FaceMesh", **options), image).multi_face_landmarks
         if not found:
             return None
         height, width = image.shape[:2]
@@ -294,12 +293,9 @@ class FaceFinder:
     def pose(self, image: np.ndarray) -> np.ndarray | None:
         """The 33 keypoints of the body in a picture (H, W, 3) uint8 RGB: (33, 3) float32, x and y in pixels, and how
         surely each is seen, from 0 to 1; None where no body is found."""
-        if self._poser is None:
-            solutions = _solutions()
-            with _quiet():
-                # the only model of the three that comes with the package
-                self._poser = solutions.pose.Pose(static_image_mode=True, model_complexity=1)
-        found = self._process(self._poser, image).pose_landmarks
+        # the only model of the three that comes with the package
+        poser = self._one_of("pose", "Pose", static_image_mode=True, model_complexity=1)
+        found = self._process(poser, image).pose_landmarks
         if found is None:
             return None
         height, width = image.shape[:2]
@@ -308,11 +304,8 @@ class FaceFinder:
 
     def person(self, image: np.ndarray) -> np.ndarray:
         """How surely each pixel of a picture (H, W, 3) uint8 RGB shows a person: (H, W) float32 in [0, 1]."""
-        if self._segmenter is None:
-            solutions = _solutions()
-            with _quiet():
-                self._segmenter = solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
-        return np.asarray(self._process(self._segmenter, image).segmentation_mask, np.float32)
+        segmenter = self._one_of("selfie_segmentation", "SelfieSegmentation", model_selection=0)
+        return np.asarray(self._process(segmenter, image).segmentation_mask, np.float32)
 
     def person_at(self, photo: np.ndarray, face: Face, region: Region) -> np.ndarray | None:
         """How surely each pixel of a part of a photo shows the person with this face: (H, W) float32 in [0, 1].
@@ -405,6 +398,13 @@ class FaceFinder:
         yaw_deg, pitch_deg = head_angles(np.column_stack([upright, xyz[:, 2]]))
         landmarks = transform(invert(matrix), points).astype(np.float32)
         return Face(landmarks, spot.score, yaw_deg, pitch_deg)
+
+    def _one_of(self, module: str, name: str, **options: Any) -> Any:
+        """One of mediapipe's solutions, made the first time."""
+        if name not in self._more:
+            with _quiet():
+                self._more[name] = getattr(getattr(_solutions(), module), name)(**options)
+        return self._more[name]
 
     def _process(self, solution: Any, image: np.ndarray) -> Any:
         if (os.getpid(), threading.get_ident()) != self._owner:
@@ -583,8 +583,7 @@ def largest_meshes(pictures: Sequence[np.ndarray]) -> list[np.ndarray | None]:
 
     The finder is made once and stays: for a process that does nothing else.
     """
-    found = [_own_finder().find(picture, thorough=False) for picture in pictures]
-    return [faces[0].landmarks_px if faces else None for faces in found]
+    return [_own_finder().landmarks(picture) for picture in pictures]
 
 
 def serve_meshes(pipe: Connection) -> None:

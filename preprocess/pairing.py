@@ -358,10 +358,10 @@ def doubts_about_track(
     return doubts
 
 
-def doubts_about_start(face: Face, start: Sample, most_deg: float = START_DIFFERS_DEG) -> list[str]:
+def doubts_about_start(face: Face, start: Sample) -> list[str]:
     """Whether the pose that the motion starts from is unlike the photo's: relative motion takes them for the same."""
     turn, tip = start.yaw_deg - face.yaw_deg, start.pitch_deg - face.pitch_deg
-    if max(abs(turn), abs(tip)) <= most_deg:
+    if max(abs(turn), abs(tip)) <= START_DIFFERS_DEG:
         return []
     return [
         f"the pose in its starting frame ({start.frame}) is unlike the photo's, by {abs(turn):.0f} degrees to the side "

@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fomm.errors import InputError, require
+from fomm.errors import require
 from fomm.progress import Bars, watched
 from fomm.video import VideoReader, VideoWriter, prefetch, read_image, write_image
 from preprocess.crop import Crop, resized_pixels, transform
 from preprocess.faces import Face, FaceFinder, choose_face, face_crop
-from preprocess.pairing import doubts_about_driving, doubts_about_photo, track_driving
-from preprocess.track import TRACK_SCALE, describe_tracks
+from preprocess.pairing import choose_track, doubts_about_driving, doubts_about_photo, resized, track_driving
+from preprocess.track import TRACK_SCALE
 
 _SHOWN_SIDE = 1024  # the photo is shown with its long side this large, so that lines and text are crisp
 _CROP_SIDE = 512
@@ -88,9 +88,7 @@ def crop_video(
     with closing(bars):
         with FaceFinder() as finder:
             tracks, frame_count, _ = track_driving(reader, finder, progress=bars)
-        if not 1 <= track <= len(tracks):
-            raise InputError(f"{source}: no face track {track}; choose --track from {describe_tracks(tracks)}")
-        chosen = tracks[track - 1]
+        chosen = choose_track(tracks, track, source)
         crop = chosen.crop(size, scale=scale)
         doubts = [*reader.warnings, *doubts_about_driving(tracks, chosen, crop, frame_count)]
         writer = VideoWriter(
@@ -141,7 +139,7 @@ def draw_face(image: np.ndarray, faces: list[Face], chosen: Face, crop: Crop) ->
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     drawing = cv2.resize(image, shown_wh, interpolation=smooth)
     for face in faces:
-        _polygon(drawing, transform(to_shown, _corners(face.box_xyxy_px)), _BOX, 3 if face is chosen else 1)
+        _polygon(drawing, transform(to_shown, face.corners_px), _BOX, 3 if face is chosen else 1)
     for point in transform(to_shown, chosen.landmarks_px):
         _dot(drawing, point, _MESH, 1)
     _polygon(drawing, transform(to_shown, crop.corners_px), _CROP, 3)
@@ -157,8 +155,7 @@ def draw_face(image: np.ndarray, faces: list[Face], chosen: Face, crop: Crop) ->
 
 def _page(drawing: np.ndarray, crop: np.ndarray, lines: list[str]) -> np.ndarray:
     """The drawing on the left; the crop and the text under it on the right."""
-    shrinks = len(crop) > _CROP_SIDE
-    crop = cv2.resize(crop, (_CROP_SIDE,) * 2, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    crop = resized(crop, _CROP_SIDE)
     height = max(len(drawing), _CROP_SIDE + 40 * len(lines)) + 2 * _MARGIN
     page = np.full((height, drawing.shape[1] + _CROP_SIDE + 3 * _MARGIN, 3), _PAPER, np.uint8)
     page[_MARGIN : _MARGIN + len(drawing), _MARGIN : _MARGIN + drawing.shape[1]] = drawing
@@ -170,11 +167,6 @@ def _page(drawing: np.ndarray, crop: np.ndarray, lines: list[str]) -> np.ndarray
         at = (left, 2 * _MARGIN + _CROP_SIDE + 20 + 34 * number)
         cv2.putText(page, line, at, cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT, 1, cv2.LINE_AA)
     return page
-
-
-def _corners(box: tuple[float, float, float, float]) -> np.ndarray:
-    left, top, right, bottom = box
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
 _SHIFT = 4  # cv2 takes coordinates in 1/16 of a pixel

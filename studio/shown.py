@@ -49,11 +49,7 @@ SLIDERS = {
 
 def before_and_after(before: np.ndarray, after: np.ndarray) -> str:
     """Two pictures (H, W, 3) beside each other."""
-    figures = "".join(
-        f'<figure><img src="{data_uri(picture)}" alt="{name}"><figcaption>{name}</figcaption></figure>'
-        for name, picture in (("Before", before), ("After", after))
-    )
-    return f'<div class="edited">{figures}</div>'
+    return f'<div class="edited">{_figures({"Before": before, "After": after})}</div>'
 
 
 def drawn(image: np.ndarray, faces: Sequence[Face], chosen: Face | None, crop: Crop | Region | None) -> np.ndarray:
@@ -71,9 +67,8 @@ def drawn(image: np.ndarray, faces: Sequence[Face], chosen: Face | None, crop: C
     if crop is not None:
         line(crop.corners_px, (255, 200, 60), 2)
     for number, face in enumerate(faces, 1):
-        left, top, right, bottom = face.box_xyxy_px
-        line(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), (90, 220, 255), 2)
-        x, y = at(np.array([[left, top]]))[0] // 8
+        line(face.corners_px, (90, 220, 255), 2)
+        x, y = at(face.corners_px)[0] // 8
         for stroke, ink in ((4, (0, 0, 0)), (1, (255, 255, 255))):
             cv2.putText(shown, str(number), (x, y - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.6, ink, stroke, cv2.LINE_AA)
     if chosen is not None:
@@ -167,12 +162,18 @@ def found_view(found: Found, drawings: tuple[np.ndarray, np.ndarray], folder: Pa
         f"Video, frame {pairing.initial_index}": drawings[1],
         "What it sees of the video": pairing.view(found.frame),
     }
-    figures = "".join(
+    rows = "".join(f'<tr><th scope="row">{name}</th><td>{text}</td></tr>' for name, text in facts(found).items())
+    return f'<div class="found">{_figures(pictures)}</div><table class="facts">{rows}</table>' + doubts_view(
+        found.doubts, folder
+    )
+
+
+def _figures(pictures: dict[str, np.ndarray]) -> str:
+    """Pictures (H, W, 3) with their names under them."""
+    return "".join(
         f'<figure><img src="{data_uri(picture)}" alt="{name}"><figcaption>{name}</figcaption></figure>'
         for name, picture in pictures.items()
     )
-    rows = "".join(f'<tr><th scope="row">{name}</th><td>{text}</td></tr>' for name, text in facts(found).items())
-    return f'<div class="found">{figures}</div><table class="facts">{rows}</table>' + doubts_view(found.doubts, folder)
 
 
 def person_lit(pairing: Pairing) -> np.ndarray:

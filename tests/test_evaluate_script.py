@@ -23,7 +23,7 @@ from small_models import small_model
 from small_onnx import write_onnx
 
 import evaluate
-from evaluate import LISTS, parse
+from evaluate import parse
 from fomm.checkpoint import save_weights
 from fomm.command_line import gathered
 from fomm.errors import InputError
@@ -32,6 +32,7 @@ from fomm.evaluation.definitions import METRICS
 from fomm.evaluation.instruments import Detectors, Instruments, face_mesh, load_instruments, why_not
 from fomm.evaluation.measures import Pixels
 from fomm.evaluation.measuring import check_records, measure_task
+from fomm.evaluation.settings import MeasureSettings
 from fomm.evaluation.tasks import Contender, Task
 from fomm.files import hash_code, hash_file, remove_parts
 from fomm.manifest import Clip, Pair, read_manifest, read_pairs, write_manifest, write_pairs
@@ -321,7 +322,7 @@ def test_networks_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
 
     def load(*networks: str) -> Instruments:
-        return load_instruments(torch.device("cpu"), face_networks=networks)
+        return load_instruments(torch.device("cpu"), settings=MeasureSettings(face_networks=[*networks]))
 
     instruments = load(whole, aligned)
     names = {name for measure in instruments.measures for name in measure.names}
@@ -366,7 +367,7 @@ def test_the_command_line() -> None:
     options = parse([*line, "l1 > 0.05"])
     assert (options.checkpoint, options.baseline, options.fail_if) == (["a", "b"], "c", ["l1 > 0.05"])
     assert parse([*line, "l1 > 0.05", "--fail-if=ssim < 0.9"]).fail_if == ["l1 > 0.05", "ssim < 0.9"]
-    assert gathered(["--checkpoint=a", "--data", "m"], LISTS) == ["--data", "m", '--checkpoint=["a"]']
+    assert gathered(["--checkpoint=a", "--data", "m"], ["checkpoint"]) == ["--data", "m", '--checkpoint=["a"]']
     for arguments in ([*line[:-1], "--splitt", "test"], line[1:], [*line[:-1], "--split", "all"]):
         with pytest.raises(InputError, match="evaluate.py --help. explains"):
             parse(arguments)

@@ -104,7 +104,7 @@ class Animator:
         """
         if self._last is not None and np.array_equal(self._last[0], source):
             return self._last[1]
-        with self._exact():
+        with self._with_tf32(False):
             encoded = self.networks.encode_source(self._to_device([source]))
         _check_finite(*encoded.keypoints, encoded.features)
         self._last = source.copy(), encoded
@@ -182,7 +182,7 @@ class Animator:
         finish: Callable[[Output], T],
     ) -> Iterator[T]:
         """What `finish` makes of each batch, in the thread that worked on it."""
-        batches = _batches(driving, self.batch_size)
+        batches = batched(driving, self.batch_size)
         first = next(batches, None)
         if first is None:
             return
@@ -237,11 +237,11 @@ class Animator:
         return (prediction - encoded.image).abs().mean().item()
 
     def _detect(self, pictures: Tensor) -> Keypoints:
-        with self._exact():
+        with self._with_tf32(False):
             return self.networks.detect(pictures)
 
     def _decode(self, source: EncodedSource, keypoints: Keypoints) -> Output:
-        with self._fast():
+        with self._with_tf32(self.precision != "fp32"):
             return self.networks.animate(source, keypoints)
 
     def _to_device(self, frames: list[np.ndarray]) -> Tensor:
@@ -251,17 +251,15 @@ class Animator:
         pictures = pictures.to(self.device).permute(0, 3, 1, 2)  # channels last, which convolutions like
         return pictures.to(torch.float32, memory_format=torch.channels_last) / 255
 
-    def _exact(self) -> AbstractContextManager:
-        """Float32 that is float32: without TF32, which CUDA convolutions use unless told otherwise."""
-        return tf32(False) if self.device.type == "cuda" else nullcontext()
-
-    def _fast(self) -> AbstractContextManager:
-        return tf32(self.precision != "fp32") if self.device.type == "cuda" else nullcontext()
+    def _with_tf32(self, allowed: bool) -> AbstractContextManager:
+        """CUDA's convolutions use it unless told otherwise; without it float32 is float32."""
+        return tf32(allowed) if self.device.type == "cuda" else nullcontext()
 
 
-def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    frames = iter(frames)
-    while batch := list(islice(frames, size)):
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size`, the last of what is left."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
         yield batch
 
 

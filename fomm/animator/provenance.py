@@ -108,8 +108,7 @@ class Label:
     Call: picture (H, W, 3) uint8 -> a marked copy of it.
     """
 
-    def __init__(self, text: str = LABEL) -> None:
-        self._text = text
+    def __init__(self) -> None:
         self._plate = np.empty((0, 0, 4), np.uint8)
         self._made_for: tuple[int, int] = (0, 0)
 
@@ -128,8 +127,8 @@ class Label:
     def _draw(self, height: int, width: int) -> np.ndarray:
         size = max(9, round(min(height, width) / 24))
         font = ImageFont.load_default(size)
-        left, top, right, bottom = font.getbbox(self._text)
+        left, top, right, bottom = font.getbbox(LABEL)
         pad = max(2, size // 3)
         plate = Image.new("RGBA", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad), (0, 0, 0, 150))
-        ImageDraw.Draw(plate).text((pad - left, pad - top), self._text, font=font, fill=(255, 255, 255, 255))
+        ImageDraw.Draw(plate).text((pad - left, pad - top), LABEL, font=font, fill=(255, 255, 255, 255))
         return np.array(plate)

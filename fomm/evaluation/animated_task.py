@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fomm.animator import AnimationSettings
+from fomm.animator.animator import batched
 from fomm.animator.face import FaceAnimator
 from fomm.errors import InputError
 from fomm.evaluation.tasks import Contender, Task
@@ -70,7 +71,7 @@ class AnimatedTask:
         takes = {contender.name: self._take(contender) for contender in self._contenders}
         self._left: dict[str, Iterator[Frame]] = {}  # of predictions that other programs made
         start = 0
-        for images in _batches(self._images(), FRAMES_AT_ONCE):
+        for images in batched(self._images(), FRAMES_AT_ONCE):
             driving = [driving for driving, _ in images]
             predictions = {}
             for contender in self._contenders:
@@ -82,7 +83,8 @@ class AnimatedTask:
             fitted = np.stack([fit_square(image, self._size) for image in driving])
             truth = None
             if self._task.truth is not None:
-                truth = fitted if self._truth is None else np.stack([fit_square(t, self._size) for _, t in images])
+                own = [fit_square(truth, self._size) for _, truth in images if truth is not None]  # all or none
+                truth = np.stack(own) if own else fitted
             yield Shot(start, fitted, truth, predictions)
             start += len(images)
         for name, left in self._left.items():
@@ -191,12 +193,6 @@ class AnimatedTask:
 
 def _opened(folder: Path, clip: Clip) -> VideoReader:
     return VideoReader(folder / clip.path, fps=clip.fps)
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch
 
 
 def resized(pictures: Tensor, size: int) -> Tensor:

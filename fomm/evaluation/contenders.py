@@ -14,8 +14,8 @@ from fomm.animator import Animator
 from fomm.animator.face import FaceAnimator, Observer
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
-from fomm.evaluation.tasks import SOURCE, Contender, Task, is_lossless
-from fomm.manifest import SPLITS, Clip, Pair, hash_clip, manifest_hash, read_manifest, read_pairs, select, split_overlap
+from fomm.evaluation.tasks import SOURCE, Contender, Task, is_lossless, list_tasks
+from fomm.manifest import SPLITS, Clip, hash_clip, manifest_hash, read_manifest, read_pairs, select, split_overlap
 from fomm.model.face import FaceModel
 from fomm.report.schema import Data
 from fomm.video import VIDEO_SUFFIXES, VideoReader
@@ -35,21 +35,30 @@ FACE_NOTES = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """The clips that are measured on, and what is to be said about them."""
+    """What is measured on, and what is to be said about it.
+
+    Attributes:
+        clips: of the split.
+        tasks: what is made of them, at most `limit` of each protocol.
+    """
 
     manifest: Path
     clips: list[Clip]
-    pairs: list[Pair]
+    tasks: list[Task]
+    limit: int | None
     described: Data  # for the report; what of it was used is known only in the end
 
 
-def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None = None) -> DataSet:
+def read_data(
+    path: str | Path, *, split: str = "test", pairs: str | Path | None = None, limit: int | None = None
+) -> DataSet:
     """Read and check the lists; faulty rows are left out and told.
 
     Args:
         path: manifest of the clips, or its folder.
         split: the clips to measure on.
         pairs: CSV file with the columns source, driving, truth.
+        limit: so many clips of each protocol at most, the first.
 
     Raises:
         InputError: no list, not one, or no clip in it to measure on.
@@ -90,7 +99,7 @@ def read_data(path: str | Path, *, split: str = "test", pairs: str | Path | None
         split_overlap=overlap,
         warnings=warnings,
     )
-    return DataSet(manifest, clips, listed, described)
+    return DataSet(manifest, clips, list_tasks(clips, listed, limit), limit, described)
 
 
 def load_all(

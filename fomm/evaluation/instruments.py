@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from fomm.evaluation.following import Following
 from fomm.evaluation.frames import Detector
 from fomm.evaluation.measures import Measure
 from fomm.evaluation.measuring import Features
+from fomm.evaluation.settings import MeasureSettings
 from fomm.evaluation.tasks import Contender
 from fomm.pretrained.dlib_resnet import DlibEmbedder
 from fomm.pretrained.embedders import load_embedder
@@ -25,6 +25,8 @@ from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.pretrained.features import load_inception, load_lpips
 from fomm.pretrained.video_network import VideoNetwork
 from fomm.report.schema import NotComputed
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -37,6 +39,12 @@ class Instruments:
     video_network: VideoNetwork | None
     not_computed: list[NotComputed]
     face_networks: dict[str, str]  # of the user's: file -> sha256
+    every: int = 1  # of so many frames one is measured
+
+    @property
+    def names(self) -> set[str]:
+        """Metrics of which each frame or clip has values."""
+        return {name for measure in self.measures for name in measure.names}
 
 
 class FaceSeen(Protocol):
@@ -118,101 +126,116 @@ def face_mesh(finder: FindsFaces) -> Detector:
 def load_instruments(
     device: torch.device,
     detectors: Detectors = Detectors(),  # noqa: B008 (cannot be changed)
-    *,
-    face_networks: Sequence[str] = (),
-    video_network: str | None = None,
-    chosen: Sequence[str] = (),
-    every: int = 1,
+    settings: MeasureSettings = MeasureSettings(),  # noqa: B008
 ) -> Instruments:
     """Everything that can be measured here. Missing or damaged weights are told in the report, never replaced.
 
     Args:
         device: where networks run.
         detectors: what finds faces and bodies.
-        face_networks: files of the user's identity networks.
-        video_network: file of the user's network for FVD.
-        chosen: names of metrics; nothing else is measured. Default: all.
-        every: of so many frames one is measured; what needs neighbours in time is left out unless it is 1.
 
     Raises:
         InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric; FVD
             of single frames.
     """
-    mesh, refined, pose = detectors
-    own = {f"identity_{Path(file).stem}" for file in face_networks}
-    if unknown := [name for name in chosen if name not in METRICS.keys() | own]:
-        raise InputError(f"--metrics {unknown[0]}: no such metric; choose from {', '.join([*METRICS, *sorted(own)])}")
-    infos, missing = dict(METRICS), list[NotComputed]()
-    made: list[Measure] = [measures.Pixels(), measures.OwnKeypoints(), measures.IdentityTruth()]
+    settings.check()
+    making = _Making(settings)
+    making.add("lpips", lambda: measures.Lpips(load_lpips(device)))
+    features = making.attempt(("fid", "kid"), lambda: load_inception(device))
+    video_network = making.video_network()
+    making.add_over_time("tof", measures.FlowError)
+    if detectors.pose:
+        making.measures.append(measures.Bodies(detectors.pose))
+    if detectors.mesh:
+        making.add_of_faces(detectors.mesh, device)
+    if detectors.refined:
+        making.measures.append(Following(detectors.refined))
+    hashes = making.add_face_networks(detectors.mesh, device)
+    asked = settings.asks_for
+    return Instruments(
+        [measure for measure in making.measures if asked(*measure.names)],
+        {name: info for name, info in making.infos.items() if asked(name)},
+        features,
+        video_network if asked("fvd") else None,
+        [row for row in making.missing if asked(row.metric)],
+        hashes,
+        settings.every,
+    )
 
-    def attempt(name: str, make: Callable[[], Any]) -> Any | None:
+
+class _Making:
+    """The measures so far, and what is missing; both also of what was not asked for."""
+
+    def __init__(self, settings: MeasureSettings) -> None:
+        self.settings = settings
+        self.measures: list[Measure] = [measures.Pixels(), measures.OwnKeypoints(), measures.IdentityTruth()]
+        self.infos = dict(METRICS)
+        self.missing: list[NotComputed] = []
+
+    def attempt(self, names: Sequence[str], make: Callable[[], T]) -> T | None:
+        """What these metrics need; None where it cannot be made, which is told, or none of them is asked for."""
         try:
-            return make()
+            return make() if self.settings.asks_for(*names) else None
         except InputError as error:
             reason, _, how = str(error).rpartition("; ")  # all our errors end with what to do
-            missing.append(NotComputed(metric=name, reason=reason or how, how=how))
+            self.missing += [NotComputed(metric=name, reason=reason or how, how=how) for name in names]
             return None
 
-    def add(name: str, make: Callable[[], Measure]) -> None:
-        measure = attempt(name, make) if is_chosen(name) else None
+    def add(self, name: str, make: Callable[[], Measure]) -> None:
+        measure = self.attempt([name], make)
         if measure is not None:
-            made.append(measure)
+            self.measures.append(measure)
 
-    def is_chosen(*names: str) -> bool:
-        return not chosen or any(name in chosen for name in names)
-
-    add("lpips", lambda: measures.Lpips(load_lpips(device)))
-    features = attempt("fid", lambda: load_inception(device)) if is_chosen("fid", "kid") else None
-    if features is None:
-        missing += [row.model_copy(update={"metric": "kid"}) for row in missing if row.metric == "fid"]
-    neighbours = "needs all frames", "leave out --every"
-    network = None
-    if video_network is not None:
-        network = VideoNetwork(video_network)
-        if every != 1:
-            raise InputError(f"--video_network {video_network}: FVD needs all frames; leave out --every")
-        infos["fvd"] = fvd(network.path.name, network.sha256, network.frames, network.side)
-    else:
-        how = "give an I3D with --video_network; docs/evaluation.md"
-        missing.append(NotComputed(metric="fvd", reason="no video network was given", how=how))
-    if every == 1:
-        made.append(measures.FlowError())
-    else:
-        missing.append(NotComputed(metric="tof", reason=neighbours[0], how=neighbours[1]))
-    if pose:
-        made.append(measures.Bodies(pose))
-    if mesh:
-        made += [cls(mesh) for cls in (measures.FacePixels, measures.Akd, measures.AkdTruth)]
-        made.append(measures.HeadPose(mesh))
-        if every == 1:
-            made.append(measures.Jitter(mesh))
+    def add_over_time(self, name: str, make: Callable[[], Measure]) -> None:
+        if self.settings.every == 1:
+            self.add(name, make)
         else:
-            missing.append(NotComputed(metric="jitter", reason=neighbours[0], how=neighbours[1]))
-        add(
+            self.missing.append(NotComputed(metric=name, reason="needs all frames", how="leave out --every"))
+
+    def add_of_faces(self, mesh: Detector, device: torch.device) -> None:
+        self.measures += [cls(mesh) for cls in (measures.FacePixels, measures.Akd, measures.AkdTruth)]
+        self.measures.append(measures.HeadPose(mesh))
+        self.add_over_time("jitter", lambda: measures.Jitter(mesh))
+        self.add(
             "akd_face_alignment",
             lambda: measures.Akd(Detector("face_alignment", FaceAlignmentLandmarks(device, flip_input=False))),
         )
-        add("aed_openface", lambda: measures.Aed(load_embedder("openface", device)))
+        self.add("aed_openface", lambda: measures.Aed(load_embedder("openface", device)))
         for name in ("identity_dlib", "identity_dlib_driver"):
-            if not any(isinstance(measure, measures.IdentityDlib) for measure in made):
-                add(name, lambda: measures.IdentityDlib(DlibEmbedder(), mesh))
-        add("csim_arcface", lambda: measures.Similarity(load_embedder("arcface"), mesh))
-    if refined:
-        made.append(Following(refined))
-    hashes = {}
-    for source in face_networks:
-        embedder = load_embedder(source, device)
-        name, stem = embedder.metric, embedder.metric.removeprefix("identity_")
-        if name in infos:
-            raise InputError(f"--face_networks {source}: there is another metric {name}; give the file another name")
-        hashes[source] = embedder.sha256
-        infos[name] = custom_identity(stem, str(embedder.convention), embedder.sha256, aligned=embedder.aligned)
-        if mesh or not embedder.aligned:
-            made.append(measures.Similarity(embedder, mesh))
-    made = [measure for measure in made if is_chosen(*measure.names)]
-    missing = [row for row in missing if is_chosen(row.metric)]
-    infos = {name: info for name, info in infos.items() if is_chosen(name)}
-    return Instruments(made, infos, features, network if is_chosen("fvd") else None, missing, hashes)
+            if not any(isinstance(measure, measures.IdentityDlib) for measure in self.measures):
+                self.add(name, lambda: measures.IdentityDlib(DlibEmbedder(), mesh))
+        self.add("csim_arcface", lambda: measures.Similarity(load_embedder("arcface"), mesh))
+
+    def add_face_networks(self, mesh: Detector | None, device: torch.device) -> dict[str, str]:
+        """Those of the user's; returns file -> sha256."""
+        hashes = {}
+        for source in self.settings.face_networks:
+            embedder = load_embedder(source, device)
+            name, stem = embedder.metric, embedder.metric.removeprefix("identity_")
+            if name in self.infos:
+                raise InputError(
+                    f"--face_networks {source}: there is another metric {name}; give the file another name"
+                )
+            hashes[source] = embedder.sha256
+            self.infos[name] = custom_identity(
+                stem, str(embedder.convention), embedder.sha256, aligned=embedder.aligned
+            )
+            if mesh or not embedder.aligned:
+                self.measures.append(measures.Similarity(embedder, mesh))
+        return hashes
+
+    def video_network(self) -> VideoNetwork | None:
+        """The user's."""
+        file = self.settings.video_network
+        if file is None:
+            how = "give an I3D with --video_network; docs/evaluation.md"
+            self.missing.append(NotComputed(metric="fvd", reason="no video network was given", how=how))
+            return None
+        network = VideoNetwork(file)
+        if self.settings.every != 1:
+            raise InputError(f"--video_network {file}: FVD needs all frames; leave out --every")
+        self.infos["fvd"] = fvd(network.path.name, network.sha256, network.frames, network.side)
+        return network
 
 
 def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> list[NotComputed]:

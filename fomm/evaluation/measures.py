@@ -52,8 +52,8 @@ class Measure(Protocol):
     def finish(self) -> Values: ...
 
 
-class _PerFrame:
-    """A measure without memory."""
+class _Plain:
+    """A measure that says of each run all that it has to say; it keeps nothing, unless it says otherwise."""
 
     def start(self, clip: ClipReference) -> None:
         pass
@@ -76,7 +76,7 @@ def _compare(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: 
 # Pixels
 
 
-class Pixels(_PerFrame):
+class Pixels(_Plain):
     """l1, psnr, ssim of whole frames, against the truth."""
 
     names = ("l1", "psnr", "ssim")
@@ -93,7 +93,7 @@ def _similarity(frames: Frames, truth: Tensor) -> Tensor:
     return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
 
 
-class FacePixels(_PerFrame):
+class FacePixels(_Plain):
     """l1_face, psnr_face, ssim_face: the same inside the truth's face.
 
     There is no lpips_face: LPIPS compares features whose receptive fields reach far over the mask's edge.
@@ -130,7 +130,7 @@ class FacePixels(_PerFrame):
 # Learned features
 
 
-class Lpips(_PerFrame):
+class Lpips(_Plain):
     """lpips against the truth.
 
     Args:
@@ -153,7 +153,7 @@ class Lpips(_PerFrame):
 # Landmarks
 
 
-class Akd(_PerFrame):
+class Akd(_Plain):
     """`akd_<detector's name>`: its landmarks in the prediction against those in the truth."""
 
     def __init__(self, detector: Detector) -> None:
@@ -167,7 +167,7 @@ class Akd(_PerFrame):
         return {self.names[0]: _compare(metrics.akd, found, wanted)}
 
 
-class AkdTruth(_PerFrame):
+class AkdTruth(_Plain):
     """akd_truth: landmarks found in the prediction against the exact ones, at the points that both know.
 
     Args:
@@ -197,7 +197,7 @@ class AkdTruth(_PerFrame):
         return {"akd_truth": _compare(metrics.akd, found, list(wanted))}
 
 
-class Jitter:
+class Jitter(_Plain):
     """jitter: accelerations of the prediction's landmarks against the truth's, or the driving's."""
 
     names = ("jitter",)
@@ -222,11 +222,8 @@ class Jitter:
             * _compare(lambda a, b: metrics.acceleration_error(a, b)[0], *map(list, zip(*whole, strict=True)))
         }
 
-    def finish(self) -> Values:
-        return {}
 
-
-class FlowError:
+class FlowError(_Plain):
     """tof: optical flow from frame to frame of the prediction against the truth's."""
 
     names = ("tof",)
@@ -247,11 +244,8 @@ class FlowError:
         pictures = [*([self._last[which]] if which in self._last else []), *frames.bytes(which)]
         return [metrics.optical_flow(*pair) for pair in zip(pictures, pictures[1:], strict=False)]
 
-    def finish(self) -> Values:
-        return {}
 
-
-class Bodies(_PerFrame):
+class Bodies(_Plain):
     """akd_pose, mkr_pose: where a body's keypoints are, and how many of them are missing.
 
     Args:
@@ -282,7 +276,7 @@ class Bodies(_PerFrame):
         return float(distance), 1 - float(both.sum() / np.sum(there))
 
 
-class HeadPose:
+class HeadPose(_Plain):
     """head_pose: angles of the prediction's mesh against the truth's, or their changes against the driving's."""
 
     names = ("head_pose",)
@@ -311,11 +305,8 @@ class HeadPose:
                 )
         return {"head_pose": _compare(metrics.angle_error, found, wanted)}
 
-    def finish(self) -> Values:
-        return {}
 
-
-class OwnKeypoints(_PerFrame):
+class OwnKeypoints(_Plain):
     """keypoints_own: the model's own keypoints (`Frames.detect`) in the prediction against those in the truth."""
 
     names = ("keypoints_own",)
@@ -333,7 +324,7 @@ class OwnKeypoints(_PerFrame):
 # Identity
 
 
-class Aed(_PerFrame):
+class Aed(_Plain):
     """aed_openface: squared distance of the embeddings of prediction and truth."""
 
     names = ("aed_openface",)
@@ -348,7 +339,7 @@ class Aed(_PerFrame):
         return {"aed_openface": _compare(metrics.squared_distance, found, wanted)}
 
 
-class Similarity(_PerFrame):
+class Similarity(_Plain):
     """`csim_arcface`, or `identity_<name>` of a network of the user's: cosine with the truth, or the source picture.
 
     Args:
@@ -372,7 +363,7 @@ class Similarity(_PerFrame):
         return {self.names[0]: _compare(metrics.cosine, found, wanted)}
 
 
-class IdentityDlib(_PerFrame):
+class IdentityDlib(_Plain):
     """identity_dlib: distance from the truth's face, or the source's; identity_dlib_driver: from the driving frame's.
 
     Args:
@@ -423,7 +414,7 @@ def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector
     return frames.remember(which, ("embedding", embedder, mesh), embed)
 
 
-class IdentityTruth(_PerFrame):
+class IdentityTruth(_Plain):
     """identity_truth: 1 where the face is most like the right person among all known ones, else 0.
 
     Known people are drawn in the truth's exact pose (`Reference.portraits`); the prediction is compared with each

@@ -22,25 +22,28 @@ SAME_SETTINGS = ("limit", "every", "precision")
 COUNTS = ("clips", "identities", "frames")
 
 
-def merge_folders(reports: Sequence[str], output: Path, *, command: Sequence[str]) -> Report:
-    """Read reports and merge them; their videos are copied to `output`.
+def merge_folders(reports: Sequence[str], output: str, *, command: Sequence[str]) -> Report:
+    """Read reports and merge them; their videos are copied to the folder `output`.
 
     Args:
         reports: folders, or report.json files.
 
     Raises:
-        InputError: fewer than two, not reports, the output is one of them, or `merge_reports` refuses.
+        InputError: no output, fewer than two, not reports, the output is one of them, or `merge_reports` refuses.
     """
+    if not output.strip():
+        raise InputError("--output: is empty; name a folder for the leaderboard")
     if len(reports) < 2:
         raise InputError(f"{len(reports)} report(s) given; name at least two folders of reports")
     paths = [Path(each) if Path(each).suffix == ".json" else Path(each) / "report.json" for each in reports]
     places = [path.resolve() for path in paths]
     if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
         raise InputError(f"{twice[0]}: is named twice; name each report once")
-    if output.resolve() in [place.parent for place in places]:
-        raise InputError(f"--output {output}: is one of the reports, which stays as it is; give another folder")
-    if (output / RECORDS).exists():
-        raise InputError(f"--output {output}: holds an evaluation, which stays as it is; give another folder")
+    folder = Path(output)
+    if folder.resolve() in [place.parent for place in places]:
+        raise InputError(f"--output {folder}: is one of the reports, which stays as it is; give another folder")
+    if (folder / RECORDS).exists():
+        raise InputError(f"--output {folder}: holds an evaluation, which stays as it is; give another folder")
     read = [read_report(path) for path in paths]
     for (one, first), (two, other) in combinations(zip(paths, read, strict=True), 2):
         _require_same(one, first, two, other)
@@ -52,7 +55,7 @@ def merge_folders(reports: Sequence[str], output: Path, *, command: Sequence[str
                 source = (path.parent / shown.media).resolve()
                 copy = _media(number, shown.media)
                 if copy in wanted and source.is_relative_to(path.parent.resolve()) and source.is_file():
-                    with atomic_output(output / copy) as part:
+                    with atomic_output(folder / copy) as part:
                         shutil.copyfile(source, part)
     return merged
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -26,7 +27,7 @@ from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import RECORDS, Record, check_records, contents_of, measure_task, run_tasks
 from fomm.evaluation.per_frame import write_per_frame
 from fomm.evaluation.results import Results, collect
-from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size, list_tasks
+from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
 from fomm.report.schema import Data, Metric, Model, Protocol, Report, Run, Shown
@@ -79,8 +80,6 @@ def evaluate(
     code: Mapping[str, str],
     settings: Mapping[str, JsonValue],
     command: Sequence[str],
-    limit: int | None = None,
-    every: int = 1,
     progress: Progress = silent,
 ) -> Report | None:
     """Measure all contenders on all clips.
@@ -92,8 +91,7 @@ def evaluate(
         code: name -> hash of all code that the numbers depend on; records of different code do not mix.
         settings: for the report, beside those of the statistics.
         command: for the report.
-        limit: so many clips of each protocol at most, the first.
-        every: of so many frames one is measured.
+        progress: is called by the first process.
 
     Returns: the report; None on processes other than the first.
 
@@ -107,26 +105,16 @@ def evaluate(
         for contender in contenders
     ]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    names = sorted({name for measure in instruments.measures for name in measure.names})
     records, started = output / RECORDS, time.time()
     check_records(
         records,
-        {
-            "data": data.described.model_dump(include={"manifest_sha256", "pairs_sha256", "split"}),
-            "models": {contender.name: contender.sha256 for contender in contenders},
-            "metrics": names + (["fid"] if instruments.features else []),
-            "video_network": instruments.video_network.sha256 if instruments.video_network else None,
-            "chosen": sorted(instruments.infos),
-            "face_networks": instruments.face_networks,
-            "size": size,
-            "limit": limit,
-            "every": every,
+        _depends_on(data, contenders, instruments, size)
+        | {
             "device": fabric.device.type,
             "versions": versions | {f"code of {name}": sha256 for name, sha256 in code.items()},
         },
     )
-    tasks = list_tasks(data.clips, data.pairs, limit)
-    tasks = [task for task in tasks if any(contender.takes_part(task) for contender in contenders)]
+    tasks = [task for task in data.tasks if any(contender.takes_part(task) for contender in contenders)]
     folder = data.manifest.parent
 
     def measure(task: Task, tell: Callable[[int], None]) -> Record:
@@ -140,7 +128,7 @@ def evaluate(
             video_network=instruments.video_network,
             device=torch.device(device),
             truth_of=truth_of,
-            every=every,
+            every=instruments.every,
             progress=tell,
         )
 
@@ -149,14 +137,12 @@ def evaluate(
         return None
     remove_parts(records, output, output / "media", before=started)
 
-    results = collect(tasks, records, [c.name for c in contenders], instruments.infos, baseline_of(contenders), size)
-    write_per_frame(
-        output / "per_frame.csv", tasks, records, [c.name for c in contenders],
-        [name for name in instruments.infos if name in names and name not in WHOLE_CLIP], every,
-    )  # fmt: skip
-    for protocol in results.protocols:
-        there = [c for c in contenders if c.predictions is None or protocol in c.protocols]
-        show(protocol, results.protocols[protocol], tasks, folder, there, size, instruments.infos, output)
+    models, per_frame = [contender.name for contender in contenders], instruments.names - WHOLE_CLIP
+    results = collect(tasks, records, models, instruments.infos, baseline_of(contenders), size)
+    metrics = [name for name in instruments.infos if name in per_frame]
+    write_per_frame(output / "per_frame.csv", tasks, records, models, metrics, instruments.every)
+    for name, protocol in results.protocols.items():
+        show(name, protocol, tasks, folder, contenders, size, instruments.infos, output)
     run = Run(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         elapsed_s=0.0,
@@ -164,9 +150,24 @@ def evaluate(
         hardware=hardware(fabric),
         clips_from_before=from_before,
     )
-    settings = {"baseline": baseline_of(contenders), **settings, "limit": limit, "every": every}
+    settings = {"baseline": baseline_of(contenders), **settings, "limit": data.limit, "every": instruments.every}
     described = _described(data, tasks, results, size)
     return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
+
+
+def _depends_on(data: DataSet, contenders: Sequence[Contender], instruments: Instruments, size: int) -> dict[str, Any]:
+    """What the records depend on, beside machine and code."""
+    return {
+        "data": data.described.model_dump(include={"manifest_sha256", "pairs_sha256", "split"}),
+        "models": {contender.name: contender.sha256 for contender in contenders},
+        "metrics": sorted(instruments.names) + (["fid"] if instruments.features else []),
+        "video_network": instruments.video_network.sha256 if instruments.video_network else None,
+        "chosen": sorted(instruments.infos),
+        "face_networks": instruments.face_networks,
+        "size": size,
+        "limit": data.limit,
+        "every": instruments.every,
+    }
 
 
 def _in_all_processes(
@@ -188,7 +189,7 @@ def _in_all_processes(
         contents=lambda task: contents_of(task, folder),
         rank=fabric.global_rank,
         world=fabric.world_size,
-        progress=progress,
+        progress=progress if fabric.is_global_zero else silent,
     )
     resumed = torch.tensor(mine, device=fabric.device)
     fabric.all_reduce(resumed, reduce_op="sum")
@@ -264,9 +265,8 @@ def show(
 ) -> None:
     """Write the videos of a protocol's gallery and enter them."""
     by_name = {task.name: task for task in tasks if task.protocol == name}
-    models = [
-        contender for contender in contenders if contender.animator or contender.predictions
-    ]  # the source is in every video anyway
+    # the source is in every video anyway
+    models = [contender for contender in contenders if contender.animator or name in contender.protocols]
     for kind, clip, metric in choose_shown(protocol, models[0].name, infos) if models else []:
         media = f"media/{name}_{kind}.mp4"
         columns = write_shown(by_name[clip], folder, models, size, output / media)

@@ -33,9 +33,11 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float |
 
 
 def interval(
-    numerators: Sequence[float], denominators: Sequence[float], who: Sequence[Who], *, level: float = LEVEL
+    numerators: Sequence[float], denominators: Sequence[float], who: Sequence[Who]
 ) -> tuple[float, float] | None:
     """Student's t interval of `ratio` over identities, which are drawn from all people; clips and frames are not.
+
+    It holds the value for all people `LEVEL` of the time.
 
     The spread is that of sums over all clips of an identity, so whatever clips and frames of one person have in common
     is in it. Where source and driver differ, clips with the same source are alike and so are clips with the same
@@ -47,7 +49,6 @@ def interval(
     Args:
         numerators, denominators: (C,), one for each clip.
         who: (C,) the identities of each.
-        level: how often the interval holds the value for all people.
 
     Returns: its ends; None for fewer than `MIN_IDENTITIES` identities with a value, as source or as driver, or fewer
         than `MIN_WITHOUT_SPREAD` that are all equal, or where one has nearly all frames (less than one degree of
@@ -77,7 +78,7 @@ def interval(
     free = min(1 / sum(share**2 for share in of.values()) - 1 for of in people)
     if free < 1:
         return None
-    reach = float(student.ppf((1 + level) / 2, free) * np.sqrt(variance))
+    reach = float(student.ppf((1 + LEVEL) / 2, free) * np.sqrt(variance))
     return float(middle - reach), float(middle + reach)
 
 

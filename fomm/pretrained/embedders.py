@@ -28,10 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fomm.download import cache_folder, fetch
-from fomm.errors import InputError, MissingWeightsError
+from fomm.errors import InputError, MissingWeightsError, first_line
 from fomm.files import hash_file
 from fomm.pixels import to_pictures
-from fomm.pretrained.onnx_session import first_line, open_session
+from fomm.pretrained.onnx_session import open_session
 from fomm.pretrained.openface import OPENFACE, load_openface
 
 ARCFACE_FILE = "w600k_r50.onnx"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fomm.errors import InputError, MissingWeightsError
+from fomm.errors import InputError, MissingWeightsError, first_line
 
 
 class FaceAlignmentLandmarks:
@@ -46,7 +46,7 @@ class FaceAlignmentLandmarks:
 
             files = (detector_urls["s3fd"], models_urls["2DFAN-4"])
             where = " and ".join(files)
-            reason = str(error).strip().partition("\n")[0][:200]
+            reason = first_line(error)
             if all((folder / url.rsplit("/", 1)[-1]).is_file() for url in files):
                 raise InputError(
                     f"{folder}: face-alignment's weights are damaged or of another version ({reason}); "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
 from torchmetrics.image.fid import NoTrainInceptionV3
 
-from fomm.errors import InputError, MissingWeightsError
+from fomm.errors import InputError, MissingWeightsError, first_line
 from fomm.pretrained.weights import read_weights
 
 T = TypeVar("T")
@@ -57,5 +57,4 @@ def _from_cache(file: str, url: str, what: str, size: str, make: Callable[[Path]
     try:
         return make(path)
     except Exception as error:  # each library has its own for weights of another network
-        reason = str(error).partition("\n")[0][:200]
-        raise InputError(f"{path}: not {what} ({reason}); get {url} again") from error
+        raise InputError(f"{path}: not {what} ({first_line(error)}); get {url} again") from error

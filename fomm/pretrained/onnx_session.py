@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fomm.errors import InputError
+from fomm.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -30,8 +30,3 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime has an exception for everything
         raise InputError(f"{path}: not an ONNX network ({first_line(error)}); export it again") from error
-
-
-def first_line(error: Exception) -> str:
-    """Of its message, shortened."""
-    return str(error).strip().partition("\n")[0][:200]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
 
-from fomm.errors import InputError, MissingWeightsError
+from fomm.errors import InputError, MissingWeightsError, first_line
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_URL = f"https://download.pytorch.org/models/{VGG19_FILE}"
@@ -26,15 +27,7 @@ class Vgg19(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for convolutions, width in ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512)):
-            if layers:
-                layers.append(nn.MaxPool2d(2))
-            for _ in range(convolutions):
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
-        self.features = nn.Sequential(*layers)
+        self.features = make_layers(cfgs["E"][:17])  # to relu5_1
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
@@ -59,7 +52,7 @@ class Vgg19(nn.Module):
             kept = {key: value for key, value in state.items() if key in network.state_dict()}
             network.load_state_dict(kept, strict=True)
         except Exception as error:  # whatever a damaged pickle raises
-            reason = str(error).partition("\n")[0][:200]
+            reason = first_line(error)
             raise InputError(f"{path}: not torchvision's VGG-19 weights ({reason}); get {VGG19_URL} again") from error
         return network
 

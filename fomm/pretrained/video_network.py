@@ -8,9 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fomm.errors import InputError
+from fomm.errors import InputError, first_line
 from fomm.files import hash_file
-from fomm.pretrained.onnx_session import first_line, open_session
+from fomm.pretrained.onnx_session import open_session
 
 FRAMES, SIDE = 16, 224  # what I3D sees, where the file does not say
 

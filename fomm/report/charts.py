@@ -44,11 +44,11 @@ class Axis:
         return number(value, self.digits)
 
 
-def make_axis(values: Sequence[float], start: float, end: float, *, zero: bool = False, ticks: int = 5) -> Axis:
-    """An axis that holds `values`, from zero if that is near or asked for."""
+def make_axis(values: Sequence[float], start: float, end: float, *, ticks: int = 5) -> Axis:
+    """An axis that holds `values`, from zero if that is near."""
     low, high = float(min(values)), float(max(values))
-    if zero or 0 < low < 0.35 * high:
-        low = min(low, 0.0)
+    if 0 < low < 0.35 * high:
+        low = 0.0
     if high - low <= 1e-9 * max(abs(high), abs(low)):
         room = abs(high) * 0.1 or 1.0
         low, high = low - (0 if low == 0 else room), high + room
@@ -65,9 +65,9 @@ def _finite(values: Sequence[float | None]) -> list[float]:
     return [v for v in values if is_number(v)]
 
 
-def _short(name: str, most: int = 24) -> str:
+def _short(name: str) -> str:
     """A name that fits into a plot; the legend has it in full."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+    return name if len(name) <= 24 else name[:23] + "…"
 
 
 def _svg(height: float, label: str, parts: list[str]) -> Markup:

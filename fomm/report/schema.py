@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from fomm.errors import InputError
+from fomm.errors import InputError, listed
 
 SCHEMA: Final = "fomm-report/1"
 PROTOCOLS = {
@@ -33,8 +33,6 @@ PROTOCOLS = {
     ),
 }
 """Protocol -> its title, and what is done in it."""
-
-MAX_FAULTS_SHOWN = 10
 
 Count = Annotated[int, Field(ge=0)]
 Interval: TypeAlias = tuple[float | None, float | None] | None
@@ -207,9 +205,7 @@ def read_report(path: str | Path) -> Report:
     except ValidationError as error:
         faults = [_in_words(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
     if faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        shown = "; ".join(faults[:MAX_FAULTS_SHOWN])
-        raise InputError(f"{path}: not {SCHEMA}: {shown}{more}; see docs/report_schema.md")
+        raise InputError(f"{path}: not {SCHEMA}: {listed(faults)}; see docs/report_schema.md")
     return report
 
 

@@ -7,7 +7,8 @@ says. `val/ssim` is the evaluation's. A training begins and ends with looking at
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -167,19 +168,17 @@ class BaseTraining(L.LightningModule, Generic[Model]):
             checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = self.global_step
 
 
-class frozen:
+@contextmanager
+def frozen(network: nn.Module | None) -> Iterator[None]:
     """For the length of a block, let no gradient into a network (gradients still pass through it)."""
-
-    def __init__(self, network: nn.Module | None):
-        self.network = network
-
-    def __enter__(self) -> None:
-        if self.network is not None:
-            self.network.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        if self.network is not None:
-            self.network.requires_grad_(True)
+    networks = [] if network is None else [network]
+    for each in networks:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in networks:
+            each.requires_grad_(True)
 
 
 def parameter_group(name: str, networks: Iterable[nn.Module], learning_rate: float) -> dict:

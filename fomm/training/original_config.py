@@ -10,6 +10,7 @@ import yaml
 from fomm.errors import InputError
 from fomm.files import atomic_output, read_yaml
 
+SIZES = ("block_expansion", "max_features", "num_blocks")
 NOT_TRAINING = ("reconstruction_params", "animate_params", "visualizer_params")
 
 
@@ -55,17 +56,24 @@ def convert(original: Any, where: str) -> tuple[dict[str, Any], list[str]]:
                 "image_channels": common.take("num_channels"),
                 **_networks(model, common),
             },
-            "discriminator": _discriminator(model.inside("discriminator_params")),
-            "weights": _weights(train.inside("loss_weights")),
+            "discriminator": model.inside("discriminator_params").all(
+                *("scales", *SIZES), spectral_norm=("sn", False), use_keypoints=("use_kp", False)
+            ),
+            "weights": train.inside("loss_weights").all(
+                *("perceptual", "generator_gan", "discriminator_gan", "feature_matching"),
+                *("equivariance_value", "equivariance_jacobian"),
+            ),
             "perceptual": "vgg19",
             "scales": train.take("scales"),
-            "deformation": _deformation(train.inside("transform_params")),
-            "learning_rates": {
-                "generator": train.take("lr_generator"),
-                "detector": train.take("lr_kp_detector"),
-                "discriminator": train.take("lr_discriminator"),
-                "milestones": train.take("epoch_milestones"),
-            },
+            "deformation": train.inside("transform_params").all(
+                "sigma_affine", sigma_tps=("sigma_tps", 0.0), points=("points_tps", 5)
+            ),
+            "learning_rates": train.some(
+                generator=("lr_generator",),
+                detector=("lr_kp_detector",),
+                discriminator=("lr_discriminator",),
+                milestones=("epoch_milestones",),
+            ),
         },
         "data": {
             "manifest": f"{dataset.take('root_dir')}/manifest.csv",
@@ -97,55 +105,18 @@ def _networks(model: _Options, common: _Options) -> dict[str, Any]:
     motion = generator.inside("dense_motion_params")
     result = {
         "detector": {
-            **detector.sizes("block_expansion", "max_features", "num_blocks"),
-            "scale_factor": detector.take("scale_factor", 1),
-            "temperature": detector.take("temperature"),
+            **detector.some(*SIZES, scale_factor=("scale_factor", 1), temperature=("temperature",)),
             "estimate_jacobian": common.take("estimate_jacobian", False),
             "single_jacobian_map": detector.take("single_jacobian_map", False),
         },
         "dense_motion": {
-            **motion.sizes("block_expansion", "max_features", "num_blocks"),
-            "scale_factor": motion.take("scale_factor", 1),
+            **motion.some(*SIZES, scale_factor=("scale_factor", 1)),
             "estimate_occlusion": generator.take("estimate_occlusion_map", False),
         },
-        "generator": generator.sizes("block_expansion", "max_features", "num_down_blocks", "num_bottleneck_blocks"),
+        "generator": generator.some("block_expansion", "max_features", "num_down_blocks", "num_bottleneck_blocks"),
     }
     for part in (detector, generator, motion):
         part.done()
-    return result
-
-
-def _discriminator(options: _Options) -> dict[str, Any]:
-    result = {
-        "scales": options.take("scales"),
-        **options.sizes("block_expansion", "max_features", "num_blocks"),
-        "spectral_norm": options.take("sn", False),
-        "use_keypoints": options.take("use_kp", False),
-    }
-    options.done()
-    return result
-
-
-def _weights(options: _Options) -> dict[str, Any]:
-    result = options.sizes(
-        "perceptual",
-        "generator_gan",
-        "discriminator_gan",
-        "feature_matching",
-        "equivariance_value",
-        "equivariance_jacobian",
-    )
-    options.done()
-    return result
-
-
-def _deformation(options: _Options) -> dict[str, Any]:
-    result = {
-        "sigma_affine": options.take("sigma_affine"),
-        "sigma_tps": options.take("sigma_tps", 0.0),
-        "points": options.take("points_tps", 5),
-    }
-    options.done()
     return result
 
 
@@ -153,8 +124,7 @@ def _augmentation(options: _Options) -> dict[str, Any]:
     flip, jitter, resize = (options.inside(n, {}) for n in ("flip_param", "jitter_param", "resize_param"))
     options.take("crop_param", None)  # to the frame's size: what `resize_ratio` does by itself
     result = {
-        "horizontal_flip": flip.take("horizontal_flip", False),
-        "time_flip": flip.take("time_flip", False),
+        **{name: flip.take(name, False) for name in ("horizontal_flip", "time_flip")},
         **{name: jitter.take(name, 0.0) for name in ("brightness", "contrast", "saturation", "hue")},
         "resize_ratio": resize.take("ratio", None),
     }
@@ -188,8 +158,15 @@ class _Options:
             return default[0]
         raise InputError(f"{self.where}: option {name!r} is missing; give a training config of the original")
 
-    def sizes(self, *names: str) -> dict[str, Any]:
-        return {name: self.take(name) for name in names}
+    def some(self, *names: str, **others: tuple[Any, ...]) -> dict[str, Any]:
+        """Options under their own names, which must be there, and under others: what `take` is given of each."""
+        return {name: self.take(name) for name in names} | {name: self.take(*given) for name, given in others.items()}
+
+    def all(self, *names: str, **others: tuple[Any, ...]) -> dict[str, Any]:
+        """As `some`, of a section that has no more."""
+        taken = self.some(*names, **others)
+        self.done()
+        return taken
 
     def inside(self, name: str, *default: Any) -> _Options:
         return _Options(self.take(name, *default), f"{self.where}: {name}")

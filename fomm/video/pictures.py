@@ -32,7 +32,6 @@ SYNTHETIC_COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeW
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
 _PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-_ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")  # a second picture in the others is a page or a preview
 _ORIENTATION = 0x0112  # EXIF tag; what undoes each of its values:
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -9,9 +9,7 @@ OUTPUT/settings.json    what decides the result: a run goes on as it began
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -33,7 +31,7 @@ from tqdm import tqdm
 
 from fomm.errors import InputError, require
 from fomm.files import atomic_output, remove_parts
-from fomm.manifest import SPLITS, Clip, cell, hash_clip, write_manifest
+from fomm.manifest import SPLITS, Clip, hash_clip, write_manifest, write_rows
 from fomm.video import VIDEO_SUFFIXES
 from fomm.video_folder import video_names
 from preprocess.dataset import schedule
@@ -103,7 +101,7 @@ def prepare_dataset(
         splits = split_identities({clip.identity for clip in clips}, val=val, test=test, known=asked.partitions)
         clips = [replace(clip, split=splits[clip.identity]) for clip in clips]
         rejects = sorted([*asked.rejects, *twins, *(r for outcome in outcomes for r in outcome.rejects)], key=_order)
-        _write_rejects(output / REJECTS, rejects)
+        write_rows(output / REJECTS, Reject._fields, rejects)
         if not clips:
             raise InputError(f"{output}: not a single clip ({_count_reasons(rejects)}); see {output / REJECTS}")
         write_manifest(output / MANIFEST, clips)
@@ -393,15 +391,6 @@ def held(output: Path, settings: dict[str, Any]) -> Iterator[str]:
 
 def _order(reject: Reject) -> tuple:
     return reject.video, reject.start or 0, reject.stop or 0, reject.reason, reject.detail
-
-
-def _write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Reject._fields)
-    writer.writerows([cell(v) if isinstance(v, str) else "" if v is None else v for v in reject] for reject in rejects)
-    with atomic_output(path) as part:
-        part.write_text(text.getvalue(), encoding="utf-8")
 
 
 def _count_reasons(rejects: Sequence[Reject]) -> str:

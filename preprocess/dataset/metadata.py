@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from fomm.errors import InputError
-from fomm.manifest import MAX_FPS, MIN_FPS, require_commas
-from fomm.numbers import count, exact_number
+from fomm.manifest import MAX_FPS, MIN_FPS, require_commas, require_no_faults
+from fomm.numbers import count, exact_number, number
 from preprocess.dataset.clips import GivenClip, Reject, Video
 
 REQUIRED = ("video_id", "start", "end", "bbox", "fps", "width", "height")
 OPTIONAL = ("partition", "person_id")
-MAX_FAULTS_SHOWN = 10
-Number = TypeVar("Number", int, Fraction)
 MAX_NAME = 100  # bytes of a video's or an identity's name in the name of a clip
 
 
@@ -95,41 +93,27 @@ def read_metadata(path: str | Path) -> list[Row]:
                     faults.append(f"line {reader.line_num}: {error}")
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a CSV text file ({error}); export it as UTF-8 CSV") from error
-    tell_faults(path, faults)
+    require_no_faults(path, faults)
     if not rows:
         raise InputError(f"{path}: has no rows; give a file that lists clips")
     return rows
-
-
-def tell_faults(path: Path, faults: Sequence[str]) -> None:
-    """Raises InputError that names the first faults of a file, if there are any."""
-    if faults:
-        more = f"; and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}{more}; correct or remove these rows")
 
 
 def _parse(cells: dict[str, str | None]) -> Row:
     if None in cells or any(cells[name] is None for name in REQUIRED):
         raise ValueError("has another number of values than the first line")
     texts = {name: (value or "").strip() for name, value in cells.items()}
-    start, end = _number(texts, "start", count), _number(texts, "end", count)
+    start, end = (number(name, texts[name], count) for name in ("start", "end"))
     if not 0 <= start < end:
         raise ValueError(f"start {start} and end {end} are not 0 <= start < end")
-    fps = _number(texts, "fps", exact_number)
-    size_wh = _number(texts, "width", count), _number(texts, "height", count)
+    fps = number("fps", texts["fps"], exact_number)
+    size_wh = number("width", texts["width"], count), number("height", texts["height"], count)
     video_id, _, person = texts["video_id"].partition("#")
     person = texts.get("person_id") or person
     partition = texts.get("partition", "")
     if partition not in ("", "train", "test"):
         raise ValueError(f"partition {partition!r} is not train or test")
     return Row(video_id, person, partition, start, end, _box(texts["bbox"], size_wh), fps, size_wh).checked()
-
-
-def _number(texts: Mapping[str, str], name: str, kind: Callable[[str], Number]) -> Number:
-    try:
-        return kind(texts[name])
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{name} {texts[name][:40]!r} is not a number") from None
 
 
 def _box(text: str, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fomm.errors import InputError
+from fomm.manifest import require_no_faults
 from fomm.numbers import count, exact_number
 from preprocess.dataset.clips import Reject
-from preprocess.dataset.metadata import Row, read_metadata, tell_faults
+from preprocess.dataset.metadata import Row, read_metadata
 
 _HDTF_TIMES = "_annotion_time.txt"
 _VFHQ_CLIP = re.compile(r"Clip\+(?P<video>[^+]+)\+P\d+\+C\d+\+F(?P<first>\d+)-(?P<last>\d+)\.txt")
@@ -69,7 +70,7 @@ def _parsed(path: Path, sources: Iterable[tuple[str, object]], parse: Callable[.
             rows.append(parse(source))
         except (ValueError, ZeroDivisionError) as error:
             faults.append(f"{name}: {error}")
-    tell_faults(path, faults)
+    require_no_faults(path, faults)
     if not rows:
         raise InputError(f"{path}: lists no clips; give a file that does")
     return rows

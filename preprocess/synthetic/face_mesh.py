@@ -149,7 +149,7 @@ def _skull_triangles() -> np.ndarray:
 def _oriented(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
     """All wound so that (b - a) x (c - a) points out of the head."""
     a, b, c = (points[triangles[:, k]] for k in range(3))
-    outward = ((a + b + c) / 3 - _MIDDLE) * [1, 1, 1]
+    outward = (a + b + c) / 3 - _MIDDLE
     flip = (np.cross(b - a, c - a) * outward).sum(1) < 0
     triangles = triangles.copy()
     triangles[flip] = triangles[flip][:, [0, 2, 1]]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from preprocess.crop import smooth_step
 from preprocess.synthetic.canvas import Box, ribbon
 from preprocess.synthetic.face_mesh import (
     CHART,
@@ -44,9 +45,8 @@ from preprocess.synthetic.head_textures import (
     wrinkles,
 )
 from preprocess.synthetic.heads import Expression, Eye, Head, Surface, surface_of
-from preprocess.synthetic.puppet_model import CIRCLE, Camera, Pose, rotation_of
+from preprocess.synthetic.puppet_model import CIRCLE, PIVOT, Camera, Pose, rotation_of
 from preprocess.synthetic.puppet_painter import Painter
-from preprocess.synthetic.puppet_textures import smooth_step
 
 _FINE, _SHIFT = 2, 4  # edges are found at twice the resolution, vertices at 1/16 of a pixel of that
 
@@ -133,7 +133,7 @@ class _HeadPainter(Painter):
         super().__init__(head.puppet, replace(pose, mouth=expression.jaw), width, height, camera, None)
         self.canvas.image *= np.asarray(head.backdrop, np.float32)
         self.fine_px = self.px(self.fine)
-        self.depth = (self.fine - (0, 0.95, -0.35)) @ self.rotation[2]
+        self.depth = (self.fine - PIVOT) @ self.rotation[2]
 
     def outline_of_head(self) -> np.ndarray:
         return cv2.convexHull(self.px(self.fine).astype(np.float32))[:, 0].astype(np.float64)
@@ -374,7 +374,7 @@ class _HeadPainter(Painter):
         place = (self.px(points) - box[:2] + 0.5) * _FINE - 0.5
         values = np.concatenate([texel, normal @ self.rotation.T], 1)
         height, width = picture.shape[:2]
-        depth = (points - (0, 0.95, -0.35)) @ self.rotation[2]
+        depth = (points - PIVOT) @ self.rotation[2]
         seen = _rasterise(place, depth, np.array(quads), values, (0, 0, width, height), both_sides=True)
         if len(seen.rows) == 0:
             return
@@ -619,5 +619,5 @@ def draw_head(
         image = cv2.bilateralFilter(image, 7, 30, 2.5)
     image = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     points = np.concatenate([painter.fine[:468], painter.surface.points[468:]])
-    away = -((points - (0, 0.95, -0.35)) @ painter.rotation[2]) * painter.unit
+    away = -((points - PIVOT) @ painter.rotation[2]) * painter.unit
     return HeadDrawing(image, np.concatenate([painter.px(points), away[:, None]], 1).astype(np.float32))

@@ -12,20 +12,18 @@ Arrays that can be read by memory map, without decoding or detector:
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from fomm.errors import require_at_least
 from fomm.files import atomic_output, require_new
 from preprocess.faces import FaceFinder
+from preprocess.synthetic.drawing import draw_all
 from preprocess.synthetic.face_mesh import LIP_POINTS, LOWER_LID, UPPER_LID
 from preprocess.synthetic.head_painter import draw_head
 from preprocess.synthetic.heads import (
@@ -109,16 +107,7 @@ def write_heads(
         }  # fmt: skip
         for name, (shape, dtype) in shapes.items():
             np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, (identities, frames, *shape)).flush()
-        draw = partial(_draw_job, root=part)
-        with tqdm(total=identities, desc="drawing", unit="head") as bar:
-            if workers == 1:
-                for job in jobs:
-                    draw(job)
-                    bar.update()
-            else:
-                with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                    for _ in pool.map(draw, jobs, chunksize=4):
-                        bar.update()
+        draw_all(partial(_draw_job, root=part), jobs, workers=workers, unit="head")
     return output
 
 

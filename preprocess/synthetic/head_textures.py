@@ -53,7 +53,6 @@ def _line(points: np.ndarray, thick: float, soft: float, fade: bool = True) -> n
     mask = np.zeros((CHART_HEIGHT, CHART_WIDTH), np.float32)
     for a, b, place in zip(fine[:-1], fine[1:], np.linspace(0, 1, len(fine) - 1), strict=True):
         level = np.sin(np.pi * place) ** 0.6 if fade else 1.0
-        piece = np.zeros_like(mask, np.uint8)
         left, top = np.maximum(np.minimum(a, b) - thick - 3, 0).astype(int)
         right, low = (np.maximum(a, b) + thick + 4).astype(int)
         piece = np.zeros((low - top, right - left), np.uint8)
@@ -168,10 +167,7 @@ def _places() -> _Places:
     beard = 1 / (1 + np.exp(-np.clip((y - cheek_line) / 6, -20, 20)))
     moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)]), 3)
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
-    goatee = np.maximum(
-        moustache,
-        _area(_at(*GOATEE), 5),
-    )
+    goatee = np.maximum(moustache, _area(_at(*GOATEE), 5))
     skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 2.0), 0, 1)
     nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
     high = _line(_at(104, 69, 108, 151, 337, 299, 333) + (0, 6), 2, 2.6)
@@ -219,9 +215,7 @@ def halved(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
-def _hairs(
-    rng: np.random.Generator, where: np.ndarray, count: int, length: float, angle: Callable, thick: int = 1
-) -> np.ndarray:
+def _hairs(rng: np.random.Generator, where: np.ndarray, count: int, length: float, angle: Callable) -> np.ndarray:
     """Short strokes (512, 640) 0..1 on the chart, as dense as `where` says; angle(x, y) is their direction."""
     ys, xs = np.nonzero(where > 0.05)
     if len(xs) == 0:
@@ -235,7 +229,7 @@ def _hairs(
     mask = np.zeros(where.shape, np.uint8)
     lines = _fixed(np.stack([start, end], 1))
     for level in (255, 200, 150):
-        cv2.polylines(mask, list(lines[: len(lines) // 3]), False, level, thick, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(mask, list(lines[: len(lines) // 3]), False, level, 1, cv2.LINE_AA, _SHIFT)
         lines = lines[len(lines) // 3 :]
     return mask.astype(np.float32) / 255
 

@@ -161,10 +161,6 @@ class Head:
 _EYE_Y, _MOUTH_Y = -0.035, 0.612
 
 
-def _mirrored(weights: np.ndarray) -> np.ndarray:
-    return weights[MIRROR]
-
-
 @lru_cache(maxsize=16)
 def neutral_face(head: Head) -> np.ndarray:
     """The surface at rest (468, 3), without this head's own lids and lips (those are set by `surface_of`)."""
@@ -176,7 +172,7 @@ def neutral_face(head: Head) -> np.ndarray:
             move = rng.normal(0, head.shape * size, 3)
             face = face + weights * move
             if symmetric:
-                face = face + _mirrored(weights) * (move * [-1, 1, 1])
+                face = face + weights[MIRROR] * (move * [-1, 1, 1])
     nose, chin = near([4, 1, 5], 0.1)[:, None], near([152, 175, 199], 0.2)[:, None]
     jaw = (near([172, 136, 58], 0.2) - near([397, 365, 288], 0.2))[:, None]
     wing = (near([64, 102, 49, 98], 0.05) - near([294, 331, 279, 327], 0.05))[:, None]
@@ -216,28 +212,8 @@ def _jaw_share() -> np.ndarray:
     nose = [1, 2, 4, 5, 6, 8, 97, 98, 129, 164, 168, 195, 197, 326, 327, 358]
     eyes = [33, 263, 133, 362, 23, 253, 228, 448, 232, 452]
     still = [*UPPER_LIP[3][1:-1], *nose, *eyes, 50, 280, 10, 93, 127, 234, 323, 356, 454]
-    whole = [
-        152,
-        148,
-        377,
-        176,
-        400,
-        175,
-        171,
-        396,
-        199,
-        208,
-        428,
-        200,
-        201,
-        421,
-        18,
-        83,
-        313,
-        149,
-        378,
-        *LOWER_LIP[3][2:-2],
-    ]
+    chin = (152, 148, 377, 176, 400, 175, 171, 396, 199, 208, 428, 200, 201, 421, 18, 83, 313, 149, 378)
+    whole = [*chin, *LOWER_LIP[3][2:-2]]
     part = {150: 0.9, 379: 0.9, 136: 0.72, 365: 0.72, 172: 0.45, 397: 0.45, 58: 0.2, 288: 0.2, 132: 0.05, 361: 0.05,
             61: 0.3, 291: 0.3, 57: 0.32, 287: 0.32}  # fmt: skip
     return settle({**{k: 0.0 for k in still}, **{k: 1.0 for k in whole}, **part})
@@ -596,15 +572,15 @@ def random_expression(seed: int) -> Expression:
     return Expression(**values)
 
 
-def random_stance(seed: int, *, yaw: float = 0.61, pitch: float = 0.35, roll: float = 0.3) -> Pose:
-    """How a head is held: angles (radians) within these bounds, mild ones more often."""
+def random_stance(seed: int) -> Pose:
+    """How a head is held: angles (radians) within bounds, mild ones more often."""
     rng = np.random.default_rng([seed, 0x57])
 
     def within(bound: float) -> float:
         return float(np.clip(rng.normal(0, 0.5), -1, 1)) * bound
 
     return Pose(
-        yaw=within(yaw), pitch=within(pitch), roll=within(roll), shift_x=float(rng.uniform(-0.1, 0.1)),
+        yaw=within(0.61), pitch=within(0.35), roll=within(0.3), shift_x=float(rng.uniform(-0.1, 0.1)),
         shift_y=float(rng.uniform(-0.08, 0.08)), scale=float(rng.uniform(0.93, 1.07)),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fomm.model.face.edit import Edit
+from fomm.model.face.motion import ramp
 from fomm.model.face.recording import Recording, write_motion
 
 FPS = 25
@@ -89,8 +90,7 @@ def _bump(t: float, middle: float, half_s: float) -> float:
 
 def _within(t: float, start: float, stop: float, ease_s: float) -> float:
     """1 from `start` to `stop`, 0 outside, smooth at both ends."""
-    share = np.clip(min(t - start, stop - t) / ease_s, 0.0, 1.0)
-    return float(share * share * (3 - 2 * share))
+    return float(ramp(min(t - start, stop - t), 0.0, ease_s))
 
 
 def _blink(t: float, middle: float) -> float:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from preprocess.crop import smooth_step
 from preprocess.synthetic.canvas import Box, Canvas, look_up, ribbon, smoothed
 from preprocess.synthetic.puppet_model import (
     ARCH,
@@ -43,7 +44,6 @@ from preprocess.synthetic.puppet_textures import (
     paint_hair,
     paint_skin,
     paint_torso,
-    smooth_step,
 )
 
 
@@ -193,10 +193,7 @@ class Painter:
         ring = np.stack([np.cos(angles), np.sin(angles)]) * cap.frizz
         # the frizz turns with the head
         turn = np.array(
-            [
-                [np.cos(self.pose.roll), -np.sin(self.pose.roll)],
-                [np.sin(self.pose.roll), np.cos(self.pose.roll)],
-            ]
+            [[np.cos(self.pose.roll), -np.sin(self.pose.roll)], [np.sin(self.pose.roll), np.cos(self.pose.roll)]]
         )
         return self.px(cap.middle[None]) + (root @ turn @ ring).T * self.unit
 
@@ -224,7 +221,7 @@ class Painter:
                 ]
             )
         )
-        middle = 0.5 * (top + low[[0, -1]]) * (1, 1)
+        middle = 0.5 * (top + low[[0, -1]])
         inward = (middle.mean(0) - middle) * 0.06
         shape = smoothed(np.concatenate([top[:1], (middle + inward)[:1], low, (middle + inward)[1:], top[1:]]), 2)
         box = canvas.box(shape)
@@ -235,10 +232,7 @@ class Painter:
         axis = np.array([top.mean(0), low[[0, -1]].mean(0)])
         u = self.unit
         away = -np.sign(i.light[0]) or 1.0
-        for side, colour, alpha in (
-            (away, self.skin * (0.62, 0.52, 0.50), 0.55),
-            (-away, self.skin * 1.06, 0.35),
-        ):
+        for side, colour, alpha in ((away, self.skin * (0.62, 0.52, 0.50), 0.55), (-away, self.skin * 1.06, 0.35)):
             strip = ribbon(axis + (side * wide * 0.85 * u, 0), 0.24 * wide * u)
             canvas.blend(box, cover * canvas.mask(strip, box, 0.13 * u) * np.float32(alpha), colour, lit=False)
         for side in (-1, 1):  # collar bones
@@ -294,11 +288,7 @@ class Painter:
         tone = 0.60 + 0.42 * lit
         self.canvas.fill(self.px(shape), self.skin * tone * (1.0, 0.91, 0.89), alpha=alpha, lit=False)
         self.canvas.fill(
-            self.px(inner),
-            self.skin * tone * (0.70, 0.54, 0.51),
-            alpha=0.75 * alpha,
-            soft=0.025 * self.unit,
-            lit=False,
+            self.px(inner), self.skin * tone * (0.70, 0.54, 0.51), alpha=0.75 * alpha, soft=0.025 * self.unit, lit=False
         )
         if i.earrings:
             drop = self.px((centre - 1.0 * up + 0.1 * out)[None])[0]
@@ -351,19 +341,11 @@ class Painter:
             soft=0.035 * u,
         )
         canvas.fill(
-            smoothed(np.concatenate([base, foot[::-1]])),
-            self.skin * (0.55, 0.42, 0.40),
-            alpha=0.5,
-            soft=0.022 * u,
+            smoothed(np.concatenate([base, foot[::-1]])), self.skin * (0.55, 0.42, 0.40), alpha=0.5, soft=0.022 * u
         )
         tip = bridge[3]
         r = i.nose_width * u
-        canvas.fill(
-            tip + (0, 0.02 * u) + 0.62 * r * CIRCLE,
-            self.skin * (1.02, 0.93, 0.91),
-            alpha=0.55,
-            soft=0.028 * u,
-        )
+        canvas.fill(tip + (0, 0.02 * u) + 0.62 * r * CIRCLE, self.skin * (1.02, 0.93, 0.91), alpha=0.55, soft=0.028 * u)
         for k in (0, 4):
             side = -1 if k == 0 else 1
             middle = base[k] + np.array([-side * 0.028, -0.012]) * u
@@ -371,12 +353,7 @@ class Painter:
             curve = (
                 base[k]
                 + np.array(
-                    [
-                        [-0.035 * side, -0.055],
-                        [0.008 * side, -0.03],
-                        [0.006 * side, 0.008],
-                        [-0.04 * side, 0.022],
-                    ]
+                    [[-0.035 * side, -0.055], [0.008 * side, -0.03], [0.006 * side, 0.008], [-0.04 * side, 0.022]]
                 )
                 * u
             )
@@ -478,10 +455,7 @@ class Painter:
                 canvas.darken(box, inside * canvas.mask(shadow, box, 0.012 * u), (0.72, 0.62, 0.62))
         else:
             canvas.fill(
-                ribbon(0.5 * (inner_top + inner_low), 0.009 * u),
-                lips * (0.42, 0.36, 0.38),
-                alpha=0.85,
-                soft=0.004 * u,
+                ribbon(0.5 * (inner_top + inner_low), 0.009 * u), lips * (0.42, 0.36, 0.38), alpha=0.85, soft=0.004 * u
             )
         shine = 0.5 * (inner_low[4:11] + low[4:11])
         canvas.fill(ribbon(shine, 0.012 * u), (255, 240, 236), alpha=0.22, soft=0.012 * u)
@@ -522,12 +496,7 @@ class Painter:
                 canvas.fill(ribbon(arm, 0.014 * u), colour * 0.9, lit=False)
         gap = i.eye_x - 0.235
         bridge = np.stack(
-            [
-                np.linspace(-gap, gap, 7),
-                i.eye_y - 0.02 - 0.03 * (1 - np.linspace(-1, 1, 7) ** 2),
-                np.full(7, z),
-            ],
-            1,
+            [np.linspace(-gap, gap, 7), i.eye_y - 0.02 - 0.03 * (1 - np.linspace(-1, 1, 7) ** 2), np.full(7, z)], 1
         )
         canvas.fill(ribbon(self.px(bridge), 0.014 * u), colour, lit=False)
 

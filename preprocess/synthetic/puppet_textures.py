@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from preprocess.crop import smooth_step
 from preprocess.synthetic.puppet_model import CROWN, Camera, Identity, mix, taper
 
 REACH = 1.9  # the textures cover |u|, |v| <= this
@@ -24,17 +25,9 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells_y: int, cell
     """Smooth noise (height, width), about -1..1."""
     coarse = rng.uniform(-1, 1, (cells_y + 3, cells_x + 3)).astype(np.float32)
     large = cv2.resize(
-        coarse,
-        (width + 3 * width // cells_x + 1, height + 3 * height // cells_y + 1),
-        interpolation=cv2.INTER_CUBIC,
+        coarse, (width + 3 * width // cells_x + 1, height + 3 * height // cells_y + 1), interpolation=cv2.INTER_CUBIC
     )
     return large[:height, :width]
-
-
-def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """0 up to `low`, 1 from `high` on, smooth in between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _bump(x: np.ndarray, y: np.ndarray, cx: float | np.ndarray, cy: float, sx: float, sy: float) -> np.ndarray:
@@ -193,12 +186,7 @@ def paint_hair(identity: Identity) -> Hair | None:
     line = np.convolve(np.pad(line, 8, mode="edge"), np.hanning(17) / np.hanning(17).sum(), "valid") + i.hairline
     edge = np.interp(np.abs(azimuth), knots, line)
     near = np.exp(-((azimuth / 0.75) ** 2))
-    if i.hair_style in (
-        "parted",
-        "swept",
-        "long",
-        "bob",
-    ):  # higher where the hair parts, lower where it falls
+    if i.hair_style in ("parted", "swept", "long", "bob"):  # higher where the hair parts, lower where it falls
         edge = edge + near * (0.16 * np.tanh(3 * (azimuth - 0.45 * i.part) * -np.sign(i.part or 1)) - 0.02) * (
             0.9 if i.hair_style != "swept" else 0.55
         )

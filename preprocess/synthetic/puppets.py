@@ -16,22 +16,20 @@ the portrait and the clip with sound of the demonstration. Model and coordinates
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from fomm.errors import InputError, require_at_least
 from fomm.files import atomic_output, require_new
 from fomm.manifest import Clip, Pair, hash_clip, write_manifest, write_pairs
 from fomm.video import write_image
+from preprocess.synthetic.drawing import draw_all
 from preprocess.synthetic.puppet_model import (
     LANDMARKS,
     Camera,
@@ -206,15 +204,7 @@ def write_puppet_pairs(
         for role, person in (("source", a), ("driving", b), ("truth", a)):
             name = f"pair{k:04d}_{role}"
             job = _Job(
-                _person(seed, person),
-                motion,
-                frames,
-                fps,
-                size,
-                scale,
-                offset,
-                Path("clips") / name,
-                role == "source",
+                _person(seed, person), motion, frames, fps, size, scale, offset, Path("clips") / name, role == "source"
             )
             jobs.append(job)
             rows.append(_clip(job, name, f"puppet{person:04d}", "test"))
@@ -300,15 +290,7 @@ def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, pairs
     require_new(output)
     with atomic_output(output) as part:
         part.mkdir()
-        with tqdm(total=len(jobs), desc="drawing", unit="clip") as bar:
-            if workers == 1:
-                for job in jobs:
-                    _draw_job(job, part)
-                    bar.update()
-            else:
-                with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                    for _ in pool.map(partial(_draw_job, root=part), jobs):
-                        bar.update()
+        draw_all(partial(_draw_job, root=part), jobs, workers=workers, unit="clip")
         if pairs:
             write_pairs(part / "pairs.csv", pairs)
         write_manifest(part / "manifest.csv", [replace(row, sha256=hash_clip(part / row.path)) for row in rows])

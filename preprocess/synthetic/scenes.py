@@ -17,23 +17,21 @@ below the hairline. Points are (x, y) in pixels, integers at pixel centres.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from fomm.errors import InputError, require_at_least
 from fomm.files import atomic_output, require_new
 from fomm.video import VideoWriter
 from preprocess.crop import crop_matrix, transform
 from preprocess.faces import framing_box
+from preprocess.synthetic.drawing import draw_all
 from preprocess.synthetic.puppet_model import Camera, Identity, Pose, random_identity, random_motion
 from preprocess.synthetic.puppet_painter import draw
 from preprocess.synthetic.puppet_textures import background
@@ -99,18 +97,9 @@ def write_scenes(
         workers=(workers, 1),
     )
     require_new(output)
-    names = [f"{KINDS[number % len(KINDS)]}{number:03d}" for number in range(scenes)]
     with atomic_output(output) as part:
-        job = partial(_write_scene, part, frames=frames, size_wh=(width, height), fps=fps, seed=seed)
-        with tqdm(total=scenes, desc="drawing", unit="scene") as bar:
-            if workers == 1:
-                for number, name in enumerate(names):
-                    job(number, name)
-                    bar.update()
-            else:
-                with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                    for _ in pool.map(job, range(scenes), names):
-                        bar.update()
+        draw_one = partial(_write_scene, part, frames=frames, size_wh=(width, height), fps=fps, seed=seed)
+        draw_all(draw_one, range(scenes), workers=workers, unit="scene")
     return output / "videos"
 
 
@@ -275,11 +264,10 @@ def _filmed(shots: Sequence[_Shot], people: Sequence[int], fps: int, size_wh: tu
             yield np.clip(picture + 0.5, 0, 255).astype(np.uint8), boxes, seen
 
 
-def _write_scene(
-    root: Path, number: int, name: str, *, frames: int, size_wh: tuple[int, int], fps: int, seed: int
-) -> None:
+def _write_scene(root: Path, number: int, *, frames: int, size_wh: tuple[int, int], fps: int, seed: int) -> None:
     cv2.setNumThreads(1)  # processes share the cores already
     kind = KINDS[number % len(KINDS)]
+    name = f"{kind}{number:03d}"
     rng = np.random.default_rng([seed, number, 0x5C])
     shots = direct(kind, frames, rng)
     count = 1 + max(actor.person for shot in shots for actor in shot.actors)

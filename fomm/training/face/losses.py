@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from fomm.model.face.generator import Output, support
 from fomm.model.geometry import at_least_float32
 from fomm.training.face.critic import Judged
-from fomm.training.losses import total
+from fomm.training.losses import l1_loss, total
 
 COARSE_LEVELS = 3  # halvings
 
@@ -71,10 +71,8 @@ def critic_hinge(predicted: Judged, real: Judged) -> Tensor:
 
 def features_l1(predicted: Judged, real: Judged) -> Tensor:
     """Mean absolute difference of the critic's features, summed over its layers; no gradient into the real side."""
-    return total(
-        (at_least_float32(seen) - at_least_float32(wanted.detach())).abs().mean()
-        for seen, wanted in zip(predicted.features, real.features, strict=True)
-    )
+    pairs = zip(predicted.features, real.features, strict=True)
+    return total(l1_loss(seen, wanted.detach()) for seen, wanted in pairs)
 
 
 def importance(opening: Tensor) -> Tensor:
