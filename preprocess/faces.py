@@ -13,9 +13,11 @@ a forked child hangs: start worker processes with `spawn`, and make one finder i
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -182,6 +184,7 @@ class FaceFinder:
             raise InputError(f"face confidence {confidence} is out of range; give a number from 0.5 to 1")
         self.model, self.confidence = model, confidence
         self._owner = (os.getpid(), threading.get_ident())
+        self._faceless: deque[tuple[bool, tuple[int, ...], bytes]] = deque(maxlen=256)  # pictures searched in vain
         self._heard: set[int] = set()  # models past their first result, which no longer write to stderr
         solutions = _solutions()
         with _quiet():
@@ -223,7 +226,12 @@ class FaceFinder:
             raise ValueError(f"a picture is (H, W, 3) uint8 RGB, but got {image.shape} {image.dtype}")
         if min(image.shape[:2]) < _TINY:
             return []
-        for views in islice(_attempts(image, thorough), None if closer else 1):
+        searched = None
+        for number, views in enumerate(islice(_attempts(image, thorough), None if closer else 1)):
+            if number == 1:  # from here on it takes long: not twice in the same picture
+                searched = thorough, image.shape, hashlib.blake2b(image.tobytes()).digest()
+                if searched in self._faceless:
+                    return []
             faces: list[Face] = []
             spots = [spot for view, to_image in views for spot in self._detect(view, to_image)]
             for spot in sorted(spots, key=lambda spot: -spot.score):
@@ -234,6 +242,8 @@ class FaceFinder:
                     faces.append(face)
             if faces:
                 return sorted(faces, key=lambda face: -face.side_px)
+        if searched is not None:
+            self._faceless.append(searched)
         return []
 
     def landmarks(self, image: np.ndarray) -> np.ndarray | None:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pictures
 import pytest
 
+# Threads that wait for one another leave the core to the other worker; read where torch is loaded, after this file.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def settings_folder(tmp_path_factory: pytest.TempPathFactory) -> None:

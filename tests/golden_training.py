@@ -122,6 +122,24 @@ class GoldenTraining(Training):
         return self.golden_deformation
 
 
+class Remembered(nn.Module):
+    """Features of pictures that no gradient flows into are computed once: all runs have the same driving frames."""
+
+    known: dict[tuple[torch.dtype, bytes], list[Tensor]] = {}
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        if torch.is_grad_enabled():
+            return self.features(image)
+        key = image.dtype, image.numpy().tobytes()
+        if key not in self.known:
+            self.known[key] = self.features(image)
+        return self.known[key]
+
+
 def vgg19_file(folder: Path) -> Path:
     """VGG-19 with the golden weights, as a file like torchvision's."""
     path = folder / "vgg19.pth"
@@ -140,6 +158,7 @@ def run_steps(
         weights=LossWeights(generator_gan=0.0 if name == "vox-256" else 1.0),
         vgg19_file=str(vgg19),
     )
+    module.perceptual.features = Remembered(module.perceptual.features)
     fill_model(module.model)
     if module.discriminator is not None:
         fill_discriminator(module.discriminator)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from in_process import fomm
 
 from fomm.animator import AnimationSettings
 from fomm.animator.credentials import SIGNED, config_folder, make_pair, sign, signed_ones, verify
@@ -18,7 +17,6 @@ from fomm.errors import InputError
 from fomm.video import SYNTHETIC_COMPOSITE, VideoReader, VideoWriter, write_image
 from studio.animation import outputs_of
 
-ROOT = Path(__file__).resolve().parent.parent
 PICTURE = np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8)
 INPUTS = {
     "source": {"path": "somewhere/photo.jpg", "sha256": "ab" * 32},
@@ -135,16 +133,13 @@ def test_what_is_no_result_is_told(tmp_path: Path, name: str, says: str) -> None
 
 def test_the_command_says_it_in_words(tmp_path: Path) -> None:
     path = signed(tmp_path / "r.png")
-
-    def command() -> subprocess.CompletedProcess:
-        arguments = [sys.executable, "-m", "fomm", "verify", str(path)]
-        return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-    assert command().returncode == 0 and command().stdout.startswith("Not altered")
+    whole = fomm("verify", path)
+    assert whole.returncode == 0 and whole.stdout.startswith("Not altered")
     path.write_bytes(path.read_bytes()[:-30] + b"x" + path.read_bytes()[-29:])
-    assert command().returncode != 0
+    assert fomm("verify", path).returncode != 0
     result(path)
-    assert command().returncode == 2 and "carries no content credentials" in command().stderr
+    without = fomm("verify", path)
+    assert without.returncode == 2 and "carries no content credentials" in without.stderr
 
 
 def test_ones_own_certificate_signs(tmp_path: Path) -> None:

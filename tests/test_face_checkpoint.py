@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
-from pictures import ROOT
+from in_process import fomm
 from safetensors.torch import load_file, save_file
 
 from fomm import known
@@ -39,11 +37,6 @@ def file(model: FaceModel, tmp_path: Path) -> Path:
 def same_weights(a: FaceModel, b: FaceModel) -> None:
     assert isinstance(b, FaceModel) and a.state_dict().keys() == b.state_dict().keys()
     assert all(torch.equal(tensor, b.state_dict()[name]) for name, tensor in a.state_dict().items())
-
-
-def fomm(*arguments: str | Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "fomm", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
 def test_it_comes_back_as_it_was(model: FaceModel, file: Path) -> None:

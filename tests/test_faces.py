@@ -317,6 +317,25 @@ def test_silent_and_closed_twice(found: Found, capfd: pytest.CaptureFixture[str]
         assert len(os.listdir("/proc/self/fd")) <= open_files
 
 
+def test_a_picture_without_a_face_is_searched_once(finder: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several metrics ask for the face of the same picture; another picture, or a closer look at it, is a new one."""
+    views = []
+    process = finder._process
+    monkeypatch.setattr(finder, "_process", lambda *what: (views.append(what), process(*what))[1])
+
+    def looks(picture: np.ndarray, *, thorough: bool = False) -> int:
+        views.clear()
+        assert finder.find(picture, thorough=thorough) == []
+        return len(views)
+
+    picture = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    whole = looks(picture)
+    assert looks(picture.copy()) * 5 < whole and looks(picture, thorough=True) > whole / 2
+    picture[5, 5] ^= 1
+    assert looks(picture) == whole
+    assert looks(picture.reshape(48, 192, 3)) == whole
+
+
 def test_puppets_are_found(finder: FaceFinder) -> None:
     """Drawn heads go through the same pipeline; their roll and yaw are known."""
     yaws = []

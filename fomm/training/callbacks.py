@@ -364,7 +364,12 @@ def draw_curves(table: Path, picture: Path) -> None:
     }
     curves = {name: points for name, points in curves.items() if points}
     lines = max(1, math.ceil(len(curves) / CURVES_A_ROW))
-    figure = Figure(figsize=(4 * CURVES_A_ROW, 2.6 * lines), layout="constrained")
+    # Places are given: to find them, matplotlib measures all texts again and again, which took longer than drawing.
+    width, height = 4 * CURVES_A_ROW, 2.6 * lines
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=0.85 / width, right=1 - 0.1 / width, bottom=0.5 / height, top=1 - 0.3 / height, wspace=0.3, hspace=0.42
+    )
     panels = figure.subplots(lines, CURVES_A_ROW, squeeze=False).flat
     for panel, (name, points) in zip(panels, curves.items(), strict=False):
         panel.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else None, linewidth=1)
@@ -373,7 +378,8 @@ def draw_curves(table: Path, picture: Path) -> None:
             panel.legend(fontsize=8)
         elif name.startswith("train/") and all(value > 0 for _, value in points):
             panel.set_yscale("log")
-        panel.set(title=name, xlabel="step")
+        panel.set_title(name, y=1)
+        panel.set_xlabel("step")
         panel.grid(alpha=0.3)
     for panel in panels[len(curves) :]:
         panel.set_axis_off()

@@ -310,9 +310,11 @@ def _backdrop(identity: Identity) -> np.ndarray:
     picture = a + (b - a) * smooth_step(y * np.cos(turn) + x * np.sin(turn), -3.2, 3.2)[..., None]
 
     def disc(cx: float, cy: float, r: float, colour: ArrayLike, alpha: float, soft: float) -> None:
-        distance = np.hypot(x - cx, y - cy)
+        (left, top), (right, bottom) = (np.searchsorted(axis, (cx + end, cy + end)) for end in (-r - soft, r + soft))
+        distance = np.hypot(x[:, left:right] - cx, y[top:bottom] - cy)  # beyond the mask is 0
         mask = (1 - smooth_step(distance, r - soft, r + soft)) * alpha
-        picture[:] += (np.asarray(colour, np.float32) - picture) * mask[..., None].astype(np.float32)
+        part = picture[top:bottom, left:right]
+        part += (np.asarray(colour, np.float32) - part) * mask[..., None].astype(np.float32)
 
     def block(x0: float, y0: float, x1: float, y1: float, colour: ArrayLike, alpha: float, soft: float) -> None:
         mask = (
