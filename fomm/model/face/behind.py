@@ -12,7 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SIDE = 80  # of a square with as many pixels as the small picture
+SIDE = 72  # of a square with as many pixels as the small picture
 PATCH = 5  # of them, a patch
 LEVELS, ROUNDS = 3, 3  # each level half as large as the next; rounds of matching on each
 LIGHT = 0.3  # what varies over more than this part of the longer side is light
@@ -46,7 +46,10 @@ def _level(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
     """As `spread`, what is beside a place counting more than what is above: horizons and rooms are level."""
     height, width = known.shape
     less = max(1, round(width / LEVEL)), height
-    low = spread(*(cv2.resize(one, less, interpolation=cv2.INTER_AREA) for one in (picture, known)))
+    colours, weight = (
+        cv2.resize(one, less, interpolation=cv2.INTER_AREA) for one in (picture * known[..., None], known)
+    )
+    low = spread(colours / np.maximum(weight, 1e-3)[..., None], weight)
     low = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)
     return low + spread(picture - low, known)
 
