@@ -142,18 +142,10 @@ RECIPES = {
 class TrainCLI(LightningCLI):
     """One configuration system: what the training, its data and Lightning's Trainer take is what can be set."""
 
-    def __init__(
-        self, architecture: str, *, args: list[str] | None, parser_kwargs: dict[str, Any], **kwargs: Any
-    ) -> None:
+    def __init__(self, architecture: str, **kwargs: Any) -> None:
         self.architecture = architecture
         recipe = RECIPES[architecture]
-        command = (sys.argv[1:] if args is None else args)[:1]
-        if set(command) & COMMANDS.keys():  # gathering the other one's options would be in vain
-            known = {name: skipped for name, skipped in self.subcommands().items() if [name] == command}
-            self.subcommands = lambda: known  # type: ignore[method-assign]
-        others = COMMANDS.keys() - self.subcommands()
-        parser_kwargs = {name: given for name, given in parser_kwargs.items() if name not in others}
-        super().__init__(recipe.training, recipe.data, args=args, parser_kwargs=parser_kwargs, **kwargs)
+        super().__init__(recipe.training, recipe.data, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(

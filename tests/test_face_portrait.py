@@ -438,7 +438,7 @@ def test_a_head_cut_off_at_the_side_moves_away_without_streaks(sitter: Sitter) -
         place = Pose(face.pose.scale, rotation_of(np.array([0.0, 0.0, lean])) @ face.pose.rotation, face.pose.shift)
         away = move(face, Face(place._replace(shift=place.shift + [70.0, 0, 0]).place(face.shape)), face)
         result = portrait(away).astype(int)
-        background = portrait._background.astype(int)
+        background = Layers.of(cut.photo, cut.person, 2.2 * face.pose.scale).background.astype(int)
         eyes = int(away.landmarks[EYES[0].outer, 1])
         beside = np.s_[eyes - 10 : eyes + 10, :8]
         assert np.abs(result - background)[beside].max() <= 2, "nothing is left of the head where it was cut"

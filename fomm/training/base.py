@@ -171,14 +171,13 @@ class BaseTraining(L.LightningModule, Generic[Model]):
 @contextmanager
 def frozen(network: nn.Module | None) -> Iterator[None]:
     """For the length of a block, let no gradient into a network (gradients still pass through it)."""
-    networks = [] if network is None else [network]
-    for each in networks:
-        each.requires_grad_(False)
+    if network is not None:
+        network.requires_grad_(False)
     try:
         yield
     finally:
-        for each in networks:
-            each.requires_grad_(True)
+        if network is not None:
+            network.requires_grad_(True)
 
 
 def parameter_group(name: str, networks: Iterable[nn.Module], learning_rate: float) -> dict:

@@ -20,24 +20,24 @@ STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, fr
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
+CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half widths
 NO_EAR = 0.4  # what is mirrored at a side is drawn out, or a second ear would be seen
-CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
 PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
 SHADOW, SHADOW_SOFT = 0.9, 1.5  # how dark it is behind pursed lips; how softly that ends, in pixels of the patch
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
+TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
 TEETH_GO_UP = 0.06  # how far under the lip teeth that the photo shows go on, in the head's frame
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 SKIN_PX, SKIN_SOFT = 160.0, 0.05  # width of a face in which its bare skin is found; how smooth, in widths of the face
 SKIN_ROOM = 0.03  # how far from outline, eyes, brows and lips bare skin begins, in widths of the face
 SKIN_GRAIN = 0.012  # what is finer than this in bare skin is its grain, in widths of the face
 SKIN_VARIES, SKIN_NOISE = 3.0, 4.0  # spreads, and grey levels, by which a pixel may differ from the median skin
-TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
-_LIGHT = np.array([0.299, 0.587, 0.114], np.float32)
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
+_LIGHT = np.array([0.299, 0.587, 0.114], np.float32)  # how much each colour adds to it
 
 
 class Layers(NamedTuple):
@@ -248,6 +248,15 @@ def pursed(source: Face, moved: Moved) -> float:
     return 1 - ramp(float(wide / was), *PURSED)
 
 
+def in_shadow(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:
+    """Painted colours (h, w, 3) float32 of which `much` (h, w) float32 in [0, 1] lie in shadow, as dark as `dark` (3,).
+
+    Lips that are pursed reach beyond the teeth, and no light comes in; those of drawn heads are flat.
+    """
+    weight = SHADOW * cv2.GaussianBlur(much, (0, 0), SHADOW_SOFT)[..., None]
+    return colours + weight * (dark.astype(np.float32) - colours)
+
+
 def turn_of(source: Pose, moved: Pose) -> np.ndarray:
     """(2, 2) how a flat piece of the face, at right angles to where it looks, changes from one pose to the other."""
     return (moved.scale * moved.rotation[:2, :2]) @ np.linalg.inv(source.scale * source.rotation[:2, :2])
@@ -456,15 +465,6 @@ class Palette:
         tooth = self._tooth(colours)[..., None]
         light = colours @ _LIGHT[:, None]
         return colours + tooth * (np.minimum(light * (colour / (colour @ _LIGHT)), 255) - colours)
-
-    @staticmethod
-    def in_shadow(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:
-        """Painted colours (h, w, 3) float32 of which `much` (h, w) in [0, 1] lie in shadow, as dark as `dark` (3,).
-
-        Lips that are pursed reach beyond the teeth, and no light comes in; those of drawn heads are flat.
-        """
-        weight = SHADOW * cv2.GaussianBlur(much, (0, 0), SHADOW_SOFT)[..., None]
-        return colours + weight * (dark.astype(np.float32) - colours)
 
     def _tooth(self, colours: np.ndarray) -> np.ndarray:
         """(h, w) float32 in [0, 1]: how like a tooth colours (h, w, 3) are, pale and light."""

@@ -22,6 +22,7 @@ from fomm.model.face.layers import (
     Palette,
     Skin,
     crowned,
+    in_shadow,
     mouth_change,
     pursed,
     shown_by,
@@ -50,13 +51,12 @@ class _Texture:
         # Linear reading of a finer picture is as sharp as cubic reading, and six times as fast.
         self._fine = FINE if picture.shape[0] * picture.shape[1] <= FINE_PX else 1
         self._picture = picture if self._fine == 1 else finer(picture)
-        self._start = np.zeros(2) if start is None else start
+        self._start = np.zeros(2, int) if start is None else start
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(h, w, 4) uint8 at points (h, w, 2); the points are changed."""
-        for axis in range(2):
-            if self._start[axis]:
-                points[..., axis] += self._start[axis]
+        if self._start.any():
+            points += self._start
         points *= self._fine
         by = cv2.INTER_CUBIC if self._fine == 1 else cv2.INTER_LINEAR
         return cv2.remap(self._picture, points, None, by, borderMode=cv2.BORDER_REPLICATE)
@@ -403,7 +403,7 @@ class Portrait:
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
         colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
         colours = self._palette.teeth_like(colours, patch, shown)
-        colours = self._palette.in_shadow(colours, self._mouth.dark, pursed(self.source, moved) * known[0])
+        colours = in_shadow(colours, self._mouth.dark, pursed(self.source, moved) * known[0])
         paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
         painted = np.argwhere(paints > 0.01)[:, ::-1]
         if len(painted) == 0:
