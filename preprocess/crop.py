@@ -14,6 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fomm.model.face.motion import ramp
+
 FEATHER = 0.1  # width of a mask's soft edge, in crop sides
 
 # Change between the original and the changed crop, in grey levels, at which the picture's own fine detail starts to
@@ -80,12 +82,6 @@ def seen_region(matrix: np.ndarray, size_wh: tuple[int, int], picture_wh: tuple[
     return Region(int(left), int(top), int(right), int(bottom))
 
 
-def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """0 up to `low`, 1 from `high` on, smooth in between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 @lru_cache(maxsize=8)
 def soft_mask(size: int) -> np.ndarray:
     """(size, size) float32 mask in [0, 1] of a crop: 1 inside, falling smoothly to 0 at its edge.
@@ -95,7 +91,7 @@ def soft_mask(size: int) -> np.ndarray:
     width = max(1.0, FEATHER * size)
     away = np.abs(np.arange(size) - (size - 1) / 2) - (size / 2 - 2 * width)  # corners of two feather widths
     x, y = np.meshgrid(np.maximum(away, 0), np.maximum(away, 0))
-    mask = smooth_step(2 * width - 0.5 - np.hypot(x, y), 0, width).astype(np.float32)
+    mask = ramp(2 * width - 0.5 - np.hypot(x, y), 0, width).astype(np.float32)
     mask.setflags(write=False)
     return mask
 
@@ -254,7 +250,7 @@ def _change(difference: np.ndarray) -> np.ndarray:
     red, green, blue = cv2.split(difference)
     strength = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((reach, reach), np.uint8))
     strength = cv2.boxFilter(strength, cv2.CV_32F, (reach, reach))
-    return smooth_step(strength, *CHANGE_LEVELS)
+    return ramp(strength, *CHANGE_LEVELS)
 
 
 def shrunk(picture: np.ndarray, side_px: int) -> np.ndarray:

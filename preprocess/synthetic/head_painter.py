@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from preprocess.crop import smooth_step
+from fomm.model.face.motion import ramp
 from preprocess.synthetic.canvas import Box, ribbon
 from preprocess.synthetic.face_mesh import (
     CHART,
@@ -383,7 +383,7 @@ class _HeadPainter(Painter):
         normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
         # cheeks shade the back teeth, which turn away
         turned = np.abs(seen.values[:, 0] / (TOOTH_COLUMNS - 1) * 2 - 1)
-        dim = (1 - 0.72 * smooth_step(turned, 0.22, 0.85)) * (0.82 if upper else 0.62)
+        dim = (1 - 0.72 * ramp(turned, 0.22, 0.85)) * (0.82 if upper else 0.62)
         colour = self.lit(sampled[:, :3], normal, 0.5, 30.0, dim.astype(np.float32))
         cover = (sampled[:, 3] * seen.cover[seen.rows, seen.columns])[:, None]
         under = picture[seen.rows, seen.columns]
@@ -402,7 +402,7 @@ class _HeadPainter(Painter):
         seen = _rasterise(self.fine_px, self.depth, TRIANGLES, values, box)
         painted = paint_face(head)
         level = int(np.clip(np.log2(TEXELS_PER_UNIT / self.unit), 0, LEVELS - 2))
-        u, v, crowded = seen.values[:, 0], seen.values[:, 1], smooth_step(seen.values[:, 5], 1.5, 4.0)[:, None]
+        u, v, crowded = seen.values[:, 0], seen.values[:, 1], ramp(seen.values[:, 5], 1.5, 4.0)[:, None]
         coarse = LEVELS - 1
         albedo = _look_up(painted.albedo[level] * self._folded(level)[..., None], u, v, level)
         albedo += (_look_up(painted.albedo[coarse], u, v, coarse) - albedo) * crowded
@@ -446,7 +446,7 @@ class _HeadPainter(Painter):
         for corner, height in zip(fixed, level[order].tolist(), strict=True):
             cv2.fillConvexPoly(front, corner, height, cv2.LINE_8, _SHIFT)
         over = _look_up(front, flat[:, 0], flat[:, 1]) - near
-        return around(around_triangles(1 - smooth_step(over, 0.03, 0.12)))
+        return around(around_triangles(1 - ramp(over, 0.03, 0.12)))
 
     def _folded(self, level: int) -> np.ndarray:
         """Factor (512, 640), halved `level` times, on the skin: the wrinkles of age and those of this expression."""
@@ -610,7 +610,7 @@ def draw_head(
     painter.face()
     painter.seam()
     for side in (-1, 1):
-        painter.ear(side, float(smooth_step(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
+        painter.ear(side, float(ramp(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
     painter.lashes()
     painter.spectacles()
     painter.hair_front()

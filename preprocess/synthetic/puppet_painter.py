@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from preprocess.crop import smooth_step
+from fomm.model.face.motion import ramp
 from preprocess.synthetic.canvas import Box, Canvas, look_up, ribbon, smoothed
 from preprocess.synthetic.puppet_model import (
     ARCH,
@@ -166,7 +166,7 @@ class Painter:
         height = (
             x * self.rotation[0, 1] + y * self.rotation[1, 1] + (PIVOT[1] - 0.45 * self.rotation[2, 1])
         )  # head y a little behind
-        cover = cover * (1 - smooth_step(height, cap.nape - 0.05, cap.nape + 0.05)).astype(np.float32)
+        cover = cover * (1 - ramp(height, cap.nape - 0.05, cap.nape + 0.05)).astype(np.float32)
         self.canvas.blend(box, cover, dark, lit=False)
         if i.hair_style == "bun":
             self.ball(np.array([0.22 * i.part, -1.02, -0.25]), 0.30 + 0.05 * i.hair_volume, np.asarray(i.hair))
@@ -320,7 +320,7 @@ class Painter:
         shade = _light(toward, (0.56, 0.46, 0.46), (1.09, 1.06, 1.03))
         f = self.rotation[2].astype(np.float32)
         facing = np.clip((nx * f[0] + ny * f[1] + nz * f[2]) * scale, 0, 1)
-        dim = 0.80 + 0.20 * smooth_step(facing, 0.0, 0.55)
+        dim = 0.80 + 0.20 * ramp(facing, 0.0, 0.55)
         shade *= cv2.merge([dim, dim, dim])
         left, top, right, bottom = box
         canvas.shade[top:bottom, left:right] = shade
@@ -567,7 +567,7 @@ def draw(
         painter.brow(side)
     painter.nose()
     for side in (-1, 1):  # the ear of the side that is turned to the viewer lies over the head
-        painter.ear(side, float(smooth_step(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
+        painter.ear(side, float(ramp(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
     painter.spectacles()
     painter.hair_front()
     image = np.clip(painter.canvas.image + 0.5, 0, 255).astype(np.uint8)

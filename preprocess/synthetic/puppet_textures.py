@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from preprocess.crop import smooth_step
+from fomm.model.face.motion import ramp
 from preprocess.synthetic.puppet_model import CROWN, Camera, Identity, mix, taper
 
 REACH = 1.9  # the textures cover |u|, |v| <= this
@@ -58,10 +58,10 @@ def _relief(identity: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         h = h + 0.030 * _bump(x, y, side * (i.eye_x + 0.02), i.eye_y - i.brow_height, 0.26, 0.08)  # brow ridge
         h = h + 0.055 * _bump(x, y, side * 0.42, i.eye_y + 0.32, 0.2, 0.17)  # cheekbones
         h = h - 0.014 * _bump(x, y, side * (0.3 + 0.1 * (y - 0.5)), 0.52, 0.04, 0.14)  # folds
-    ridge = 0.055 + 0.05 * smooth_step(y, i.eye_y, tip)
-    h = h + (0.03 + 0.11 * smooth_step(y, i.eye_y - 0.1, tip)) * np.exp(-((x / ridge) ** 2)) * smooth_step(
+    ridge = 0.055 + 0.05 * ramp(y, i.eye_y, tip)
+    h = h + (0.03 + 0.11 * ramp(y, i.eye_y - 0.1, tip)) * np.exp(-((x / ridge) ** 2)) * ramp(
         y, i.eye_y - 0.18, i.eye_y
-    ) * (1 - smooth_step(y, tip, tip + 0.09))
+    ) * (1 - ramp(y, tip, tip + 0.09))
     h = h + 0.05 * _bump(x, y, 0, i.mouth_y, 0.3, 0.17)
     h = h - 0.035 * _bump(x, y, 0, i.mouth_y + 0.15, 0.16, 0.045) + 0.06 * _bump(x, y, 0, 0.9, 0.17, 0.12)
     return h - 0.02 * _bump(x, y, 0, i.mouth_y - 0.1, 0.03, 0.06)
@@ -82,7 +82,7 @@ def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     def tint(colour: ArrayLike, amount: np.ndarray) -> None:
         albedo[:] += (np.asarray(colour, np.float32) - albedo) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
 
-    front = smooth_step(Z, -0.1, 0.35)
+    front = ramp(Z, -0.1, 0.35)
     red = skin * (1.02, 0.66, 0.66)
     for side in (-1, 1):
         tint(red, 0.55 * i.blush * front * _bump(x, y, side * 0.42, i.eye_y + 0.36, 0.2, 0.15))
@@ -101,7 +101,7 @@ def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     slope = np.stack([_relief(i, x + e, y) - _relief(i, x - e, y), _relief(i, x, y + e) - _relief(i, x, y - e)], -1) / (
         2 * e
     )
-    slope *= smooth_step(Z, 0.0, 0.4)[..., None]
+    slope *= ramp(Z, 0.0, 0.4)[..., None]
     return _mips(albedo), _mips(slope)
 
 
@@ -119,22 +119,20 @@ def _beard(i: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(N, N) 0..1, how much of the skin it covers."""
     ax, above = np.abs(x), i.mouth_y - 0.11
     moustache = (
-        smooth_step(y, above - 0.06, above - 0.01)
-        * (1 - smooth_step(ax, 0.22, 0.32))
-        * (1 - smooth_step(y, i.mouth_y, i.mouth_y + 0.06))
+        ramp(y, above - 0.06, above - 0.01) * (1 - ramp(ax, 0.22, 0.32)) * (1 - ramp(y, i.mouth_y, i.mouth_y + 0.06))
     )
     if i.beard == "moustache":
         return 0.93 * moustache
     if i.beard == "goatee":
-        chin = (1 - smooth_step(ax, 0.24, 0.34)) * smooth_step(y, i.mouth_y - 0.06, i.mouth_y + 0.04)
+        chin = (1 - ramp(ax, 0.24, 0.34)) * ramp(y, i.mouth_y - 0.06, i.mouth_y + 0.04)
         return 0.9 * np.maximum(moustache, chin)
     line = i.mouth_y - 0.2 - 0.75 * (ax - 0.42)
-    cheek = smooth_step(y, line - 0.06, line + 0.06)
+    cheek = ramp(y, line - 0.06, line + 0.06)
     full = np.maximum(
-        cheek * smooth_step(ax, 0.12, 0.24) * smooth_step(y, above - 0.06, above),
-        smooth_step(y, i.mouth_y + 0.02, i.mouth_y + 0.14) * smooth_step(y, 0, 0.3),
+        cheek * ramp(ax, 0.12, 0.24) * ramp(y, above - 0.06, above),
+        ramp(y, i.mouth_y + 0.02, i.mouth_y + 0.14) * ramp(y, 0, 0.3),
     )
-    full = np.maximum(np.maximum(full, moustache), cheek * smooth_step(ax, 0.2, 0.32))
+    full = np.maximum(np.maximum(full, moustache), cheek * ramp(ax, 0.2, 0.32))
     return {"stubble": 0.32, "full": 0.93}[i.beard] * full
 
 
@@ -208,11 +206,11 @@ def paint_hair(identity: Identity) -> Hair | None:
     else:
         edge = edge + 0.028 * np.interp(position * 0.3, np.arange(400), grain[3])
     soft = 0.06 if i.hair_style == "buzz" else 0.022
-    cover = smooth_step(edge - y, -soft, soft) * (0.82 if i.hair_style == "buzz" else 1.0)
+    cover = ramp(edge - y, -soft, soft) * (0.82 if i.hair_style == "buzz" else 1.0)
     # under the chin the ellipsoid's rim would show as a thread across the neck
-    cover = cover * (1 - smooth_step(y, 0.55, 0.75) * (1 - smooth_step(np.abs(X) * axes[0], 0.36, 0.5)))
+    cover = cover * (1 - ramp(y, 0.55, 0.75) * (1 - ramp(np.abs(X) * axes[0], 0.36, 0.5)))
     # hair lies thicker away from its edge: a little darker just at the hairline, then lighter
-    depth = 0.80 + 0.20 * smooth_step(edge - y, 0.0, 0.16)
+    depth = 0.80 + 0.20 * ramp(edge - y, 0.0, 0.16)
     colour = (
         np.asarray(i.hair, np.float32) * (depth * (1 + (0.16 if i.hair_style != "buzz" else 0.1) * fine))[..., None]
     )
@@ -241,7 +239,7 @@ def paint_torso(identity: Identity) -> list[np.ndarray]:
     y = np.linspace(top, bottom, height, dtype=np.float32)[:, None]
     ax = np.abs(x)
     shoulder = 1.42 + 0.34 * (ax / i.shoulders) ** 1.6 + 1.6 * np.clip(ax / i.shoulders - 0.78, 0, 9) ** 2 * 4
-    cover = smooth_step(y - shoulder, -0.012, 0.012)
+    cover = ramp(y - shoulder, -0.012, 0.012)
     neck = {
         "crew": (0.47, 0.30),
         "stripes": (0.56, 0.30),
@@ -251,7 +249,7 @@ def paint_torso(identity: Identity) -> list[np.ndarray]:
     }[i.top]
     pointed = {"shirt": 1.0, "vneck": 1.15}.get(i.top, 2.2)
     hole = 1.38 + neck[1] * np.clip(1 - (ax / neck[0]) ** pointed, -1, 1)  # y of the neckline
-    cover = cover * np.where(ax < neck[0], smooth_step(y - hole, -0.012, 0.012), 1)
+    cover = cover * np.where(ax < neck[0], ramp(y - hole, -0.012, 0.012), 1)
     base = np.broadcast_to(np.asarray(i.top_colour, np.float32), (height, width, 3)).copy()
     accent = np.asarray(i.top_accent, np.float32)
 
@@ -260,30 +258,28 @@ def paint_torso(identity: Identity) -> list[np.ndarray]:
 
     if i.top == "stripes":
         wave = np.sin((y + 0.06 * x * x) * 2 * np.pi / 0.3)
-        tint(accent, smooth_step(wave, 0.1, 0.25) * np.ones_like(x))
-    rim = np.where(ax < neck[0] + 0.1, smooth_step(hole + 0.075 - y, -0.012, 0.012), 0)
+        tint(accent, ramp(wave, 0.1, 0.25) * np.ones_like(x))
+    rim = np.where(ax < neck[0] + 0.1, ramp(hole + 0.075 - y, -0.012, 0.012), 0)
     if i.top in ("crew", "vneck", "stripes"):
         tint(np.asarray(i.top_colour) * 0.72, rim * 0.8)
     if i.top == "hoodie":
-        hood = smooth_step(0.30 - np.abs(np.hypot(x / 0.95, (y - 1.45) / 0.62) - 0.72), 0, 0.05) * smooth_step(
-            2.3 - y, 0, 0.1
-        )
+        hood = ramp(0.30 - np.abs(np.hypot(x / 0.95, (y - 1.45) / 0.62) - 0.72), 0, 0.05) * ramp(2.3 - y, 0, 0.1)
         tint(np.asarray(i.top_colour) * 1.18, 0.55 * hood)
         for side in (-1, 1):
             cord = np.abs(x - side * (0.2 - 0.04 * (y - 1.7))) < 0.022
-            tint(accent, cord * smooth_step(y, 1.72, 1.74) * (1 - smooth_step(y, 2.3, 2.32)))
+            tint(accent, cord * ramp(y, 1.72, 1.74) * (1 - ramp(y, 2.3, 2.32)))
     if i.top == "shirt":
         collar = (
-            smooth_step(0.24 - np.abs(ax - 0.30 - 0.25 * (1.75 - y)), 0, 0.02)
-            * smooth_step(y, 1.3, 1.34)
-            * (1 - smooth_step(y + 0.9 * (ax - 0.2), 1.93, 1.95))
+            ramp(0.24 - np.abs(ax - 0.30 - 0.25 * (1.75 - y)), 0, 0.02)
+            * ramp(y, 1.3, 1.34)
+            * (1 - ramp(y + 0.9 * (ax - 0.2), 1.93, 1.95))
         )
         tint(accent, collar)
         edge = collar - cv2.erode(collar.astype(np.float32), np.ones((5, 5)))
         tint(accent * 0.6, edge * 0.8)
-        tint(np.asarray(i.top_colour) * 0.75, (np.abs(x - 0.03) < 0.012) * smooth_step(y, 1.85, 1.9))
+        tint(np.asarray(i.top_colour) * 0.75, (np.abs(x - 0.03) < 0.012) * ramp(y, 1.85, 1.9))
         for k in range(6):
-            tint(accent, 1 - smooth_step(np.hypot(x + 0.02, y - 2.05 - 0.36 * k), 0.026, 0.036))
+            tint(accent, 1 - ramp(np.hypot(x + 0.02, y - 2.05 - 0.36 * k), 0.026, 0.036))
     light = i.light[0]
     shade = 1.0 + 0.16 * light * x / 1.6 - 0.10 * (ax / 1.7) ** 2 - 0.07 * np.clip(y - 1.6, 0, 3)
     folds = _noise(rng, height, width, 5, 9)
@@ -307,21 +303,21 @@ def _backdrop(identity: Identity) -> np.ndarray:
     x, y = axis[None], axis[:, None]
     a, b = np.asarray(i.backdrop_a, np.float32), np.asarray(i.backdrop_b, np.float32)
     turn = rng.uniform(-0.8, 0.8)
-    picture = a + (b - a) * smooth_step(y * np.cos(turn) + x * np.sin(turn), -3.2, 3.2)[..., None]
+    picture = a + (b - a) * ramp(y * np.cos(turn) + x * np.sin(turn), -3.2, 3.2)[..., None]
 
     def disc(cx: float, cy: float, r: float, colour: ArrayLike, alpha: float, soft: float) -> None:
         (left, top), (right, bottom) = (np.searchsorted(axis, (cx + end, cy + end)) for end in (-r - soft, r + soft))
         distance = np.hypot(x[:, left:right] - cx, y[top:bottom] - cy)  # beyond the mask is 0
-        mask = (1 - smooth_step(distance, r - soft, r + soft)) * alpha
+        mask = (1 - ramp(distance, r - soft, r + soft)) * alpha
         part = picture[top:bottom, left:right]
         part += (np.asarray(colour, np.float32) - part) * mask[..., None].astype(np.float32)
 
     def block(x0: float, y0: float, x1: float, y1: float, colour: ArrayLike, alpha: float, soft: float) -> None:
         mask = (
-            smooth_step(x, x0 - soft, x0 + soft)
-            * (1 - smooth_step(x, x1 - soft, x1 + soft))
-            * smooth_step(y, y0 - soft, y0 + soft)
-            * (1 - smooth_step(y, y1 - soft, y1 + soft))
+            ramp(x, x0 - soft, x0 + soft)
+            * (1 - ramp(x, x1 - soft, x1 + soft))
+            * ramp(y, y0 - soft, y0 + soft)
+            * (1 - ramp(y, y1 - soft, y1 + soft))
         )
         picture[:] += (np.asarray(colour, np.float32) - picture) * (alpha * mask)[..., None].astype(np.float32)
 
@@ -339,16 +335,14 @@ def _backdrop(identity: Identity) -> np.ndarray:
             block(left + 0.1, low + 0.1, left + width - 0.1, low + 1.3, colour, 0.9, 0.06)
         block(-9, 1.7, 9, 9, mix(b, (70, 54, 44), 0.6), 1.0, 0.08)
     elif i.backdrop == "hills":
-        picture[:] = mix(a, (200, 226, 250), 0.7) + (
-            np.array([30, 18, -8], np.float32) * smooth_step(y, -3, 1.2)[..., None]
-        )
+        picture[:] = mix(a, (200, 226, 250), 0.7) + (np.array([30, 18, -8], np.float32) * ramp(y, -3, 1.2)[..., None])
         for k, level in enumerate((0.1, 0.7, 1.3)):
             ridge = (
                 level
                 + 0.4 * np.sin(x * rng.uniform(0.5, 1.1) + rng.uniform(0, 6))
                 + 0.15 * np.sin(x * 2.3 + rng.uniform(0, 6))
             )
-            mask = smooth_step(y - ridge, -0.05, 0.05)
+            mask = ramp(y - ridge, -0.05, 0.05)
             colour = mix(mix((96, 138, 92), b, 0.45), (196, 216, 226), 0.55 - 0.22 * k)
             picture += (colour - picture) * mask[..., None]
     elif i.backdrop == "cloth":
