@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from fill import fill_model
 from torch import nn
 
-from fomm.animator import folded
+from fomm.animator import convolution, folded, kernels, tiles
+from fomm.animator.convolution import Convolution, Products
 from fomm.animator.folded import fold
+from fomm.animator.tiles import Tiled, tile_matrices
 from fomm.model import FOMM, DenseMotionConfig, DetectorConfig, GeneratorConfig, ModelConfig
 from fomm.model.blocks import ConvBlock, DownBlock, ResBlock, UpBlock
+from fomm.model.dense_motion import Motion
 
 
-def small_model(*, estimate_occlusion: bool = True, **generator: object) -> FOMM:
+def small_model(*, estimate_occlusion: bool = True, align_corners: bool = True, **generator: object) -> FOMM:
     sizes = {"block_expansion": 8, "max_features": 32, "num_down_blocks": 2, "num_bottleneck_blocks": 2}
     config = ModelConfig(
         num_keypoints=5,
@@ -26,6 +29,7 @@ def small_model(*, estimate_occlusion: bool = True, **generator: object) -> FOMM
             block_expansion=8, max_features=32, num_blocks=3, scale_factor=0.5, estimate_occlusion=estimate_occlusion
         ),
         generator=GeneratorConfig(**{**sizes, **generator}),
+        align_corners=align_corners,
     )
     return fill_model(FOMM.from_config(config)).eval()
 
@@ -39,6 +43,13 @@ def noisy(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval().double()
 
 
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles also where it would not pay."""
+    monkeypatch.setattr(folded, "MANY_CHANNELS", 1)
+
+
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("size", [(24, 40), (17, 9), (6, 5), (1, 2)])
 @pytest.mark.parametrize("tiles", [False, True])
 @pytest.mark.parametrize("block", [ConvBlock, DownBlock, UpBlock, ResBlock])
@@ -50,18 +61,18 @@ def test_each_block_alone(block: type[nn.Module], tiles: bool, size: tuple[int, 
     original = noisy(block(5) if block is ResBlock else block(5, 7))
     x = torch.randn(2, 5, *size, dtype=torch.float64)
     with torch.inference_mode():
-        rewritten = folded.folded(original, torch.float64, tiles)(x)
-        # a ResBlock's first norm is kept in float32, as are its sums
-        torch.testing.assert_close(rewritten, original(x), atol=1e-5 if block is ResBlock else 1e-12, rtol=1e-5)
+        rewritten = folded.folded(original, torch.float64, tiles)
+        torch.testing.assert_close(rewritten(x), original(x), atol=1e-11, rtol=1e-9)
+    assert tiles == any(isinstance(module, Tiled) for module in rewritten.modules())
 
 
 @pytest.fixture(params=["packed", "plain"])
 def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Weights in oneDNN's order, as on x86, and as PyTorch has them, as elsewhere."""
-    if request.param == "packed" and not folded.packs(torch.float32):
+    if request.param == "packed" and not convolution.packs(torch.float32):
         pytest.skip("oneDNN packs no weights here")
     if request.param == "plain":
-        monkeypatch.setattr(folded, "packs", lambda dtype: False)
+        monkeypatch.setattr(convolution, "packs", lambda dtype: False)
     return request.param
 
 
@@ -69,7 +80,7 @@ def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_packed_weights_serve_pictures_of_any_size_and_number(packing: str, stride: int, padding: int) -> None:
     torch.manual_seed(0)
     weight, bias = torch.randn(24, 20, 3, 3), torch.randn(24)
-    layer = folded._Convolution(weight, bias, padding, torch.float32, stride=stride)
+    layer = Convolution(weight, bias, padding, torch.float32, stride=stride)
     for shape in ((1, 20, 8, 8), (3, 20, 31, 17), (1, 20, 3, 3)):
         x = torch.randn(shape)
         expected = F.conv2d(x, weight, bias, stride, padding)
@@ -85,7 +96,7 @@ def test_lanes_may_pack_the_same_weights_at_once(packing: str) -> None:
     expected = F.conv2d(x, weight, bias, padding=1)
     with ThreadPoolExecutor(4) as pool:
         for _ in range(5):
-            layer = folded._Convolution(weight, bias, 1, torch.float32)
+            layer = Convolution(weight, bias, 1, torch.float32)
             for result in pool.map(layer, [x] * 8):
                 torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-5)
 
@@ -93,30 +104,88 @@ def test_lanes_may_pack_the_same_weights_at_once(packing: str) -> None:
 def test_one_matrix_for_each_value(packing: str) -> None:
     torch.manual_seed(0)
     matrices, x = torch.randn(5, 24, 16), torch.randn(7, 5, 16)
-    made = folded._Products(matrices, torch.float32)(x)
+    made = Products(matrices, torch.float32)(x)
     torch.testing.assert_close(made, torch.einsum("mnc,nkc->mnk", x, matrices), atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kernel, size", [(2, (21, 9)), (3, (18, 7)), (2, (1, 1))])
-def test_strips_make_up_the_whole(packing: str, kernel: int, size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    weight, bias, x = torch.randn(6, 4, kernel, kernel), torch.randn(6), torch.randn(2, 4, *size)
-    layer = folded._Tiled(weight, bias, torch.float32)
-    whole = layer(x)
-    torch.testing.assert_close(whole, F.conv2d(x, weight, bias, padding=1), atol=1e-4, rtol=1e-4)
-    for tiles in (1, 12, 10**6):
-        torch.testing.assert_close(torch.cat(list(layer.strips(x, tiles)), dim=2), whole, atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.parametrize("part", [1, 6, 10**6])
-def test_doubling_strip_by_strip(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folded, "PART", part)
-    monkeypatch.setattr(folded, "MANY_CHANNELS", 1)
+@pytest.mark.parametrize("size", [(23, 11), (18, 7), (1, 1)])
+def test_some_tiles_at_a_time(part: int, size: tuple[int, int], packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "PART", part)
+    generator = torch.Generator().manual_seed(0)
+    weight, bias, x, rest, scale, shift = (
+        torch.randn(shape, generator=generator)
+        for shape in ((6, 4, 3, 3), (6,), (2, 4, *size), (2, 6, *size), (4,), (4,))
+    )
+    layer = Tiled(weight, bias, torch.float32)
+    made = F.conv2d(x, weight, bias, padding=1)
+    torch.testing.assert_close(layer(x), made.relu(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(layer(x, rest=rest), made + rest, atol=1e-4, rtol=1e-4)
+    before = (x * scale[:, None, None] + shift[:, None, None]).relu()
+    made = F.conv2d(before, weight, bias, padding=1)
+    torch.testing.assert_close(layer(x, before=(scale, shift)), made.relu(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("part", [1, 6, 10**6])
+def test_doubling_some_tiles_at_a_time(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "PART", part)
     original = noisy(UpBlock(5, 7))
     x = torch.randn(2, 5, 23, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         made = folded.folded(original, torch.float64, True)(x)
         torch.testing.assert_close(made, original(x), atol=1e-12, rtol=1e-5)
+
+
+def test_bfloat16_is_rounded_as_pytorch_rounds_it() -> None:
+    """To the nearest, ties to even: an identity kernel on values of which many lie between two that it has."""
+    identity = torch.zeros(1, 1, 3, 3)
+    identity[0, 0, 1, 1] = 1
+    x = (1 + torch.arange(64 * 4) / 2**9).view(1, 1, 16, 16)  # bfloat16 has eight bits: every fourth is one of its own
+    nothing = torch.zeros_like(x)
+    values = torch.empty(16, 36, 1, dtype=torch.bfloat16)
+    exact = torch.empty(16, 36, 1)
+    none = np.empty(0, np.float32)
+    for out in (values, exact):
+        picture = tiles.channels_last(x)[0].numpy()
+        kernels.take_apart(picture, 4, 0, none, none, kernels.constants(np.float32), tiles.array(out))
+    assert torch.equal(values, exact.bfloat16()) and not torch.equal(values.float(), exact)
+    # and read back without loss
+    layer = Tiled(identity, torch.zeros(1), torch.bfloat16)
+    assert layer(x, rest=nothing).dtype == torch.float32 and layer(x).dtype == torch.bfloat16
+    torch.testing.assert_close(layer(x, rest=nothing), x, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("occluded", [True, False])
+def test_features_move_as_the_model_moves_them(align_corners: bool, occluded: bool) -> None:
+    """Within the picture, over its borders and far outside, with a motion of another size."""
+    model = small_model(align_corners=align_corners)
+    assert model.generator.align_corners == align_corners
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(1, 32, 16, 24, generator=generator)
+    deformation = 2.5 * (torch.rand(3, 9, 11, 2, generator=generator) - 0.5)
+    deformation[1, :4] += 5
+    occlusion = torch.rand(3, 1, 9, 11, generator=generator) if occluded else None
+    mask = torch.zeros(3, 6, 9, 11)
+    motion = Motion(deformation, occlusion, mask, mask)
+    moved = fold(model, tiles=True).generator.move(features, motion)
+    expected = model.generator.move(features.expand(3, -1, -1, -1), motion)
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(moved, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba refuses to cache where it finds no folder that it may write to."""
+
+    def strict(*, cache: bool, **options: object) -> object:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    njit = kernels.njit
+    monkeypatch.setattr(kernels, "njit", strict)
+    assert kernels.compiled(lambda x: x + 1)(2) == 3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -146,7 +215,7 @@ def test_doubling_then_3x3_is_four_2x2_kernels_by_hand() -> None:
 
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_tile_matrices_multiply_polynomials(kernel: int) -> None:
-    to_pixels, from_kernel, to_values = folded.tile_matrices(kernel)
+    to_pixels, from_kernel, to_values = tile_matrices(kernel)
     made = 7 - kernel
     assert (to_pixels.shape, from_kernel.shape, to_values.shape) == ((made, 6), (6, kernel), (6, 6))
     rng = np.random.default_rng(0)
@@ -157,11 +226,11 @@ def test_tile_matrices_multiply_polynomials(kernel: int) -> None:
 
 @pytest.mark.parametrize("pixels", [(8, 8), (3, 5), (40, 40)])
 def test_layers_with_many_weights(pixels: tuple[int, int], packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folded, "MANY_WEIGHTS", 10)
+    monkeypatch.setattr(convolution, "MANY_WEIGHTS", 10)
     torch.manual_seed(0)
     weight, bias, x = torch.randn(6, 4, 3, 3), torch.randn(6), torch.randn(2, 4, *pixels)
     for padding in (0, 1):
-        layer = folded._Convolution(weight, bias, padding, torch.float32)
+        layer = Convolution(weight, bias, padding, torch.float32)
         torch.testing.assert_close(layer(x), F.conv2d(x, weight, bias, padding=padding), atol=1e-5, rtol=1e-5)
 
 

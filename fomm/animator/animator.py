@@ -18,7 +18,6 @@ from torch import Tensor
 
 from fomm.animator.detail import SourceDetail
 from fomm.animator.device import choose_device, lanes_for, processor_units, tf32
-from fomm.animator.folded import fold
 from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
 from fomm.model import FOMM, EncodedSource, Output
@@ -88,6 +87,8 @@ class Animator:
 
     @cached_property
     def networks(self) -> FOMM:
+        from fomm.animator.folded import fold  # here, because importing numba takes a fifth of a second
+
         # Matrix units are so fast that the transforms of the tiles would take longer than the products saved.
         tiles = self.device.type == "cpu" and not ("amx_bf16" in self._units and self.precision == "bf16")
         return fold(self.model, DTYPES.get(self.precision, torch.float32), tiles=tiles)

@@ -69,10 +69,14 @@ def displacement(grid: Tensor, *, align_corners: bool) -> Tensor:
         align_corners: the same as there.
     """
     height, width = grid.shape[1:3]
-    size = grid.new_tensor([width, height])
-    places = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
     own = torch.stack(torch.meshgrid(*(torch.arange(n).to(grid) for n in (width, height)), indexing="xy"), dim=-1)
-    return places - own
+    return in_pixels(grid, height, width, align_corners=align_corners) - own
+
+
+def in_pixels(grid: Tensor, height: int, width: int, *, align_corners: bool) -> Tensor:
+    """Coordinates (..., 2), as for `warp`, -> (x, y) in pixels of such a picture; 0, 0 is the centre of its first."""
+    size = grid.new_tensor([width, height])
+    return (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
 
 
 def warp_reflected(image: Tensor, grid: Tensor, *, align_corners: bool) -> Tensor:
