@@ -9,7 +9,7 @@ import pytest
 from drawn_face import CENTRE, SIDE, lit_face
 
 from fomm.model.face import Aligned, Face
-from fomm.model.face.mesh import MOUTH, NUM_LANDMARKS, REFERENCE, Pose
+from fomm.model.face.mesh import BROWS, MOUTH, NUM_LANDMARKS, REFERENCE, Pose, beside
 
 POSE = Pose(62.0, np.eye(3), np.array([*CENTRE, 0.0]))
 LANDMARKS = POSE.place(REFERENCE)
@@ -59,6 +59,26 @@ def test_equal_frames_change_nothing(scale: float) -> None:
     aligned = Aligned(frame, Face(landmarks))
     for _ in range(3):
         np.testing.assert_allclose(aligned(frame.copy(), landmarks), landmarks, atol=1e-4)
+
+
+@pytest.mark.parametrize("raised, seen", [(0.12, -0.12), (0.12, 0.0), (-0.1, 0.05), (0.0, -0.15), (0.15, 0.15)])
+def test_brows_are_where_the_frame_shows_them(raised: float, seen: float) -> None:
+    """Whatever the mesh sees: it takes a raised brow for one at rest or even a lowered one. In the head's unit."""
+    brows = np.concatenate(BROWS)
+
+    def lifted(by: float) -> np.ndarray:
+        return LANDMARKS - by * POSE.scale * beside(brows, 0.25)[:, None] * [0, 1, 0]
+
+    def picture(landmarks: np.ndarray) -> np.ndarray:
+        face = lit_face(landmarks)
+        for brow in BROWS:
+            cv2.polylines(face, [np.round(landmarks[brow, :2]).astype(np.int32)], False, (60, 42, 35), 7, cv2.LINE_AA)
+        return face
+
+    aligned = Aligned(picture(LANDMARKS), Face(LANDMARKS))
+    for _ in range(4):
+        found = aligned(picture(lifted(raised)), lifted(seen))
+    assert (LANDMARKS - found)[brows, 1].mean() / POSE.scale == pytest.approx(raised, abs=0.025)
 
 
 def test_right_landmarks_stay_where_light_and_noise_change() -> None:

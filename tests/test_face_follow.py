@@ -12,10 +12,10 @@ from pictures import ASTRONAUT, picture
 
 from fomm.model.face.align import Aligned
 from fomm.model.face.follow import COVERED_S, FADE_S, HOLD_S, Followed, Follower
-from fomm.model.face.mesh import NOSE, REFERENCE, Pose
+from fomm.model.face.mesh import BROWS, EYES, NOSE, REFERENCE, Pose
 from fomm.model.face.motion import Face
 from fomm.video import VideoReader, read_image
-from preprocess.faces import FaceFinder
+from preprocess.faces import FaceFinder, face_crop
 from preprocess.track import find_tracks
 
 LANDMARKS = Pose(62.0, np.eye(3), np.array([*CENTRE, 0.0])).place(REFERENCE)
@@ -84,6 +84,25 @@ def test_wide_mouths_turns_and_blinks_do_not_cover_a_face(finder: FaceFinder, na
                 aligned(hand, guess.astype(np.float64))
                 told.append(aligned.covered)
         assert np.mean(told) > 0.9
+
+
+# ------------------------------------------------------------------------------------------------------------ set right
+
+
+def test_a_raised_brow_that_the_mesh_takes_for_a_lowered_one_is_raised(finder: FaceFinder) -> None:
+    frames = [frame.image for frame in VideoReader(picture("drive_recorder_vfr.webm")).frames(stop=131)]
+    crop = face_crop(finder.find(frames[0])[0], 256, scale=1.6, derotate=False)
+    follower = Follower(finder, crop.apply(frames[0]))
+
+    def raised(face: Face) -> float:
+        """The right brow's height above its eye, in the head's unit."""
+        eye = EYES[1]
+        return face.shape[[eye.outer, eye.inner], 1].mean() - face.shape[BROWS[1], 1].mean()
+
+    for view in map(crop.apply, frames):
+        face = follower(view)
+    assert raised(Face(finder.mesh(view).astype(np.float64))) < raised(follower.initial) - 0.1
+    assert raised(face) > raised(follower.initial) + 0.05
 
 
 # ---------------------------------------------------------------------------------------------- held, at rest, followed

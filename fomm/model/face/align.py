@@ -1,9 +1,9 @@
 """Landmarks of a clip's frames, set right by what the frames show.
 
-A detector finds each frame's mesh by itself: it is off by half a pixel or more, differently in each pose, and hardly
-sees a brow that is raised. The face itself is the better measure: the initial frame, moved by the mesh, should look
-like the frame at hand, and where optical flow tells them apart, landmarks are moved by what it says. All frames are
-compared with the initial one, so nothing adds up over a clip.
+A detector finds each frame's mesh by itself: it is off by half a pixel or more, differently in each pose, hardly sees
+a brow that is raised, and takes it for a lowered one above a wide eye. The face itself is the better measure: the
+initial frame, moved by the mesh, should look like the frame at hand, and where optical flow tells them apart, landmarks
+are moved by what it says. All frames are compared with the initial one, so nothing adds up over a clip.
 
 A hand before the face is told by the nose: a detector goes on inventing a mesh there, but of all parts the nose is the
 one that looks alike whatever a face does.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE, angle_between_deg
+from fomm.model.face.mesh import BROWS, EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE, angle_between_deg, beside
 from fomm.model.face.motion import Face, Moved
 from fomm.model.face.surface import Surface
 
@@ -25,6 +25,7 @@ SMOOTH_PX = 4.0  # flow is averaged over this much of it, standard deviation
 EDGE_PX, OPENING_PX = 2, 5  # inside the outline and around openings, where the flow sees two things at once
 KEPT = 0.8  # of the last frame's correction, to begin with
 MOST = 0.08  # correction that is approached, in the head's frame
+BROWS_DOUBTED = 0.5  # to what part brows are looked for at rest instead of where the mesh sees them
 NOISE_LEVELS = 2.0  # difference of grey values that says nothing
 NOSE_LIGHT_PX = 55  # differences over more than this are the light's
 NOSE_NOISE = 10.0  # variance of grey values that says nothing
@@ -38,16 +39,19 @@ _OPENINGS = (*(eye.opening for eye in EYES), MOUTH.opening)
 
 def _share() -> np.ndarray:
     """(468, 1) how much of the flow a landmark follows: less at lids and lips, whose edges the mesh finds well."""
+    lids = beside(np.concatenate([eye.opening for eye in EYES]), 0.06)
+    lips = beside(np.concatenate([LIPS, MOUTH.opening]), 0.1)
+    return (1 - 0.6 * lips - 0.6 * lids)[:_MESH, None]
 
-    def near(points: np.ndarray, reach: float) -> np.ndarray:
-        apart = np.linalg.norm(REFERENCE[:_MESH, None, :2] - REFERENCE[points][None, :, :2], axis=2).min(1)
-        return np.exp(-((apart / reach) ** 2))
 
-    lids = near(np.concatenate([eye.opening for eye in EYES]), 0.06)
-    return (1 - 0.6 * near(np.concatenate([LIPS, MOUTH.opening]), 0.1) - 0.6 * lids)[:, None]
+def _doubt() -> np.ndarray:
+    """(478, 3) to what part a landmark is looked for at rest."""
+    above_eyes = REFERENCE[:, 1] < REFERENCE[[eye.outer for eye in EYES], 1].mean() - 0.1
+    return BROWS_DOUBTED * (above_eyes * beside(np.concatenate(BROWS), 0.25))[:, None] * [0, 1, 0]
 
 
 _SHARE = _share()
+_DOUBT = _doubt()
 
 
 class Aligned:
@@ -70,13 +74,16 @@ class Aligned:
         self._initial = self._small(frame)
         self._surface = Surface(face, (width, height))
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._initial_rotation = face.pose.rotation
+        self._initial_rotation, self._initial_shape = face.pose.rotation, face.shape
         self._correction = np.zeros((NUM_LANDMARKS, 2))  # in the unit of the head's frame
         self.covered = False
 
     def __call__(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        start, self.covered = landmarks.copy(), False
-        unit = Face(landmarks).pose.scale
+        self.covered = False
+        found = Face(landmarks)
+        unit = found.pose.scale
+        guess = found.pose.place(found.shape + _DOUBT * (self._initial_shape - found.shape))
+        start = guess.copy()
         start[:, :2] += KEPT * unit * self._correction
         moved = Face(start)
         low, high = self._window(start[:_MESH, :2])
@@ -101,7 +108,7 @@ class Aligned:
         away *= limit * np.tanh(length / limit) / np.maximum(length, 1e-9)
         start[:, :2] += away
         if not self.covered:
-            self._correction = (start - landmarks)[:, :2] / unit
+            self._correction = (start - guess)[:, :2] / unit
         return start
 
     def _away(self, expected: np.ndarray, seen: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:

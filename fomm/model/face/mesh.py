@@ -112,6 +112,12 @@ NOSE_BASE, LIP_MIDDLE, CHIN, FOREHEAD = 2, 0, 152, 10
 CHEEKS = (234, 454)  # their edges beside the ears
 
 
+def beside(points: np.ndarray, reach: float) -> np.ndarray:
+    """(478,) in [0, 1]: 1 at these landmarks, falling off around them as a bell does, by 1/e at `reach`."""
+    apart = np.linalg.norm(REFERENCE[:, None, :2] - REFERENCE[points][None, :, :2], axis=2).min(1)
+    return np.exp(-((apart / reach) ** 2))
+
+
 class Pose(NamedTuple):
     """Where a head is: landmarks = scale * shape @ rotation.T + shift."""
 

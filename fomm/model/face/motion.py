@@ -28,6 +28,7 @@ from fomm.model.face.mesh import (
     Eye,
     Pose,
     angles_deg,
+    beside,
     find_pose,
     rotation_of,
 )
@@ -235,10 +236,7 @@ def _spread(points: np.ndarray, among: np.ndarray, reach: float) -> np.ndarray:
     return weights
 
 
-_BROWS = tuple(
-    np.exp(-((np.linalg.norm(REFERENCE[:, None, :2] - REFERENCE[brow][None, :, :2], axis=2).min(1) / 0.25) ** 2))
-    for brow in BROWS
-)
+_BROWS = tuple(beside(brow, 0.25) for brow in BROWS)
 _MOUTH_LINE = REFERENCE[list(MOUTH_CORNERS), 1].mean()
 _SKIN = np.setdiff1d(np.arange(468), np.concatenate([eye.opening for eye in EYES]))
 _ABOVE_MOUTH = np.setdiff1d(np.flatnonzero(REFERENCE[:468, 1] < _MOUTH_LINE), MOUTH.opening)
