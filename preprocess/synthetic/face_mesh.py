@@ -136,24 +136,10 @@ def with_skull(face: np.ndarray, width: float) -> np.ndarray:
 
 
 def _skull_triangles() -> np.ndarray:
-    n, triangles = len(OVAL), []
-    for ring in range(len(_RINGS)):
-        inner = OVAL if ring == 0 else list(range(468 + (ring - 1) * n, 468 + ring * n))
-        outer = list(range(468 + ring * n, 468 + (ring + 1) * n))
-        for k in range(n):
-            j = (k + 1) % n
-            triangles += [(inner[k], outer[k], outer[j]), (inner[k], outer[j], inner[j])]
-    return np.array(triangles)
-
-
-def _oriented(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """All wound so that (b - a) x (c - a) points out of the head."""
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    outward = (a + b + c) / 3 - _MIDDLE
-    flip = (np.cross(b - a, c - a) * outward).sum(1) < 0
-    triangles = triangles.copy()
-    triangles[flip] = triangles[flip][:, [0, 2, 1]]
-    return triangles
+    points = np.concatenate([OVAL, 468 + np.arange(len(_RINGS) * len(OVAL))]).reshape(-1, len(OVAL))
+    inner, outer = points[:-1], points[1:]
+    next_inner, next_outer = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
+    return np.stack([inner, outer, next_outer, inner, next_outer, next_inner], -1).reshape(-1, 3)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -162,49 +148,26 @@ def _oriented(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _subdivide(triangles: np.ndarray, count: int) -> tuple[csr_matrix, np.ndarray]:
     """Matrix (M, count) from coarse to fine points, the first `count` of them the coarse ones moved; fine triangles."""
-    edges = _edges(triangles)
-    number = {tuple(edge): count + k for k, edge in enumerate(edges.tolist())}
-    opposite: dict[tuple[int, int], list[int]] = {}
-    for a, b, c in triangles.tolist():
-        for p, q, r in ((a, b, c), (b, c, a), (c, a, b)):
-            opposite.setdefault((min(p, q), max(p, q)), []).append(r)
-    rim: dict[int, list[int]] = {}
-    neighbours: dict[int, list[int]] = {}
-    for (a, b), across in opposite.items():
-        neighbours.setdefault(a, []).append(b)
-        neighbours.setdefault(b, []).append(a)
-        if len(across) == 1:
-            rim.setdefault(a, []).append(b)
-            rim.setdefault(b, []).append(a)
-    rows, columns, values = [], [], []
-
-    def put(row: int, weights: dict[int, float]) -> None:
-        for column, value in weights.items():
-            rows.append(row)
-            columns.append(column)
-            values.append(value)
-
-    for point in range(count):
-        if point in CORNERS:
-            put(point, {point: 1.0})
-        elif point in rim:
-            put(point, {point: 0.75, **{other: 0.125 for other in rim[point]}})
-        else:
-            ring = neighbours[point]
-            n = len(ring)
-            share = (0.625 - (0.375 + 0.25 * np.cos(2 * np.pi / n)) ** 2) / n
-            put(point, {point: 1 - n * share, **{other: share for other in ring}})
-    for (a, b), across in opposite.items():
-        if len(across) == 1:
-            put(number[a, b], {a: 0.5, b: 0.5})
-        else:
-            put(number[a, b], {a: 0.375, b: 0.375, across[0]: 0.125, across[1]: 0.125})
-    fine = []
-    for a, b, c in triangles.tolist():
-        ab, bc, ca = (number[min(p, q), max(p, q)] for p, q in ((a, b), (b, c), (c, a)))
-        fine += [(a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)]
-    matrix = csr_matrix((values, (rows, columns)), shape=(count + len(edges), count))
-    return matrix, np.array(fine)
+    sides = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
+    edges, edge = np.unique(sides, axis=0, return_inverse=True)  # edge (3 T,): of each triangle's sides
+    inner, opposite = np.bincount(edge) == 2, triangles[:, [2, 0, 1]].ravel()
+    point, other = np.concatenate([edges, edges[:, ::-1]]).T
+    on_rim = np.isin(np.arange(count), edges[~inner])
+    degree = np.bincount(point, minlength=count)
+    share = np.where(on_rim, 0.125, (0.625 - (0.375 + 0.25 * np.cos(2 * np.pi / degree)) ** 2) / degree)
+    share[CORNERS] = 0.0
+    own = np.where(on_rim, 0.75, 1 - degree * share)
+    own[CORNERS] = 1.0
+    # a point of the rim follows the rim alone, a pointed one none
+    leads = (share[point] > 0) & (~on_rim[point] | np.tile(~inner, 2))
+    middle = count + np.arange(len(edges))
+    values = [own, share[point[leads]], *[np.where(inner, 0.375, 0.5)] * 2, np.full(inner[edge].sum(), 0.125)]
+    rows = [np.arange(count), point[leads], middle, middle, middle[edge[inner[edge]]]]
+    columns = [np.arange(count), other[leads], *edges.T, opposite[inner[edge]]]
+    entries = tuple(map(np.concatenate, (rows, columns)))
+    matrix = csr_matrix((np.concatenate(values), entries), shape=(count + len(edges), count))
+    (a, b, c), (ab, bc, ca) = triangles.T, middle[edge].reshape(-1, 3).T
+    return matrix, np.stack([a, ab, ca, b, bc, ab, c, ca, bc, ab, bc, ca], 1).reshape(-1, 3)
 
 
 def _fan(triangles: np.ndarray, count: int) -> csr_matrix:
@@ -215,8 +178,7 @@ def _fan(triangles: np.ndarray, count: int) -> csr_matrix:
 
 
 _COARSE = with_skull(MEAN, 0.74)
-_SKULL = _oriented(_skull_triangles(), _COARSE)
-SUBDIVISION, TRIANGLES = _subdivide(np.concatenate([FACE_TRIANGLES, _SKULL]), len(_COARSE))
+SUBDIVISION, TRIANGLES = _subdivide(np.concatenate([FACE_TRIANGLES, _skull_triangles()]), len(_COARSE))
 FINE = SUBDIVISION @ _COARSE  # (M, 3) the mean head, refined
 _AROUND = _fan(TRIANGLES, len(FINE))
 
