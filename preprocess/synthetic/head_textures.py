@@ -13,6 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from preprocess.synthetic.canvas import SHIFT, fixed
 from preprocess.synthetic.face_mesh import (
     BROW,
     CHART,
@@ -25,8 +26,6 @@ from preprocess.synthetic.face_mesh import (
 )
 from preprocess.synthetic.heads import Head
 
-_SHIFT = 4
-
 
 def _noise(rng: np.random.Generator, cells: int, height: int = CHART_HEIGHT, width: int = CHART_WIDTH) -> np.ndarray:
     """Smooth noise (height, width), about -1..1, of `cells` across the height."""
@@ -34,13 +33,9 @@ def _noise(rng: np.random.Generator, cells: int, height: int = CHART_HEIGHT, wid
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _fixed(points: np.ndarray) -> np.ndarray:
-    return np.rint(np.asarray(points) * (1 << _SHIFT)).astype(np.int32)
-
-
 def _area(points: np.ndarray, soft: float) -> np.ndarray:
     mask = np.zeros((CHART_HEIGHT, CHART_WIDTH), np.uint8)
-    cv2.fillPoly(mask, [_fixed(points)], 255, cv2.LINE_AA, _SHIFT)
+    cv2.fillPoly(mask, [fixed(points)], 255, cv2.LINE_AA, SHIFT)
     return cv2.GaussianBlur(mask, (0, 0), soft).astype(np.float32) / 255
 
 
@@ -58,12 +53,12 @@ def _line(points: np.ndarray, thick: float, soft: float, fade: bool = True) -> n
         piece = np.zeros((low - top, right - left), np.uint8)
         cv2.line(
             piece,
-            _fixed(a - (left, top)),
-            _fixed(b - (left, top)),
+            fixed(a - (left, top)),
+            fixed(b - (left, top)),
             int(255 * level),
             max(int(round(thick)), 1),
             cv2.LINE_AA,
-            _SHIFT,
+            SHIFT,
         )
         target = mask[top:low, left:right]
         np.maximum(target, piece[: target.shape[0], : target.shape[1]], out=target)
@@ -227,9 +222,9 @@ def _hairs(rng: np.random.Generator, where: np.ndarray, count: int, length: floa
     size = length * rng.uniform(0.6, 1.3, count)
     end = start + size[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)
     mask = np.zeros(where.shape, np.uint8)
-    lines = _fixed(np.stack([start, end], 1))
+    lines = fixed(np.stack([start, end], 1))
     for level in (255, 200, 150):
-        cv2.polylines(mask, list(lines[: len(lines) // 3]), False, level, 1, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(mask, list(lines[: len(lines) // 3]), False, level, 1, cv2.LINE_AA, SHIFT)
         lines = lines[len(lines) // 3 :]
     return mask.astype(np.float32) / 255
 
@@ -307,10 +302,8 @@ def _paint_complexion(paint: _Paint, head: Head, at: _Places, rng: np.random.Gen
     if head.blemish > 0.35 and not statue:
         spots = np.zeros(paint.albedo.shape[:2], np.uint8)
         for _ in range(int(60 * head.blemish)):
-            where = _fixed(rng.uniform((120, 140), (520, 440)))
-            cv2.circle(
-                spots, where, int(16 * rng.uniform(0.5, 1.8)), int(rng.uniform(40, 160)), -1, cv2.LINE_AA, _SHIFT
-            )
+            where = fixed(rng.uniform((120, 140), (520, 440)))
+            cv2.circle(spots, where, int(16 * rng.uniform(0.5, 1.8)), int(rng.uniform(40, 160)), -1, cv2.LINE_AA, SHIFT)
         colour = skin * ((0.72, 0.56, 0.5) if rng.random() < 0.5 else (0.95, 0.62, 0.6))
         paint.tint(colour, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32) / 255 * 0.8)
     soft = (0.80, 0.70, 0.70) if not statue else (0.82, 0.82, 0.82)

@@ -310,6 +310,11 @@ def rotation_of(pose: Pose) -> np.ndarray:
     return roll @ pitch @ yaw
 
 
+def turned(angle: float) -> np.ndarray:
+    """(2, 2) turn of the picture's plane, clockwise."""
+    return rotation_of(Pose(roll=angle))[:2, :2]
+
+
 def place(points: np.ndarray, pose: Pose, rotation: np.ndarray) -> np.ndarray:
     """Head points (..., 3) -> scene points (..., 2)."""
     moved = (points - PIVOT) @ rotation[:2].T * pose.scale
