@@ -10,7 +10,8 @@ is held, `Expression` what the face does; both are independent of who it is. Coo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -417,11 +418,9 @@ def random_head(seed: int) -> Head:
         stone = _STONES[rng.integers(len(_STONES))]
         skin = np.asarray(stone) * (1 + rng.normal(0, 0.03, 3))
         lips, iris, puppet = skin, skin * u(0.75, 1.0), replace(puppet, hair=rgb(skin * 0.9), earrings=False)
-    growth = (
-        0.0
-        if woman or finish == "statue"
-        else float(rng.choice([0, u(0.1, 0.35), u(0.4, 0.7), u(0.75, 1)], p=[0.4, 0.3, 0.12, 0.18]))
-    )
+    growth = 0.0
+    if not woman and finish != "statue":
+        growth = float(rng.choice([0, u(0.1, 0.35), u(0.4, 0.7), u(0.75, 1)], p=[0.4, 0.3, 0.12, 0.18]))
     hair = np.asarray(puppet.hair)
     age = float(rng.beta(1.2, 1.8))
     if age > 0.7 and finish != "statue" and rng.random() < 0.6:
@@ -495,6 +494,20 @@ def _faceless(
     )
 
 
+# what is done of each kind of expression: from, to, and how often if not always
+_KINDS: dict[str, dict[str, tuple[float, ...]]] = {
+    "rest": dict(press=(0, 1, 0.25), smile_left=(-0.3, 0.3), jaw=(0, 0.08, 0.3)),
+    "talk": dict(jaw=(0, 0.6), stretch=(-0.6, 0.6), funnel=(0, 1, 0.4), pucker=(0, 0.7, 0.25), smile_left=(-0.2, 0.4),
+                 bare_lower=(0, 0.7, 0.4), bare_upper_left=(0, 0.5, 0.3)),
+    "smile": dict(smile_left=(0.3, 1), jaw=(0, 0.25, 0.6), bare_upper_left=(0, 0.6, 0.7), bare_lower=(0, 0.5, 0.3)),
+    "laugh": dict(smile_left=(0.5, 1), jaw=(0.2, 0.9), bare_upper_left=(0, 0.5), bare_lower=(0, 0.6, 0.5)),
+    "wide": dict(jaw=(0.5, 1), funnel=(0, 1, 0.4), stretch=(-0.4, 0.5), smile_left=(-0.5, 0.3), bare_lower=(0, 1, 0.3)),
+    "pout": dict(pucker=(0.3, 1), jaw=(0, 0.15, 0.3), smile_left=(-0.4, 0.1), puff=(0, 1, 0.3)),
+    "grimace": dict(smile_left=(-1, 0.2), stretch=(0.2, 1), bare_upper_left=(0, 1), bare_lower=(0, 1),
+                    jaw=(0, 0.35, 0.6), sneer=(0, 1, 0.5)),
+}  # fmt: skip
+
+
 def random_expression(seed: int) -> Expression:
     """Any face that people make, extremes as often as mild ones; every value within its range."""
     rng = np.random.default_rng([seed, 0xE4])
@@ -503,73 +516,32 @@ def random_expression(seed: int) -> Expression:
     def some(chance: float, low: float = 0.0, high: float = 1.0) -> float:
         return u(low, high) if rng.random() < chance else 0.0
 
-    values = dict.fromkeys((f.name for f in fields(Expression)), 0.0)
-    kind = rng.choice(
-        ["rest", "talk", "smile", "laugh", "wide", "pout", "grimace"], p=[0.2, 0.24, 0.14, 0.12, 0.14, 0.08, 0.08]
-    )
-    if kind == "rest":
-        values |= dict(press=some(0.25), smile_left=u(-0.3, 0.3), jaw=some(0.3, 0, 0.08))
-    elif kind == "talk":
-        values |= dict(
-            jaw=u(0, 0.6), stretch=u(-0.6, 0.6), funnel=some(0.4), pucker=some(0.25, 0, 0.7), smile_left=u(-0.2, 0.4)
-        )
-        values |= dict(bare_lower=some(0.4, 0, 0.7), bare_upper_left=some(0.3, 0, 0.5))
-    elif kind == "smile":
-        values |= dict(
-            smile_left=u(0.3, 1),
-            jaw=some(0.6, 0, 0.25),
-            bare_upper_left=some(0.7, 0, 0.6),
-            bare_lower=some(0.3, 0, 0.5),
-        )
-    elif kind == "laugh":
-        values |= dict(smile_left=u(0.5, 1), jaw=u(0.2, 0.9), bare_upper_left=u(0, 0.5), bare_lower=some(0.5, 0, 0.6))
-    elif kind == "wide":
-        values |= dict(
-            jaw=u(0.5, 1), funnel=some(0.4), stretch=u(-0.4, 0.5), smile_left=u(-0.5, 0.3), bare_lower=some(0.3)
-        )
-    elif kind == "pout":
-        values |= dict(pucker=u(0.3, 1), jaw=some(0.3, 0, 0.15), smile_left=u(-0.4, 0.1), puff=some(0.3))
-    else:
-        values |= dict(
-            smile_left=u(-1, 0.2),
-            stretch=u(0.2, 1),
-            bare_upper_left=u(0, 1),
-            bare_lower=u(0, 1),
-            jaw=some(0.6, 0, 0.35),
-            sneer=some(0.5),
-        )
+    values: dict[str, float] = defaultdict(float)
+    kind = rng.choice(list(_KINDS), p=[0.2, 0.24, 0.14, 0.12, 0.14, 0.08, 0.08])
+    for name, (low, high, *chance) in _KINDS[kind].items():
+        values[name] = some(*chance, low, high) if chance else u(low, high)
     lopsided = 0.35 if rng.random() < 0.3 else 0.05
     values["smile_right"] = float(np.clip(values["smile_left"] + rng.normal(0, lopsided), -1, 1))
     values["bare_upper_right"] = float(np.clip(values["bare_upper_left"] * (1 + rng.normal(0, 2 * lopsided)), 0, 1))
-    values |= dict(
-        jaw_side=rng.normal(0, 0.3) if rng.random() < 0.25 else 0.0,
-        tongue=u(0, 1),
-        puff=max(values["puff"], some(0.04)),
-    )
+    values["jaw_side"] = rng.normal(0, 0.3) if rng.random() < 0.25 else 0.0
+    values["tongue"], values["puff"] = u(0, 1), max(values["puff"], some(0.04))
     blink = rng.choice(["open", "shut", "half", "left", "right"], p=[0.6, 0.17, 0.13, 0.05, 0.05])
-    lids = {
-        "open": (0.0, 0.0),
-        "shut": (1.0, 1.0),
-        "half": (u(0.15, 0.9),) * 2,
-        "left": (1.0, u(0, 0.3)),
-        "right": (u(0, 0.3), 1.0),
-    }[blink]
-    values |= dict(
-        blink_left=lids[0], blink_right=float(np.clip(lids[1] + (rng.normal(0, 0.05) if 0 < lids[1] < 1 else 0), 0, 1))
-    )
-    values |= dict(wide=some(0.22) if blink == "open" else 0.0, squint=some(0.25) if blink != "shut" else some(0.3))
+    half, ajar, ajar_too = u(0.15, 0.9), u(0, 0.3), u(0, 0.3)
+    left, right = {
+        "open": (0.0, 0.0), "shut": (1.0, 1.0), "half": (half, half), "left": (1.0, ajar), "right": (ajar_too, 1.0)
+    }[blink]  # fmt: skip
+    right += rng.normal(0, 0.05) if 0 < right < 1 else 0.0
+    values["blink_left"], values["blink_right"] = left, max(right, 0.0)
+    values["wide"] = some(0.22) if blink == "open" else 0.0
+    values["squint"] = some(0.25) if blink != "shut" else some(0.3)
     looking = rng.random() < 0.6
-    values |= dict(
-        gaze_x=u(-1, 1) if looking else rng.normal(0, 0.12), gaze_y=u(-0.9, 0.9) if looking else rng.normal(0, 0.1)
-    )
+    values["gaze_x"] = u(-1, 1) if looking else rng.normal(0, 0.12)
+    values["gaze_y"] = u(-0.9, 0.9) if looking else rng.normal(0, 0.1)
     brow = rng.normal(0, 0.5)
-    values |= dict(
-        brow_left=brow + rng.normal(0, 0.15), brow_right=brow + rng.normal(0, 0.15), brow_inner=rng.normal(0, 0.4)
-    )
-    values["jaw_side"] = float(np.clip(values["jaw_side"], -1, 1))
-    for name in ("gaze_x", "gaze_y", "brow_left", "brow_right", "brow_inner"):
-        values[name] = float(np.clip(values[name], -1, 1))
-    return Expression(**values)
+    for name in ("brow_left", "brow_right"):
+        values[name] = brow + rng.normal(0, 0.15)
+    values["brow_inner"] = rng.normal(0, 0.4)
+    return Expression(**{name: float(np.clip(value, -1, 1)) for name, value in values.items()})
 
 
 def random_stance(seed: int) -> Pose:
