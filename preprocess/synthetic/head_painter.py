@@ -46,7 +46,7 @@ from preprocess.synthetic.head_textures import (
     wrinkles,
 )
 from preprocess.synthetic.heads import Expression, Eye, Head, Surface, surface_of
-from preprocess.synthetic.puppet_model import CIRCLE, PIVOT, Camera, Pose, turned
+from preprocess.synthetic.puppet_model import CIRCLE, PIVOT, Camera, Pose, circle, turned
 from preprocess.synthetic.puppet_painter import Painter
 
 
@@ -516,10 +516,8 @@ class _HeadPainter(Painter):
         if not head.glasses:
             return
         rng = np.random.default_rng([head.seed, 0x61A])
-        angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-        circle = np.stack([np.cos(angle), np.sin(angle)], 1)
         power, tall = (1.0, (0.15, 0.21)) if head.glasses == "round" else (0.5, (0.13, 0.17))
-        ring = np.sign(circle) * np.abs(circle) ** power * (rng.uniform(0.21, 0.25), rng.uniform(*tall))
+        ring = np.sign(circle(40)) * np.abs(circle(40)) ** power * (rng.uniform(0.21, 0.25), rng.uniform(*tall))
         z = float(self.surface.points[[6, 197], 2].mean()) - 0.02
         thick = {"round": 0.008, "square": 0.016, "rimless": 0.004}[head.glasses] * rng.uniform(0.8, 1.4) * u
         colour = np.asarray(head.glasses_colour, np.float32)
