@@ -51,15 +51,8 @@ def _line(points: np.ndarray, thick: float, soft: float, fade: bool = True) -> n
         left, top = np.maximum(np.minimum(a, b) - thick - 3, 0).astype(int)
         right, low = (np.maximum(a, b) + thick + 4).astype(int)
         piece = np.zeros((low - top, right - left), np.uint8)
-        cv2.line(
-            piece,
-            fixed(a - (left, top)),
-            fixed(b - (left, top)),
-            int(255 * level),
-            max(int(round(thick)), 1),
-            cv2.LINE_AA,
-            SHIFT,
-        )
+        start, end = fixed(a - (left, top)), fixed(b - (left, top))
+        cv2.line(piece, start, end, int(255 * level), max(round(thick), 1), cv2.LINE_AA, SHIFT)
         target = mask[top:low, left:right]
         np.maximum(target, piece[: target.shape[0], : target.shape[1]], out=target)
     mask = cv2.GaussianBlur(mask, (0, 0), soft)
@@ -156,9 +149,8 @@ def _places() -> _Places:
     ear, mouth = _at(234)[0], _at(61)[0]
     away = np.abs(x - CHART_WIDTH / 2)
     middle_to_mouth = CHART_WIDTH / 2 - mouth[0]
-    cheek_line = np.interp(
-        away, [0, middle_to_mouth, CHART_WIDTH / 2 - ear[0]], [mouth[1] + 30, mouth[1] - 18, ear[1] - 20]
-    )
+    from_middle, heights = [0, middle_to_mouth, CHART_WIDTH / 2 - ear[0]], [mouth[1] + 30, mouth[1] - 18, ear[1] - 20]
+    cheek_line = np.interp(away, from_middle, heights)
     beard = 1 / (1 + np.exp(-np.clip((y - cheek_line) / 6, -20, 20)))
     moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)]), 3)
     beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
@@ -174,9 +166,8 @@ def _places() -> _Places:
     for s, corner in ((-1, 33), (1, 263)):
         for angle in (-0.5, -0.1, 0.3):
             start = _at(corner)[0] + np.array([s * 10, 26 * np.sin(angle) * 0.4])
-            crow = np.maximum(
-                crow, _line(np.stack([start, start + 22 * np.array([s * np.cos(angle), np.sin(angle)])]), 2, 2.2)
-            )
+            end = start + 22 * np.array([s * np.cos(angle), np.sin(angle)])
+            crow = np.maximum(crow, _line(np.stack([start, end]), 2, 2.2))
     chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
     return _Places(
         lips, lip_upper, rim,
@@ -197,12 +188,8 @@ def wrinkles(level: int = 0) -> np.ndarray:
     """
     if level:
         return np.stack([halved(mark) for mark in wrinkles(level - 1)])
-    places = _places()
-    deep = []
-    for name in WRINKLES:
-        mark = getattr(places, name)
-        deep.append(mark - 0.4 * np.roll(mark, 6, axis=0))
-    return np.stack(deep).astype(np.float32)
+    marks = (getattr(_places(), name) for name in WRINKLES)
+    return np.stack([mark - 0.4 * np.roll(mark, 6, axis=0) for mark in marks]).astype(np.float32)
 
 
 def halved(picture: np.ndarray) -> np.ndarray:
@@ -248,13 +235,8 @@ def paint_face(head: Head) -> Skin:
     lines = _paint_lips(paint, head, at, rng)
     _paint_lids(paint, head, at)
     _paint_brows(paint, head, at, rng)
-    gloss = (
-        0.25
-        + 0.5 * at.nose_red
-        + 0.3 * at.sockets
-        + (0.9 * at.lips + 0.5 * at.lip_wet) * (1 - 0.25 * np.minimum(lines, 2))
-        + 0.5 * at.waterline
-    )
+    on_lips = (0.9 * at.lips + 0.5 * at.lip_wet) * (1 - 0.25 * np.minimum(lines, 2))
+    gloss = 0.25 + 0.5 * at.nose_red + 0.3 * at.sockets + on_lips + 0.5 * at.waterline
     gloss = np.clip(gloss * (1 + 0.35 * paint.fine), 0, 1.4)
     if head.beard_growth > 0:
         area = {"full": at.beard, "goatee": at.goatee, "moustache": at.moustache}[head.beard_style]
@@ -320,11 +302,8 @@ def _paint_lips(paint: _Paint, head: Head, at: _Places, rng: np.random.Generator
     Returns: the lines (512, 640), >= 0: gloss breaks on them.
     """
     lips = np.asarray(head.lips, np.float32)
-    lines = np.abs(
-        cv2.resize(
-            rng.normal(0, 1, (6, 200)).astype(np.float32), (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR
-        )
-    )
+    coarse = rng.normal(0, 1, (6, 200)).astype(np.float32)
+    lines = np.abs(cv2.resize(coarse, (CHART_WIDTH, CHART_HEIGHT), interpolation=cv2.INTER_LINEAR))
     shade = 1 - 0.07 * np.minimum(lines, 2.5) + 0.05 * paint.mottle
     border = float(rng.uniform(0.75, 1.0))  # how clearly the lips stand out from the skin
     weight = at.lips * border
@@ -339,15 +318,12 @@ def _paint_lips(paint: _Paint, head: Head, at: _Places, rng: np.random.Generator
 def _paint_lids(paint: _Paint, head: Head, at: _Places) -> None:
     """The lids' rims, and make-up."""
     if head.finish != "statue":
-        paint.tint(mix_pink(np.asarray(head.skin, np.float32)), 0.55 * at.waterline)
-    paint.tint(
-        head.shadow_colour,
-        head.shadow_strength * np.clip(0.9 * at.lids + 0.5 * at.sockets * at.lids + 0.25 * at.sockets, 0, 1),
-    )
-    paint.darken(
-        (0.2, 0.16, 0.16) if head.finish != "statue" else (0.6,) * 3,
-        np.clip((0.35 + 0.6 * head.liner) * at.liner, 0, 1),
-    )
+        pink = 0.45 * np.asarray(head.skin, np.float32) + 0.55 * np.array([214, 130, 122], np.float32)
+        paint.tint(pink, 0.55 * at.waterline)
+    shadowed = np.clip(0.9 * at.lids + 0.5 * at.sockets * at.lids + 0.25 * at.sockets, 0, 1)
+    paint.tint(head.shadow_colour, head.shadow_strength * shadowed)
+    dark = (0.2, 0.16, 0.16) if head.finish != "statue" else (0.6,) * 3
+    paint.darken(dark, (0.35 + 0.6 * head.liner) * at.liner)
 
 
 def _paint_brows(paint: _Paint, head: Head, at: _Places, rng: np.random.Generator) -> None:
@@ -376,11 +352,6 @@ def _paint_beard(paint: _Paint, head: Head, area: np.ndarray, rng: np.random.Gen
         paint.tint(colour * 0.6, 0.7 * _hairs(rng, area, 1800, 7, downward))
 
 
-def mix_pink(skin: np.ndarray) -> np.ndarray:
-    """The colour of the wet rims of the lids."""
-    return 0.45 * skin + 0.55 * np.array([214, 130, 122], np.float32)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 
 IRIS_RINGS, IRIS_TURNS = 48, 192
@@ -391,16 +362,12 @@ def paint_iris(head: Head) -> np.ndarray:
     """(48, 192, 3) float32: the iris from its middle to its rim (rows), once around (columns)."""
     rng = np.random.default_rng([head.seed, 0x1215])
     rho = np.linspace(0, 1, IRIS_RINGS, dtype=np.float32)[:, None]
-    around = cv2.resize(
-        rng.normal(0, 1, (3, 96)).astype(np.float32), (IRIS_TURNS, IRIS_RINGS), interpolation=cv2.INTER_LINEAR
-    )
+    coarse = rng.normal(0, 1, (3, 96)).astype(np.float32)
+    around = cv2.resize(coarse, (IRIS_TURNS, IRIS_RINGS), interpolation=cv2.INTER_LINEAR)
     iris = np.asarray(head.iris, np.float32)
     if head.finish == "statue":
-        return (
-            np.broadcast_to(iris * (1 - 0.25 * (rho > 0.9))[..., None], (IRIS_RINGS, IRIS_TURNS, 3))
-            .astype(np.float32)
-            .copy()
-        )
+        rings = iris * (1 - 0.25 * (rho > 0.9))[..., None]
+        return np.tile(rings, (1, IRIS_TURNS, 1)).astype(np.float32)
     light = 1 + 0.26 * around * np.clip(1.2 - rho, 0, 1)
     collar = np.exp(-(((rho - head.pupil - 0.1) / 0.12) ** 2)) * rng.uniform(-0.1, 0.5)
     colour = iris * (light + collar)[..., None]
@@ -415,6 +382,7 @@ def paint_iris(head: Head) -> np.ndarray:
 TOOTH_ROWS, TOOTH_COLUMNS = 64, 448
 _UPPER_WIDTHS = (0.088, 0.070, 0.078, 0.070, 0.068, 0.100, 0.098)  # from the middle outwards, head units of arc
 _LOWER_WIDTHS = (0.054, 0.060, 0.068, 0.070, 0.072, 0.108, 0.105)
+_LENGTHS = (1.0, 0.88, 1.0, 0.84, 0.8, 0.72, 0.7)  # of the teeth, in the longest one's
 GUM, CROWN_HEIGHT = 0.11, 0.105  # head units of gum and of the longest tooth
 ARC = {True: sum(_UPPER_WIDTHS), False: sum(_LOWER_WIDTHS)}  # half length of a row of teeth
 
@@ -432,9 +400,8 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
     x = ((np.arange(TOOTH_COLUMNS, dtype=np.float32) + 0.5) / TOOTH_COLUMNS * 2 - 1)[None] * ARC[upper]
     tooth_colour = np.asarray(head.teeth, np.float32)
     statue = head.finish == "statue"
-    gum = (np.array([196, 108, 108], np.float32) if not statue else tooth_colour * 0.9) * (
-        0.75 + 0.25 * np.asarray(head.skin, np.float32).mean() / 255
-    )
+    gum = np.array([196, 108, 108], np.float32) if not statue else tooth_colour * 0.9
+    gum = gum * (0.75 + 0.25 * np.asarray(head.skin, np.float32).mean() / 255)
     picture = np.empty((TOOTH_ROWS, TOOTH_COLUMNS, 4), np.float32)
     picture[..., :3] = gum * (1 + 0.10 * _noise(rng, 6, TOOTH_ROWS, TOOTH_COLUMNS))[..., None]
     picture[..., 3] = y < 0.012
@@ -444,12 +411,7 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
         for k, width in enumerate(widths):
             middle, half = side * (start + width / 2), width / 2
             start += width
-            long = (
-                CROWN_HEIGHT
-                * (1.0, 0.88, 1.0, 0.84, 0.8, 0.72, 0.7)[k]
-                * head.teeth_size
-                * (1 + 0.06 * uneven * rng.normal())
-            )
+            long = CROWN_HEIGHT * _LENGTHS[k] * head.teeth_size * (1 + 0.06 * uneven * rng.normal())
             long *= 1.0 if upper else 0.86
             lean = 0.05 * uneven * rng.normal()
             columns = np.flatnonzero(np.abs(x[0] - middle) < half + 0.02)
@@ -457,24 +419,18 @@ def paint_teeth(head: Head, upper: bool) -> np.ndarray:
             area = picture[:, own]
             s = (x[:, own] - middle - lean * y) / half
             neck = 0.016 * (s * s - 0.6) * (1 if k < 3 else 0.6)
-            round_ = (0.008 if k not in (2,) else 0.022) * (0.6 + 0.8 * rng.random())
+            round_ = (0.008 if k != 2 else 0.022) * (0.6 + 0.8 * rng.random())
             tip = long - round_ * np.abs(s) ** (3.0 if k != 2 else 1.6) - 0.004 * uneven * rng.normal() * s
             gap = 0.93 - 0.05 * uneven * rng.random()
-            inside = (
-                np.clip((gap - np.abs(s)) * half * 400 + 0.5, 0, 1)
-                * np.clip((y - neck) * 300 + 0.5, 0, 1)
-                * np.clip((tip - y) * 300 + 0.5, 0, 1)
-            )
+            beside = np.clip((gap - np.abs(s)) * half * 400 + 0.5, 0, 1)
+            inside = beside * np.clip((y - neck) * 300 + 0.5, 0, 1) * np.clip((tip - y) * 300 + 0.5, 0, 1)
             along = np.clip((y - neck) / long, 0, 1)
             colour = tooth_colour * (1 + 0.035 * uneven * rng.normal()) * (1 - 0.025 * k)
             shade = (1 - 0.16 * np.abs(s) ** 2.5) * (1 - 0.10 * (1 - along) ** 2)
             edge = np.clip((along - 0.72) / 0.28, 0, 1) * 0.16  # the edge lets the dark behind shine through
             mine = (np.abs(s) < 1) & (y > neck - 0.004)
-            between = (
-                tooth_colour * (np.array([0.40, 0.30, 0.27]) + 0.35 * rng.random())
-                if not statue
-                else tooth_colour * 0.6
-            )
+            darker = 0.6 if statue else np.array([0.40, 0.30, 0.27]) + 0.35 * rng.random()
+            between = tooth_colour * darker
             area[..., :3] = np.where((mine & (y < long * 0.92) & (y > neck))[..., None], between, area[..., :3])
             area[..., 3] = np.where(mine & (y < long * (0.90 if k < 5 else 0.95)) & (y > 0), 1.0, area[..., 3])
             body = colour * (shade * (1 - edge))[..., None]

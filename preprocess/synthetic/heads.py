@@ -251,9 +251,8 @@ def _lids(head: Head, e: Expression, side: int, face: np.ndarray, eye: Eye) -> t
     smile = max(e.smile_left if side < 0 else e.smile_right, 0)
     raised = e.brow_left if side < 0 else e.brow_right
     squint = np.clip(e.squint + 0.45 * smile, 0, 1)
-    up = head.eye_upper * (
-        1 + 0.42 * e.wide + 0.08 * raised - 0.32 * squint - 0.40 * max(e.gaze_y, 0) - 0.14 * min(e.gaze_y, 0)
-    )
+    lifted = 1 + 0.42 * e.wide + 0.08 * raised - 0.32 * squint - 0.40 * max(e.gaze_y, 0) - 0.14 * min(e.gaze_y, 0)
+    up = head.eye_upper * lifted
     low = head.eye_lower * (1 - 0.55 * squint + 0.15 * e.wide + 0.22 * e.gaze_y) * (1 - 0.1 * blink)
     corners = face[[UPPER_LID[side][0], UPPER_LID[side][-1]], 2]
     edges = []
@@ -287,9 +286,8 @@ def _lips(head: Head, e: Expression, front: float, drop: np.ndarray) -> np.ndarr
     smile = e.smile_left + (e.smile_right - e.smile_left) * right
     up, down = np.maximum(smile, 0), np.maximum(-smile, 0)
     bared = e.bare_upper_left + (e.bare_upper_right - e.bare_upper_left) * right
-    half = head.mouth_width * (
-        1 + 0.27 * up + 0.04 * down + 0.16 * e.stretch - 0.44 * e.pucker - 0.26 * e.funnel - 0.15 * e.jaw * (1 - up)
-    )
+    wide = 1 + 0.27 * up + 0.04 * down + 0.16 * e.stretch - 0.44 * e.pucker - 0.26 * e.funnel - 0.15 * e.jaw * (1 - up)
+    half = head.mouth_width * wide
     power = 2.0 + 0.9 * e.jaw + 0.5 * e.funnel - 0.3 * e.pucker
     full = np.maximum(1 - np.abs(t) ** power, 0)
     edge = np.abs(t) ** 1.7
@@ -412,18 +410,19 @@ def random_head(seed: int) -> Head:
     lipstick = _LIPSTICKS[rng.integers(len(_LIPSTICKS))]
     lips = mix(natural, lipstick, u(0.4, 0.9)) if painted else natural
     finish = str(rng.choice(["skin", "paint", "statue"], p=[0.88, 0.06, 0.06]))
-    made_up = woman and finish != "statue" and rng.random() < 0.6
+    statue = finish == "statue"
+    made_up = woman and not statue and rng.random() < 0.6
     iris = np.asarray(_IRISES[rng.integers(4 if dark > 0.5 else len(_IRISES))]) * (1 + rng.normal(0, 0.08, 3))
-    if finish == "statue":
+    if statue:
         stone = _STONES[rng.integers(len(_STONES))]
         skin = np.asarray(stone) * (1 + rng.normal(0, 0.03, 3))
         lips, iris, puppet = skin, skin * u(0.75, 1.0), replace(puppet, hair=rgb(skin * 0.9), earrings=False)
     growth = 0.0
-    if not woman and finish != "statue":
+    if not woman and not statue:
         growth = float(rng.choice([0, u(0.1, 0.35), u(0.4, 0.7), u(0.75, 1)], p=[0.4, 0.3, 0.12, 0.18]))
     hair = np.asarray(puppet.hair)
     age = float(rng.beta(1.2, 1.8))
-    if age > 0.7 and finish != "statue" and rng.random() < 0.6:
+    if age > 0.7 and not statue and rng.random() < 0.6:
         hair = mix(hair, (190, 188, 186), u(0.3, 1))
     grown = hair if hair[0] >= hair[1] >= hair[2] else np.array([58.0, 44.0, 38.0])  # brows and beards are seldom dyed
     light = random_light(rng, 1 + 0.3 * dark)
@@ -444,20 +443,16 @@ def random_head(seed: int) -> Head:
         iris=rgb(iris),
         iris_size=u(0.052, 0.060),
         pupil=u(0.26, 0.62),
-        sclera=rgb(
-            skin * 0.98 if finish == "statue" else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)
-        ),
+        sclera=rgb(skin * 0.98 if statue else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)),
         mouth_width=u(0.190, 0.250),
         lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark),
         lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
         skin=rgb(skin),
         lips=rgb(lips),
-        teeth=rgb(skin if finish == "statue" else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
+        teeth=rgb(skin if statue else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
         teeth_size=u(0.88, 1.12),
         teeth_uneven=float(rng.beta(1.2, 3)),
-        brows=rgb(
-            skin * 0.92 if finish == "statue" else mix(grown, (34, 26, 24), u(0.2, 0.6) if grown.mean() > 90 else 0.15)
-        ),
+        brows=rgb(skin * 0.92 if statue else mix(grown, (34, 26, 24), u(0.2, 0.6) if grown.mean() > 90 else 0.15)),
         brow_weight=u(0.35, 0.9) if woman else u(0.5, 1.15),
         beard=rgb(mix(grown, (40, 30, 28), u(0, 0.4))),
         beard_growth=growth,
@@ -467,9 +462,7 @@ def random_head(seed: int) -> Head:
         shadow_colour=rgb(rng.choice(_EYE_SHADOWS)),
         shadow_strength=u(0.2, 0.9) if made_up else 0.0,
         liner=u(0.3, 1.0) if made_up else 0.0,
-        glasses=str(rng.choice(["", "round", "square", "rimless"], p=[0.8, 0.07, 0.07, 0.06]))
-        if finish != "statue"
-        else "",
+        glasses="" if statue else str(rng.choice(["", "round", "square", "rimless"], p=[0.8, 0.07, 0.07, 0.06])),
         glasses_colour=rgb(rng.choice(_FRAMES)),
     )
 
