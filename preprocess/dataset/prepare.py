@@ -7,6 +7,7 @@ with the video.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -51,13 +52,12 @@ def prepare_video(
         cuts, stamps = _found_cuts(video, reader, rules, finder, outcome)
         outcome.seconds = float(stamps[-1] - stamps[0]) + 1 / float(reader.fps or 25)
     verifier = finder if video.given is not None else None
-    writings = [
-        ClipWriter(cut, output, rules, verifier, video, outcome, on_clip) for cut in cuts if cut.clip_id not in done
-    ]
+    new = [cut for cut in cuts if cut.clip_id not in done]
+    writings = [ClipWriter(cut, output, rules, verifier, video, outcome, on_clip) for cut in new]
     outcome.clips += [done[cut.clip_id] for cut in cuts if cut.clip_id in done]
     write_clips(writings, reader)
-    if reader.warnings and video.given is not None:
-        outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
+    if video.given is not None:
+        outcome.rejects += _damages(video, reader)
     if not outcome.seconds:
         outcome.seconds = float(sum(clip.frames / clip.fps for clip in outcome.clips))
     return outcome
@@ -84,17 +84,15 @@ def _found_cuts(
         if not tracks:
             looks = -(-len(stamps) // EVERY)
             outcome.rejects.append(Reject(video.path, None, None, "no_face", f"none in {looks} looked-at frames"))
-    if reader.warnings:  # the second reading may stop before it meets the damage again
-        outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
+    outcome.rejects += _damages(video, reader)  # the second reading may stop before it meets them again
     stamps_end = [*stamps, stamps[-1] + 1] if stamps else []
-    cuts, used = [], set()
+    cuts, names = [], Counter[str]()
     for start, stop, track in found:
         for first, last in _pieces(start, stop, rules.max_frames):
             piece = track.part(first, last) if track else None
             name = f"{video.key}#{first:06d}#{last:06d}"
-            number = next(n for n in range(1, len(found) + 2) if (name, n) not in used)
-            used.add((name, number))
-            name += f"#{number}" if number > 1 else ""
+            names[name] += 1
+            name += f"#{names[name]}" if names[name] > 1 else ""
             try:
                 if last - first < rules.min_frames:
                     raise LeaveOut("too_short", f"{last - first} frames, fewer than {rules.min_frames}")
@@ -200,5 +198,7 @@ class LeaveOut(Exception):
         self.reason, self.detail = reason, detail
 
 
-def _sentence(warning: str, path: Path) -> str:
-    return warning.removeprefix(f"{path}: ")
+def _damages(video: Video, reader: VideoReader) -> list[Reject]:
+    """The first damage that was met, if there is one."""
+    said = [warning.removeprefix(f"{reader.path}: ") for warning in reader.warnings[:1]]
+    return [Reject(video.path, None, None, "damaged", detail) for detail in said]
