@@ -38,9 +38,6 @@ START_SIZE = (0.2, 0.75)
 START_ASIDE = 0.4
 START_TILTED_DEG = 12.0
 
-
-DEFAULT = AnimationSettings()
-
 Landmarks = Callable[[np.ndarray], "np.ndarray | None"]
 """Picture (H, W, 3) uint8 RGB -> landmarks (N, 2), or None where there is no face."""
 
@@ -120,7 +117,7 @@ def pair_faces(
     reader: VideoReader,
     driving: Tracked,
     finder: FaceFinder,
-    settings: AnimationSettings = DEFAULT,
+    settings: AnimationSettings,
     *,
     size: int,
     landmarks: Landmarks | None = None,
@@ -313,8 +310,8 @@ def doubts_about_face(faces: Sequence[Face], face: Face) -> list[str]:
     """Whether another face could have been meant, and how the chosen one is turned, one sentence each."""
     doubts = []
     if len(faces) > 1:
-        number = next(n for n, other in enumerate(faces, 1) if other is face)
-        doubts.append(f"{len(faces)} faces, face {number} is taken; choose with --face from {describe_faces(faces)}")
+        number, choices = faces.index(face) + 1, describe_faces(faces)
+        doubts.append(f"{len(faces)} faces, face {number} is taken; choose with --face from {choices}")
     if abs(face.yaw_deg) > TURNED_DEG:
         side = "right" if face.yaw_deg > 0 else "left"
         doubts.append(f"the head is turned to the {side} by {abs(face.yaw_deg):.0f} degrees; frontal faces work best")
@@ -350,8 +347,7 @@ def doubts_about_track(
     """
     doubts = []
     if len(tracks) > 1:
-        number = tracks.index(track) + 1
-        choices = describe_tracks(tracks)
+        number, choices = tracks.index(track) + 1, describe_tracks(tracks)
         doubts.append(f"{len(tracks)} face tracks, track {number} is taken; choose with {option} from {choices}")
     if len(track) < frame_count:
         doubts.append(f"the face is seen from frame {track.start} to {track.stop - 1} of {frame_count}; {others}")

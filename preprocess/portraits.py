@@ -22,7 +22,7 @@ from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.motion import Face as Mesh
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch, read_frames
-from preprocess.crop import Crop, Region, crop_matrix, invert, shrunk, transform
+from preprocess.crop import Crop, Region, crop_matrix, shrunk, transform
 from preprocess.faces import NUM_LANDMARKS, Face, FaceFinder, choose_face
 from preprocess.pairing import (
     BEST_FRAME_EVERY,
@@ -61,8 +61,7 @@ def region_around(face: Face, shape: tuple[int, ...], travel: float) -> Region:
     Args:
         travel: how far the face moves, in its sides.
     """
-    upright = crop_matrix(face.centre_px, face.side_px, face.roll_deg, 1)
-    centre = transform(invert(upright), np.array([[0.0, LOWER]]))[0]
+    centre = face.at(0.0, LOWER)
     reach = (REACH + travel) * face.side_px
     left, top = np.clip(np.floor(centre - reach), 0, (shape[1] - 1, shape[0] - 1)).astype(int)
     right, bottom = np.clip(np.ceil(centre + reach) + 1, (left + 1, top + 1), (shape[1], shape[0])).astype(int)

@@ -6,6 +6,7 @@ Nothing is computed here: faces, roll and crops are those of `faces`, `track` an
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -146,8 +147,8 @@ def draw_face(image: np.ndarray, faces: list[Face], chosen: Face, crop: Crop) ->
     eyes = transform(to_shown, np.stack([chosen.eye_left_px, chosen.eye_right_px]))
     middle, half = eyes.mean(0), np.diff(eyes, axis=0)[0]
     level = np.array([np.hypot(*half), 0.0])
-    _line(drawing, middle - 1.5 * level, middle + 1.5 * level, _EYES, 1)
-    _line(drawing, middle - 1.5 * half, middle + 1.5 * half, _EYES, 2)
+    for along, width in ((level, 1), (half, 2)):
+        _polygon(drawing, (middle - 1.5 * along, middle + 1.5 * along), _EYES, width)
     for eye in eyes:
         _dot(drawing, eye, _EYES, 5)
     return _page(drawing, crop.apply(image), describe(chosen, crop))
@@ -177,12 +178,8 @@ def _fixed(point: np.ndarray) -> tuple[int, int]:
     return x, y
 
 
-def _polygon(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+def _polygon(image: np.ndarray, points: Iterable[np.ndarray], colour: tuple[int, int, int], width: int) -> None:
     cv2.polylines(image, [np.array([_fixed(p) for p in points])], True, colour, width, cv2.LINE_AA, _SHIFT)
-
-
-def _line(image: np.ndarray, start: np.ndarray, end: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
-    cv2.line(image, _fixed(start), _fixed(end), colour, width, cv2.LINE_AA, _SHIFT)
 
 
 def _dot(image: np.ndarray, point: np.ndarray, colour: tuple[int, int, int], radius: int) -> None:

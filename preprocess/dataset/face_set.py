@@ -117,7 +117,8 @@ def deal(kept: Sequence[Seen]) -> Iterator[list[Seen]]:
 @contextmanager
 def _growing(path: Path, shape: tuple[int, ...], kind: type) -> Iterator[Callable[[Sequence[np.ndarray]], None]]:
     """An .npy file that grows by rows of one shape: yields what adds one."""
-    dtype, rows = np.dtype(kind), 0
+    rows = 0
+    dtype: np.dtype = np.dtype(kind)
 
     def write_header() -> None:
         stream.seek(0)

@@ -512,7 +512,7 @@ def random_expression(seed: int) -> Expression:
     values: dict[str, float] = defaultdict(float)
     kind = rng.choice(list(_KINDS), p=[0.2, 0.24, 0.14, 0.12, 0.14, 0.08, 0.08])
     for name, (low, high, *chance) in _KINDS[kind].items():
-        values[name] = some(*chance, low, high) if chance else u(low, high)
+        values[name] = some(chance[0], low, high) if chance else u(low, high)
     lopsided = 0.35 if rng.random() < 0.3 else 0.05
     values["smile_right"] = float(np.clip(values["smile_left"] + rng.normal(0, lopsided), -1, 1))
     values["bare_upper_right"] = float(np.clip(values["bare_upper_left"] * (1 + rng.normal(0, 2 * lopsided)), 0, 1))

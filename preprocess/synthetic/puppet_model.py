@@ -173,8 +173,8 @@ def random_identity(seed: int) -> Identity:
     styles = (("buzz", "short", "parted", "swept", "curly", "short", "swept", "bald", "fringe") if masculine
               else ("long", "bob", "bun", "fringe", "curly", "long", "swept", "bob", "parted"))  # fmt: skip
     # dark skin with fair hair and the like exist, but natural pairs are far more common
-    hairs = _HAIRS[:4] if dark > 0.55 else _HAIRS
-    hairs = hairs if rng.random() < 0.93 else _DYED
+    natural = _HAIRS[:4] if dark > 0.55 else _HAIRS
+    hairs: Sequence[Colour] = natural if rng.random() < 0.93 else _DYED
     hair = np.asarray(hairs[rng.integers(len(hairs))], float)
     if dark > 0.55 and rng.random() < 0.12:
         hair = np.asarray(_HAIRS[9], float)
