@@ -45,7 +45,7 @@ def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def resized_pixels(old_wh: tuple[int, int], new_wh: tuple[int, int]) -> np.ndarray:
+def resized_pixels(old_wh: tuple[int, ...], new_wh: tuple[int, ...]) -> np.ndarray:
     """(3, 3) matrix from the pixels of a picture resized to `new_wh` back to those it had at `old_wh`."""
     sx, sy = old_wh[0] / new_wh[0], old_wh[1] / new_wh[1]
     return np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
@@ -242,8 +242,13 @@ def _change(difference: np.ndarray) -> np.ndarray:
     return ramp(strength, *CHANGE_LEVELS)
 
 
+def fitted(picture: np.ndarray, side_px: int) -> np.ndarray:
+    """(H, W, 3), resized so that its longer side is `side_px`."""
+    factor = side_px / max(picture.shape[:2])
+    size = max(1, round(factor * picture.shape[1])), max(1, round(factor * picture.shape[0]))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+
+
 def shrunk(picture: np.ndarray, side_px: int) -> np.ndarray:
     """(H, W, 3), its longer side at most `side_px`; the same picture where it is."""
-    factor = min(1.0, side_px / max(picture.shape[:2]))
-    size = max(1, round(factor * picture.shape[1])), max(1, round(factor * picture.shape[0]))
-    return picture if factor == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return picture if max(picture.shape[:2]) <= side_px else fitted(picture, side_px)

@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 from fomm.errors import InputError
-from preprocess.crop import Crop, Region, crop_matrix, invert, resized_pixels, transform, warp
+from preprocess.crop import Crop, Region, crop_matrix, invert, resized_pixels, shrunk, transform, warp
 
 NUM_LANDMARKS = 468
 NUM_REFINED = 478  # with finer lips and lids, and five points on each iris
@@ -512,12 +512,8 @@ def _tiles(image: np.ndarray, count: int, share: float) -> Iterator[tuple[np.nda
 
 
 def _shrunk(image: np.ndarray, to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    height, width = image.shape[:2]
-    factor = min(1.0, _DETECT_SIDE / max(height, width))
-    if factor == 1.0:
-        return image, to_image
-    new_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(image, new_wh, interpolation=cv2.INTER_AREA), to_image @ resized_pixels((width, height), new_wh)
+    small = shrunk(image, _DETECT_SIDE)
+    return small, to_image @ resized_pixels(image.shape[1::-1], small.shape[1::-1])
 
 
 def _quarter_turns(view: np.ndarray, to_image: np.ndarray, turns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 from fomm.errors import require
 from fomm.progress import Bars, watched
 from fomm.video import VideoReader, VideoWriter, prefetch, read_image, write_image
-from preprocess.crop import Crop, resized_pixels, transform
+from preprocess.crop import Crop, fitted, resized_pixels, transform
 from preprocess.faces import Face, FaceFinder, choose_face, face_crop
 from preprocess.pairing import choose_track, doubts_about_driving, doubts_about_photo, resized, track_driving
 from preprocess.track import TRACK_SCALE
@@ -133,12 +133,8 @@ def draw_face(image: np.ndarray, faces: list[Face], chosen: Face, crop: Crop) ->
     Yellow: boxes; light blue: landmarks; red: eye centres, the line through them and the level it is measured from;
     green: the square that becomes the crop.
     """
-    height, width = image.shape[:2]
-    factor = _SHOWN_SIDE / max(height, width)
-    shown_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-    to_shown = resized_pixels(shown_wh, (width, height))[:2]
-    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    drawing = cv2.resize(image, shown_wh, interpolation=smooth)
+    drawing = fitted(image, _SHOWN_SIDE)
+    to_shown = resized_pixels(drawing.shape[1::-1], image.shape[1::-1])[:2]
     for face in faces:
         _polygon(drawing, transform(to_shown, face.corners_px), _BOX, 3 if face is chosen else 1)
     for point in transform(to_shown, chosen.landmarks_px):

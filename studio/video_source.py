@@ -147,19 +147,16 @@ def animated(
     outline = Outline()
     with closing(prefetch(reader.frames())) as frames:
         for index, frame in enumerate(frames):
-            if not track.start <= index < track.stop:
-                yield frame, frame.image
-                continue
-            unseen = followed.unseen
-            face = follower(view(frame.image))
-            left = Fraction(1) if isinstance(recording, Edit) else (recording.end - frame.time) / FADE_S
-            if face is None or followed.unseen > unseen or left <= 0:
-                yield frame, frame.image
-                continue
-            part = min(float(left), 1.0)
-            now = Strength(*(part * one for one in strength))
-            driving = recording.at(frame.time) if isinstance(recording, Recording) else still
-            yield frame, redirected(frame.image, in_frame(face, crop), rest, driving, now, tools, outline)
+            made = frame.image
+            if track.start <= index < track.stop:
+                unseen = followed.unseen
+                face = follower(view(frame.image))
+                left = Fraction(1) if isinstance(recording, Edit) else (recording.end - frame.time) / FADE_S
+                if face is not None and followed.unseen == unseen and left > 0:
+                    now = Strength(*(min(float(left), 1.0) * one for one in strength))
+                    driving = recording.at(frame.time) if isinstance(recording, Recording) else still
+                    made = redirected(frame.image, in_frame(face, crop), rest, driving, now, tools, outline)
+            yield frame, made
 
 
 def redirected(

@@ -19,6 +19,7 @@ from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.manifest import SPLITS, Clip, hash_clip, read_manifest
 from fomm.video import VideoReader, read_frames, write_image
+from preprocess.crop import fitted
 from preprocess.faces import FaceFinder
 
 SUMMARY, SHEET, HISTOGRAMS = "summary.md", "contact_sheet.jpg", "histograms.png"
@@ -189,11 +190,8 @@ def _sample(found: Check, root: Path) -> np.ndarray | None:
 
 def _tile(image: np.ndarray, clip: Clip) -> np.ndarray:
     """(160, 128, 3): the frame, with identity and split under it."""
-    factor = _TILE / max(image.shape[:2])
-    wh = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    tile = np.full((_TILE + 32, _TILE, 3), 255, np.uint8)
-    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    tile[: wh[1], : wh[0]] = cv2.resize(image, wh, interpolation=smooth)
+    tile, picture = np.full((_TILE + 32, _TILE, 3), 255, np.uint8), fitted(image, _TILE)
+    tile[: picture.shape[0], : picture.shape[1]] = picture
     colour = {"train": (40, 40, 48), "val": (0, 100, 200), "test": (200, 60, 0)}[clip.split]
     name = clip.identity.encode("ascii", "replace").decode()
     for line, text in enumerate((name if len(name) <= 18 else f"{name[:8]}..{name[-8:]}", clip.split)):

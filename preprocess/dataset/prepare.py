@@ -138,13 +138,7 @@ def crop_around(box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rul
     Raises:
         LeaveOut: the rules forbid it.
     """
-    left, top, right, bottom = box_xyxy
-    if rules.shape == "stretch":
-        whole = (left, top, right, bottom) == (0, 0, *frame_wh)
-        rule = "whole frame, stretched" if whole else "box, stretched to a square"
-        box = (round(left), round(top), round(right), round(bottom))
-    else:
-        box, rule = _square(box_xyxy, frame_wh, rules)
+    box, rule = _shown(box_xyxy, frame_wh, rules)
     view = View(box, frame_wh, rules.size)
     inside = view.inside_xyxy
     if rules.shape == "stretch" or rules.border == "clip":
@@ -161,12 +155,13 @@ def crop_around(box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rul
     return view, rule
 
 
-def _square(
-    box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rules
-) -> tuple[tuple[int, int, int, int], str]:
-    """The square around a box, of whole frames the central one, and how it came about."""
+def _shown(box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rules) -> tuple[tuple[int, int, int, int], str]:
+    """The box itself or the square around it, of whole frames the central one, and how it came about."""
     left, top, right, bottom = box_xyxy
     whole = (left, top, right, bottom) == (0, 0, *frame_wh)
+    if rules.shape == "stretch":
+        rule = "whole frame, stretched" if whole else "box, stretched to a square"
+        return (round(left), round(top), round(right), round(bottom)), rule
     rule = "central square of the frame" if whole else f"square of {rules.sides:g} x the longer side of the box"
     side = min(frame_wh) if whole else max(2, round(rules.sides * max(right - left, bottom - top)))
     x, y = (round((low + high - side) / 2) for low, high in ((left, right), (top, bottom)))
