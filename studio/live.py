@@ -73,32 +73,24 @@ class Live(Protocol):
 
 
 def make_live(
-    tools: Tools,
-    photo: np.ndarray,
-    setting: object,
-    *,
-    fast: bool,
-    region: Region = "all",
-    strength: str = "1",
-    face: int | None = None,
+    tools: Tools, photo: np.ndarray, setting: object, settings: AnimationSettings, *, fast: bool = False
 ) -> Live:
     """`photo` (H, W, 3) uint8 RGB, ready for a camera; large ones are shrunk, nobody sees the difference live.
 
     Args:
-        face: which one of the photo, from 1 (the largest).
+        settings: of which `region`, `strength` and `face` matter.
 
     Raises:
         InputError: the photo shows no face, or the model moves no parts of it.
     """
-    settings = AnimationSettings(region=region, strength=strength)
     if isinstance(tools, PortraitTools):
         side = round(FAST * LIVE_PX) if fast else LIVE_PX
-        return LivePortrait(tools, shrunk(photo, side), setting, Strength(**settings.strengths), face)
+        return LivePortrait(tools, shrunk(photo, side), setting, Strength(**settings.strengths), settings.face)
     assert isinstance(tools, CropTools)
     tools.check_parts(settings)
     size, stride = tools.checkpoint.image_size, tools.animator.model.stride
     size = max(stride, int(FAST * size) // stride * stride) if fast else size
-    return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size, face)
+    return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size, settings.face)
 
 
 def send_live(
@@ -123,9 +115,7 @@ def send_live(
             or the camera stopped.
         BrokenPipeError: the program that read the frames has gone.
     """
-    live = make_live(
-        tools, photo, None, fast=False, region=settings.region, strength=settings.strength, face=settings.face
-    )
+    live = make_live(tools, photo, None, settings)
     live.begin(count_down(camera, tools.faces, say).image)
     say("live, until Ctrl-C")
     mark, begun = Label(), time.monotonic_ns()
