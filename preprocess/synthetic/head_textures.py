@@ -76,37 +76,6 @@ GOATEE = (
 """Landmarks around it, clockwise."""
 
 
-class _Places(NamedTuple):
-    """Marks (512, 640) on the chart, 0..1."""
-
-    lips: np.ndarray
-    lip_upper: np.ndarray
-    lip_rim: np.ndarray  # the edge of the lips' red
-    lip_wet: np.ndarray  # their inner side, which an open mouth shows
-    lip_shadow: np.ndarray  # under the lower lip, and the groove above the upper one
-    corners: np.ndarray
-    lids: np.ndarray  # between the eye and its crease
-    liner: np.ndarray
-    waterline: np.ndarray
-    crease_left: np.ndarray
-    crease_right: np.ndarray
-    sockets: np.ndarray
-    bags: np.ndarray
-    blush: np.ndarray
-    nose_red: np.ndarray
-    nostrils: np.ndarray
-    nose_edge: np.ndarray
-    brows: np.ndarray
-    beard: np.ndarray
-    moustache: np.ndarray
-    goatee: np.ndarray
-    nasolabial: np.ndarray  # wrinkles: the lines that expressions deepen
-    forehead: np.ndarray
-    frown: np.ndarray
-    crow: np.ndarray
-    chin_crease: np.ndarray
-
-
 def _at(*numbers: int) -> np.ndarray:
     return CHART[list(numbers)]
 
@@ -115,67 +84,86 @@ def _both(left: list[int], right: list[int], thick: float, soft: float) -> np.nd
     return np.maximum(_line(_at(*left), thick, soft), _line(_at(*right), thick, soft))
 
 
-@lru_cache(maxsize=1)
-def _places() -> _Places:
-    upper, lower = _at(*UPPER_LIP[3]), _at(*LOWER_LIP[3])
-    inner_upper, inner_lower = _at(*UPPER_LIP[0]), _at(*LOWER_LIP[0])
-    seam = (inner_upper + inner_lower) / 2
-    lip_upper = _area(np.concatenate([upper, seam[::-1]]), 1.4)
-    lips = np.maximum(_area(np.concatenate([upper, lower[::-1]]), 1.4), lip_upper)
-    rim = np.maximum(_line(upper, 1, 1.0, False), _line(lower, 1, 1.0, False))
-    wet = np.maximum(_line(inner_upper, 3, 2.0, False), _line(inner_lower, 3, 2.0, False))
-    down = lower[2:-2] + (0, 9)
-    philtrum = np.stack([_at(0)[0] + (0, -3), (_at(0)[0] + _at(2)[0]) / 2, _at(2)[0] + (0, 3)])
-    shadow = np.maximum(_line(down, 5, 4.0), 0.35 * _line(philtrum, 3, 2.5))
-    corners = _sum(_spot(_at(k)[0], 5, 4) for k in (61, 291))
-    ring = {-1: [130, 247, 30, 29, 27, 28, 56, 190, 243], 1: [359, 467, 260, 259, 257, 258, 286, 414, 463]}
-    lids = np.maximum(*(_area(np.concatenate([_at(*UPPER_LID[s]), _at(*ring[s])[::-1]]), 3.5) for s in (-1, 1)))
-    liner = np.maximum(*(_line(_at(*UPPER_LID[s][:-1]), 2, 0.9, False) for s in (-1, 1)))
-    water = np.maximum(*(_line(_at(*LOWER_LID[s][1:-1]), 1, 0.9, False) for s in (-1, 1)))
-    water = np.maximum(water, _sum(_spot(_at(k)[0], 3, 2.5) for k in (133, 362)))
-    crease_left, crease_right = (_line(_at(*ring[s][1:-1]), 2, 1.4) for s in (-1, 1))
-    sockets = _sum(_spot(_at(a, b).mean(0) + (0, -8), 34, 17) for a, b in ((33, 133), (263, 362)))
-    bags = _both([110, 24, 23, 22, 26], [339, 254, 253, 252, 256], 3, 3.5)
-    blush = _sum(_spot(_at(k)[0], 30, 22) for k in (50, 280))
-    nose_red = _spot(_at(4)[0] + (0, 4), 16, 11) + 0.6 * _sum(_spot(_at(k)[0], 8, 8) for k in (64, 294))
-    nostrils = _sum(_spot(_at(a, b).mean(0), 6.0, 2.6) for a, b in ((238, 99), (458, 328)))
-    nose_edge = _both([49, 64, 98], [279, 294, 327], 2, 1.8)
-    brows = _sum(
-        _area(np.concatenate([_at(*BROW[s][0]), _at(*BROW[s][1])[::-1]]), 2.0)
-        * np.clip(1.5 * _line((_at(*BROW[s][0]) + _at(*BROW[s][1])) / 2, 9, 4.0), 0, 1)
-        for s in (-1, 1)
-    )
-    y, x = np.mgrid[:CHART_HEIGHT, :CHART_WIDTH].astype(np.float32)
-    ear, mouth = _at(234)[0], _at(61)[0]
-    away = np.abs(x - CHART_WIDTH / 2)
-    middle_to_mouth = CHART_WIDTH / 2 - mouth[0]
-    from_middle, heights = [0, middle_to_mouth, CHART_WIDTH / 2 - ear[0]], [mouth[1] + 30, mouth[1] - 18, ear[1] - 20]
-    cheek_line = np.interp(away, from_middle, heights)
-    beard = 1 / (1 + np.exp(-np.clip((y - cheek_line) / 6, -20, 20)))
-    moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)]), 3)
-    beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (CHART_WIDTH / 2, 26), 16, 7) * 0.6), moustache)
-    goatee = np.maximum(moustache, _area(_at(*GOATEE), 5))
-    skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(lips, (0, 0), 2.0), 0, 1)
-    nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
-    high = _line(_at(104, 69, 108, 151, 337, 299, 333) + (0, 6), 2, 2.6)
-    low = _line(_at(105, 66, 107, 9, 336, 296, 334) + (0, -14), 2, 2.6)
-    forehead = high + low + _line(_at(103, 67, 109, 10, 338, 297, 332) + (0, 12), 2, 2.6)
-    left, right = (_line(np.stack([_at(9)[0] + (s * 9, 4), _at(8)[0] + (s * 7, 8)]), 3, 3.5) for s in (-1, 1))
-    frown = left + right
-    crow = np.zeros_like(lips)
-    for s, corner in ((-1, 33), (1, 263)):
-        for angle in (-0.5, -0.1, 0.3):
-            start = _at(corner)[0] + np.array([s * 10, 26 * np.sin(angle) * 0.4])
-            end = start + 22 * np.array([s * np.cos(angle), np.sin(angle)])
-            crow = np.maximum(crow, _line(np.stack([start, end]), 2, 2.2))
-    chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
-    return _Places(
-        lips, lip_upper, rim,
-        wet, shadow, corners, lids, liner, water, crease_left, crease_right, sockets, bags, blush, nose_red, nostrils,
-        nose_edge, np.minimum(brows, 1), beard * skin_only, moustache * skin_only, goatee * skin_only, nasolabial,
-        np.minimum(forehead, 1), np.minimum(frown, 1), crow, chin_crease,
-    )  # fmt: skip
+def _between(one: np.ndarray, other: np.ndarray, soft: float) -> np.ndarray:
+    """The area between two lines (N, 2) that run the same way."""
+    return _area(np.concatenate([one, other[::-1]]), soft)
 
+
+class _Places:
+    """Marks (512, 640) on the chart, 0..1."""
+
+    def __init__(self) -> None:
+        self._mark_lips()
+        self._mark_eyes()
+        self._mark_middle()
+        self._mark_beard()
+        self._mark_wrinkles()
+
+    def _mark_lips(self) -> None:
+        upper, lower = _at(*UPPER_LIP[3]), _at(*LOWER_LIP[3])
+        inner_upper, inner_lower = _at(*UPPER_LIP[0]), _at(*LOWER_LIP[0])
+        self.lip_upper = _between(upper, (inner_upper + inner_lower) / 2, 1.4)
+        self.lips = np.maximum(_between(upper, lower, 1.4), self.lip_upper)
+        # the edge of their red, and their inner side, which an open mouth shows
+        self.lip_rim = np.maximum(_line(upper, 1, 1.0, False), _line(lower, 1, 1.0, False))
+        self.lip_wet = np.maximum(_line(inner_upper, 3, 2.0, False), _line(inner_lower, 3, 2.0, False))
+        # under the lower lip, and the groove above the upper one
+        philtrum = np.stack([_at(0)[0] + (0, -3), (_at(0)[0] + _at(2)[0]) / 2, _at(2)[0] + (0, 3)])
+        self.lip_shadow = np.maximum(_line(lower[2:-2] + (0, 9), 5, 4.0), 0.35 * _line(philtrum, 3, 2.5))
+        self.corners = _sum(_spot(_at(k)[0], 5, 4) for k in (61, 291))
+
+    def _mark_eyes(self) -> None:
+        ring = {-1: [130, 247, 30, 29, 27, 28, 56, 190, 243], 1: [359, 467, 260, 259, 257, 258, 286, 414, 463]}
+        # between the eye and its crease
+        self.lids = np.maximum(*(_between(_at(*UPPER_LID[s]), _at(*ring[s]), 3.5) for s in (-1, 1)))
+        self.liner = np.maximum(*(_line(_at(*UPPER_LID[s][:-1]), 2, 0.9, False) for s in (-1, 1)))
+        water = np.maximum(*(_line(_at(*LOWER_LID[s][1:-1]), 1, 0.9, False) for s in (-1, 1)))
+        self.waterline = np.maximum(water, _sum(_spot(_at(k)[0], 3, 2.5) for k in (133, 362)))
+        self.crease_left, self.crease_right = (_line(_at(*ring[s][1:-1]), 2, 1.4) for s in (-1, 1))
+        self.sockets = _sum(_spot(_at(a, b).mean(0) + (0, -8), 34, 17) for a, b in ((33, 133), (263, 362)))
+        self.bags = _both([110, 24, 23, 22, 26], [339, 254, 253, 252, 256], 3, 3.5)
+        brows = []
+        for low, high in ((_at(*BROW[s][0]), _at(*BROW[s][1])) for s in (-1, 1)):
+            brows.append(_between(low, high, 2.0) * np.clip(1.5 * _line((low + high) / 2, 9, 4.0), 0, 1))
+        self.brows = np.minimum(_sum(brows), 1)
+
+    def _mark_middle(self) -> None:
+        self.blush = _sum(_spot(_at(k)[0], 30, 22) for k in (50, 280))
+        self.nose_red = _spot(_at(4)[0] + (0, 4), 16, 11) + 0.6 * _sum(_spot(_at(k)[0], 8, 8) for k in (64, 294))
+        self.nostrils = _sum(_spot(_at(a, b).mean(0), 6.0, 2.6) for a, b in ((238, 99), (458, 328)))
+        self.nose_edge = _both([49, 64, 98], [279, 294, 327], 2, 1.8)
+
+    def _mark_beard(self) -> None:
+        y, x = np.mgrid[:CHART_HEIGHT, :CHART_WIDTH].astype(np.float32)
+        middle, ear, mouth = CHART_WIDTH / 2, _at(234)[0], _at(61)[0]
+        heights = [mouth[1] + 30, mouth[1] - 18, ear[1] - 20]
+        cheek_line = np.interp(np.abs(x - middle), [0, middle - mouth[0], middle - ear[0]], heights)
+        beard = 1 / (1 + np.exp(-np.clip((y - cheek_line) / 6, -20, 20)))
+        nose = _at(287, 410, 322, 391, 393, 164, 167, 165, 92, 186, 57)
+        moustache = _area(np.concatenate([_at(*UPPER_LIP[3]), nose]), 3)
+        beard = np.maximum(beard * (1 - _spot(mouth * (0, 1) + (middle, 26), 16, 7) * 0.6), moustache)
+        goatee = np.maximum(moustache, _area(_at(*GOATEE), 5))
+        skin_only = np.clip(1 - 1.5 * cv2.GaussianBlur(self.lips, (0, 0), 2.0), 0, 1)
+        self.beard, self.moustache, self.goatee = (mark * skin_only for mark in (beard, moustache, goatee))
+
+    def _mark_wrinkles(self) -> None:
+        """The lines that expressions deepen."""
+        self.nasolabial = _both([129, 203, 206, 216, 212], [358, 423, 426, 436, 432], 3, 4.5)
+        high = _line(_at(104, 69, 108, 151, 337, 299, 333) + (0, 6), 2, 2.6)
+        low = _line(_at(105, 66, 107, 9, 336, 296, 334) + (0, -14), 2, 2.6)
+        self.forehead = np.minimum(high + low + _line(_at(103, 67, 109, 10, 338, 297, 332) + (0, 12), 2, 2.6), 1)
+        left, right = (_line(np.stack([_at(9)[0] + (s * 9, 4), _at(8)[0] + (s * 7, 8)]), 3, 3.5) for s in (-1, 1))
+        self.frown = np.minimum(left + right, 1)
+        self.crow = np.zeros_like(self.lips)
+        for s, corner in ((-1, 33), (1, 263)):
+            for angle in (-0.5, -0.1, 0.3):
+                start = _at(corner)[0] + np.array([s * 10, 26 * np.sin(angle) * 0.4])
+                end = start + 22 * np.array([s * np.cos(angle), np.sin(angle)])
+                self.crow = np.maximum(self.crow, _line(np.stack([start, end]), 2, 2.2))
+        self.chin_crease = _both([57, 202, 210], [287, 422, 430], 3, 4.5)
+
+
+_places = lru_cache(maxsize=1)(_Places)
 
 WRINKLES = ("nasolabial", "forehead", "frown", "crow", "chin_crease", "bags", "crease_left", "crease_right")
 
