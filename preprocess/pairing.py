@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -224,10 +225,7 @@ def pair_whole(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, resized to size x size; arguments as for `pair_faces`."""
-
-    def view(image: np.ndarray) -> np.ndarray:
-        return resized(image, size)
-
+    view = partial(resized, size=size)
     source = view(photo)
     if landmarks is None:
         return Pairing(source, view)

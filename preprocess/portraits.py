@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -158,14 +159,7 @@ def views_through(
     """What is seen of a video's frames through a crop: of a frame, and faster of one that is not converted yet."""
     seen = crop.region(frame_wh)
     inner = crop.within(seen)
-
-    def view(image: np.ndarray) -> np.ndarray:
-        return inner.apply(seen.of(image))
-
-    def glance(frame: LazyFrame) -> np.ndarray:
-        return inner.apply(frame.region(seen))
-
-    return view, glance
+    return lambda image: inner.apply(seen.of(image)), lambda frame: inner.apply(frame.region(seen))
 
 
 def seek_start(
@@ -289,14 +283,11 @@ def doubts_about_portrait(
             f"the face is cut off by the picture's edge ({', '.join(cut)}): there it is stretched, and what is missing "
             "is not made up; take a picture that shows all of it"
         )
-    near = [
-        number
-        for number, other in enumerate(faces, 1)
-        if other is not face
-        and np.linalg.norm(other.centre_px - face.centre_px) < NEAR * (other.side_px + face.side_px)
-    ]
-    if near:
-        doubts.append(f"face {near[0]} is very near; where the two persons touch it moves along")
+    for number, other in enumerate(faces, 1):
+        away = np.linalg.norm(other.centre_px - face.centre_px)
+        if other is not face and away < NEAR * (other.side_px + face.side_px):
+            doubts.append(f"face {number} is very near; where the two persons touch it moves along")
+            break
     return doubts + doubts_about_person(person)
 
 
@@ -335,9 +326,8 @@ def doubts_about_beginning(photo: np.ndarray, driving: np.ndarray, number: int) 
 
 
 def doubts_about_person(person: np.ndarray | None) -> list[str]:
-    if person is not None:
-        return []
-    return ["the person's outline is not found, so the background moves along with the head"]
+    said = "the person's outline is not found, so the background moves along with the head"
+    return [said] if person is None else []
 
 
 def doubts_about_company(tracks: Sequence[Track], track: Track, crop: Crop) -> list[str]:
@@ -360,10 +350,7 @@ def pair_whole_portrait(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, the face is where it is seen; arguments as for `pair_portrait`."""
-
-    def view(frame: np.ndarray) -> np.ndarray:
-        return shrunk(frame, WHOLE_PX)
-
+    view = partial(shrunk, side_px=WHOLE_PX)
     _, face, mesh = find_whole_portrait(photo, photo_path, finder)
     person = finder.person_at(photo, face, Region.whole(photo))
     start = None

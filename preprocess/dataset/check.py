@@ -158,9 +158,7 @@ def _faults_of(clip: Clip, root: Path) -> list[str]:
 def spread(clips: Sequence[Clip], count: int) -> list[Clip]:
     """At most `count` clips, evenly spread over the list by split and identity."""
     ordered = sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.identity, clip.clip_id))
-    if len(ordered) <= count:
-        return ordered
-    return [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, count)]
+    return [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(count, len(ordered)))]
 
 
 def _sample(found: Check, root: Path) -> np.ndarray | None:

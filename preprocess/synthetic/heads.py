@@ -322,9 +322,7 @@ def surface_of(head: Head, e: Expression) -> Surface:
         moved += 0.35 * e.squint * _CHEEK[side]
     moved += (0.5 * (e.brow_left + e.brow_right) + max(e.brow_inner, 0)) * _FOREHEAD
 
-    angle = _JAW_ANGLE * e.jaw
-    c, s = np.cos(angle), np.sin(angle)
-    jaw = np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+    jaw = rotation_of(Pose(pitch=_JAW_ANGLE * e.jaw))
     shift = np.array([0.07 * e.jaw_side, 0, 0.03 * e.jaw])
     moved += _JAW_SHARE * ((moved - _HINGE) @ jaw.T + _HINGE + shift - moved)
 
