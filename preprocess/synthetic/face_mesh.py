@@ -68,18 +68,10 @@ LIP_POINTS, LIP_ALONG, LIP_RING, LIP_HALF = _lips()
 # How far, and how much along, skin moves
 
 
-def _edges(triangles: np.ndarray) -> np.ndarray:
-    return np.unique(np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0)
-
-
-def _distances() -> np.ndarray:
-    """Way over the skin (468, 468) between any two points, head units: around the mouth and the eyes."""
-    a, b = _edges(FACE_TRIANGLES).T
-    length = np.linalg.norm(MEAN[a] - MEAN[b], axis=1)
-    return dijkstra(csr_matrix((length, (a, b)), shape=(468, 468)), directed=False)
-
-
-DISTANCE = _distances()
+_A, _B = np.unique(np.sort(FACE_TRIANGLES[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0).T  # ends of the edges
+_LENGTHS = csr_matrix((np.linalg.norm(MEAN[_A] - MEAN[_B], axis=1), (_A, _B)), shape=(468, 468))
+DISTANCE = dijkstra(_LENGTHS, directed=False)
+"""Way over the skin (468, 468) between any two points, head units: around the mouth and the eyes."""
 
 
 def near(points: list[int], reach: float) -> np.ndarray:
@@ -97,9 +89,8 @@ def follow(handles: np.ndarray, reach: float) -> np.ndarray:
 
 def settle(fixed: dict[int, float]) -> np.ndarray:
     """Weights (468,) that take these values at these points and are as smooth as a soap film in between."""
-    a, b = _edges(FACE_TRIANGLES).T
     laplacian = np.zeros((468, 468))
-    laplacian[a, b] = laplacian[b, a] = -1
+    laplacian[_A, _B] = laplacian[_B, _A] = -1
     np.fill_diagonal(laplacian, -laplacian.sum(1))
     known = np.array(list(fixed))
     free = np.setdiff1d(np.arange(468), known)
@@ -170,17 +161,12 @@ def _subdivide(triangles: np.ndarray, count: int) -> tuple[csr_matrix, np.ndarra
     return matrix, np.stack([a, ab, ca, b, bc, ab, c, ca, bc, ab, bc, ca], 1).reshape(-1, 3)
 
 
-def _fan(triangles: np.ndarray, count: int) -> csr_matrix:
-    """(count, T) sums over the triangles around each point."""
-    point = triangles.ravel()
-    triangle = np.repeat(np.arange(len(triangles)), 3)
-    return csr_matrix((np.ones(len(point)), (point, triangle)), shape=(count, len(triangles)))
-
-
 _COARSE = with_skull(MEAN, 0.74)
 SUBDIVISION, TRIANGLES = _subdivide(np.concatenate([FACE_TRIANGLES, _skull_triangles()]), len(_COARSE))
 FINE = SUBDIVISION @ _COARSE  # (M, 3) the mean head, refined
-_AROUND = _fan(TRIANGLES, len(FINE))
+_AROUND = csr_matrix(  # (M, T) sums over the triangles around each point
+    (np.ones(TRIANGLES.size), (TRIANGLES.ravel(), np.repeat(np.arange(len(TRIANGLES)), 3))), (len(FINE), len(TRIANGLES))
+)
 
 
 def normals_of(points: np.ndarray) -> np.ndarray:
@@ -198,15 +184,10 @@ TEXELS_PER_UNIT = 238  # of the face
 _CHART_AXIS_Z, _CHART_TOP, _CHART_DOWN = -0.14, -0.98, 2.15
 
 
-def chart(points: np.ndarray) -> np.ndarray:
-    """Texels (N, 2), x and y, of points (N, 3) of the mean head."""
-    around = np.arctan2(points[:, 0], points[:, 2] - _CHART_AXIS_Z) / np.radians(105)
-    x = (0.5 + 0.5 * around) * CHART_WIDTH - 0.5
-    y = (points[:, 1] - _CHART_TOP) / _CHART_DOWN * CHART_HEIGHT - 0.5
-    return np.stack([x, y], 1)
-
-
-CHART = chart(FINE)  # (M, 2): the first 468 are the landmarks
+_TURN = np.arctan2(FINE[:, 0], FINE[:, 2] - _CHART_AXIS_Z) / np.radians(105)
+_CHART_X = (0.5 + 0.5 * _TURN) * CHART_WIDTH - 0.5
+_CHART_Y = (FINE[:, 1] - _CHART_TOP) / _CHART_DOWN * CHART_HEIGHT - 0.5
+CHART = np.stack([_CHART_X, _CHART_Y], 1)  # (M, 2) texels: the first 468 are the landmarks
 
 
 def areas(corners: np.ndarray) -> np.ndarray:
