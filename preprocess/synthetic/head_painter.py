@@ -65,9 +65,10 @@ class _Seen(NamedTuple):
     columns: np.ndarray
     values: np.ndarray  # (N, K) the vertices' values there
 
-    def normals(self, first: int) -> np.ndarray:
-        """(N, 3) of length 1, of which the values hold something else from column `first` on."""
-        normal = self.values[:, first : first + 3]
+    @property
+    def normals(self) -> np.ndarray:
+        """(N, 3) of length 1: columns 2 to 4 of the values."""
+        normal = self.values[:, 2:5]
         return normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
 
     def lay(self, picture: np.ndarray, colour: np.ndarray, opacity: float | np.ndarray = 1.0) -> None:
@@ -364,7 +365,7 @@ class _HeadPainter(Painter):
         # cheeks shade the back teeth, which turn away
         turned = np.abs(seen.values[:, 0] / (TOOTH_COLUMNS - 1) * 2 - 1)
         dim = (1 - 0.72 * ramp(turned, 0.22, 0.85)) * (0.82 if upper else 0.62)
-        colour = self.lit(sampled[:, :3], seen.normals(2), 0.5, 30.0, dim.astype(np.float32))
+        colour = self.lit(sampled[:, :3], seen.normals, 0.5, 30.0, dim.astype(np.float32))
         seen.lay(picture, colour, sampled[:, 3])
 
     # --------------------------------------------------------------------------------------------------------- skin
@@ -390,7 +391,7 @@ class _HeadPainter(Painter):
         albedo += (_look_up(painted.albedo[coarse], u, v, coarse) - albedo) * crowded
         gloss = _look_up(painted.gloss[level], u, v, level) * (1 - 0.8 * crowded[:, 0])
         area = self.canvas.image[box[1] : box[3], box[0] : box[2]]
-        seen.lay(area, self.lit(albedo, seen.normals(2), gloss, seen=seen.values[:, 6]))
+        seen.lay(area, self.lit(albedo, seen.normals, gloss, seen=seen.values[:, 6]))
         # one sample a pixel is too few for skin seen edge on
         edge_on = np.zeros(area.shape[:2], np.float32)
         edge_on[seen.rows, seen.columns] = crowded[:, 0]
