@@ -140,33 +140,33 @@ def _skull_triangles() -> np.ndarray:
 def _subdivide(triangles: np.ndarray, count: int) -> tuple[csr_matrix, np.ndarray]:
     """Matrix (M, count) from coarse to fine points, the first `count` of them the coarse ones moved; fine triangles."""
     sides = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
-    edges, edge = np.unique(sides, axis=0, return_inverse=True)  # edge (3 T,): of each triangle's sides
+    edges, edge = np.unique(sides, axis=0, return_inverse=True)  # edge (3 T,): number of each triangle's side
     inner, opposite = np.bincount(edge) == 2, triangles[:, [2, 0, 1]].ravel()
-    point, other = np.concatenate([edges, edges[:, ::-1]]).T
-    on_rim = np.isin(np.arange(count), edges[~inner])
-    degree = np.bincount(point, minlength=count)
+    # what a point keeps of its own place, and its share of each neighbour's; a point of the rim follows the rim alone
+    points, (point, other) = np.arange(count), np.concatenate([edges, edges[:, ::-1]]).T
+    on_rim, degree = np.isin(points, edges[~inner]), np.bincount(point, minlength=count)
     share = np.where(on_rim, 0.125, (0.625 - (0.375 + 0.25 * np.cos(2 * np.pi / degree)) ** 2) / degree)
-    share[CORNERS] = 0.0
     own = np.where(on_rim, 0.75, 1 - degree * share)
-    own[CORNERS] = 1.0
-    # a point of the rim follows the rim alone, a pointed one none
-    leads = (share[point] > 0) & (~on_rim[point] | np.tile(~inner, 2))
-    middle = count + np.arange(len(edges))
-    values = [own, share[point[leads]], *[np.where(inner, 0.375, 0.5)] * 2, np.full(inner[edge].sum(), 0.125)]
-    rows = [np.arange(count), point[leads], middle, middle, middle[edge[inner[edge]]]]
-    columns = [np.arange(count), other[leads], *edges.T, opposite[inner[edge]]]
-    entries = tuple(map(np.concatenate, (rows, columns)))
-    matrix = csr_matrix((np.concatenate(values), entries), shape=(count + len(edges), count))
+    share[CORNERS], own[CORNERS] = 0.0, 1.0
+    led = (share[point] > 0) & (~on_rim[point] | np.tile(~inner, 2))
+    middle, across = count + np.arange(len(edges)), inner[edge]
+    entries = [
+        (points, points, own),
+        (point[led], other[led], share[point[led]]),
+        *((middle, end, np.where(inner, 0.375, 0.5)) for end in edges.T),
+        (middle[edge[across]], opposite[across], np.full(across.sum(), 0.125)),
+    ]
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
     (a, b, c), (ab, bc, ca) = triangles.T, middle[edge].reshape(-1, 3).T
-    return matrix, np.stack([a, ab, ca, b, bc, ab, c, ca, bc, ab, bc, ca], 1).reshape(-1, 3)
+    fine = np.stack([a, ab, ca, b, bc, ab, c, ca, bc, ab, bc, ca], 1).reshape(-1, 3)
+    return csr_matrix((values, (rows, columns)), shape=(count + len(edges), count)), fine
 
 
 _COARSE = with_skull(MEAN, 0.74)
 SUBDIVISION, TRIANGLES = _subdivide(np.concatenate([FACE_TRIANGLES, _skull_triangles()]), len(_COARSE))
 FINE = SUBDIVISION @ _COARSE  # (M, 3) the mean head, refined
-_AROUND = csr_matrix(  # (M, T) sums over the triangles around each point
-    (np.ones(TRIANGLES.size), (TRIANGLES.ravel(), np.repeat(np.arange(len(TRIANGLES)), 3))), (len(FINE), len(TRIANGLES))
-)
+_CORNERS = (TRIANGLES.ravel(), np.repeat(np.arange(len(TRIANGLES)), 3))
+_AROUND = csr_matrix((np.ones(TRIANGLES.size), _CORNERS), (len(FINE), len(TRIANGLES)))  # sums over a point's triangles
 
 
 def normals_of(points: np.ndarray) -> np.ndarray:
@@ -182,7 +182,6 @@ def normals_of(points: np.ndarray) -> np.ndarray:
 CHART_WIDTH, CHART_HEIGHT = 640, 512
 TEXELS_PER_UNIT = 238  # of the face
 _CHART_AXIS_Z, _CHART_TOP, _CHART_DOWN = -0.14, -0.98, 2.15
-
 
 _TURN = np.arctan2(FINE[:, 0], FINE[:, 2] - _CHART_AXIS_Z) / np.radians(105)
 _CHART_X = (0.5 + 0.5 * _TURN) * CHART_WIDTH - 0.5
