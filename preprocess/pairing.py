@@ -394,11 +394,8 @@ def _doubts_about_crop(face_side_px: float, crop: Crop, shape: tuple[int, ...]) 
         doubts.append(
             f"the face is small ({face_side_px:.0f} px): enlarged {enlarged:.1f} times for the model, it will look soft"
         )
-    whole = cv2.contourArea(crop.corners_px.astype(np.float32))
-    height, width = shape[:2]
-    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
-    inside, _ = cv2.intersectConvexConvex(crop.corners_px.astype(np.float32), frame)
-    outside = 1 - inside / whole
+    square, picture = (part.corners_px.astype(np.float32) for part in (crop, Region(0, 0, shape[1], shape[0])))
+    outside = 1 - cv2.intersectConvexConvex(square, picture)[0] / cv2.contourArea(square)
     if outside > OUTSIDE:
         doubts.append(f"{outside:.0%} of the crop around the face lies outside of the picture; leave more room")
     return doubts

@@ -266,11 +266,9 @@ def _draw_histograms(path: Path, found: Check) -> None:
 
     clips = found.clips
     sides = crop_sides(clips)
-    sizes: tuple[Sequence[float], str]
-    sizes = (sides, "side of the crop in its video, px") if sides else ([c.width for c in clips], "width, px")
     panels: list[tuple[Sequence[float] | np.ndarray, str]] = [
         ([float(clip.frames / clip.fps) for clip in clips], "length, s"),
-        sizes,
+        (sides or [clip.width for clip in clips], "side of the crop in its video, px" if sides else "width, px"),
         ([clip.confidence for clip in clips], "confidence"),
         (found.poses_deg[:, 0], "yaw of sampled frames, degrees (+: right)"),
         (found.poses_deg[:, 1], "pitch of sampled frames, degrees (+: up)"),

@@ -112,10 +112,5 @@ def look_up(pyramid: list[np.ndarray], u: np.ndarray, v: np.ndarray, pixels_per_
         level += 1
     texture = pyramid[level]
     k = (texture.shape[0] - 1) / (2 * REACH)
-    return cv2.remap(
-        texture,
-        u * np.float32(k) + np.float32(k * REACH),
-        v * np.float32(k) + np.float32(k * REACH),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    texels = (x * np.float32(k) + np.float32(k * REACH) for x in (u, v))
+    return cv2.remap(texture, *texels, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
