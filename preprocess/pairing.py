@@ -45,39 +45,25 @@ Landmarks = Callable[[np.ndarray], "np.ndarray | None"]
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """What the model gets to see of a photo and a driving video, S pixels square.
+    """What the model gets to see of a photo and a driving video, S pixels square; of a portrait all of its pixels."""
 
-    Attributes:
-        source: (S, S, 3), the photo or its crop.
-        view: driving frame (H, W, 3) -> (S, S, 3).
-        start, stop: driving frames start <= index < stop are used (None: to the end).
-        initial: (S, S, 3), the driving frame to start from; None: the first that is used.
-        initial_index: its number.
-        source_crop, driving_crop: where `source` and the views lie in their pictures; None: they are the whole. For a
-            portrait `source_crop` is a `Region`, and `source` is that part of the photo as it is, (H, W, 3).
-        doubts: what speaks against the pair, one sentence each, with the file's name.
-        faces, tracks: the choices on both sides; none where nothing was looked for.
-        face, track: those chosen.
-        mesh: of a portrait, its refined mesh (478, 3) in the pixels of `source`.
-        person: of a portrait, (H, W) float32 in [0, 1], how surely a pixel of `source` shows the person; None: unknown.
-        glance: as `view`, of a frame that is not converted yet, in less time; None where there is no such way.
-    """
-
-    source: np.ndarray
-    view: Callable[[np.ndarray], np.ndarray]
-    start: int = 0
-    stop: int | None = None
-    initial: np.ndarray | None = None
-    initial_index: int = 0
-    source_crop: Crop | Region | None = None
-    driving_crop: Crop | None = None
-    doubts: list[str] = field(default_factory=list)
-    faces: Sequence[Face] = ()
-    face: Face | None = None
-    tracks: Sequence[Track] = ()
+    source: np.ndarray  # (S, S, 3), the photo or its crop; of a portrait (H, W, 3), a part of the photo as it is
+    view: Callable[[np.ndarray], np.ndarray]  # driving frame (H, W, 3) -> (S, S, 3)
+    start: int = 0  # driving frames start <= index < stop are used
+    stop: int | None = None  # None: to the end
+    initial: np.ndarray | None = None  # (S, S, 3), the driving frame to start from; None: the first that is used
+    initial_index: int = 0  # its number
+    source_crop: Crop | Region | None = None  # where `source` lies in the photo, a portrait's a `Region`; None: all
+    driving_crop: Crop | None = None  # where the views lie in their frames; None: all
+    doubts: list[str] = field(default_factory=list)  # what speaks against the pair, a sentence each, with the file
+    faces: Sequence[Face] = ()  # the choices in the photo; none where nothing was looked for
+    face: Face | None = None  # the one chosen
+    tracks: Sequence[Track] = ()  # the choices in the video
     track: Track | None = None
-    mesh: np.ndarray | None = None
+    mesh: np.ndarray | None = None  # of a portrait, its refined mesh (478, 3) in the pixels of `source`
+    # of a portrait, (H, W) float32 in [0, 1], how surely a pixel of `source` shows the person; None: unknown
     person: np.ndarray | None = None
+    # as `view`, of a frame that is not converted yet, in less time; None where there is no such way
     glance: Callable[[LazyFrame], np.ndarray] | None = None
 
 

@@ -77,16 +77,11 @@ def travel_of(track: Track, index: int) -> float:
 
 
 class FoundFace(NamedTuple):
-    """A photo's face that can be put into motion.
+    """A photo's face that can be put into motion."""
 
-    Attributes:
-        faces, face: the choices, and the one that was chosen.
-        mesh: (478, 3) refined mesh in the photo's pixels.
-    """
-
-    faces: Sequence[Face]
-    face: Face
-    mesh: np.ndarray
+    faces: Sequence[Face]  # the choices
+    face: Face  # the one that was chosen
+    mesh: np.ndarray  # (478, 3) its refined mesh in the photo's pixels
 
 
 def find_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder, number: int | None) -> FoundFace:

@@ -32,21 +32,14 @@ _IDENTITIES_SHOWN = 10
 
 @dataclass
 class Check:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        clips: rows of the manifest that can be read.
-        faults: one sentence each, with the file's or the row's name.
-        unhashed: clips whose manifest has no hash to compare with.
-        poses_deg: (N, 2) yaw and pitch of the sampled frames in which there is a face.
-        looked: how many frames were sampled for that.
-    """
-
-    clips: list[Clip]
-    faults: list[str] = field(default_factory=list)
-    unhashed: int = 0
+    clips: list[Clip]  # rows of the manifest that can be read
+    faults: list[str] = field(default_factory=list)  # one sentence each, with the file's or the row's name
+    unhashed: int = 0  # clips whose manifest has no hash to compare with
+    # (N, 2) yaw and pitch of the sampled frames in which there is a face
     poses_deg: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
-    looked: int = 0
+    looked: int = 0  # how many frames were sampled for that
 
 
 def check(manifest: str, *, output: str | None = None) -> Path:
