@@ -45,7 +45,7 @@ Landmarks = Callable[[np.ndarray], "np.ndarray | None"]
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """What the model gets to see of a photo and a driving video, S pixels square; of a portrait all of its pixels."""
+    """What the model gets to see of a photo and a driving video, S pixels square."""
 
     source: np.ndarray  # (S, S, 3), the photo or its crop; of a portrait (H, W, 3), a part of the photo as it is
     view: Callable[[np.ndarray], np.ndarray]  # driving frame (H, W, 3) -> (S, S, 3)
