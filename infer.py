@@ -89,9 +89,10 @@ def infer(options: Options) -> list:
     from fomm.animator.credentials import SIGNED
     from fomm.model.face import Edit
     from fomm.video import feed, is_pipe
+    from fomm.video.camera import opened_camera
     from studio.animation import load_tools
     from studio.batch import animate, list_pairs
-    from studio.recording import record_webcam
+    from studio.recording import record
 
     options.check()
     edit = Edit.parse(options.edit) if options.edit else None
@@ -108,7 +109,8 @@ def infer(options: Options) -> list:
                 drive_live(options, options.camera, stack, bars)
                 return []
             recording = output.parent / f"{output.stem}_driving.mp4"
-            record_webcam(options.camera, recording, options.seconds, bars.print, progress=bars)
+            with opened_camera(options.camera) as camera:
+                record(camera, recording, options.seconds, bars.print, progress=bars)
             options = replace(options, driving=str(recording))
         pairs = list_pairs(options.source, edit or options.driving, options.output)
         warn = lambda sentence: bars.print(f"warning: {sentence}")  # noqa: E731

@@ -35,12 +35,11 @@ POSITIONAL = ("check", "pairs", "face", "crop_video", "motion")  # `face PHOTO` 
 def main() -> None:
     """Parse the command line and run the command; only its own module is loaded."""
     name = sys.argv[1].replace("-", "_") if len(sys.argv) > 1 else ""
-    known = {command.replace("-", "_"): command for command in COMMANDS}
-    if name not in known:
+    if name not in COMMANDS:
         _list_commands()
-    module, function, _ = COMMANDS[known[name]]
+    module, function, _ = COMMANDS[name]
     command = getattr(import_module(f"preprocess.{module}"), function)
-    call(command, f"python -m preprocess {known[name]}", sys.argv[2:], as_positional=known[name] in POSITIONAL)
+    call(command, f"python -m preprocess {name}", sys.argv[2:], as_positional=name in POSITIONAL)
 
 
 def _list_commands() -> None:

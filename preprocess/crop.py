@@ -45,7 +45,7 @@ def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def resized_pixels(old_wh: tuple[int, int], new_wh: tuple[int, int]) -> np.ndarray:
+def resized_pixels(old_wh: tuple[int, ...], new_wh: tuple[int, ...]) -> np.ndarray:
     """(3, 3) matrix from the pixels of a picture resized to `new_wh` back to those it had at `old_wh`."""
     sx, sy = old_wh[0] / new_wh[0], old_wh[1] / new_wh[1]
     return np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
@@ -195,25 +195,14 @@ class Paster:
 
     Args:
         photo: (H, W, 3) uint8; not copied, so leave it as it is.
-        crop: where the changed crops belong. They may have another size than `crop.size`, the square is the same.
-        original: what an unchanged crop looks like, (S, S, 3) uint8; by default `crop.apply(photo)`.
-        mask: (S, S) in [0, 1], where the crop may change the picture; by default `soft_mask(S)`.
+        crop: where the changed crops belong.
     """
 
-    def __init__(
-        self,
-        photo: np.ndarray,
-        crop: Crop,
-        *,
-        original: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
-    ) -> None:
-        self._photo = photo
-        self._original = crop.apply(photo) if original is None else original
-        size = self._original.shape[0]
+    def __init__(self, photo: np.ndarray, crop: Crop) -> None:
+        self._photo, self._original = photo, crop.apply(photo)
         # what is outside the crop repeats its border, so the mask has to end there
-        self._mask = np.pad(np.asarray(soft_mask(size) if mask is None else mask, np.float32)[1:-1, 1:-1], 1)
-        self._mask3 = cv2.merge([self._mask] * 3)
+        mask = np.pad(soft_mask(crop.size)[1:-1, 1:-1], 1)
+        self._mask3 = cv2.merge([mask] * 3)
 
         height, width = photo.shape[:2]
         left, top = np.clip(np.floor(crop.corners_px.min(0)), 0, (width, height)).astype(int)
@@ -222,10 +211,10 @@ class Paster:
         self._roi_wh = (int(right - left), int(bottom - top))
         if 0 in self._roi_wh:  # the crop lies outside the picture
             return
-        self._to_roi = crop.inverse @ resized_pixels((crop.size, crop.size), (size, size))
+        self._to_roi = crop.inverse
         self._to_roi[:, 2] -= (left, top)
         detail = photo[self._roi] - warp(self._original.astype(np.float32), self._to_roi, self._roi_wh)
-        self._detail = detail * np.clip(warp(self._mask, self._to_roi, self._roi_wh), 0, 1)[..., None]
+        self._detail = detail * np.clip(warp(mask, self._to_roi, self._roi_wh), 0, 1)[..., None]
 
     def __call__(self, changed: np.ndarray) -> np.ndarray:
         """The picture (H, W, 3) uint8 with `changed` (S, S, 3) uint8 in the place of the original crop."""
@@ -253,8 +242,13 @@ def _change(difference: np.ndarray) -> np.ndarray:
     return ramp(strength, *CHANGE_LEVELS)
 
 
+def fitted(picture: np.ndarray, side_px: int) -> np.ndarray:
+    """(H, W, 3), resized so that its longer side is `side_px`."""
+    factor = side_px / max(picture.shape[:2])
+    size = max(1, round(factor * picture.shape[1])), max(1, round(factor * picture.shape[0]))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+
+
 def shrunk(picture: np.ndarray, side_px: int) -> np.ndarray:
     """(H, W, 3), its longer side at most `side_px`; the same picture where it is."""
-    factor = min(1.0, side_px / max(picture.shape[:2]))
-    size = max(1, round(factor * picture.shape[1])), max(1, round(factor * picture.shape[0]))
-    return picture if factor == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return picture if max(picture.shape[:2]) <= side_px else fitted(picture, side_px)

@@ -31,9 +31,8 @@ import cv2
 import numpy as np
 
 from fomm.errors import InputError
-from preprocess.crop import Crop, Region, crop_matrix, invert, resized_pixels, transform, warp
+from preprocess.crop import Crop, Region, crop_matrix, invert, resized_pixels, shrunk, transform, warp
 
-MODELS = ("both", "short", "full")
 NUM_LANDMARKS = 468
 NUM_REFINED = 478  # with finer lips and lids, and five points on each iris
 
@@ -126,6 +125,11 @@ class Face:
         """Longer side of the box that is turned with the face: the size of the face whatever its roll."""
         return self._turned_box()[1]
 
+    def at(self, right: float, down: float) -> np.ndarray:
+        """(2,) the picture's point that is so many face sides right of and below the centre, turned with it."""
+        upright = crop_matrix(self.centre_px, self.side_px, self.roll_deg, 1)
+        return transform(invert(upright), np.array([[right, down]]))[0]
+
     def _turned_box(self) -> tuple[np.ndarray, float]:
         upright = crop_matrix(self.landmarks_px.mean(0), 1.0, self.roll_deg, 1)
         left, top, right, bottom = framing_box(transform(upright, self.landmarks_px))
@@ -169,30 +173,20 @@ def head_angles(upright_xyz: np.ndarray) -> tuple[float, float]:
 class FaceFinder:
     """Finds faces with MediaPipe; a context manager.
 
-    `model` chooses the detector: `short` (faces near the camera), `full` (also small ones) or `both`; each misses
-    some faces that the other finds. `confidence` (0.5..1) is the least detector score; mediapipe 0.10.21 ignores its
-    own option for it and always leaves out what scores below 0.5.
+    Both of its detectors are asked, for faces near the camera and for small ones: each misses some that the other
+    finds. What scores below 0.5 is left out (mediapipe 0.10.21 ignores its option for that).
 
     Raises:
-        InputError: unknown `model`, `confidence` out of range, or no mediapipe with the Solutions API.
+        InputError: no mediapipe with the Solutions API.
     """
 
-    def __init__(self, *, model: str = "both", confidence: float = 0.5) -> None:
-        if model not in MODELS:
-            raise InputError(f"face model {model!r} is unknown; choose from {', '.join(MODELS)}")
-        if not 0.5 <= confidence <= 1.0:
-            raise InputError(f"face confidence {confidence} is out of range; give a number from 0.5 to 1")
-        self.model, self.confidence = model, confidence
+    def __init__(self) -> None:
         self._owner = (os.getpid(), threading.get_ident())
         self._faceless: deque[tuple[bool, tuple[int, ...], bytes]] = deque(maxlen=256)  # pictures searched in vain
         self._heard: set[int] = set()  # models past their first result, which no longer write to stderr
         solutions = _solutions()
         with _quiet():
-            self._detectors = [
-                solutions.face_detection.FaceDetection(model_selection=selection)
-                for selection, name in enumerate(("short", "full"))
-                if model in (name, "both")
-            ]
+            self._detectors = [solutions.face_detection.FaceDetection(model_selection=near_far) for near_far in (0, 1)]
             self._mesher = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
             for solution in (*self._detectors, self._mesher):  # its threads still write until the first result
                 solution.process(np.zeros((64, 64, 3), np.uint8))
@@ -274,9 +268,8 @@ class FaceFinder:
         """
         meshes = []
         for sides, right, down, turn_deg in _LOOKS:
-            upright = crop_matrix(face.centre_px, face.side_px, face.roll_deg, 1)  # in face sides, the centre at (0, 0)
-            centre_px = transform(invert(upright), np.array([[right, down]]))[0]
-            matrix = crop_matrix(centre_px, sides * face.side_px, face.roll_deg + turn_deg, _MESH_INPUT)
+            roll_deg = face.roll_deg + turn_deg
+            matrix = crop_matrix(face.at(right, down), sides * face.side_px, roll_deg, _MESH_INPUT)
             points = self._mesh_through(photo, Crop(matrix, _MESH_INPUT))
             if points is not None:
                 points[:, 2] -= points[:, 2].mean()  # the depth of a face's middle is arbitrary
@@ -323,10 +316,8 @@ class FaceFinder:
         Looked for in an upright square of three face sides; around it the square's edge is repeated. None where that
         fails: the face itself hardly counts as a person, or all that the photo shows around it does.
         """
-        upright = crop_matrix(face.centre_px, face.side_px, face.roll_deg, 1)
-        centre_px = transform(invert(upright), np.array([[0.0, _PERSON_LOWER]]))[0]
         size = _PERSON_INPUT
-        crop = Crop(crop_matrix(centre_px, _PERSON_SIDES * face.side_px, face.roll_deg, size), size)
+        crop = Crop(crop_matrix(face.at(0.0, _PERSON_LOWER), _PERSON_SIDES * face.side_px, face.roll_deg, size), size)
         person = self.person(crop.apply(photo))
         corners, hull = Region.whole(photo).corners_px, cv2.convexHull(face.landmarks_px.astype(np.float32))[:, 0]
         on_photo, on_face = (
@@ -347,8 +338,6 @@ class FaceFinder:
         height, width = view.shape[:2]
         for detector in self._detectors:
             for detection in self._process(detector, view).detections or ():
-                if detection.score[0] < self.confidence:
-                    continue
                 box = detection.location_data.relative_bounding_box
                 eyes = detection.location_data.relative_keypoints[:2]
                 corners = [(box.xmin, box.ymin), (box.xmin + box.width, box.ymin + box.height)]
@@ -396,9 +385,8 @@ class FaceFinder:
         return None
 
     def _mesh(self, image: np.ndarray, spot: _Spot, context: float) -> Face | None:
-        matrix = crop_matrix(spot.centre, context * spot.side, spot.roll_deg, _MESH_INPUT)
-        crop = warp(image, matrix, (_MESH_INPUT, _MESH_INPUT))
-        found = self._process(self._mesher, crop).multi_face_landmarks
+        crop = Crop(crop_matrix(spot.centre, context * spot.side, spot.roll_deg, _MESH_INPUT), _MESH_INPUT)
+        found = self._process(self._mesher, crop.apply(image)).multi_face_landmarks
         if not found:
             return None
         xyz = np.array([(p.x, p.y, p.z) for p in found[0].landmark[:NUM_LANDMARKS]]) * _MESH_INPUT
@@ -406,8 +394,7 @@ class FaceFinder:
         roll_left = line_angle(points[list(LEFT_EYE)].mean(0), points[list(RIGHT_EYE)].mean(0))
         upright = transform(crop_matrix(points.mean(0), 1.0, roll_left, 1), points)
         yaw_deg, pitch_deg = head_angles(np.column_stack([upright, xyz[:, 2]]))
-        landmarks = transform(invert(matrix), points).astype(np.float32)
-        return Face(landmarks, spot.score, yaw_deg, pitch_deg)
+        return Face(transform(crop.inverse, points).astype(np.float32), spot.score, yaw_deg, pitch_deg)
 
     def _one_of(self, module: str, name: str, **options: Any) -> Any:
         """One of mediapipe's solutions, made the first time."""
@@ -525,12 +512,8 @@ def _tiles(image: np.ndarray, count: int, share: float) -> Iterator[tuple[np.nda
 
 
 def _shrunk(image: np.ndarray, to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    height, width = image.shape[:2]
-    factor = min(1.0, _DETECT_SIDE / max(height, width))
-    if factor == 1.0:
-        return image, to_image
-    new_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(image, new_wh, interpolation=cv2.INTER_AREA), to_image @ resized_pixels((width, height), new_wh)
+    small = shrunk(image, _DETECT_SIDE)
+    return small, to_image @ resized_pixels(image.shape[1::-1], small.shape[1::-1])
 
 
 def _quarter_turns(view: np.ndarray, to_image: np.ndarray, turns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,48 +39,31 @@ START_SIZE = (0.2, 0.75)
 START_ASIDE = 0.4
 START_TILTED_DEG = 12.0
 
-
-DEFAULT = AnimationSettings()
-
 Landmarks = Callable[[np.ndarray], "np.ndarray | None"]
 """Picture (H, W, 3) uint8 RGB -> landmarks (N, 2), or None where there is no face."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """What the model gets to see of a photo and a driving video, S pixels square.
+    """What the model gets to see of a photo and a driving video, S pixels square."""
 
-    Attributes:
-        source: (S, S, 3), the photo or its crop.
-        view: driving frame (H, W, 3) -> (S, S, 3).
-        start, stop: driving frames start <= index < stop are used (None: to the end).
-        initial: (S, S, 3), the driving frame to start from; None: the first that is used.
-        initial_index: its number.
-        source_crop, driving_crop: where `source` and the views lie in their pictures; None: they are the whole. For a
-            portrait `source_crop` is a `Region`, and `source` is that part of the photo as it is, (H, W, 3).
-        doubts: what speaks against the pair, one sentence each, with the file's name.
-        faces, tracks: the choices on both sides; none where nothing was looked for.
-        face, track: those chosen.
-        mesh: of a portrait, its refined mesh (478, 3) in the pixels of `source`.
-        person: of a portrait, (H, W) float32 in [0, 1], how surely a pixel of `source` shows the person; None: unknown.
-        glance: as `view`, of a frame that is not converted yet, in less time; None where there is no such way.
-    """
-
-    source: np.ndarray
-    view: Callable[[np.ndarray], np.ndarray]
-    start: int = 0
-    stop: int | None = None
-    initial: np.ndarray | None = None
-    initial_index: int = 0
-    source_crop: Crop | Region | None = None
-    driving_crop: Crop | None = None
-    doubts: list[str] = field(default_factory=list)
-    faces: Sequence[Face] = ()
-    face: Face | None = None
-    tracks: Sequence[Track] = ()
+    source: np.ndarray  # (S, S, 3), the photo or its crop; of a portrait (H, W, 3), a part of the photo as it is
+    view: Callable[[np.ndarray], np.ndarray]  # driving frame (H, W, 3) -> (S, S, 3)
+    start: int = 0  # driving frames start <= index < stop are used
+    stop: int | None = None  # None: to the end
+    initial: np.ndarray | None = None  # (S, S, 3), the driving frame to start from; None: the first that is used
+    initial_index: int = 0  # its number
+    source_crop: Crop | Region | None = None  # where `source` lies in the photo, a portrait's a `Region`; None: all
+    driving_crop: Crop | None = None  # where the views lie in their frames; None: all
+    doubts: list[str] = field(default_factory=list)  # what speaks against the pair, a sentence each, with the file
+    faces: Sequence[Face] = ()  # the choices in the photo; none where nothing was looked for
+    face: Face | None = None  # the one chosen
+    tracks: Sequence[Track] = ()  # the choices in the video
     track: Track | None = None
-    mesh: np.ndarray | None = None
+    mesh: np.ndarray | None = None  # of a portrait, its refined mesh (478, 3) in the pixels of `source`
+    # of a portrait, (H, W) float32 in [0, 1], how surely a pixel of `source` shows the person; None: unknown
     person: np.ndarray | None = None
+    # as `view`, of a frame that is not converted yet, in less time; None where there is no such way
     glance: Callable[[LazyFrame], np.ndarray] | None = None
 
 
@@ -120,7 +104,7 @@ def pair_faces(
     reader: VideoReader,
     driving: Tracked,
     finder: FaceFinder,
-    settings: AnimationSettings = DEFAULT,
+    settings: AnimationSettings,
     *,
     size: int,
     landmarks: Landmarks | None = None,
@@ -227,10 +211,7 @@ def pair_whole(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, resized to size x size; arguments as for `pair_faces`."""
-
-    def view(image: np.ndarray) -> np.ndarray:
-        return resized(image, size)
-
+    view = partial(resized, size=size)
     source = view(photo)
     if landmarks is None:
         return Pairing(source, view)
@@ -313,8 +294,8 @@ def doubts_about_face(faces: Sequence[Face], face: Face) -> list[str]:
     """Whether another face could have been meant, and how the chosen one is turned, one sentence each."""
     doubts = []
     if len(faces) > 1:
-        number = next(n for n, other in enumerate(faces, 1) if other is face)
-        doubts.append(f"{len(faces)} faces, face {number} is taken; choose with --face from {describe_faces(faces)}")
+        number, choices = faces.index(face) + 1, describe_faces(faces)
+        doubts.append(f"{len(faces)} faces, face {number} is taken; choose with --face from {choices}")
     if abs(face.yaw_deg) > TURNED_DEG:
         side = "right" if face.yaw_deg > 0 else "left"
         doubts.append(f"the head is turned to the {side} by {abs(face.yaw_deg):.0f} degrees; frontal faces work best")
@@ -350,8 +331,7 @@ def doubts_about_track(
     """
     doubts = []
     if len(tracks) > 1:
-        number = tracks.index(track) + 1
-        choices = describe_tracks(tracks)
+        number, choices = tracks.index(track) + 1, describe_tracks(tracks)
         doubts.append(f"{len(tracks)} face tracks, track {number} is taken; choose with {option} from {choices}")
     if len(track) < frame_count:
         doubts.append(f"the face is seen from frame {track.start} to {track.stop - 1} of {frame_count}; {others}")
@@ -400,11 +380,8 @@ def _doubts_about_crop(face_side_px: float, crop: Crop, shape: tuple[int, ...]) 
         doubts.append(
             f"the face is small ({face_side_px:.0f} px): enlarged {enlarged:.1f} times for the model, it will look soft"
         )
-    whole = cv2.contourArea(crop.corners_px.astype(np.float32))
-    height, width = shape[:2]
-    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
-    inside, _ = cv2.intersectConvexConvex(crop.corners_px.astype(np.float32), frame)
-    outside = 1 - inside / whole
+    square, picture = (part.corners_px.astype(np.float32) for part in (crop, Region(0, 0, shape[1], shape[0])))
+    outside = 1 - cv2.intersectConvexConvex(square, picture)[0] / cv2.contourArea(square)
     if outside > OUTSIDE:
         doubts.append(f"{outside:.0%} of the crop around the face lies outside of the picture; leave more room")
     return doubts

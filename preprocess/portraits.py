@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.motion import Face as Mesh
 from fomm.progress import Progress, silent, watched
 from fomm.video import LazyFrame, VideoReader, prefetch, read_frames
-from preprocess.crop import Crop, Region, crop_matrix, invert, shrunk, transform
+from preprocess.crop import Crop, Region, crop_matrix, shrunk, transform
 from preprocess.faces import NUM_LANDMARKS, Face, FaceFinder, choose_face
 from preprocess.pairing import (
     BEST_FRAME_EVERY,
@@ -61,8 +62,7 @@ def region_around(face: Face, shape: tuple[int, ...], travel: float) -> Region:
     Args:
         travel: how far the face moves, in its sides.
     """
-    upright = crop_matrix(face.centre_px, face.side_px, face.roll_deg, 1)
-    centre = transform(invert(upright), np.array([[0.0, LOWER]]))[0]
+    centre = face.at(0.0, LOWER)
     reach = (REACH + travel) * face.side_px
     left, top = np.clip(np.floor(centre - reach), 0, (shape[1] - 1, shape[0] - 1)).astype(int)
     right, bottom = np.clip(np.ceil(centre + reach) + 1, (left + 1, top + 1), (shape[1], shape[0])).astype(int)
@@ -77,16 +77,11 @@ def travel_of(track: Track, index: int) -> float:
 
 
 class FoundFace(NamedTuple):
-    """A photo's face that can be put into motion.
+    """A photo's face that can be put into motion."""
 
-    Attributes:
-        faces, face: the choices, and the one that was chosen.
-        mesh: (478, 3) refined mesh in the photo's pixels.
-    """
-
-    faces: Sequence[Face]
-    face: Face
-    mesh: np.ndarray
+    faces: Sequence[Face]  # the choices
+    face: Face  # the one that was chosen
+    mesh: np.ndarray  # (478, 3) its refined mesh in the photo's pixels
 
 
 def find_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder, number: int | None) -> FoundFace:
@@ -159,14 +154,7 @@ def views_through(
     """What is seen of a video's frames through a crop: of a frame, and faster of one that is not converted yet."""
     seen = crop.region(frame_wh)
     inner = crop.within(seen)
-
-    def view(image: np.ndarray) -> np.ndarray:
-        return inner.apply(seen.of(image))
-
-    def glance(frame: LazyFrame) -> np.ndarray:
-        return inner.apply(frame.region(seen))
-
-    return view, glance
+    return lambda image: inner.apply(seen.of(image)), lambda frame: inner.apply(frame.region(seen))
 
 
 def seek_start(
@@ -290,14 +278,11 @@ def doubts_about_portrait(
             f"the face is cut off by the picture's edge ({', '.join(cut)}): there it is stretched, and what is missing "
             "is not made up; take a picture that shows all of it"
         )
-    near = [
-        number
-        for number, other in enumerate(faces, 1)
-        if other is not face
-        and np.linalg.norm(other.centre_px - face.centre_px) < NEAR * (other.side_px + face.side_px)
-    ]
-    if near:
-        doubts.append(f"face {near[0]} is very near; where the two persons touch it moves along")
+    for number, other in enumerate(faces, 1):
+        away = np.linalg.norm(other.centre_px - face.centre_px)
+        if other is not face and away < NEAR * (other.side_px + face.side_px):
+            doubts.append(f"face {number} is very near; where the two persons touch it moves along")
+            break
     return doubts + doubts_about_person(person)
 
 
@@ -336,9 +321,8 @@ def doubts_about_beginning(photo: np.ndarray, driving: np.ndarray, number: int) 
 
 
 def doubts_about_person(person: np.ndarray | None) -> list[str]:
-    if person is not None:
-        return []
-    return ["the person's outline is not found, so the background moves along with the head"]
+    said = "the person's outline is not found, so the background moves along with the head"
+    return [said] if person is None else []
 
 
 def doubts_about_company(tracks: Sequence[Track], track: Track, crop: Crop) -> list[str]:
@@ -361,10 +345,7 @@ def pair_whole_portrait(
     progress: Progress = silent,
 ) -> Pairing:
     """Both sides as they are, the face is where it is seen; arguments as for `pair_portrait`."""
-
-    def view(frame: np.ndarray) -> np.ndarray:
-        return shrunk(frame, WHOLE_PX)
-
+    view = partial(shrunk, side_px=WHOLE_PX)
     _, face, mesh = find_whole_portrait(photo, photo_path, finder)
     person = finder.person_at(photo, face, Region.whole(photo))
     start = None

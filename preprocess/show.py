@@ -6,6 +6,7 @@ Nothing is computed here: faces, roll and crops are those of `faces`, `track` an
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 from fomm.errors import require
 from fomm.progress import Bars, watched
 from fomm.video import VideoReader, VideoWriter, prefetch, read_image, write_image
-from preprocess.crop import Crop, resized_pixels, transform
+from preprocess.crop import Crop, fitted, resized_pixels, transform
 from preprocess.faces import Face, FaceFinder, choose_face, face_crop
 from preprocess.pairing import choose_track, doubts_about_driving, doubts_about_photo, resized, track_driving
 from preprocess.track import TRACK_SCALE
@@ -132,12 +133,8 @@ def draw_face(image: np.ndarray, faces: list[Face], chosen: Face, crop: Crop) ->
     Yellow: boxes; light blue: landmarks; red: eye centres, the line through them and the level it is measured from;
     green: the square that becomes the crop.
     """
-    height, width = image.shape[:2]
-    factor = _SHOWN_SIDE / max(height, width)
-    shown_wh = (max(1, round(width * factor)), max(1, round(height * factor)))
-    to_shown = resized_pixels(shown_wh, (width, height))[:2]
-    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    drawing = cv2.resize(image, shown_wh, interpolation=smooth)
+    drawing = fitted(image, _SHOWN_SIDE)
+    to_shown = resized_pixels(drawing.shape[1::-1], image.shape[1::-1])[:2]
     for face in faces:
         _polygon(drawing, transform(to_shown, face.corners_px), _BOX, 3 if face is chosen else 1)
     for point in transform(to_shown, chosen.landmarks_px):
@@ -146,8 +143,8 @@ def draw_face(image: np.ndarray, faces: list[Face], chosen: Face, crop: Crop) ->
     eyes = transform(to_shown, np.stack([chosen.eye_left_px, chosen.eye_right_px]))
     middle, half = eyes.mean(0), np.diff(eyes, axis=0)[0]
     level = np.array([np.hypot(*half), 0.0])
-    _line(drawing, middle - 1.5 * level, middle + 1.5 * level, _EYES, 1)
-    _line(drawing, middle - 1.5 * half, middle + 1.5 * half, _EYES, 2)
+    for along, width in ((level, 1), (half, 2)):
+        _polygon(drawing, (middle - 1.5 * along, middle + 1.5 * along), _EYES, width)
     for eye in eyes:
         _dot(drawing, eye, _EYES, 5)
     return _page(drawing, crop.apply(image), describe(chosen, crop))
@@ -177,12 +174,8 @@ def _fixed(point: np.ndarray) -> tuple[int, int]:
     return x, y
 
 
-def _polygon(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+def _polygon(image: np.ndarray, points: Iterable[np.ndarray], colour: tuple[int, int, int], width: int) -> None:
     cv2.polylines(image, [np.array([_fixed(p) for p in points])], True, colour, width, cv2.LINE_AA, _SHIFT)
-
-
-def _line(image: np.ndarray, start: np.ndarray, end: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
-    cv2.line(image, _fixed(start), _fixed(end), colour, width, cv2.LINE_AA, _SHIFT)
 
 
 def _dot(image: np.ndarray, point: np.ndarray, colour: tuple[int, int, int], radius: int) -> None:

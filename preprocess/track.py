@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from preprocess.crop import Crop, crop_matrix, invert, transform
+from preprocess.crop import Crop, crop_matrix
 from preprocess.faces import Face
 
 TRACK_SCALE = 1.2  # crop side in longer sides of the union box
@@ -295,10 +295,8 @@ def matching_crop(
     frame that the photo is paired with (default: the track's first), `scale` that of `Track.crop`.
     """
     driving, crop = track.at(track.start if index is None else index), track.crop(size, scale=scale)
-    ratio = face.side_px / driving.side_px
-    upright = crop_matrix(face.centre_px, 1.0, face.roll_deg, 1)
-    centre = transform(invert(upright), ratio * (crop.centre_px - driving.centre_px)[None])[0]
-    return Crop(crop_matrix(centre, ratio * crop.side_px, face.roll_deg, size), size)
+    centre = face.at(*(crop.centre_px - driving.centre_px) / driving.side_px)
+    return Crop(crop_matrix(centre, face.side_px / driving.side_px * crop.side_px, face.roll_deg, size), size)
 
 
 def _image(frame: HasImage | np.ndarray) -> np.ndarray:

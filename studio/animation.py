@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +20,13 @@ from fomm.animator.render import render
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
 from fomm.files import all_or_none
-from fomm.model.face import FaceModel
+from fomm.model.face import Edit, FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
 from fomm.video import (
     DIGITAL_SOURCE_TYPE,
     MAX_VIDEO_PIXELS,
     Frame,
-    LazyFrame,
     VideoReader,
     VideoWriter,
     feed,
@@ -102,57 +102,132 @@ def animate_files(
         InputError: anything wrong with the files, one line that says what to do.
         BrokenPipeError: the program that read the frames has gone.
     """
-    begun, settings = time.monotonic(), settings.decided(tools.scale)
-    source, driving, output = Path(source), Path(driving), Path(output)
-    warnings: list[str] = []
-
-    def tell(sentences: list[str]) -> None:
-        for sentence in sentences:
-            if sentence not in warnings:
-                warnings.append(sentence)
-                warn(sentence)
-
+    begun, source, driving, output = time.monotonic(), Path(source), Path(driving), Path(output)
     photo, large, reader = open_both(source, driving, settings, video=is_video(output))
-    outputs = outputs_of(output, settings, source, driving)
+    work = Making({"source": source, "driving": driving}, output, settings, tools, progress, warn, begun)
+    settings = work.settings
 
     pairing = tools.pair(photo, source, reader, settings, progress)
-    tell(reader.notes + large + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
+    work.tell(reader.notes + large + reader.warnings + pairing.doubts + tools.doubts(source, pairing))
     scene = tools.scene(photo, reader, pairing, settings)
-    frames = reader.frames(pairing.start, pairing.stop)
-    view = pairing.view
-    if pairing.glance is not None and not settings.side_by_side:
-        frames, view = glances(reader, pairing, pairing.glance), as_it_is
-    animated = animated_frames(scene.animate, frames, view)
-    count = reader.frame_count if pairing.stop is None else pairing.stop - pairing.start
-    with all_or_none(outputs), closing(animated):  # no result without a sidecar
-        rendered = render(
-            watched(animated, "animate", count, progress),
-            output,
-            settings,
-            fps=reader.fps,
-            time_base=reader.time_base,
-            sound=reader if settings.audio else None,
-            paste=scene.paste,
-            side_by_side=outputs[1] if settings.side_by_side else None,
-            shown=lambda frame: (photo, frame.image) if scene.paste else (pairing.source, pairing.view(frame.image)),
-        )
-        tell(reader.warnings + rendered.warnings + scene.met())
+    frames, view = reader.frames(pairing.start, pairing.stop), pairing.view
+    glance = pairing.glance
+    if glance is not None and not settings.side_by_side:  # what the model sees stands for the frame
+        lazy = islice(reader.lazy_frames(), pairing.start, pairing.stop)
+        frames, view = (Frame(glance(frame), frame.time) for frame in lazy), np.asarray
+
+    def met(rendered: Rendered) -> list[str]:
+        said = reader.warnings + rendered.warnings + scene.met()
         if rendered.frames == 1 and settings.relative:
-            tell([f"{driving}: has one frame; relative motion starts from it, so nothing moves; give --relative false"])
-        crops = {"source": pairing.source_crop, "driving": pairing.driving_crop}
-        sidecar = write_record(
-            outputs,
-            settings,
-            tools,
-            given={"source": source, "driving": driving},
+            said.append(
+                f"{driving}: has one frame; relative motion starts from it, so nothing moves; give --relative false"
+            )
+        return said
+
+    crops = {"source": pairing.source_crop, "driving": pairing.driving_crop}
+    return work.finish(
+        animated_frames(scene.animate, frames, view),
+        reader.frame_count if pairing.stop is None else pairing.stop - pairing.start,
+        met,
+        {
+            "driving_frames": {"start": pairing.start, "stop": pairing.stop, "initial": pairing.initial_index},
+            "crop_matrices": {side: crop and crop.matrix.tolist() for side, crop in crops.items()},
+        },
+        fps=reader.fps,
+        time_base=reader.time_base,
+        sound=reader,
+        paste=scene.paste,
+        shown=lambda frame: (photo, frame.image) if scene.paste else (pairing.source, pairing.view(frame.image)),
+    )
+
+
+@dataclass
+class Making:
+    """A result on its way, whatever it is made of; what would keep it from being written is found out at once.
+
+    Raises: as `outputs_of`.
+    """
+
+    given: Mapping[str, Path | Edit]  # by option
+    output: Path
+    settings: AnimationSettings
+    tools: Tools
+    progress: Progress
+    warn: Callable[[str], None]
+    begun: float
+    warnings: list[str] = field(default_factory=list)  # so far, each once
+
+    def __post_init__(self) -> None:
+        self.settings = self.settings.decided(self.tools.scale)
+        self.inputs = {option: value for option, value in self.given.items() if isinstance(value, Path)}
+        self.outputs = outputs_of(self.output, self.settings, *self.inputs.values())
+
+    def tell(self, sentences: list[str]) -> None:
+        for sentence in sentences:
+            if sentence not in self.warnings:
+                self.warnings.append(sentence)
+                self.warn(sentence)
+
+    def finish(
+        self,
+        animated: Generator[tuple[Frame, np.ndarray]],
+        count: int | None,
+        met: Callable[[Rendered], list[str]],
+        details: Mapping[str, object],
+        *,
+        sound: VideoReader | None,
+        **how: Any,
+    ) -> Result:
+        """Write, sign and describe the result.
+
+        Args:
+            animated: each driving frame with the picture that was made of it; closed in any case.
+            count: of the frames, as far as it is known.
+            met: what is to be told when all are written.
+            details: more for the sidecar.
+            sound, how: as for `render`.
+        """
+        outputs, settings = self.outputs, self.settings
+        with all_or_none(outputs), closing(animated):  # no result without a sidecar
+            rendered = render(
+                watched(animated, "animate", count, self.progress),
+                self.output,
+                settings,
+                sound=sound if settings.audio else None,
+                side_by_side=outputs[1] if settings.side_by_side else None,
+                **how,
+            )
+            self.tell(met(rendered))
+            sidecar = self._write_record(details) if outputs else None
+        return Result(outputs, sidecar, rendered, time.monotonic() - self.begun, self.warnings)
+
+    def _write_record(self, details: Mapping[str, object]) -> Path:
+        """Sign the results that can carry content credentials, and write the sidecar."""
+        from fomm.animator.credentials import sign, signed_ones
+
+        checkpoint, tags = self.tools.checkpoint, synthetic_tags(pasted=bool(self.settings.embed))
+        known = {"name": checkpoint.name, "sha256": checkpoint.sha256}
+        hashed = {role: {"path": str(path), "sha256": hash_input(path)} for role, path in self.inputs.items()}
+        signed = signed_ones(self.outputs)
+        for path in signed:
+            source_type = tags[DIGITAL_SOURCE_TYPE]
+            sign(path, self.settings.sign, source_type=source_type, inputs=hashed, checkpoint=known)
+        given = {option: str(value) for option, value in self.given.items()}
+        where = {"path": str(checkpoint.path), "image_size": checkpoint.image_size}
+        return write_sidecar(
+            self.outputs[0],
+            settings={**self.tools.used(self.settings), **given, "output": str(self.outputs[0])},
+            inputs=self.inputs,
+            checkpoint=known | where,
+            outputs=self.outputs,
             details={
-                "tags": synthetic_tags(pasted=bool(settings.embed)),
-                "driving_frames": {"start": pairing.start, "stop": pairing.stop, "initial": pairing.initial_index},
-                "crop_matrices": {side: crop and crop.matrix.tolist() for side, crop in crops.items()},
+                "device": str(self.tools.animator),
+                "content_credentials": [path.name for path in signed],
+                "tags": tags,
+                **details,
+                "warnings": self.warnings,
             },
-            warnings=warnings,
         )
-    return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)
 
 
 def look(
@@ -171,16 +246,6 @@ def look(
     return Found(photo, frame, pairing, settings.scale or tools.scale, doubts)
 
 
-def glances(reader: VideoReader, pairing: Pairing, glance: Callable[[LazyFrame], np.ndarray]) -> Iterator[Frame]:
-    """What the model sees of each driving frame that is used, in the place of the frame."""
-    for frame in islice(reader.lazy_frames(), pairing.start, pairing.stop):
-        yield Frame(glance(frame), frame.time)
-
-
-def as_it_is(image: np.ndarray) -> np.ndarray:
-    return image
-
-
 def open_both(
     source: Path, driving: Path, settings: AnimationSettings, *, video: bool
 ) -> tuple[np.ndarray, list[str], VideoReader]:
@@ -189,61 +254,6 @@ def open_both(
     reader = VideoReader(driving, video_stream=settings.video_stream, audio_stream=settings.audio_stream)
     check_size(driving, reader.width, reader.height)
     return photo, said, reader
-
-
-def write_record(
-    outputs: list[Path],
-    settings: AnimationSettings,
-    tools: Tools,
-    *,
-    given: Mapping[str, Path | str],
-    details: Mapping[str, object],
-    warnings: list[str],
-) -> Path | None:
-    """Sign the results that can carry content credentials, and write the sidecar; where there are none, nothing.
-
-    Args:
-        given: option -> what was given: files, which are hashed, or text.
-    """
-    if not outputs:
-        return None
-    from fomm.animator.credentials import sign, signed_ones
-
-    checkpoint = tools.checkpoint
-    inputs = {option: value for option, value in given.items() if isinstance(value, Path)}
-    hashed = {role: {"path": str(path), "sha256": hash_input(path)} for role, path in inputs.items()}
-    signed = signed_ones(outputs)
-    for path in signed:
-        source_type = synthetic_tags(pasted=bool(settings.embed))[DIGITAL_SOURCE_TYPE]
-        known = {"name": checkpoint.name, "sha256": checkpoint.sha256}
-        sign(path, settings.sign, source_type=source_type, inputs=hashed, checkpoint=known)
-    return write_sidecar(
-        outputs[0],
-        settings={
-            **tools.used(settings),
-            **{option: str(value) for option, value in given.items()},
-            "output": str(outputs[0]),
-        },
-        inputs=inputs,
-        checkpoint={
-            "name": checkpoint.name,
-            "path": str(checkpoint.path),
-            "sha256": checkpoint.sha256,
-            "image_size": checkpoint.image_size,
-        },
-        outputs=outputs,
-        details={
-            "device": str(tools.animator),
-            "content_credentials": [path.name for path in signed],
-            **details,
-            "warnings": warnings,
-        },
-    )
-
-
-def side_by_side_path(output: Path) -> Path:
-    """`result.mp4` -> `result_side_by_side.mp4`."""
-    return output.parent / f"{output.stem}_side_by_side{output.suffix}"
 
 
 def is_video(output: Path) -> bool:
@@ -284,7 +294,9 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
     """
     from fomm.animator.credentials import check_signing, signed_ones
 
-    outputs = [output, side_by_side_path(output)] if settings.side_by_side else [output]
+    outputs = [output]
+    if settings.side_by_side:
+        outputs.append(output.with_name(f"{output.stem}_side_by_side{output.suffix}"))
     if feed(output):
         if settings.side_by_side or settings.sign:
             raise InputError(

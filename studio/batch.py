@@ -12,6 +12,7 @@ from fomm.model.face import Edit
 from fomm.progress import Progress, silent
 from fomm.video import VIDEO_SUFFIXES, feed, frame_files
 from fomm.video.pictures import local_file
+from fomm.video_folder import video_names
 from studio.animation import Result, animate_files
 from studio.portrait import play_files
 from studio.tools import Tools
@@ -32,7 +33,8 @@ def list_pairs(source: str, driver: str | Edit, output: str) -> list[tuple[Path,
             local_file(name)
     photo, target, driving = Path(source), Path(output), Path("edited" if edited else str(driver))
     photos = frame_files(photo) if photo.is_dir() else [photo]
-    drivings = [driving] if edited else video_files(driving) or [driving]
+    videos = sorted(video_names(os.listdir(driving))) if not edited and driving.is_dir() else []
+    drivings = [driving / name for name in videos] or [driving]
     if not photo.is_dir() and drivings == [driving]:
         return [(photo, driving, target)]
     if feed(target):
@@ -44,13 +46,6 @@ def list_pairs(source: str, driver: str | Edit, output: str) -> list[tuple[Path,
     if len({path for *_, path in pairs}) < len(pairs):  # a.jpg beside a.png
         pairs = [(s, d, target / f"{s.name}_{d.name}{kind}") for s, d, _ in pairs]
     return pairs
-
-
-def video_files(folder: Path) -> list[Path]:
-    """Videos in a folder, by name; none if it is a file, or a folder of frames."""
-    if not folder.is_dir():
-        return []
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith("."))
 
 
 def animate(

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,9 +19,7 @@ from fomm.animator.lanes import Lanes
 from fomm.animator.provenance import Label
 from fomm.animator.settings import AnimationSettings, Region
 from fomm.errors import InputError
-from fomm.model import Output
 from fomm.model.face import Moved, Strength
-from fomm.model.face.direct import ALL
 from fomm.pixels import to_pictures
 from fomm.video import VideoWriter, prefetch
 from fomm.video.camera import Camera, camera_frames
@@ -59,10 +56,7 @@ class Live(Protocol):
     """
 
     setting: object  # what this was made for
-
-    @property
-    def ready(self) -> bool:
-        """Whether it has begun."""
+    ready: bool  # whether it has begun
 
     def begin(self, frame: np.ndarray) -> None:
         """Take the pose in this camera picture (h, w, 3) uint8 RGB for the photo's.
@@ -79,30 +73,24 @@ class Live(Protocol):
 
 
 def make_live(
-    tools: Tools,
-    photo: np.ndarray,
-    setting: object,
-    *,
-    fast: bool,
-    region: Region = "all",
-    strength: str = "1",
-    face: int | None = None,
+    tools: Tools, photo: np.ndarray, setting: object, settings: AnimationSettings, *, fast: bool = False
 ) -> Live:
     """`photo` (H, W, 3) uint8 RGB, ready for a camera; large ones are shrunk, nobody sees the difference live.
 
     Args:
-        face: which one of the photo, from 1 (the largest).
+        settings: of which `region`, `strength` and `face` matter.
 
     Raises:
         InputError: the photo shows no face, or the model moves no parts of it.
     """
-    settings = AnimationSettings(region=region, strength=strength)
     if isinstance(tools, PortraitTools):
         side = round(FAST * LIVE_PX) if fast else LIVE_PX
-        return LivePortrait(tools, shrunk(photo, side), setting, Strength(**settings.strengths), face)
+        return LivePortrait(tools, shrunk(photo, side), setting, Strength(**settings.strengths), settings.face)
     assert isinstance(tools, CropTools)
     tools.check_parts(settings)
-    return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size=live_size(tools, fast), face=face)
+    size, stride = tools.checkpoint.image_size, tools.animator.model.stride
+    size = max(stride, int(FAST * size) // stride * stride) if fast else size
+    return LiveCrop(tools, shrunk(photo, LIVE_PX), setting, size, settings.face)
 
 
 def send_live(
@@ -127,9 +115,7 @@ def send_live(
             or the camera stopped.
         BrokenPipeError: the program that read the frames has gone.
     """
-    live = make_live(
-        tools, photo, None, fast=False, region=settings.region, strength=settings.strength, face=settings.face
-    )
+    live = make_live(tools, photo, None, settings)
     live.begin(count_down(camera, tools.faces, say).image)
     say("live, until Ctrl-C")
     mark, begun = Label(), time.monotonic_ns()
@@ -137,15 +123,6 @@ def send_live(
     with Lanes() as lanes, closing(frames), VideoWriter(output, fps=SENT_FPS) as writer:
         for picture in lanes.map(live.show, (live.look(frame.image) for frame in frames)):
             writer.write(mark(picture), Fraction(time.monotonic_ns() - begun, 10**9))
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """All that follows from the neutral pose."""
-
-    view: Callable[[np.ndarray], np.ndarray]
-    follow: Callable[[list[np.ndarray]], Output]
-    paste: Paster
 
 
 class LiveCrop:
@@ -157,34 +134,28 @@ class LiveCrop:
         face: which one of the photo; None: the largest.
     """
 
-    def __init__(
-        self, tools: CropTools, photo: np.ndarray, setting: object, *, size: int, face: int | None = None
-    ) -> None:
-        self.setting = setting
+    def __init__(self, tools: CropTools, photo: np.ndarray, setting: object, size: int, face: int | None) -> None:
+        self.setting, self.ready = setting, False
         self._photo = photo
         self._face = choose_face(tools.faces.find(photo), face, "photo")
         self._finder, self._size, self._scale = tools.faces, size, tools.scale
         self._animator = tools.animator
-        self._begun: _Begun | None = None
-
-    @property
-    def ready(self) -> bool:
-        return self._begun is not None
 
     def begin(self, frame: np.ndarray) -> None:
         pairing = pair_frame(self._photo, self._face, frame, self._finder, size=self._size, scale=self._scale)
         assert pairing.initial is not None and isinstance(pairing.source_crop, Crop)
         follow = self._animator.follower(pairing.source, pairing.initial)
-        self._begun = _Begun(pairing.view, follow, Paster(self._photo, pairing.source_crop))
+        paste = Paster(self._photo, pairing.source_crop)
+        # one value, which other threads see all of or nothing
+        self._animate = lambda seen: paste(*to_pictures(follow([pairing.view(seen)]).prediction))
+        self.ready = True
 
     def look(self, frame: np.ndarray) -> np.ndarray:
         return frame
 
     def show(self, seen: np.ndarray) -> np.ndarray:
-        begun = self._begun
-        assert begun is not None, "`begin` comes first"
-        (picture,) = to_pictures(begun.follow([begun.view(seen)]).prediction)
-        return begun.paste(picture)
+        assert self.ready, "`begin` comes first"
+        return self._animate(seen)
 
 
 class LivePortrait:
@@ -196,43 +167,28 @@ class LivePortrait:
     """
 
     def __init__(
-        self,
-        tools: PortraitTools,
-        photo: np.ndarray,
-        setting: object,
-        strength: Strength = ALL,
-        face: int | None = None,
+        self, tools: PortraitTools, photo: np.ndarray, setting: object, strength: Strength, face: int | None
     ) -> None:
-        self.setting = setting
+        self.setting, self.ready = setting, False
         self._finder, self._animator = tools.faces, tools.animator
         chosen = choose_face(tools.faces.find(photo), face, "photo")
         self._portrait = self._animator.portrait(sitter_of(photo, chosen, tools.faces))
-        self._follow: Callable[[np.ndarray, float], Moved] | None = None
         self._looked, self._strength = 0.0, strength
-
-    @property
-    def ready(self) -> bool:
-        return self._follow is not None
 
     def begin(self, frame: np.ndarray) -> None:
         view = camera_crop(frame, self._finder).apply
         follow = self._animator.follow(self._portrait.source, view(frame), strength=self._strength)
         self._follow = lambda frame, seconds: follow(view(frame), seconds)
+        self.ready = True
 
     def look(self, frame: np.ndarray) -> Moved:
-        assert self._follow is not None, "`begin` comes first"
+        assert self.ready, "`begin` comes first"
         now = time.monotonic()
         seconds, self._looked = min(now - self._looked, MOST_S), now
         return self._follow(frame, seconds)
 
     def show(self, seen: Moved) -> np.ndarray:
         return self._portrait(seen)
-
-
-def live_size(tools: Tools, fast: bool) -> int:
-    """Side of the animated picture, in pixels."""
-    size, stride = tools.checkpoint.image_size, tools.animator.model.stride
-    return max(stride, int(FAST * size) // stride * stride) if fast else size
 
 
 def read_jpeg(data: bytes) -> np.ndarray:

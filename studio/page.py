@@ -212,11 +212,9 @@ class AnimateTab:
 
         busy = {self.go: gr.update(interactive=False), self.stop: gr.update(interactive=True)}
         busy |= {self.results: gr.update(visible=False)}
-        try:
-            for news in told(self.work.start("animate", visitor, checkpoint, make), self.status, self.work.folder):
-                yield busy | news
-        except Stopped:
-            yield {self.status: shown.hint("Stopped.")}
+        job = self.work.start("animate", visitor, checkpoint, make)
+        for news in told(job, self.status, self.work.folder, stopped="Stopped."):
+            yield busy | news
         yield {self.go: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
 
     def end(self, request: gr.Request) -> None:
@@ -316,10 +314,8 @@ class PortraitTab:
                 self.files: gr.update(visible=True, value=paths),
             }
 
-        try:
-            yield from told(self.work.start("animate", visitor, "face", finish), self.status, self.work.folder)
-        except Stopped:
-            yield {self.status: shown.hint("Stopped.")}
+        job = self.work.start("animate", visitor, "face", finish)
+        yield from told(job, self.status, self.work.folder, stopped="Stopped.")
 
 
 def edit_of(values: tuple[float, ...]) -> Edit:
@@ -410,10 +406,10 @@ def _path_of(payload: Any) -> str | None:
     return payload and payload.path
 
 
-def told(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
+def told(job: Job, place: gr.HTML, folder: Path, *, stopped: str = "") -> Iterator[dict]:
     """Updates of the page while a job runs, and then what it returned, or a sentence in `place`.
 
-    Stops the job where nobody wants them any more. Raises Stopped if somebody else did.
+    Stops the job where nobody wants them any more. If somebody else did, `stopped` is said, or Stopped is raised.
     """
     with job:
         for _ in job.watch():
@@ -421,7 +417,9 @@ def told(job: Job, place: gr.HTML, folder: Path) -> Iterator[dict]:
         try:
             yield job.result()
         except Stopped:
-            raise
+            if not stopped:
+                raise
+            yield {place: shown.hint(stopped)}
         except InputError as error:
             yield {place: shown.wrong(shown.in_page_words(str(error), folder))}
         except Exception:  # our own fault: the visitor gets a sentence, the terminal the rest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -12,22 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from fomm.animator.face import Followed
-from fomm.animator.provenance import synthetic_tags
-from fomm.animator.render import render
 from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
-from fomm.files import all_or_none
 from fomm.model.face import Edit, Recording, Sitter, Strength
 from fomm.model.face.direct import direct
 from fomm.model.face.edit import REST
 from fomm.model.face.mesh import REFERENCE
 from fomm.model.face.recording import read_motion
-from fomm.progress import Progress, silent, watched
+from fomm.progress import Progress, silent
 from fomm.video import MAX_VIDEO_PIXELS, Frame, prefetch, read_image
 from preprocess.crop import Region, shrunk
 from preprocess.faces import FaceFinder
 from preprocess.portraits import doubts_about_portrait, find_portrait, find_whole_portrait, region_around
-from studio.animation import PICTURES, Result, is_video, outputs_of, read_photo, write_record
+from studio.animation import PICTURES, Making, Result, is_video, read_photo
 from studio.tools import PortraitTools, Tools
 
 EDIT_FPS = 25
@@ -43,6 +39,11 @@ def portrait_tools(tools: Tools, option: str) -> PortraitTools:
         f"{option}: the keypoints of {tools.checkpoint.title} belong to no part of a face, so they cannot be told what "
         "to do; use --checkpoint face"
     )
+
+
+def role_of(driver: Edit | Path) -> str:
+    """The option by which it is given."""
+    return "edit" if isinstance(driver, Edit) else "driving"
 
 
 def recording_of(edit: Edit, output: Path) -> Recording:
@@ -75,42 +76,30 @@ def play_files(
     Raises:
         InputError: anything wrong with the files, one line that says what to do.
     """
-    begun, settings = time.monotonic(), settings.decided(tools.scale)
-    source, output = Path(source), Path(output)
-    tools = portrait_tools(tools, "--edit" if isinstance(motion, Edit) else "--driving")
+    begun, source, output = time.monotonic(), Path(source), Path(output)
+    tools = portrait_tools(tools, f"--{role_of(motion)}")
     recording = recording_of(motion, output) if isinstance(motion, Edit) else read_motion(motion)
     photo, large = read_photo(source, video=is_video(output))
-    outputs = outputs_of(output, settings, source, *([] if isinstance(motion, Edit) else [motion]))
+    work = Making({"source": source, role_of(motion): motion}, output, settings, tools, progress, warn, begun)
+    settings = work.settings
 
-    sitter, region, warnings = sit(photo, source, tools.faces, settings, reach_of(recording))
+    sitter, region, doubts = sit(photo, source, tools.faces, settings, reach_of(recording))
+    work.tell(large + doubts)
     followed = Followed()
     pictures = tools.animator.play(sitter, recording.faces, strength=Strength(**settings.strengths), followed=followed)
     frames = (Frame(picture, at) for picture, at in zip(pictures, recording.times, strict=True))
     paste = partial(region.put, photo) if settings.embed else None
-    with all_or_none(outputs), closing(prefetch((frame, frame.image) for frame in frames)) as animated:
-        rendered = render(
-            watched(animated, "animate", len(recording.faces), progress),
-            output,
-            settings,
-            fps=Fraction(recording.fps),
-            time_base=recording.clock,
-            sound=None,
-            paste=paste,
-            side_by_side=outputs[1] if settings.side_by_side else None,
-            shown=lambda frame: (photo if paste else sitter.photo,) * 2,
-        )
-        warnings = large + warnings + [f"{source}: {said}" for said in followed.doubts()] + rendered.warnings
-        for sentence in warnings:
-            warn(sentence)
-        sidecar = write_record(
-            outputs,
-            settings,
-            tools,
-            given={"source": source, **({"edit": str(motion)} if isinstance(motion, Edit) else {"driving": motion})},
-            details={"tags": synthetic_tags(pasted=bool(settings.embed))},
-            warnings=warnings,
-        )
-    return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)
+    return work.finish(
+        prefetch((frame, frame.image) for frame in frames),
+        len(recording.faces),
+        lambda rendered: [f"{source}: {said}" for said in followed.doubts()] + rendered.warnings,
+        {},
+        fps=Fraction(recording.fps),
+        time_base=recording.clock,
+        sound=None,
+        paste=paste,
+        shown=lambda frame: (photo if paste else sitter.photo,) * 2,
+    )
 
 
 def sit(

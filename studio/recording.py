@@ -8,34 +8,25 @@ from pathlib import Path
 
 from fomm.progress import Progress, silent, watched
 from fomm.video import Frame, VideoWriter, prefetch
-from fomm.video.camera import CLOCK, Camera, camera_frames, opened_camera
+from fomm.video.camera import CLOCK, Camera, camera_frames
 from preprocess.faces import FaceFinder
 from preprocess.pairing import start_hint
 
 COUNTDOWN = 3  # s before a recording
 
 
-def record_webcam(
-    number: int, path: Path, seconds: float, say: Callable[[str], None], *, progress: Progress = silent
+def record(
+    camera: Camera, path: Path, seconds: float, say: Callable[[str], None], *, progress: Progress = silent
 ) -> None:
     """Record a driving video with a camera: a countdown with hints, then so many seconds.
 
     Args:
-        number: of the camera.
         path: the recording, .mp4.
         say: is called with the countdown and the hints, one line each.
 
     Raises:
-        InputError: no camera, or it stopped.
+        InputError: the camera stopped.
     """
-    with opened_camera(number) as camera:
-        record(camera, path, seconds, say, progress=progress)
-
-
-def record(
-    camera: Camera, path: Path, seconds: float, say: Callable[[str], None], *, progress: Progress = silent
-) -> None:
-    """`record_webcam` with a camera that is open already."""
     with FaceFinder() as finder:
         count_down(camera, finder, say)
         say(f"recording {seconds:g} s: move and talk now")

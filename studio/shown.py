@@ -96,7 +96,6 @@ def facts(found: Found) -> dict[str, str]:
     if face is None or track is None or crop is None or driving_crop is None:
         resized = "" if pairing.mesh is not None else f", resized to {size} px"
         return {"Photo": f"taken whole{resized}", "Video": f"taken whole{resized}"}
-    number = next(n for n, other in enumerate(pairing.faces, 1) if other is face)
     low, high = track.yaw_range_deg
     if isinstance(crop, Region):
         height, width = pairing.source.shape[:2]
@@ -106,8 +105,8 @@ def facts(found: Found) -> dict[str, str]:
         part = f"{crop.side_px:.0f} px, turned upright, to {size} px"
     seen = driving_crop.size
     return {
-        "Photo": f"face {number} of {len(pairing.faces)}, {face.side_px:.0f} px, tilted by {round(face.roll_deg):+d}°, "
-        f"turned by {round(face.yaw_deg):+d}°",
+        "Photo": f"face {pairing.faces.index(face) + 1} of {len(pairing.faces)}, {face.side_px:.0f} px, "
+        f"tilted by {round(face.roll_deg):+d}°, turned by {round(face.yaw_deg):+d}°",
         "Crop": part,
         "Video": f"face in frames {track.start} to {track.stop - 1}, {track.face_side_px:.0f} px, "
         f"turning from {round(low):+d}° to {round(high):+d}°",

@@ -46,17 +46,14 @@ def sitter_of(photo: np.ndarray, face: Face, finder: FaceFinder) -> Sitter:
 
 @dataclass(frozen=True)
 class Scene:
-    """A photo and a driving video, ready to be animated.
+    """A photo and a driving video, ready to be animated."""
 
-    Attributes:
-        animate: from what `Pairing.view` makes of the driving frames to as many pictures, in order.
-        paste: puts such a picture into the full photo; None: it is the result.
-        met: what was met on the way that should be told, one sentence each; to be called after the last picture.
-            Raises InputError where the result is none.
-    """
-
+    # from what `Pairing.view` makes of the driving frames to as many pictures, in order
     animate: Callable[[Iterator[np.ndarray]], Iterable[np.ndarray]]
+    # puts such a picture into the full photo; None: it is the result
     paste: Callable[[np.ndarray], np.ndarray] | None
+    # what was met on the way that should be told, one sentence each; to be called after the last picture, raises
+    # InputError where the result is none
     met: Callable[[], list[str]] = list
 
 

@@ -12,11 +12,9 @@ import cv2
 import numpy as np
 
 from fomm.animator.face import INTERVAL_S
-from fomm.animator.provenance import synthetic_tags
-from fomm.animator.render import render
+from fomm.animator.render import Rendered
 from fomm.animator.settings import AnimationSettings
 from fomm.errors import InputError
-from fomm.files import all_or_none
 from fomm.model.face import Edit, Recording, Sitter, Strength
 from fomm.model.face import Face as Mesh
 from fomm.model.face.direct import redirect
@@ -25,7 +23,7 @@ from fomm.model.face.follow import Followed, Follower
 from fomm.model.face.mesh import OVAL
 from fomm.model.face.motion import ramp
 from fomm.model.face.recording import read_motion
-from fomm.progress import Progress, silent, watched
+from fomm.progress import Progress, silent
 from fomm.video import Frame, VideoReader, prefetch, read_frames
 from preprocess.crop import Crop, Region, transform
 from preprocess.faces import NUM_LANDMARKS, Face
@@ -33,8 +31,8 @@ from preprocess.motion import record
 from preprocess.pairing import choose_track, doubts_about_track, track_driving
 from preprocess.portraits import VIEW_PX, region_around, seek_start, views_through
 from preprocess.track import Track, joined
-from studio.animation import Result, check_size, outputs_of, write_record
-from studio.portrait import portrait_tools
+from studio.animation import Making, Result, check_size
+from studio.portrait import portrait_tools, role_of
 from studio.tools import PortraitTools, Tools
 
 FEATHER = 0.03  # of a face's height, standard deviation
@@ -73,9 +71,9 @@ def animate_video(
     tools = portrait_tools(tools, "--source with a video")
     if not settings.crop or settings.embed is False:
         raise InputError("--crop false and --embed false: a video as source is always animated whole; leave them out")
-    settings = settings.decided(tools.scale)
     check_size(source, reader.width, reader.height)
-    outputs = outputs_of(output, settings, source, *([] if isinstance(driver, Edit) else [driver]))
+    work = Making({"source": source, role_of(driver): driver}, output, settings, tools, progress, warn, begun)
+    settings = work.settings
 
     recording, sound, begins, doubts = driver_of(driver, settings, tools, progress)
     if settings.sound == "source":
@@ -84,42 +82,28 @@ def animate_video(
     tracks = joined(tracks)
     track = choose_track(tracks, 1 if settings.face is None else settings.face, source, "--face")
     seen = doubts_about_track(tracks, track, frame_count, "--face", "the other frames stay as they are")
-    doubts += [f"{source}: {said}" for said in seen]
+    work.tell([*reader.notes, *doubts, *(f"{source}: {said}" for said in seen)])
     followed = Followed()
-    frames = animated(reader, track, recording, tools, settings, followed, progress)
-    with all_or_none(outputs), closing(frames):
-        rendered = render(
-            watched(frames, "animate", reader.frame_count, progress),
-            output,
-            settings,
-            fps=reader.fps,
-            time_base=reader.time_base,
-            sound=sound if settings.audio else None,
-            sound_start=begins,
-            paste=lambda picture: picture,
-            side_by_side=outputs[1] if settings.side_by_side else None,
-            shown=lambda frame: (frame.image, frame.image),
-        )
-        if followed.unseen:
-            doubts.append(
-                f"{source}: the face is not seen, or covered, in {followed.unseen} of {followed.frames} frames: "
-                "those stay as they are"
-            )
-        warnings = list(dict.fromkeys([*reader.notes, *doubts, *reader.warnings, *rendered.warnings]))
-        for sentence in warnings:
-            warn(sentence)
-        sidecar = write_record(
-            outputs,
-            settings,
-            tools,
-            given={"source": source, **({"edit": str(driver)} if isinstance(driver, Edit) else {"driving": driver})},
-            details={
-                "tags": synthetic_tags(pasted=True),
-                "source_frames": {"start": track.start, "stop": track.stop},
-            },
-            warnings=warnings,
-        )
-    return Result(outputs, sidecar, rendered, time.monotonic() - begun, warnings)
+
+    def met(rendered: Rendered) -> list[str]:
+        said = [*reader.warnings, *rendered.warnings]
+        if not followed.unseen:
+            return said
+        share = f"{followed.unseen} of {followed.frames} frames"
+        return [f"{source}: the face is not seen, or covered, in {share}: those stay as they are", *said]
+
+    return work.finish(
+        animated(reader, track, recording, tools, settings, followed, progress),
+        reader.frame_count,
+        met,
+        {"source_frames": {"start": track.start, "stop": track.stop}},
+        fps=reader.fps,
+        time_base=reader.time_base,
+        sound=sound,
+        sound_start=begins,
+        paste=lambda picture: picture,
+        shown=lambda frame: (frame.image, frame.image),
+    )
 
 
 def driver_of(
@@ -163,19 +147,16 @@ def animated(
     outline = Outline()
     with closing(prefetch(reader.frames())) as frames:
         for index, frame in enumerate(frames):
-            if not track.start <= index < track.stop:
-                yield frame, frame.image
-                continue
-            unseen = followed.unseen
-            face = follower(view(frame.image))
-            left = Fraction(1) if isinstance(recording, Edit) else (recording.end - frame.time) / FADE_S
-            if face is None or followed.unseen > unseen or left <= 0:
-                yield frame, frame.image
-                continue
-            part = min(float(left), 1.0)
-            now = Strength(*(part * one for one in strength))
-            driving = recording.at(frame.time) if isinstance(recording, Recording) else still
-            yield frame, redirected(frame.image, in_frame(face, crop), rest, driving, now, tools, outline)
+            made = frame.image
+            if track.start <= index < track.stop:
+                unseen = followed.unseen
+                face = follower(view(frame.image))
+                left = Fraction(1) if isinstance(recording, Edit) else (recording.end - frame.time) / FADE_S
+                if face is not None and followed.unseen == unseen and left > 0:
+                    now = Strength(*(min(float(left), 1.0) * one for one in strength))
+                    driving = recording.at(frame.time) if isinstance(recording, Recording) else still
+                    made = redirected(frame.image, in_frame(face, crop), rest, driving, now, tools, outline)
+            yield frame, made
 
 
 def redirected(

@@ -177,14 +177,9 @@ class Studio:
         def begin(tools: Tools, job: Job) -> Live:
             live = visitor.live
             if live is None or live.setting != setting:
-                visitor.live = live = make_live(
-                    tools,
-                    read_image(setting.photo, max_pixels=MAX_VIDEO_PIXELS),
-                    setting,
-                    fast=setting.fast,
-                    region=setting.region,
-                    strength=setting.strength,
-                )
+                photo = read_image(setting.photo, max_pixels=MAX_VIDEO_PIXELS)
+                settings = AnimationSettings(region=setting.region, strength=setting.strength)
+                visitor.live = live = make_live(tools, photo, setting, settings, fast=setting.fast)
             if neutral or not live.ready:
                 live.begin(read_jpeg(jpeg))
             return live

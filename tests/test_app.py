@@ -946,7 +946,7 @@ def test_live_starts_from_the_photos_own_pose(studio: Studio) -> None:
     )
 
     def work(tools: Any, job: Job) -> list[float]:
-        live = make_live(tools, photo, "ann", fast=False)
+        live = make_live(tools, photo, "ann", AnimationSettings())
         with pytest.raises(InputError, match="no face seen: come into the picture"):
             live.begin(np.full((180, 240, 3), 90, np.uint8))
         assert not live.ready

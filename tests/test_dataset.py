@@ -431,7 +431,7 @@ def test_talking_head_1kh_s_tubes_have_the_pieces_own_rate(tmp_path: Path) -> No
     shown = read(tmp_path / "out" / clip.path)[:, 32, 22]
     assert shown.mean(1) == pytest.approx(2 * np.arange(10, 30), abs=3)
     tubes.write_text("abc,120,160,10,29,40,30,100\nabc,120,160,10,29,170,30,180,90\n../a,9,9,0,1,0,0,9,9\n")
-    with pytest.raises(InputError, match=r"line 1: .*VIDEO,H,W,FIRST.*line 2: box 170 .*line 3: video_id '../a'"):
+    with pytest.raises(InputError, match=r"line 1: .*VIDEO,H,W,FIRST.*line 2: bbox '170-.*line 3: video_id '../a'"):
         read_list(tubes)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no list of clips in it; HDTF"):

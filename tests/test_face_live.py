@@ -48,7 +48,7 @@ def tools(checkpoint: Path) -> Iterator[PortraitTools]:
 
 @pytest.fixture
 def live(tools: PortraitTools) -> Live:
-    live = make_live(tools, read_image(PORTRAIT), "ann", fast=False)
+    live = make_live(tools, read_image(PORTRAIT), "ann", AnimationSettings())
     live.begin(camera(Pose()))
     return live
 
@@ -70,8 +70,8 @@ def test_the_neutral_pose_is_the_photos_own(live: Live) -> None:
 
 def test_it_does_not_begin_without_a_face(tools: PortraitTools) -> None:
     with pytest.raises(InputError, match="no face found"):
-        make_live(tools, NOBODY, "ann", fast=False)
-    live = make_live(tools, read_image(PORTRAIT), "ann", fast=True)
+        make_live(tools, NOBODY, "ann", AnimationSettings())
+    live = make_live(tools, read_image(PORTRAIT), "ann", AnimationSettings(), fast=True)
     with pytest.raises(InputError, match="no face seen"):
         live.begin(NOBODY)
     assert not live.ready

@@ -260,24 +260,6 @@ def test_choose_face(found: Found) -> None:
             choose_face(faces, number, "p.jpg")
 
 
-@pytest.mark.parametrize("name", ["photo_frontal.png", ASTRONAUT])
-@pytest.mark.parametrize("model", ["short", "full"])
-def test_one_detector(found: Found, model: str, name: str) -> None:
-    photo, (face,) = found[name]
-    with FaceFinder(model=model, confidence=0.6) as finder:
-        (match,) = finder.find(photo)
-        assert np.abs(match.landmarks_px - face.landmarks_px).mean() < 2
-    with FaceFinder(model=model, confidence=1.0) as finder:
-        assert finder.find(photo) == []
-
-
-def test_bad_options() -> None:
-    with pytest.raises(InputError, match="'long'.*both, short, full"):
-        FaceFinder(model="long")
-    with pytest.raises(InputError, match="1.5.*from 0.5 to 1"):
-        FaceFinder(confidence=1.5)
-
-
 @pytest.mark.parametrize("shape", [(3, 3), (1, 1), (11, 500), (10, 20000), (20000, 12), (64, 64), (0, 5), (5, 0)])
 def test_pictures_without_room_for_a_face(finder: FaceFinder, shape: tuple[int, int]) -> None:
     assert finder.find(np.zeros((*shape, 3), np.uint8)) == []

@@ -253,7 +253,7 @@ def test_both_sides_are_framed_alike(media: Path, tmp_path: Path, tools: Tools, 
     """A stand-in that gives the driving crop back puts that face where the photo's was: place, size and roll."""
     photo, reader = read_image(media / name), VideoReader(media / "drive_hevc10.mp4")
     driving = track_driving(reader, tools.finder)
-    pairing = pair_faces(photo, media / name, reader, driving, tools.finder, size=256)
+    pairing = pair_faces(photo, media / name, reader, driving, tools.finder, AnimationSettings(), size=256)
     pasted = Paster(photo, pairing.source_crop)(pairing.view(next(iter(reader)).image))
     before, after = tools.finder.find(photo)[0], tools.finder.find(pasted)[0]
     assert np.linalg.norm(after.centre_px - before.centre_px) < 0.06 * before.side_px
@@ -312,13 +312,15 @@ def test_it_starts_from_the_frame_most_like_the_photo(media: Path, tmp_path: Pat
     samples = [s for s in driving.tracks[0].samples if s.frame % 5 == 0 and s.frame > 60]
     chosen = min(samples, key=lambda sample: abs(sample.roll_deg)).frame
     photo = next(reader.frames(chosen)).image
-    pairing = pair_faces(photo, name, reader, driving, tools.finder, size=256, landmarks=tools.landmarks)
+    pairing = pair_faces(
+        photo, name, reader, driving, tools.finder, AnimationSettings(), size=256, landmarks=tools.landmarks
+    )
     assert abs(pairing.initial_index - chosen) <= 5
     np.testing.assert_array_equal(pairing.initial, pairing.view(next(reader.frames(pairing.initial_index)).image))
     assert not any("starting frame" in doubt for doubt in pairing.doubts)
     turned = max(driving.tracks[0].samples, key=lambda sample: abs(sample.yaw_deg - samples[0].yaw_deg))
     far = next(reader.frames(turned.frame)).image
-    doubts = pair_faces(far, name, reader, driving, tools.finder, size=256).doubts
+    doubts = pair_faces(far, name, reader, driving, tools.finder, AnimationSettings(), size=256).doubts
     assert any("starting frame (0) is unlike" in doubt for doubt in doubts)
 
 

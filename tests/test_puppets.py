@@ -13,6 +13,7 @@ import pytest
 
 from fomm.errors import InputError
 from fomm.manifest import read_manifest
+from preprocess.synthetic.puppet_model import scene_landmarks
 from preprocess.synthetic.puppets import (
     LANDMARKS,
     Camera,
@@ -21,16 +22,29 @@ from preprocess.synthetic.puppets import (
     draw,
     framing,
     load_puppet_truth,
-    mix_poses,
     puppet_splits,
     random_identity,
     random_motion,
-    random_pose,
-    scene_landmarks,
     write_demo,
     write_puppet_pairs,
     write_puppets,
 )
+
+
+def random_pose(seed: int) -> Pose:
+    """One pose, uniform within bounds: a stiffer test of what must work than a motion's frames."""
+    rng = np.random.default_rng([seed, 0x90])
+    u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
+    return Pose(
+        yaw=u(-0.5, 0.5), pitch=u(-0.3, 0.3), roll=u(-0.4, 0.4), shift_x=u(-0.2, 0.2), shift_y=u(-0.1, 0.1),
+        scale=u(0.92, 1.08), blink=1.0 if rng.random() < 0.12 else u(0, 0.25), gaze_x=u(-0.8, 0.8), gaze_y=u(-0.6, 0.6),
+        mouth=max(0.0, u(-0.5, 1.0)), smile=u(-0.6, 1), brows=u(-1, 1),
+    )  # fmt: skip
+
+
+def mix_poses(a: Pose, b: Pose, weight: float) -> Pose:
+    """(1 - weight) * a + weight * b, value by value."""
+    return Pose(**{f.name: (1 - weight) * getattr(a, f.name) + weight * getattr(b, f.name) for f in fields(Pose)})
 
 
 def point(drawing, name: str) -> np.ndarray:

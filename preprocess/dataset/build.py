@@ -136,7 +136,7 @@ def _work_all(
     waiting = [task for task in tasks if records.read(task) is None]
     if not waiting:
         return
-    watch = _Watch(tasks, waiting, records.videos)
+    watch = _Watch(records, waiting, len(tasks))
     work = partial(_work, videos=records.videos, output=output, rules=rules, run_id=run_id)
     check = None
     if scheduler:
@@ -178,25 +178,20 @@ def find_videos(folder: Path, output: Path) -> list[str]:
 
 def named_in_text(files: Sequence[str]) -> tuple[list[str], list[Reject]]:
     """The files whose names are text, and the others (bytes of an old encoding): no list could name those."""
-    named, rejects = [], []
-    for file in files:
-        shown = file.encode(errors="replace").decode()
-        if shown == file:
-            named.append(file)
-        else:
-            rejects.append(Reject(shown, None, None, "unreadable", "its name is not UTF-8; rename it"))
-    return named, rejects
+    shown = {file: file.encode(errors="replace").decode() for file in files}
+    unnamed = [text for file, text in shown.items() if text != file]
+    rejects = [Reject(text, None, None, "unreadable", "its name is not UTF-8; rename it") for text in unnamed]
+    return [file for file, text in shown.items() if text == file], rejects
 
 
 def _named(files: Sequence[str]) -> list[Video]:
     """The videos with names for their clips, each its own."""
-    videos, taken = [], Counter[str]()
+    videos = []
     for file in files:
         folders, stem = Path(file).parts[:-1], Path(file).stem
         name = _plain("_".join([*folders[1:], stem]))
-        identity = _plain(folders[0]) if folders else name
-        videos.append(Video(file, name, identity))
-        taken[videos[-1].key.casefold()] += 1
+        videos.append(Video(file, name, _plain(folders[0]) if folders else name))
+    taken = Counter(video.key.casefold() for video in videos)
     return [
         replace(video, name=f"{video.name}-{hashlib.sha256(video.path.encode()).hexdigest()[:8]}")
         if taken[video.key.casefold()] > 1
@@ -240,23 +235,23 @@ def split_identities(
         known: partitions ("train", "test") that are given; part `val` of the train one becomes val.
     """
     known = known or {}
+    listed = any(known.values())
     place = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64 for name in identities}
     order = sorted(place, key=lambda name: (place[name], name))
     splits = {}
     for name in order:
         if known.get(name) == "test":
             splits[name] = "test"
-        elif known.get(name) == "train" or any(known.values()):
-            splits[name] = "val" if place[name] < val else "train"
+        elif place[name] < val:
+            splits[name] = "val"
         else:
-            splits[name] = "val" if place[name] < val else "test" if place[name] < val + test else "train"
-    wanted = [split for split, part in (("val", val), ("test", test)) if part > 0]
+            splits[name] = "test" if place[name] < val + test and not listed else "train"
     free = [name for name in order if known.get(name) != "test"]
     if free and not any(splits[name] == "train" for name in free):
         splits[free[-1]] = "train"
-    for split in wanted:
+    for split, part in (("val", val), ("test", 0 if listed else test)):
         spare = [name for name in free if splits[name] == "train"]
-        if split not in splits.values() and len(spare) > 1 and not (split == "test" and any(known.values())):
+        if part > 0 and split not in splits.values() and len(spare) > 1:
             splits[spare[0]] = split
     return splits
 
@@ -284,7 +279,9 @@ _own = threading.local()  # a FaceFinder belongs to one thread
 def _work(video: Video, *, videos: Path, output: Path, rules: Rules, run_id: str) -> None:
     """Prepare one video and leave its record; nothing that is wrong with the video gets out of here."""
     cv2.setNumThreads(1)  # the processes share the cores already
-    finder = _finder() if rules.detector == "face" else None
+    if rules.detector == "face" and getattr(_own, "finder", None) is None:
+        _own.finder = FaceFinder()
+    finder = _own.finder if rules.detector == "face" else None
     try:
         _prepare(video, Records(videos, output), run_id, partial(prepare_video, video, videos, output, rules, finder))
     except OutputFault as error:
@@ -313,12 +310,6 @@ def _prepare(video: Video, records: Records, run_id: str, prepare: Callable[...,
     reason, detail = problem
     detail = " ".join(detail.removeprefix(f"{records.source(video)}: ").split())
     records.write(video, Outcome(rejects=[Reject(video.path, None, None, reason, detail)]))
-
-
-def _finder() -> FaceFinder:
-    if getattr(_own, "finder", None) is None:
-        _own.finder = FaceFinder()
-    return _own.finder
 
 
 def _without_result(video: Video) -> Outcome:
@@ -382,11 +373,9 @@ def held(output: Path, settings: dict[str, Any]) -> Iterator[str]:
     except Timeout as error:
         raise InputError(f"{output}: another run is writing there; wait for it, or give another folder") from error
     except OSError as error:
-        if error.filename and str(error.filename).startswith(str(output)):
-            raise InputError(
-                f"{error.filename}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
-        raise
+        if not str(error.filename or "").startswith(str(output)):
+            raise
+        raise InputError(f"{error.filename}: cannot be written ({error.strerror}); choose another folder") from error
 
 
 def _order(reject: Reject) -> tuple:
@@ -410,20 +399,15 @@ def _say(output: Path, clips: Sequence[Clip], rejects: Sequence[Reject], videos:
 class _Watch:
     """Progress for a person: a bar, or a line each minute where no one sees it."""
 
-    def __init__(self, tasks: Sequence[Video], waiting: Sequence[Video], videos: Path) -> None:
-        self._size = {task.path: self._bytes(videos / task.path) for task in waiting}
+    def __init__(self, records: Records, waiting: Sequence[Video], count: int) -> None:
+        self._size = {task.path: sum(records.stamp(task)[:1]) for task in waiting}  # none of a file that has gone
         self._begun, self._said = time.monotonic(), time.monotonic()
-        self._videos, self._all = len(tasks) - len(waiting), len(tasks)
+        self._videos, self._all = count - len(waiting), count
         self._clips, self._rejects, self._seconds = 0, 0, 0.0
-        total = sum(self._size.values())
         self._bar = tqdm(
-            total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty(),
+            total=sum(self._size.values()), unit="B", unit_scale=True, disable=not sys.stderr.isatty(),
             desc=str(self), bar_format="{percentage:3.0f}%|{bar}| {desc}, {remaining} left",
         )  # fmt: skip
-
-    @staticmethod
-    def _bytes(path: Path) -> int:
-        return path.stat().st_size if path.exists() else 0
 
     def tell(self, video: Video, outcome: Outcome | None) -> None:
         self._videos += 1

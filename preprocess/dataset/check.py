@@ -19,6 +19,7 @@ from fomm.errors import InputError
 from fomm.files import atomic_output
 from fomm.manifest import SPLITS, Clip, hash_clip, read_manifest
 from fomm.video import VideoReader, read_frames, write_image
+from preprocess.crop import fitted
 from preprocess.faces import FaceFinder
 
 SUMMARY, SHEET, HISTOGRAMS = "summary.md", "contact_sheet.jpg", "histograms.png"
@@ -31,21 +32,14 @@ _IDENTITIES_SHOWN = 10
 
 @dataclass
 class Check:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        clips: rows of the manifest that can be read.
-        faults: one sentence each, with the file's or the row's name.
-        unhashed: clips whose manifest has no hash to compare with.
-        poses_deg: (N, 2) yaw and pitch of the sampled frames in which there is a face.
-        looked: how many frames were sampled for that.
-    """
-
-    clips: list[Clip]
-    faults: list[str] = field(default_factory=list)
-    unhashed: int = 0
+    clips: list[Clip]  # rows of the manifest that can be read
+    faults: list[str] = field(default_factory=list)  # one sentence each, with the file's or the row's name
+    unhashed: int = 0  # clips whose manifest has no hash to compare with
+    # (N, 2) yaw and pitch of the sampled frames in which there is a face
     poses_deg: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
-    looked: int = 0
+    looked: int = 0  # how many frames were sampled for that
 
 
 def check(manifest: str, *, output: str | None = None) -> Path:
@@ -157,9 +151,7 @@ def _faults_of(clip: Clip, root: Path) -> list[str]:
 def spread(clips: Sequence[Clip], count: int) -> list[Clip]:
     """At most `count` clips, evenly spread over the list by split and identity."""
     ordered = sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.identity, clip.clip_id))
-    if len(ordered) <= count:
-        return ordered
-    return [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, count)]
+    return [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(count, len(ordered)))]
 
 
 def _sample(found: Check, root: Path) -> np.ndarray | None:
@@ -189,11 +181,8 @@ def _sample(found: Check, root: Path) -> np.ndarray | None:
 
 def _tile(image: np.ndarray, clip: Clip) -> np.ndarray:
     """(160, 128, 3): the frame, with identity and split under it."""
-    factor = _TILE / max(image.shape[:2])
-    wh = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    tile = np.full((_TILE + 32, _TILE, 3), 255, np.uint8)
-    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    tile[: wh[1], : wh[0]] = cv2.resize(image, wh, interpolation=smooth)
+    tile, picture = np.full((_TILE + 32, _TILE, 3), 255, np.uint8), fitted(image, _TILE)
+    tile[: picture.shape[0], : picture.shape[1]] = picture
     colour = {"train": (40, 40, 48), "val": (0, 100, 200), "test": (200, 60, 0)}[clip.split]
     name = clip.identity.encode("ascii", "replace").decode()
     for line, text in enumerate((name if len(name) <= 18 else f"{name[:8]}..{name[-8:]}", clip.split)):
@@ -270,11 +259,9 @@ def _draw_histograms(path: Path, found: Check) -> None:
 
     clips = found.clips
     sides = crop_sides(clips)
-    sizes: tuple[Sequence[float], str]
-    sizes = (sides, "side of the crop in its video, px") if sides else ([c.width for c in clips], "width, px")
     panels: list[tuple[Sequence[float] | np.ndarray, str]] = [
         ([float(clip.frames / clip.fps) for clip in clips], "length, s"),
-        sizes,
+        (sides or [clip.width for clip in clips], "side of the crop in its video, px" if sides else "width, px"),
         ([clip.confidence for clip in clips], "confidence"),
         (found.poses_deg[:, 0], "yaw of sampled frames, degrees (+: right)"),
         (found.poses_deg[:, 1], "pitch of sampled frames, degrees (+: up)"),

@@ -228,24 +228,22 @@ def write_clips(writings: Sequence[ClipWriter], reader: VideoReader) -> None:
                 writing.abandon()
 
 
+@dataclass
 class ClipWriter:
     """A clip that is being written, and what is measured of it on the way."""
 
-    def __init__(
-        self,
-        cut: Cut,
-        output: Path,
-        rules: Rules,
-        verifier: FaceFinder | None,
-        video: Video,
-        outcome: Outcome,
-        on_clip: Callable[[Clip], None],
-    ) -> None:
-        self.cut, self._rules, self._video, self._outcome, self._on_clip = cut, rules, video, outcome, on_clip
-        self._output = output
-        self._path = f"{CLIPS}/{cut.clip_id}" + (".mp4" if rules.format == "mp4" else "")
-        self._verifier = verifier
-        self._expected = cut.stop - cut.start
+    cut: Cut
+    output: Path
+    rules: Rules
+    verifier: FaceFinder | None
+    video: Video
+    outcome: Outcome
+    on_clip: Callable[[Clip], None]
+
+    def __post_init__(self) -> None:
+        self._name = f"{CLIPS}/{self.cut.clip_id}" + (".mp4" if self.rules.format == "mp4" else "")
+        self._path = self.output / self._name
+        self._expected = self.cut.stop - self.cut.start
         self._verify_every = max(1, self._expected // _VERIFIED)
         self._writer: VideoWriter | None = None
         self._count = self._spoilt = 0
@@ -258,12 +256,12 @@ class ClipWriter:
         crop, time = self.cut.view.of(frame), frame.time
         if self._writer is None:
             self._first = time
-            with _output_faults(self._output / self._path):
-                self._writer = VideoWriter(self._output / self._path, keyframe_every=KEYFRAME_EVERY, threads=1)
+            with _output_faults(self._path):
+                self._writer = VideoWriter(self._path, keyframe_every=KEYFRAME_EVERY, threads=1)
                 self._writer.__enter__()
         if self._count % EVERY == 0:
             self._measure(crop)
-        with _output_faults(self._output / self._path):
+        with _output_faults(self._path):
             self._writer.write(crop, time - self._first)
         self._count, self._last = self._count + 1, time
         self._spoilt += frame.spoilt
@@ -271,14 +269,14 @@ class ClipWriter:
     def _measure(self, crop: np.ndarray) -> None:
         grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
         self._light.append(float(np.percentile(grey[::4, ::4], 95)))
-        factor = MEASURED_AT / self._rules.size
+        factor = MEASURED_AT / self.rules.size
         if factor != 1:
             mode = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
             grey = cv2.resize(grey, (MEASURED_AT, MEASURED_AT), interpolation=mode)
         self._blur.append(blur(self._subject(grey, factor)))
-        if self._verifier is not None and self._count % self._verify_every < EVERY:
-            faces = self._verifier.find(crop, thorough=False)  # the largest first
-            seen = faces and faces[0].side_px >= _LEAST_FACE * self._rules.size
+        if self.verifier is not None and self._count % self._verify_every < EVERY:
+            faces = self.verifier.find(crop, thorough=False)  # the largest first
+            seen = faces and faces[0].side_px >= _LEAST_FACE * self.rules.size
             self._scores.append(faces[0].score if seen else 0.0)
 
     def _subject(self, grey: np.ndarray, factor: float) -> np.ndarray:
@@ -293,7 +291,7 @@ class ClipWriter:
 
     def finish(self) -> None:
         """End the clip; it gets its name only if it passes."""
-        rules = self._rules
+        rules = self.rules
         try:
             if self._writer is None or self._count < min(rules.min_frames, self._expected):
                 self.ends_early()
@@ -309,7 +307,7 @@ class ClipWriter:
                     f"{np.mean(self._scores):.2f} in the given box, less than {rules.min_confidence:g}",
                 )
             else:
-                with _output_faults(self._output / self._path):
+                with _output_faults(self._path):
                     self._writer.__exit__(None, None, None)
                 self._writer = None
                 self._enter()
@@ -328,33 +326,29 @@ class ClipWriter:
             self._writer = None
 
     def _reject(self, reason: Reason, detail: str) -> None:
-        self._outcome.rejects.append(Reject(self._video.path, self.cut.start, self.cut.stop, reason, detail))
+        self.outcome.rejects.append(Reject(self.video.path, self.cut.start, self.cut.stop, reason, detail))
 
     def _enter(self) -> None:
-        cut, rules = self.cut, self._rules
-        path = self._output / self._path
-        if cut.track is not None:
-            confidence = cut.track.confidence
-        else:
-            confidence = float(np.mean(self._scores)) if self._scores else 1.0
-        length = self._last - self._first
+        cut, rules = self.cut, self.rules
+        seen = float(np.mean(self._scores)) if self._scores else 1.0
+        confidence = seen if cut.track is None else cut.track.confidence
         clip = Clip(
             clip_id=cut.clip_id,
-            path=self._path,
-            identity=self._video.identity,
+            path=self._name,
+            identity=self.video.identity,
             split="train",
             frames=self._count,
-            fps=frame_rate(self._count, length),
+            fps=frame_rate(self._count, self._last - self._first),
             width=rules.size,
             height=rules.size,
-            source_video=self._video.path,
+            source_video=self.video.path,
             crop_box="-".join(map(str, cut.view.inside_xyxy)),
             crop_rule=cut.rule,
             confidence=round(confidence, 4),
-            sha256=hash_clip(path),
+            sha256=hash_clip(self._path),
         )
-        self._outcome.clips.append(clip)
-        self._on_clip(clip)
+        self.outcome.clips.append(clip)
+        self.on_clip(clip)
 
 
 @contextmanager

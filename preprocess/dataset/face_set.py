@@ -6,10 +6,10 @@ face's mesh. A head of the set is one face in up to 20 seconds of a video, a few
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ from fomm.files import atomic_output
 from fomm.progress import Bars, Progress, silent, watched
 from fomm.video import VIDEO_SUFFIXES, LazyFrame, VideoReader
 from fomm.video_folder import videos_in
-from preprocess.crop import Crop
 from preprocess.faces import NUM_REFINED, FaceFinder, Lookout
 from preprocess.track import Track, find_tracks
 
@@ -54,13 +53,13 @@ def write_faces(folder: str | Path) -> Path:
     with FaceFinder() as finder, atomic_output(output) as part:
         part.mkdir()
         with (
-            _Growing(part / "frames.npy", (FRAMES, SIZE, SIZE, 3), np.uint8) as frames,
-            _Growing(part / "mesh.npy", (FRAMES, NUM_REFINED, 3), np.float32) as mesh,
+            _growing(part / "frames.npy", (FRAMES, SIZE, SIZE, 3), np.uint8) as add_frames,
+            _growing(part / "mesh.npy", (FRAMES, NUM_REFINED, 3), np.float32) as add_meshes,
         ):
             for video in videos:
                 for head in heads_in(video, finder, bars):
-                    frames.add([seen.frame for seen in head])
-                    mesh.add([seen.mesh for seen in head])
+                    add_frames([seen.frame for seen in head])
+                    add_meshes([seen.mesh for seen in head])
                     heads += 1
         bars.close()
         if heads < 2:
@@ -99,18 +98,13 @@ class _Following:
         if not self._track.start <= index < self._track.stop or frame.time < self._due:
             return
         self._due = (frame.time // INTERVAL_S + 1) * INTERVAL_S
-        seen = _seen(self._crop, frame, finder)
-        if seen is not None:
-            self.kept.append(seen)
+        picture = self._crop.apply(frame.image)
+        mesh = finder.mesh(picture)
+        if mesh is not None:
+            self.kept.append(Seen(picture, mesh))
         if len(self.kept) == MOST_KEPT:
             yield from deal(self.kept)
             self.kept = []
-
-
-def _seen(crop: Crop, frame: LazyFrame, finder: FaceFinder) -> Seen | None:
-    picture = crop.apply(frame.image)
-    mesh = finder.mesh(picture)
-    return None if mesh is None else Seen(picture, mesh)
 
 
 def deal(kept: Sequence[Seen]) -> Iterator[list[Seen]]:
@@ -120,29 +114,24 @@ def deal(kept: Sequence[Seen]) -> Iterator[list[Seen]]:
         yield list(kept[first : count * FRAMES : count])
 
 
-class _Growing:
-    """An .npy file that grows by rows of one shape."""
+@contextmanager
+def _growing(path: Path, shape: tuple[int, ...], kind: type) -> Iterator[Callable[[Sequence[np.ndarray]], None]]:
+    """An .npy file that grows by rows of one shape: yields what adds one."""
+    rows = 0
+    dtype: np.dtype = np.dtype(kind)
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
-        self._shape, self._rows = shape, 0
-        self._dtype: np.dtype = np.dtype(dtype)
-        self._stream = open(path, "wb")
-        self._write_header()
-
-    def add(self, row: Sequence[np.ndarray]) -> None:
-        self._stream.write(np.ascontiguousarray(row, self._dtype).reshape(self._shape).tobytes())
-        self._rows += 1
-
-    def _write_header(self) -> None:
-        self._stream.seek(0)
+    def write_header() -> None:
+        stream.seek(0)
         # numpy leaves room in it for a greater number of rows
-        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._rows, *self._shape)}
-        np.lib.format.write_array_header_1_0(self._stream, header)
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (rows, *shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
 
-    def __enter__(self) -> _Growing:
-        return self
+    def add(row: Sequence[np.ndarray]) -> None:
+        nonlocal rows
+        stream.write(np.ascontiguousarray(row, dtype).reshape(shape).tobytes())
+        rows += 1
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._stream:
-            if error is None:
-                self._write_header()
+    with open(path, "wb") as stream:
+        write_header()
+        yield add
+        write_header()

@@ -45,8 +45,14 @@ class Row(NamedTuple):
         """Itself.
 
         Raises:
-            ValueError: a name that cannot be part of a file's, or a rate or a size that cannot be.
+            ValueError: frames, a box, a rate or a size that cannot be, or a name that cannot be part of a file's.
         """
+        if not 0 <= self.start < self.end:
+            raise ValueError(f"start {self.start} and end {self.end} are not 0 <= start < end")
+        (left, top, right, bottom), (width, height) = self.box_xyxy, self.size_wh
+        if not (0 <= left < right and 0 <= top < min(bottom, height)) or (width is not None and left >= width):
+            frame = f"{'?' if width is None else width}x{height}"
+            raise ValueError(f"bbox '{left}-{top}-{right}-{bottom}' holds nothing of a {frame} frame")
         if not self.video_id or not _fits_a_name(self.video_id):
             raise ValueError(f"video_id {self.video_id!r} is not the name of a video")
         if self.person_id and not _fits_a_name(self.person_id):
@@ -103,27 +109,19 @@ def _parse(cells: dict[str, str | None]) -> Row:
     if None in cells or any(cells[name] is None for name in REQUIRED):
         raise ValueError("has another number of values than the first line")
     texts = {name: (value or "").strip() for name, value in cells.items()}
-    start, end = (number(name, texts[name], count) for name in ("start", "end"))
-    if not 0 <= start < end:
-        raise ValueError(f"start {start} and end {end} are not 0 <= start < end")
+    start, end, width, height = (number(name, texts[name], count) for name in ("start", "end", "width", "height"))
     fps = number("fps", texts["fps"], exact_number)
-    size_wh = number("width", texts["width"], count), number("height", texts["height"], count)
     video_id, _, person = texts["video_id"].partition("#")
     person = texts.get("person_id") or person
     partition = texts.get("partition", "")
     if partition not in ("", "train", "test"):
         raise ValueError(f"partition {partition!r} is not train or test")
-    return Row(video_id, person, partition, start, end, _box(texts["bbox"], size_wh), fps, size_wh).checked()
-
-
-def _box(text: str, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-    parts = text.split("-")
-    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
-        raise ValueError(f"bbox {text!r} is not left-top-right-bottom")
-    left, top, right, bottom = map(count, parts)
-    if not (left < right and top < bottom and left < size_wh[0] and top < size_wh[1]):
-        raise ValueError(f"bbox {text!r} holds nothing of a {size_wh[0]}x{size_wh[1]} frame")
-    return left, top, right, bottom
+    edges = texts["bbox"].split("-")
+    if len(edges) != 4 or not all(edge.isdecimal() for edge in edges):
+        raise ValueError(f"bbox {texts['bbox']!r} is not left-top-right-bottom")
+    left, top, right, bottom = map(count, edges)
+    box = left, top, right, bottom
+    return Row(video_id, person, partition, start, end, box, fps, (width, height)).checked()
 
 
 def _fits_a_name(text: str) -> bool:
@@ -143,14 +141,9 @@ def ask(rows: Sequence[Row], files: Sequence[str]) -> Asked:
     by_stem: dict[str, list[str]] = defaultdict(list)
     for file in sorted(files):
         by_stem[Path(file).stem].append(file)
-    rejects: list[Reject] = []
-    unique = dict.fromkeys(rows)
-    if len(unique) < len(rows):
-        seen: set[Row] = set()
-        for row in rows:
-            if row in seen:
-                rejects.append(Reject(row.video_id, row.start, row.end, "duplicate", "the same row again"))
-            seen.add(row)
+    unique = Counter(rows)
+    again = (unique - Counter(set(rows))).elements()
+    rejects = [Reject(row.video_id, row.start, row.end, "duplicate", "the same row again") for row in again]
     tested = {row.identity for row in unique if row.partition == "test"}
     chosen: dict[str, list[Row]] = defaultdict(list)
     for row in unique:

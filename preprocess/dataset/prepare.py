@@ -7,6 +7,7 @@ with the video.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -51,13 +52,12 @@ def prepare_video(
         cuts, stamps = _found_cuts(video, reader, rules, finder, outcome)
         outcome.seconds = float(stamps[-1] - stamps[0]) + 1 / float(reader.fps or 25)
     verifier = finder if video.given is not None else None
-    writings = [
-        ClipWriter(cut, output, rules, verifier, video, outcome, on_clip) for cut in cuts if cut.clip_id not in done
-    ]
+    new = [cut for cut in cuts if cut.clip_id not in done]
+    writings = [ClipWriter(cut, output, rules, verifier, video, outcome, on_clip) for cut in new]
     outcome.clips += [done[cut.clip_id] for cut in cuts if cut.clip_id in done]
     write_clips(writings, reader)
-    if reader.warnings and video.given is not None:
-        outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
+    if video.given is not None:
+        outcome.rejects += _damages(video, reader)
     if not outcome.seconds:
         outcome.seconds = float(sum(clip.frames / clip.fps for clip in outcome.clips))
     return outcome
@@ -84,17 +84,15 @@ def _found_cuts(
         if not tracks:
             looks = -(-len(stamps) // EVERY)
             outcome.rejects.append(Reject(video.path, None, None, "no_face", f"none in {looks} looked-at frames"))
-    if reader.warnings:  # the second reading may stop before it meets the damage again
-        outcome.rejects.append(Reject(video.path, None, None, "damaged", _sentence(reader.warnings[0], reader.path)))
+    outcome.rejects += _damages(video, reader)  # the second reading may stop before it meets them again
     stamps_end = [*stamps, stamps[-1] + 1] if stamps else []
-    cuts, used = [], set()
+    cuts, names = [], Counter[str]()
     for start, stop, track in found:
         for first, last in _pieces(start, stop, rules.max_frames):
             piece = track.part(first, last) if track else None
             name = f"{video.key}#{first:06d}#{last:06d}"
-            number = next(n for n in range(1, len(found) + 2) if (name, n) not in used)
-            used.add((name, number))
-            name += f"#{number}" if number > 1 else ""
+            names[name] += 1
+            name += f"#{names[name]}" if names[name] > 1 else ""
             try:
                 if last - first < rules.min_frames:
                     raise LeaveOut("too_short", f"{last - first} frames, fewer than {rules.min_frames}")
@@ -140,13 +138,7 @@ def crop_around(box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rul
     Raises:
         LeaveOut: the rules forbid it.
     """
-    left, top, right, bottom = box_xyxy
-    if rules.shape == "stretch":
-        whole = (left, top, right, bottom) == (0, 0, *frame_wh)
-        rule = "whole frame, stretched" if whole else "box, stretched to a square"
-        box = (round(left), round(top), round(right), round(bottom))
-    else:
-        box, rule = _square(box_xyxy, frame_wh, rules)
+    box, rule = _shown(box_xyxy, frame_wh, rules)
     view = View(box, frame_wh, rules.size)
     inside = view.inside_xyxy
     if rules.shape == "stretch" or rules.border == "clip":
@@ -163,12 +155,13 @@ def crop_around(box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rul
     return view, rule
 
 
-def _square(
-    box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rules
-) -> tuple[tuple[int, int, int, int], str]:
-    """The square around a box, of whole frames the central one, and how it came about."""
+def _shown(box_xyxy: Sequence[float], frame_wh: tuple[int, int], rules: Rules) -> tuple[tuple[int, int, int, int], str]:
+    """The box itself or the square around it, of whole frames the central one, and how it came about."""
     left, top, right, bottom = box_xyxy
     whole = (left, top, right, bottom) == (0, 0, *frame_wh)
+    if rules.shape == "stretch":
+        rule = "whole frame, stretched" if whole else "box, stretched to a square"
+        return (round(left), round(top), round(right), round(bottom)), rule
     rule = "central square of the frame" if whole else f"square of {rules.sides:g} x the longer side of the box"
     side = min(frame_wh) if whole else max(2, round(rules.sides * max(right - left, bottom - top)))
     x, y = (round((low + high - side) / 2) for low, high in ((left, right), (top, bottom)))
@@ -200,5 +193,7 @@ class LeaveOut(Exception):
         self.reason, self.detail = reason, detail
 
 
-def _sentence(warning: str, path: Path) -> str:
-    return warning.removeprefix(f"{path}: ")
+def _damages(video: Video, reader: VideoReader) -> list[Reject]:
+    """The first damage that was met, if there is one."""
+    said = [warning.removeprefix(f"{reader.path}: ") for warning in reader.warnings[:1]]
+    return [Reject(video.path, None, None, "damaged", detail) for detail in said]

@@ -119,7 +119,7 @@ def _hdtf_row(clip: tuple[str, str, str, list[str], list[str]]) -> Row:
     box_xyxy = left, top, left + width, top + tall
     # Whole seconds are frames at one a second. Boxes are scaled by the height: widths are not told.
     seconds = _seconds(start), _seconds(end)
-    return _checked(Row(stem, person, "", *seconds, box_xyxy, Fraction(1), (None, resolution)))
+    return Row(stem, person, "", *seconds, box_xyxy, Fraction(1), (None, resolution)).checked()
 
 
 def _seconds(text: str) -> int:
@@ -140,18 +140,8 @@ def _vfhq_row(file: Path) -> Row:
     (height,), (width,) = (_numbers(words[key][-1:], 1, "") for key in ("H", "W"))
     left, top, right, bottom = _numbers(words["CROP"][-4:], 4, "CROP is LEFT TOP RIGHT BOTTOM")
     # All people of a video count as one identity, so that no background is in two splits.
-    return _checked(
-        Row(
-            name["video"],
-            "",
-            "",
-            count(name["first"]) + 1,
-            count(name["last"]),
-            (left, top, right, bottom),
-            exact_number(words["FPS"][-1]),
-            (width, height),
-        )
-    )
+    start, end, fps = count(name["first"]) + 1, count(name["last"]), exact_number(words["FPS"][-1])
+    return Row(name["video"], "", "", start, end, (left, top, right, bottom), fps, (width, height)).checked()
 
 
 def _talking_head_row(line: str) -> Row:
@@ -159,21 +149,10 @@ def _talking_head_row(line: str) -> Row:
     what = "a line is VIDEO,H,W,FIRST,LAST,LEFT,TOP,RIGHT,BOTTOM"
     height, width, first, last, left, top, right, bottom = _numbers(rest, 8, what)
     person = re.sub(r"_\d{4}$", "", video)  # the pieces of a video show one
-    return _checked(Row(video, person, "", first, last + 1, (left, top, right, bottom), None, (width, height)))
+    return Row(video, person, "", first, last + 1, (left, top, right, bottom), None, (width, height)).checked()
 
 
 def _numbers(words: list[str], number: int, what: str) -> list[int]:
     if len(words) != number:
         raise ValueError(f"{' '.join(words)[:40]!r}: {what}")
     return [count(word) for word in words]
-
-
-def _checked(row: Row) -> Row:
-    """Raises ValueError for a clip that cannot be."""
-    left, top, right, bottom = row.box_xyxy
-    width, height = row.size_wh
-    if not 0 <= row.start < row.end:
-        raise ValueError(f"start {row.start} and end {row.end} are not 0 <= start < end")
-    if not (0 <= left < right and 0 <= top < min(bottom, height)) or (width is not None and left >= width):
-        raise ValueError(f"box {left} {top} {right} {bottom} holds nothing of the frame")
-    return row.checked()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import time
@@ -30,11 +29,6 @@ _CONNECT_S = 10
 _POLL_S, _PATIENCE_S = 0.2, 60
 # What Dask's workers would collect about themselves for a dashboard: 60 kB for each clip.
 _LEAN = {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.log-length": 10}
-
-
-def own_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Lost(Exception):
@@ -61,6 +55,7 @@ def run(
         InputError: no scheduler or no worker answers (any more), or a worker that cannot work.
     """
     import dask
+    from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster, as_completed
 
     with ExitStack() as stack:
@@ -68,7 +63,7 @@ def run(
             stack.enter_context(dask.config.set(_LEAN))
             with _deaf_to_the_terminal():
                 cluster = LocalCluster(
-                    n_workers=min(workers or own_cores(), max(1, len(tasks))),
+                    n_workers=min(workers or CPU_COUNT, max(1, len(tasks))),
                     threads_per_worker=1,
                     processes=True,  # by spawn: mediapipe hangs in forked children
                     memory_limit=0,

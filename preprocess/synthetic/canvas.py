@@ -11,7 +11,12 @@ from numpy.typing import ArrayLike
 from preprocess.synthetic.puppet_textures import REACH
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
-_SUPER, _SHIFT = 2, 4  # polygon masks are drawn at twice the resolution, vertices at 1/16 of a pixel of that
+FINE, SHIFT = 2, 4  # edges are drawn at twice the resolution, vertices at 1/16 of a pixel of that
+
+
+def fixed(points: np.ndarray) -> np.ndarray:
+    """Points in 1/16 of a pixel, as cv2 takes them with `SHIFT`."""
+    return np.rint(np.asarray(points) * (1 << SHIFT)).astype(np.int32)
 
 
 class Canvas:
@@ -22,30 +27,24 @@ class Canvas:
         self.height, self.width = image.shape[:2]
         self.shade = np.ones_like(image)  # light on the head, multiplied into what is painted on it
 
-    def box(self, points: np.ndarray, pad: float = 2.0) -> Box:
-        left, top, width, height = cv2.boundingRect(points.astype(np.float32))
+    def box(self, points: np.ndarray, pad: float = 2.0) -> Box | None:
+        """What of the picture lies around the points; None where nothing does."""
+        x, y, width, height = cv2.boundingRect(points.astype(np.float32))
         pad = int(pad) + 1
-        return (
-            max(left - pad, 0),
-            max(top - pad, 0),
-            min(left + width + pad, self.width),
-            min(top + height + pad, self.height),
-        )
+        left, right = max(x - pad, 0), min(x + width + pad, self.width)
+        top, bottom = max(y - pad, 0), min(y + height + pad, self.height)
+        return (left, top, right, bottom) if right > left and bottom > top else None
 
     def mask(self, points: np.ndarray, box: Box, soft: float = 0.0) -> np.ndarray:
         """Cover (h, w) 0..1 of a polygon, its edge blurred by `soft` pixels."""
         left, top, right, bottom = box
         width, height = right - left, bottom - top
         # crisp edges are drawn large, blurred ones small: a wide blur at full size would cost most of the frame's time
-        wide, high = (
-            (width * _SUPER, height * _SUPER)
-            if soft < 1
-            else (int(width / max(soft / 1.5, 1)) + 1, int(height / max(soft / 1.5, 1)) + 1)
-        )
+        shrink = max(soft / 1.5, 1)
+        wide, high = (width * FINE, height * FINE) if soft < 1 else (int(width / shrink) + 1, int(height / shrink) + 1)
         zoom = np.array([wide / width, high / height])
         drawn = np.zeros((high, wide), np.uint8)
-        vertices = ((points - (left, top) + 0.5) * zoom - 0.5) * (1 << _SHIFT)
-        cv2.fillPoly(drawn, [np.rint(vertices).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(drawn, [fixed((points - (left, top) + 0.5) * zoom - 0.5)], 255, cv2.LINE_AA, SHIFT)
         if soft < 1:
             cover = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
             if soft > 0.25:
@@ -76,8 +75,7 @@ class Canvas:
     def fill(
         self, points: np.ndarray, colour: ArrayLike, *, alpha: float = 1.0, soft: float = 0.0, lit: bool = True
     ) -> None:
-        box = self.box(points, 2 + 3 * soft)
-        if box[2] > box[0] and box[3] > box[1]:
+        if (box := self.box(points, 2 + 3 * soft)) is not None:
             cover = self.mask(points, box, soft)
             self.blend(box, cover * np.float32(alpha) if alpha != 1 else cover, colour, lit)
 
@@ -114,10 +112,5 @@ def look_up(pyramid: list[np.ndarray], u: np.ndarray, v: np.ndarray, pixels_per_
         level += 1
     texture = pyramid[level]
     k = (texture.shape[0] - 1) / (2 * REACH)
-    return cv2.remap(
-        texture,
-        u * np.float32(k) + np.float32(k * REACH),
-        v * np.float32(k) + np.float32(k * REACH),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    texels = (x * np.float32(k) + np.float32(k * REACH) for x in (u, v))
+    return cv2.remap(texture, *texels, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import nullcontext
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -20,10 +20,8 @@ def draw_all(draw: Callable[[Job], None], jobs: Sequence[Job], *, workers: int, 
         draw: can be sent to another process.
         unit: what a job is called.
     """
-    with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(jobs), desc="drawing", unit=unit))
-        over: Callable[..., Iterable[None]] = map
-        if workers > 1:
-            over = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn"))).map
-        for _ in over(draw, jobs):
-            bar.update()
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else nullcontext()
+    with pool as processes:
+        over = processes.map if processes else map
+        for _ in tqdm(over(draw, jobs), total=len(jobs), desc="drawing", unit=unit):
+            pass

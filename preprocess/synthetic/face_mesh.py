@@ -68,18 +68,10 @@ LIP_POINTS, LIP_ALONG, LIP_RING, LIP_HALF = _lips()
 # How far, and how much along, skin moves
 
 
-def _edges(triangles: np.ndarray) -> np.ndarray:
-    return np.unique(np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0)
-
-
-def _distances() -> np.ndarray:
-    """Way over the skin (468, 468) between any two points, head units: around the mouth and the eyes."""
-    a, b = _edges(FACE_TRIANGLES).T
-    length = np.linalg.norm(MEAN[a] - MEAN[b], axis=1)
-    return dijkstra(csr_matrix((length, (a, b)), shape=(468, 468)), directed=False)
-
-
-DISTANCE = _distances()
+_A, _B = np.unique(np.sort(FACE_TRIANGLES[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0).T  # ends of the edges
+_LENGTHS = csr_matrix((np.linalg.norm(MEAN[_A] - MEAN[_B], axis=1), (_A, _B)), shape=(468, 468))
+DISTANCE = dijkstra(_LENGTHS, directed=False)
+"""Way over the skin (468, 468) between any two points, head units: around the mouth and the eyes."""
 
 
 def near(points: list[int], reach: float) -> np.ndarray:
@@ -97,9 +89,8 @@ def follow(handles: np.ndarray, reach: float) -> np.ndarray:
 
 def settle(fixed: dict[int, float]) -> np.ndarray:
     """Weights (468,) that take these values at these points and are as smooth as a soap film in between."""
-    a, b = _edges(FACE_TRIANGLES).T
     laplacian = np.zeros((468, 468))
-    laplacian[a, b] = laplacian[b, a] = -1
+    laplacian[_A, _B] = laplacian[_B, _A] = -1
     np.fill_diagonal(laplacian, -laplacian.sum(1))
     known = np.array(list(fixed))
     free = np.setdiff1d(np.arange(468), known)
@@ -136,24 +127,10 @@ def with_skull(face: np.ndarray, width: float) -> np.ndarray:
 
 
 def _skull_triangles() -> np.ndarray:
-    n, triangles = len(OVAL), []
-    for ring in range(len(_RINGS)):
-        inner = OVAL if ring == 0 else list(range(468 + (ring - 1) * n, 468 + ring * n))
-        outer = list(range(468 + ring * n, 468 + (ring + 1) * n))
-        for k in range(n):
-            j = (k + 1) % n
-            triangles += [(inner[k], outer[k], outer[j]), (inner[k], outer[j], inner[j])]
-    return np.array(triangles)
-
-
-def _oriented(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """All wound so that (b - a) x (c - a) points out of the head."""
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    outward = (a + b + c) / 3 - _MIDDLE
-    flip = (np.cross(b - a, c - a) * outward).sum(1) < 0
-    triangles = triangles.copy()
-    triangles[flip] = triangles[flip][:, [0, 2, 1]]
-    return triangles
+    points = np.concatenate([OVAL, 468 + np.arange(len(_RINGS) * len(OVAL))]).reshape(-1, len(OVAL))
+    inner, outer = points[:-1], points[1:]
+    next_inner, next_outer = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
+    return np.stack([inner, outer, next_outer, inner, next_outer, next_inner], -1).reshape(-1, 3)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -162,63 +139,34 @@ def _oriented(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _subdivide(triangles: np.ndarray, count: int) -> tuple[csr_matrix, np.ndarray]:
     """Matrix (M, count) from coarse to fine points, the first `count` of them the coarse ones moved; fine triangles."""
-    edges = _edges(triangles)
-    number = {tuple(edge): count + k for k, edge in enumerate(edges.tolist())}
-    opposite: dict[tuple[int, int], list[int]] = {}
-    for a, b, c in triangles.tolist():
-        for p, q, r in ((a, b, c), (b, c, a), (c, a, b)):
-            opposite.setdefault((min(p, q), max(p, q)), []).append(r)
-    rim: dict[int, list[int]] = {}
-    neighbours: dict[int, list[int]] = {}
-    for (a, b), across in opposite.items():
-        neighbours.setdefault(a, []).append(b)
-        neighbours.setdefault(b, []).append(a)
-        if len(across) == 1:
-            rim.setdefault(a, []).append(b)
-            rim.setdefault(b, []).append(a)
-    rows, columns, values = [], [], []
-
-    def put(row: int, weights: dict[int, float]) -> None:
-        for column, value in weights.items():
-            rows.append(row)
-            columns.append(column)
-            values.append(value)
-
-    for point in range(count):
-        if point in CORNERS:
-            put(point, {point: 1.0})
-        elif point in rim:
-            put(point, {point: 0.75, **{other: 0.125 for other in rim[point]}})
-        else:
-            ring = neighbours[point]
-            n = len(ring)
-            share = (0.625 - (0.375 + 0.25 * np.cos(2 * np.pi / n)) ** 2) / n
-            put(point, {point: 1 - n * share, **{other: share for other in ring}})
-    for (a, b), across in opposite.items():
-        if len(across) == 1:
-            put(number[a, b], {a: 0.5, b: 0.5})
-        else:
-            put(number[a, b], {a: 0.375, b: 0.375, across[0]: 0.125, across[1]: 0.125})
-    fine = []
-    for a, b, c in triangles.tolist():
-        ab, bc, ca = (number[min(p, q), max(p, q)] for p, q in ((a, b), (b, c), (c, a)))
-        fine += [(a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)]
-    matrix = csr_matrix((values, (rows, columns)), shape=(count + len(edges), count))
-    return matrix, np.array(fine)
-
-
-def _fan(triangles: np.ndarray, count: int) -> csr_matrix:
-    """(count, T) sums over the triangles around each point."""
-    point = triangles.ravel()
-    triangle = np.repeat(np.arange(len(triangles)), 3)
-    return csr_matrix((np.ones(len(point)), (point, triangle)), shape=(count, len(triangles)))
+    sides = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
+    edges, edge = np.unique(sides, axis=0, return_inverse=True)  # edge (3 T,): number of each triangle's side
+    inner, opposite = np.bincount(edge) == 2, triangles[:, [2, 0, 1]].ravel()
+    # what a point keeps of its own place, and its share of each neighbour's; a point of the rim follows the rim alone
+    points, (point, other) = np.arange(count), np.concatenate([edges, edges[:, ::-1]]).T
+    on_rim, degree = np.isin(points, edges[~inner]), np.bincount(point, minlength=count)
+    share = np.where(on_rim, 0.125, (0.625 - (0.375 + 0.25 * np.cos(2 * np.pi / degree)) ** 2) / degree)
+    own = np.where(on_rim, 0.75, 1 - degree * share)
+    share[CORNERS], own[CORNERS] = 0.0, 1.0
+    led = (share[point] > 0) & (~on_rim[point] | np.tile(~inner, 2))
+    middle, across = count + np.arange(len(edges)), inner[edge]
+    entries = [
+        (points, points, own),
+        (point[led], other[led], share[point[led]]),
+        *((middle, end, np.where(inner, 0.375, 0.5)) for end in edges.T),
+        (middle[edge[across]], opposite[across], np.full(across.sum(), 0.125)),
+    ]
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    (a, b, c), (ab, bc, ca) = triangles.T, middle[edge].reshape(-1, 3).T
+    fine = np.stack([a, ab, ca, b, bc, ab, c, ca, bc, ab, bc, ca], 1).reshape(-1, 3)
+    return csr_matrix((values, (rows, columns)), shape=(count + len(edges), count)), fine
 
 
 _COARSE = with_skull(MEAN, 0.74)
-_SKULL = _oriented(_skull_triangles(), _COARSE)
-SUBDIVISION, TRIANGLES = _subdivide(np.concatenate([FACE_TRIANGLES, _SKULL]), len(_COARSE))
+SUBDIVISION, TRIANGLES = _subdivide(np.concatenate([FACE_TRIANGLES, _skull_triangles()]), len(_COARSE))
 FINE = SUBDIVISION @ _COARSE  # (M, 3) the mean head, refined
-_AROUND = _fan(TRIANGLES, len(FINE))
+_CORNERS = (TRIANGLES.ravel(), np.repeat(np.arange(len(TRIANGLES)), 3))
+_AROUND = csr_matrix((np.ones(TRIANGLES.size), _CORNERS), (len(FINE), len(TRIANGLES)))  # sums over a point's triangles
 
 
 def normals_of(points: np.ndarray) -> np.ndarray:
@@ -235,26 +183,20 @@ CHART_WIDTH, CHART_HEIGHT = 640, 512
 TEXELS_PER_UNIT = 238  # of the face
 _CHART_AXIS_Z, _CHART_TOP, _CHART_DOWN = -0.14, -0.98, 2.15
 
-
-def chart(points: np.ndarray) -> np.ndarray:
-    """Texels (N, 2), x and y, of points (N, 3) of the mean head."""
-    around = np.arctan2(points[:, 0], points[:, 2] - _CHART_AXIS_Z) / np.radians(105)
-    x = (0.5 + 0.5 * around) * CHART_WIDTH - 0.5
-    y = (points[:, 1] - _CHART_TOP) / _CHART_DOWN * CHART_HEIGHT - 0.5
-    return np.stack([x, y], 1)
+_TURN = np.arctan2(FINE[:, 0], FINE[:, 2] - _CHART_AXIS_Z) / np.radians(105)
+_CHART_X = (0.5 + 0.5 * _TURN) * CHART_WIDTH - 0.5
+_CHART_Y = (FINE[:, 1] - _CHART_TOP) / _CHART_DOWN * CHART_HEIGHT - 0.5
+CHART = np.stack([_CHART_X, _CHART_Y], 1)  # (M, 2) texels: the first 468 are the landmarks
 
 
-CHART = chart(FINE)  # (M, 2): the first 468 are the landmarks
+def areas(corners: np.ndarray) -> np.ndarray:
+    """Twice the area (T,) of flat triangles (T, 3, 2); below 0 where they are wound the other way."""
+    (ax, ay), (bx, by) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+    return ax * by - ay * bx
 
 
-def _chart_areas() -> np.ndarray:
-    """Texels (T,) of each triangle, in squares of `TEXELS_PER_UNIT`: about its area in square head units."""
-    a, b, c = (CHART[TRIANGLES[:, k]] for k in range(3))
-    across = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    return np.abs(across) / TEXELS_PER_UNIT**2
-
-
-CHART_AREAS = _chart_areas()
+CHART_AREAS = np.abs(areas(CHART[TRIANGLES])) / TEXELS_PER_UNIT**2
+"""Texels (T,) of each triangle, in squares of `TEXELS_PER_UNIT`: about its area in square head units."""
 _COUNT = np.maximum(_AROUND @ np.ones(len(TRIANGLES)), 1)
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.motion import ramp
-from preprocess.synthetic.canvas import Box, ribbon
+from preprocess.synthetic.canvas import FINE, SHIFT, Box, fixed, ribbon
 from preprocess.synthetic.face_mesh import (
     CHART,
     CHART_AREAS,
@@ -25,6 +25,7 @@ from preprocess.synthetic.face_mesh import (
     TRIANGLES,
     UPPER_LID,
     UPPER_LIP,
+    areas,
     around,
     around_triangles,
     normals_of,
@@ -45,10 +46,8 @@ from preprocess.synthetic.head_textures import (
     wrinkles,
 )
 from preprocess.synthetic.heads import Expression, Eye, Head, Surface, surface_of
-from preprocess.synthetic.puppet_model import CIRCLE, PIVOT, Camera, Pose, rotation_of
+from preprocess.synthetic.puppet_model import CIRCLE, PIVOT, Camera, Pose, circle, turned
 from preprocess.synthetic.puppet_painter import Painter
-
-_FINE, _SHIFT = 2, 4  # edges are found at twice the resolution, vertices at 1/16 of a pixel of that
 
 
 class HeadDrawing(NamedTuple):
@@ -66,6 +65,18 @@ class _Seen(NamedTuple):
     columns: np.ndarray
     values: np.ndarray  # (N, K) the vertices' values there
 
+    @property
+    def normals(self) -> np.ndarray:
+        """(N, 3) of length 1: columns 2 to 4 of the values."""
+        normal = self.values[:, 2:5]
+        return normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
+
+    def lay(self, picture: np.ndarray, colour: np.ndarray, opacity: float | np.ndarray = 1.0) -> None:
+        """Colours (N, 3) on the box's part of a picture (h, w, 3), as far as the mesh covers it."""
+        under = picture[self.rows, self.columns]
+        cover = (opacity * self.cover[self.rows, self.columns])[:, None]
+        picture[self.rows, self.columns] = under + (colour - under) * cover
+
 
 def _rasterise(
     points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, values: np.ndarray, box: Box, both_sides: bool = False
@@ -73,17 +84,15 @@ def _rasterise(
     """Triangles over points (M, 2) in pixels, nearest (greatest `depth`) last; values (M, K) are interpolated."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    corners = points[triangles]  # (T, 3, 2)
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    area = areas(points[triangles])
     kept = np.flatnonzero(np.abs(area) > 1e-4 if both_sides else area > 1e-4)
     kept = kept[np.argsort(depth[triangles[kept]].mean(1), kind="stable")]
-    a, b, c, area = a[kept], b[kept], c[kept], area[kept]
-    number = np.full((height * _FINE, width * _FINE), -1, np.float32)
-    fixed = np.rint(((corners[kept] - (left, top) + 0.5) * _FINE - 0.5) * (1 << _SHIFT)).astype(np.int32)
-    for k, corner in enumerate(fixed):
-        cv2.fillConvexPoly(number, corner, float(k), cv2.LINE_8, _SHIFT)
-    number = number.reshape(height, _FINE, width, _FINE)
+    corners, area = points[triangles[kept]], area[kept]
+    a, b, c = corners.transpose(1, 0, 2)
+    number = np.full((height * FINE, width * FINE), -1, np.float32)
+    for k, corner in enumerate(fixed((corners - (left, top) + 0.5) * FINE - 0.5)):
+        cv2.fillConvexPoly(number, corner, float(k), cv2.LINE_8, SHIFT)
+    number = number.reshape(height, FINE, width, FINE)
     cover = (number >= 0).mean((1, 3), dtype=np.float32)
     nearest = number.max((1, 3)).astype(np.int32)
     rows, columns = np.nonzero(nearest >= 0)
@@ -104,11 +113,7 @@ def _rasterise(
     total = 1 / (u + v + w)
     vertex = triangles[kept][which]
     values = values.astype(np.float32)
-    found = (
-        (u * total)[:, None] * values[vertex[:, 0]]
-        + (v * total)[:, None] * values[vertex[:, 1]]
-        + (w * total)[:, None] * values[vertex[:, 2]]
-    )
+    found = sum((part * total)[:, None] * values[vertex[:, k]] for k, part in enumerate((u, v, w)))
     return _Seen(cover, rows, columns, found)
 
 
@@ -157,22 +162,20 @@ class _HeadPainter(Painter):
 
     # -------------------------------------------------------------------------------------------------------- holes
 
-    def _zoomed(self, points_px: np.ndarray, pad: float) -> tuple[Box, np.ndarray, np.ndarray]:
-        """A box of pixels around the points and the pixels' x, y at twice the resolution."""
-        box = self.canvas.box(points_px, pad)
-        x = (np.arange((box[2] - box[0]) * _FINE) + 0.5) / _FINE - 0.5 + box[0]
-        y = (np.arange((box[3] - box[1]) * _FINE) + 0.5) / _FINE - 0.5 + box[1]
-        across, down = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-        return box, across, down
+    def _zoomed(self, box: Box) -> list[np.ndarray]:
+        """x and y of the pixels of a box at twice the resolution."""
+        ends = ((box[0], box[2]), (box[1], box[3]))
+        x, y = ((np.arange((end - start) * FINE) + 0.5) / FINE - 0.5 + start for start, end in ends)
+        return np.meshgrid(x.astype(np.float32), y.astype(np.float32))
 
     def _opening(
         self, outline_px: np.ndarray, box: Box, soft: float, shift: tuple[float, float] = (0.0, 0.0)
     ) -> np.ndarray:
         """Cover 0..1 of an outline at twice the resolution of the box, blurred by `soft` pixels."""
-        mask = np.zeros(((box[3] - box[1]) * _FINE, (box[2] - box[0]) * _FINE), np.uint8)
-        corners = ((outline_px + shift - box[:2] + 0.5) * _FINE - 0.5) * (1 << _SHIFT)
-        cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT)
-        return cv2.GaussianBlur(mask, (0, 0), max(soft * _FINE, 0.3)).astype(np.float32) / 255
+        mask = np.zeros(((box[3] - box[1]) * FINE, (box[2] - box[0]) * FINE), np.uint8)
+        corners = fixed((outline_px + shift - box[:2] + 0.5) * FINE - 0.5)
+        cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, SHIFT)
+        return cv2.GaussianBlur(mask, (0, 0), max(soft * FINE, 0.3)).astype(np.float32) / 255
 
     def _lay(self, box: Box, outline_px: np.ndarray, picture: np.ndarray) -> None:
         """A picture at twice the resolution on the box, where the outline is, and as far as edges reach."""
@@ -184,9 +187,9 @@ class _HeadPainter(Painter):
         head, u = self.who, self.unit
         eye = self.surface.eyes[side]
         outline = self.fine_px[np.array(UPPER_LID[side] + LOWER_LID[side][::-1][1:-1])]
-        box, x, y = self._zoomed(outline, 3)
-        if box[2] <= box[0] or box[3] <= box[1]:
+        if (box := self.canvas.box(outline, 3)) is None:
             return
+        x, y = self._zoomed(box)
         centre = self.px(eye.centre[None])[0]
         nx, ny = (x - centre[0]) / (u * eye.radius), (y - centre[1]) / (u * eye.radius)
         square = nx * nx + ny * ny
@@ -208,32 +211,27 @@ class _HeadPainter(Painter):
             (np.clip(rho, 0, 1) * (IRIS_RINGS - 1)).astype(np.float32), cv2.INTER_LINEAR,
         )  # fmt: skip
         white = np.asarray(head.sclera, np.float32)
-        veins = cv2.resize(
-            np.random.default_rng([head.seed, 0x7E, side + 1]).normal(0, 1, (9, 14)).astype(np.float32),
-            (x.shape[1], x.shape[0]),
-            interpolation=cv2.INTER_CUBIC,
-        )
+        veins = np.random.default_rng([head.seed, 0x7E, side + 1]).normal(0, 1, (9, 14)).astype(np.float32)
+        veins = cv2.resize(veins, x.shape[::-1], interpolation=cv2.INTER_CUBIC)
         red = np.clip(0.10 + 0.9 * np.clip(np.abs(reach) - 0.55, 0, 1) ** 1.2 + 0.10 * veins * np.abs(veins), 0, 0.7)
-        if head.finish == "statue":
-            red = red * 0
+        statue = head.finish == "statue"
+        red = red * 0 if statue else red
         sclera = white + (np.array([205, 120, 110], np.float32) - white) * (0.55 * red)[..., None]
-        sharp = eye.radius * u * limbus * _FINE
+        sharp = eye.radius * u * limbus * FINE
         inside = np.clip((1 - rho) * sharp * 0.5 + 0.5, 0, 1)[..., None]
         colour = sclera + (iris - sclera) * inside
         # the ball lies deep between the lids and their lashes shade it from above
         size = max(float(np.ptp(outline[:, 1])), 2.0)
         open_ = self._opening(outline, box, 0.020 * u, (0, 0.012 * u))
         shade = np.clip(0.20 + 0.90 * open_, 0, 1) if size > 0.03 * u else np.full(x.shape, 0.3, np.float32)
-        round_ = np.stack([0.55 * nx, 0.55 * ny, np.sqrt(np.maximum(1 - 0.3 * (nx * nx + ny * ny), 0))], -1).astype(
-            np.float32
-        )
+        depth = np.sqrt(np.maximum(1 - 0.3 * (nx * nx + ny * ny), 0))
+        round_ = np.stack([0.55 * nx, 0.55 * ny, depth], -1).astype(np.float32)
         picture = self.lit(colour, round_, 0.0, dim=shade)
         caruncle = self.fine_px[UPPER_LID[side][-1]] + np.array([side * 0.012, 0.002]) * u
         near = np.exp(-0.5 * (((x - caruncle[0]) / (0.014 * u)) ** 2 + ((y - caruncle[1]) / (0.011 * u)) ** 2))
-        if head.finish != "statue":
-            pink = self.lit(
-                np.broadcast_to(np.array([206, 128, 120], np.float32), colour.shape), round_, 0.2, dim=shade
-            )
+        if not statue:
+            flesh = np.broadcast_to(np.array([206, 128, 120], np.float32), colour.shape)
+            pink = self.lit(flesh, round_, 0.2, dim=shade)
             picture += (pink - picture) * (0.85 * near)[..., None]
             self._glints(picture, x, y, eye, gaze, centre, open_)
         self._lay(box, outline, picture)
@@ -266,21 +264,17 @@ class _HeadPainter(Painter):
             weight = np.clip((1.15 - away) * 2, 0, 1) * strength * np.clip(open_ * 1.8 - 0.3, 0, 1)
             picture += (np.array([255, 253, 248], np.float32) - picture) * weight[..., None]
         # light from the sky along the upper half of the cornea
-        sheen = np.exp(
-            -0.5
-            * (
-                ((x - centre[0] - u * eye.radius * 0.8 * gaze[0]) / (0.04 * u)) ** 2
-                + ((y - centre[1] - u * eye.radius * (0.8 * gaze[1] - 0.28)) / (0.018 * u)) ** 2
-            )
-        )
+        dx = (x - centre[0] - u * eye.radius * 0.8 * gaze[0]) / (0.04 * u)
+        dy = (y - centre[1] - u * eye.radius * (0.8 * gaze[1] - 0.28)) / (0.018 * u)
+        sheen = np.exp(-0.5 * (dx**2 + dy**2))
         picture += (np.array([226, 232, 240], np.float32) - picture) * (0.12 * sheen * open_)[..., None]
 
     def mouth(self) -> None:
         head, u = self.who, self.unit
         outline = self.fine_px[np.array(UPPER_LIP[0] + LOWER_LIP[0][::-1][1:-1])]
-        box, x, y = self._zoomed(outline, 3)
-        if box[2] <= box[0] or box[3] <= box[1]:
+        if (box := self.canvas.box(outline, 3)) is None:
             return
+        x, y = self._zoomed(box)
         half = np.ptp(outline[:, 0]) / 2
         tall = float(np.ptp(outline[:, 1]))
         middle = outline.mean(0)
@@ -327,14 +321,10 @@ class _HeadPainter(Painter):
         normal = np.stack([0.6 * dx, np.clip(0.9 * dy, -0.9, 0.5) - 0.15, np.ones_like(dx)], -1).astype(np.float32)
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         rough = np.random.default_rng([head.seed, 0x70]).normal(0, 1, (24, 24)).astype(np.float32)
-        rough = cv2.resize(rough, (x.shape[1], x.shape[0]), interpolation=cv2.INTER_LINEAR)
-        lit = self.lit(
-            np.broadcast_to(colour, picture.shape) * (groove * (1 + 0.05 * rough))[..., None],
-            normal,
-            0.5 + 0.3 * rough,
-            12.0,
-            np.clip(0.44 + 0.32 * dy + 0.16 * lift, 0.14, 0.8).astype(np.float32),
-        )
+        rough = cv2.resize(rough, x.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        flesh = np.broadcast_to(colour, picture.shape) * (groove * (1 + 0.05 * rough))[..., None]
+        dim = np.clip(0.44 + 0.32 * dy + 0.16 * lift, 0.14, 0.8).astype(np.float32)
+        lit = self.lit(flesh, normal, 0.5 + 0.3 * rough, 12.0, dim)
         picture += (lit - picture) * cover[..., None]
 
     def _teeth(self, picture: np.ndarray, box: Box, *, upper: bool) -> None:
@@ -353,52 +343,45 @@ class _HeadPainter(Painter):
         total = GUM + 1.12 * CROWN_HEIGHT
         levels = np.linspace(0, 1, 4)
         neck = edge - down * CROWN_HEIGHT * size
-        grid = []
-        for level in levels:
-            along = level * total - GUM  # 0 at the necks
-            grid.append(np.stack([x, neck + down * along + 0.0 * x - down * 0.10 * x * x, z - 0.02 * level + 0.01], 1))
-        points = np.concatenate(grid)
+        level, along = levels[:, None], levels[:, None] * total - GUM  # 0 at the necks
+        sides = (x, neck + down * along - down * 0.10 * x * x, z - 0.02 * level + 0.01)
+        points = np.stack(np.broadcast_arrays(*sides), -1).reshape(-1, 3)
         normal = np.stack([2 * bend * x, 0.0 * x - 0.1 * down, np.ones_like(x)], 1)
         normal = np.tile(normal / np.linalg.norm(normal, axis=1, keepdims=True), (len(levels), 1))
         if not upper:
             points = self.surface.with_jaw(points)
             normal = normal @ self.surface.jaw.T
-        texel = np.stack(np.meshgrid(np.linspace(0, TOOTH_COLUMNS - 1, len(x)), levels * (TOOTH_ROWS - 1)), -1).reshape(
-            -1, 2
-        )
-        n, quads = len(x), []
-        for row in range(len(levels) - 1):
-            for k in range(n - 1):
-                p = row * n + k
-                quads += [(p, p + 1, p + n), (p + 1, p + n + 1, p + n)]
-        place = (self.px(points) - box[:2] + 0.5) * _FINE - 0.5
-        values = np.concatenate([texel, normal @ self.rotation.T], 1)
+        texel = np.meshgrid(np.linspace(0, TOOTH_COLUMNS - 1, len(x)), levels * (TOOTH_ROWS - 1))
+        n, p = len(x), np.arange(len(points)).reshape(len(levels), -1)[:-1, :-1].ravel()
+        halves = np.stack([p, p + 1, p + n, p + 1, p + n + 1, p + n], 1).reshape(-1, 3)
+        place = (self.px(points) - box[:2] + 0.5) * FINE - 0.5
+        values = np.column_stack([*(at.ravel() for at in texel), normal @ self.rotation.T])
         height, width = picture.shape[:2]
         depth = (points - PIVOT) @ self.rotation[2]
-        seen = _rasterise(place, depth, np.array(quads), values, (0, 0, width, height), both_sides=True)
+        seen = _rasterise(place, depth, halves, values, (0, 0, width, height), both_sides=True)
         if len(seen.rows) == 0:
             return
         sampled = _look_up(paint_teeth(head, upper), seen.values[:, 0], seen.values[:, 1])
-        normal = seen.values[:, 2:]
-        normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
         # cheeks shade the back teeth, which turn away
         turned = np.abs(seen.values[:, 0] / (TOOTH_COLUMNS - 1) * 2 - 1)
         dim = (1 - 0.72 * ramp(turned, 0.22, 0.85)) * (0.82 if upper else 0.62)
-        colour = self.lit(sampled[:, :3], normal, 0.5, 30.0, dim.astype(np.float32))
-        cover = (sampled[:, 3] * seen.cover[seen.rows, seen.columns])[:, None]
-        under = picture[seen.rows, seen.columns]
-        picture[seen.rows, seen.columns] = under + (colour - under) * cover
+        colour = self.lit(sampled[:, :3], seen.normals, 0.5, 30.0, dim.astype(np.float32))
+        seen.lay(picture, colour, sampled[:, 3])
 
     # --------------------------------------------------------------------------------------------------------- skin
 
     def face(self) -> None:
+        for side in (-1, 1):
+            self.eyeball(side)
+        self.mouth()
+        self.skin_of_head()
+        self.seam()
+
+    def skin_of_head(self) -> None:
         head = self.who
-        box = self.canvas.box(self.fine_px)
-        if box[2] <= box[0] or box[3] <= box[1]:
+        if (box := self.canvas.box(self.fine_px)) is None:
             return
-        values = np.concatenate(
-            [CHART, self.normals @ self.rotation.T, self._crowding()[:, None], self._reached()[:, None]], 1
-        )
+        values = np.column_stack([CHART, self.normals @ self.rotation.T, self._crowding(), self._reached()])
         seen = _rasterise(self.fine_px, self.depth, TRIANGLES, values, box)
         painted = paint_face(head)
         level = int(np.clip(np.log2(TEXELS_PER_UNIT / self.unit), 0, LEVELS - 2))
@@ -407,13 +390,8 @@ class _HeadPainter(Painter):
         albedo = _look_up(painted.albedo[level] * self._folded(level)[..., None], u, v, level)
         albedo += (_look_up(painted.albedo[coarse], u, v, coarse) - albedo) * crowded
         gloss = _look_up(painted.gloss[level], u, v, level) * (1 - 0.8 * crowded[:, 0])
-        normal = seen.values[:, 2:5]
-        normal = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6)
-        colour = self.lit(albedo, normal, gloss, seen=seen.values[:, 6])
-        cover = seen.cover[seen.rows, seen.columns][:, None]
         area = self.canvas.image[box[1] : box[3], box[0] : box[2]]
-        under = area[seen.rows, seen.columns]
-        area[seen.rows, seen.columns] = under + (colour - under) * cover
+        seen.lay(area, self.lit(albedo, seen.normals, gloss, seen=seen.values[:, 6]))
         # one sample a pixel is too few for skin seen edge on
         edge_on = np.zeros(area.shape[:2], np.float32)
         edge_on[seen.rows, seen.columns] = crowded[:, 0]
@@ -422,9 +400,7 @@ class _HeadPainter(Painter):
 
     def _crowding(self) -> np.ndarray:
         """For each vertex (M,), how many times too fine the chart is there for the pixels: skin seen edge on."""
-        corners = self.fine_px[TRIANGLES]
-        a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        pixels = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / self.unit**2
+        pixels = np.abs(areas(self.fine_px[TRIANGLES])) / self.unit**2
         return around(np.sqrt(CHART_AREAS / np.maximum(pixels, 1e-7)))
 
     def _reached(self) -> np.ndarray:
@@ -435,16 +411,12 @@ class _HeadPainter(Painter):
         side, cells = np.stack([across, np.cross(light, across)], 1), 128
         flat, near = (self.fine @ side + 1.5) * (cells / 3.0), self.fine @ light
         corners = flat[TRIANGLES]
-        a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        lit = np.flatnonzero(
-            (self.normals[TRIANGLES].sum(1) @ light > 0) & (np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > 1e-3)
-        )
+        lit = np.flatnonzero((self.normals[TRIANGLES].sum(1) @ light > 0) & (np.abs(areas(corners)) > 1e-3))
         level = near[TRIANGLES[lit]].mean(1)
         order = np.argsort(level, kind="stable")
         front = np.full((cells, cells), -9, np.float32)
-        fixed = np.rint(corners[lit[order]] * (1 << _SHIFT)).astype(np.int32)
-        for corner, height in zip(fixed, level[order].tolist(), strict=True):
-            cv2.fillConvexPoly(front, corner, height, cv2.LINE_8, _SHIFT)
+        for corner, height in zip(fixed(corners[lit[order]]), level[order].tolist(), strict=True):
+            cv2.fillConvexPoly(front, corner, height, cv2.LINE_8, SHIFT)
         over = _look_up(front, flat[:, 0], flat[:, 1]) - near
         return around(around_triangles(1 - ramp(over, 0.03, 0.12)))
 
@@ -465,20 +437,15 @@ class _HeadPainter(Painter):
         )
         return 1 - np.clip(np.tensordot(np.asarray(depth, np.float32) * 0.5, wrinkles(level), 1), -0.2, 0.6)
 
-    def ear(self, side: int, alpha: float, covered: bool) -> None:
+    def ear(self, side: int, alpha: float) -> None:
         head, u = self.who, self.unit
-        if covered or alpha < 0.02:
-            return
-        size = head.puppet.ear
-        centre = np.array([side * head.puppet.width * 0.965, 0.13, -0.06])
-        out, up = np.array([side * 0.11, 0.0, -0.06]) * size, np.array([side * 0.02, -0.215, 0.0]) * size
+        centre, out, up, shape = self.ear_outline(side)
         c, s = CIRCLE[:, :1], CIRCLE[:, 1:]
         skin = np.asarray(head.skin, np.float32)
         warm = (0.98, 0.90, 0.88) if head.finish != "statue" else (0.96, 0.96, 0.96)
         normal = self.rotation @ np.array([side * 0.75, -0.1, 0.65])
         normal /= np.linalg.norm(normal)
         rim, shell = (self.lit(skin * np.asarray(warm) * dim, normal.astype(np.float32), 0.0) for dim in (1.0, 0.72))
-        shape = centre + out * (c + 0.15 * s * s) + up * (s * (1 - 0.12 * c) + 0.08)
         self.canvas.fill(self.px(shape), rim, alpha=alpha, lit=False)
         bowl = centre + 0.15 * out + 0.08 * up + 0.62 * out * c + 0.66 * up * s
         self.canvas.fill(self.px(bowl), shell, alpha=0.8 * alpha, soft=0.03 * u, lit=False)
@@ -490,6 +457,10 @@ class _HeadPainter(Painter):
             self.canvas.fill(drop + r * CIRCLE, gold, alpha=alpha, lit=False)
 
     # ---------------------------------------------------------------------------------------------------- before it
+
+    def before_face(self) -> None:
+        self.lashes()
+        self.spectacles()
 
     def lashes(self) -> None:
         """Both rows of lashes of both eyes, and the dark line at the upper one's roots."""
@@ -503,8 +474,7 @@ class _HeadPainter(Painter):
             for upper in (True, False):
                 line = self.fine_px[np.array((UPPER_LID if upper else LOWER_LID)[side])]
                 hairs = self._lash_lines(rng, line, side, blink, upper)
-                box = self.canvas.box(hairs.reshape(-1, 2), 2)
-                if box[2] <= box[0] or box[3] <= box[1]:
+                if (box := self.canvas.box(hairs.reshape(-1, 2))) is None:
                     continue
                 cover = self._strokes(hairs, rng.integers(90, 255, len(hairs)), box)
                 if upper:
@@ -526,7 +496,7 @@ class _HeadPainter(Painter):
         size = (length * (0.45 + 0.7 * lashes) * (0.75 + 0.35 * out) * rng.uniform(0.6, 1.2, count) * u)[:, None]
         fall = 1.35 * blink - 0.75 if upper else 0.8  # the upper ones point up on an open eye, down on a shut one
         way = np.stack([side * (0.75 * out + 0.1), np.full(count, fall)], 1)
-        turn = rotation_of(Pose(roll=self.pose.roll))[:2, :2]
+        turn = turned(self.pose.roll)
         way = way / np.linalg.norm(way, axis=1, keepdims=True) @ turn.T
         curl = np.array([0.0, -0.25 if upper else 0.1]) @ turn.T * size
         tip = root + way * size
@@ -536,10 +506,9 @@ class _HeadPainter(Painter):
         """Cover (h, w) 0..1 of thin lines (N, P, 2) in pixels, each of its own level 0..255."""
         zoom = 3  # they are thinner than a pixel
         mask = np.zeros(((box[3] - box[1]) * zoom, (box[2] - box[0]) * zoom), np.uint8)
-        fixed = np.rint(((lines - box[:2] + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
         thick = max(round(zoom * self.unit / 260), 1)
-        for line, level in zip(fixed, levels.tolist(), strict=True):
-            cv2.polylines(mask, [line], False, level, thick, cv2.LINE_AA, _SHIFT)
+        for line, level in zip(fixed((lines - box[:2] + 0.5) * zoom - 0.5), levels.tolist(), strict=True):
+            cv2.polylines(mask, [line], False, level, thick, cv2.LINE_AA, SHIFT)
         cover = cv2.resize(mask, (box[2] - box[0], box[3] - box[1]), interpolation=cv2.INTER_AREA)
         return cover.astype(np.float32) / 255
 
@@ -548,14 +517,8 @@ class _HeadPainter(Painter):
         if not head.glasses:
             return
         rng = np.random.default_rng([head.seed, 0x61A])
-        angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-        circle = np.stack([np.cos(angle), np.sin(angle)], 1)
-        power = 1.0 if head.glasses == "round" else 0.5
-        ring = (
-            np.sign(circle)
-            * np.abs(circle) ** power
-            * (rng.uniform(0.21, 0.25), rng.uniform(0.15, 0.21) if head.glasses == "round" else rng.uniform(0.13, 0.17))
-        )
+        power, tall = (1.0, (0.15, 0.21)) if head.glasses == "round" else (0.5, (0.13, 0.17))
+        ring = np.sign(circle(40)) * np.abs(circle(40)) ** power * (rng.uniform(0.21, 0.25), rng.uniform(*tall))
         z = float(self.surface.points[[6, 197], 2].mean()) - 0.02
         thick = {"round": 0.008, "square": 0.016, "rimless": 0.004}[head.glasses] * rng.uniform(0.8, 1.4) * u
         colour = np.asarray(head.glasses_colour, np.float32)
@@ -566,14 +529,9 @@ class _HeadPainter(Painter):
             curve = np.concatenate([flat, z - 0.25 * np.maximum(np.abs(flat[:, :1]) - 0.1, 0) ** 1.5], 1)
             lens = self.px(curve)
             canvas.fill(lens, (214, 226, 234), alpha=0.05 + 0.1 * sheen, lit=False)
-            middle, away = lens.mean(0), lens - lens.mean(0)
-            canvas.fill(
-                middle + np.array([-0.3, -0.45]) * np.abs(away).max(0) + 0.3 * away,
-                (255, 255, 255),
-                alpha=sheen,
-                soft=0.03 * u,
-                lit=False,
-            )
+            away = lens - lens.mean(0)
+            glint = lens.mean(0) + np.array([-0.3, -0.45]) * np.abs(away).max(0) + 0.3 * away
+            canvas.fill(glint, (255, 255, 255), alpha=sheen, soft=0.03 * u, lit=False)
             canvas.fill(ribbon(lens, thick, closed=True), colour, lit=False)
             hinge = curve[np.argmax(side * flat[:, 0])]
             if side * self.rotation[2, 0] > -0.12:
@@ -599,21 +557,7 @@ def draw_head(
     """
     width, height = (size, size) if isinstance(size, int) else size
     painter = _HeadPainter(head, pose, expression, width, height, camera or Camera())
-    covered = head.puppet.hair_style in ("bob", "long")
-    painter.hair_behind()
-    painter.neck_and_body()
-    for side in (-1, 1):
-        painter.ear(side, 1.0, covered)
-    for side in (-1, 1):
-        painter.eyeball(side)
-    painter.mouth()
-    painter.face()
-    painter.seam()
-    for side in (-1, 1):
-        painter.ear(side, float(ramp(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
-    painter.lashes()
-    painter.spectacles()
-    painter.hair_front()
+    painter.paint()
     image = cv2.GaussianBlur(painter.canvas.image, (0, 0), 0.45)  # no lens is sharper than its pixels
     if head.finish == "paint":
         image = cv2.bilateralFilter(image, 7, 30, 2.5)

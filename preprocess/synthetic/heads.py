@@ -10,7 +10,8 @@ is held, `Expression` what the face does; both are independent of who it is. Coo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -250,9 +251,8 @@ def _lids(head: Head, e: Expression, side: int, face: np.ndarray, eye: Eye) -> t
     smile = max(e.smile_left if side < 0 else e.smile_right, 0)
     raised = e.brow_left if side < 0 else e.brow_right
     squint = np.clip(e.squint + 0.45 * smile, 0, 1)
-    up = head.eye_upper * (
-        1 + 0.42 * e.wide + 0.08 * raised - 0.32 * squint - 0.40 * max(e.gaze_y, 0) - 0.14 * min(e.gaze_y, 0)
-    )
+    lifted = 1 + 0.42 * e.wide + 0.08 * raised - 0.32 * squint - 0.40 * max(e.gaze_y, 0) - 0.14 * min(e.gaze_y, 0)
+    up = head.eye_upper * lifted
     low = head.eye_lower * (1 - 0.55 * squint + 0.15 * e.wide + 0.22 * e.gaze_y) * (1 - 0.1 * blink)
     corners = face[[UPPER_LID[side][0], UPPER_LID[side][-1]], 2]
     edges = []
@@ -286,9 +286,8 @@ def _lips(head: Head, e: Expression, front: float, drop: np.ndarray) -> np.ndarr
     smile = e.smile_left + (e.smile_right - e.smile_left) * right
     up, down = np.maximum(smile, 0), np.maximum(-smile, 0)
     bared = e.bare_upper_left + (e.bare_upper_right - e.bare_upper_left) * right
-    half = head.mouth_width * (
-        1 + 0.27 * up + 0.04 * down + 0.16 * e.stretch - 0.44 * e.pucker - 0.26 * e.funnel - 0.15 * e.jaw * (1 - up)
-    )
+    wide = 1 + 0.27 * up + 0.04 * down + 0.16 * e.stretch - 0.44 * e.pucker - 0.26 * e.funnel - 0.15 * e.jaw * (1 - up)
+    half = head.mouth_width * wide
     power = 2.0 + 0.9 * e.jaw + 0.5 * e.funnel - 0.3 * e.pucker
     full = np.maximum(1 - np.abs(t) ** power, 0)
     edge = np.abs(t) ** 1.7
@@ -323,9 +322,7 @@ def surface_of(head: Head, e: Expression) -> Surface:
         moved += 0.35 * e.squint * _CHEEK[side]
     moved += (0.5 * (e.brow_left + e.brow_right) + max(e.brow_inner, 0)) * _FOREHEAD
 
-    angle = _JAW_ANGLE * e.jaw
-    c, s = np.cos(angle), np.sin(angle)
-    jaw = np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+    jaw = rotation_of(Pose(pitch=_JAW_ANGLE * e.jaw))
     shift = np.array([0.07 * e.jaw_side, 0, 0.03 * e.jaw])
     moved += _JAW_SHARE * ((moved - _HINGE) @ jaw.T + _HINGE + shift - moved)
 
@@ -411,20 +408,19 @@ def random_head(seed: int) -> Head:
     lipstick = _LIPSTICKS[rng.integers(len(_LIPSTICKS))]
     lips = mix(natural, lipstick, u(0.4, 0.9)) if painted else natural
     finish = str(rng.choice(["skin", "paint", "statue"], p=[0.88, 0.06, 0.06]))
-    made_up = woman and finish != "statue" and rng.random() < 0.6
+    statue = finish == "statue"
+    made_up = woman and not statue and rng.random() < 0.6
     iris = np.asarray(_IRISES[rng.integers(4 if dark > 0.5 else len(_IRISES))]) * (1 + rng.normal(0, 0.08, 3))
-    if finish == "statue":
+    if statue:
         stone = _STONES[rng.integers(len(_STONES))]
         skin = np.asarray(stone) * (1 + rng.normal(0, 0.03, 3))
         lips, iris, puppet = skin, skin * u(0.75, 1.0), replace(puppet, hair=rgb(skin * 0.9), earrings=False)
-    growth = (
-        0.0
-        if woman or finish == "statue"
-        else float(rng.choice([0, u(0.1, 0.35), u(0.4, 0.7), u(0.75, 1)], p=[0.4, 0.3, 0.12, 0.18]))
-    )
+    growth = 0.0
+    if not woman and not statue:
+        growth = float(rng.choice([0, u(0.1, 0.35), u(0.4, 0.7), u(0.75, 1)], p=[0.4, 0.3, 0.12, 0.18]))
     hair = np.asarray(puppet.hair)
     age = float(rng.beta(1.2, 1.8))
-    if age > 0.7 and finish != "statue" and rng.random() < 0.6:
+    if age > 0.7 and not statue and rng.random() < 0.6:
         hair = mix(hair, (190, 188, 186), u(0.3, 1))
     grown = hair if hair[0] >= hair[1] >= hair[2] else np.array([58.0, 44.0, 38.0])  # brows and beards are seldom dyed
     light = random_light(rng, 1 + 0.3 * dark)
@@ -445,20 +441,16 @@ def random_head(seed: int) -> Head:
         iris=rgb(iris),
         iris_size=u(0.052, 0.060),
         pupil=u(0.26, 0.62),
-        sclera=rgb(
-            skin * 0.98 if finish == "statue" else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)
-        ),
+        sclera=rgb(skin * 0.98 if statue else mix((226, 219, 214), (206, 186, 172), u(0, 1)) * (1 - 0.24 * dark)),
         mouth_width=u(0.190, 0.250),
         lip_upper=u(0.035, 0.072) * (1 + 0.25 * dark),
         lip_lower=u(0.055, 0.095) * (1 + 0.2 * dark),
         skin=rgb(skin),
         lips=rgb(lips),
-        teeth=rgb(skin if finish == "statue" else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
+        teeth=rgb(skin if statue else mix((250, 243, 234), (226, 204, 168), rng.beta(1.3, 2.5))),
         teeth_size=u(0.88, 1.12),
         teeth_uneven=float(rng.beta(1.2, 3)),
-        brows=rgb(
-            skin * 0.92 if finish == "statue" else mix(grown, (34, 26, 24), u(0.2, 0.6) if grown.mean() > 90 else 0.15)
-        ),
+        brows=rgb(skin * 0.92 if statue else mix(grown, (34, 26, 24), u(0.2, 0.6) if grown.mean() > 90 else 0.15)),
         brow_weight=u(0.35, 0.9) if woman else u(0.5, 1.15),
         beard=rgb(mix(grown, (40, 30, 28), u(0, 0.4))),
         beard_growth=growth,
@@ -468,9 +460,7 @@ def random_head(seed: int) -> Head:
         shadow_colour=rgb(rng.choice(_EYE_SHADOWS)),
         shadow_strength=u(0.2, 0.9) if made_up else 0.0,
         liner=u(0.3, 1.0) if made_up else 0.0,
-        glasses=str(rng.choice(["", "round", "square", "rimless"], p=[0.8, 0.07, 0.07, 0.06]))
-        if finish != "statue"
-        else "",
+        glasses="" if statue else str(rng.choice(["", "round", "square", "rimless"], p=[0.8, 0.07, 0.07, 0.06])),
         glasses_colour=rgb(rng.choice(_FRAMES)),
     )
 
@@ -495,6 +485,20 @@ def _faceless(
     )
 
 
+# what is done of each kind of expression: from, to, and how often if not always
+_KINDS: dict[str, dict[str, tuple[float, ...]]] = {
+    "rest": dict(press=(0, 1, 0.25), smile_left=(-0.3, 0.3), jaw=(0, 0.08, 0.3)),
+    "talk": dict(jaw=(0, 0.6), stretch=(-0.6, 0.6), funnel=(0, 1, 0.4), pucker=(0, 0.7, 0.25), smile_left=(-0.2, 0.4),
+                 bare_lower=(0, 0.7, 0.4), bare_upper_left=(0, 0.5, 0.3)),
+    "smile": dict(smile_left=(0.3, 1), jaw=(0, 0.25, 0.6), bare_upper_left=(0, 0.6, 0.7), bare_lower=(0, 0.5, 0.3)),
+    "laugh": dict(smile_left=(0.5, 1), jaw=(0.2, 0.9), bare_upper_left=(0, 0.5), bare_lower=(0, 0.6, 0.5)),
+    "wide": dict(jaw=(0.5, 1), funnel=(0, 1, 0.4), stretch=(-0.4, 0.5), smile_left=(-0.5, 0.3), bare_lower=(0, 1, 0.3)),
+    "pout": dict(pucker=(0.3, 1), jaw=(0, 0.15, 0.3), smile_left=(-0.4, 0.1), puff=(0, 1, 0.3)),
+    "grimace": dict(smile_left=(-1, 0.2), stretch=(0.2, 1), bare_upper_left=(0, 1), bare_lower=(0, 1),
+                    jaw=(0, 0.35, 0.6), sneer=(0, 1, 0.5)),
+}  # fmt: skip
+
+
 def random_expression(seed: int) -> Expression:
     """Any face that people make, extremes as often as mild ones; every value within its range."""
     rng = np.random.default_rng([seed, 0xE4])
@@ -503,73 +507,32 @@ def random_expression(seed: int) -> Expression:
     def some(chance: float, low: float = 0.0, high: float = 1.0) -> float:
         return u(low, high) if rng.random() < chance else 0.0
 
-    values = dict.fromkeys((f.name for f in fields(Expression)), 0.0)
-    kind = rng.choice(
-        ["rest", "talk", "smile", "laugh", "wide", "pout", "grimace"], p=[0.2, 0.24, 0.14, 0.12, 0.14, 0.08, 0.08]
-    )
-    if kind == "rest":
-        values |= dict(press=some(0.25), smile_left=u(-0.3, 0.3), jaw=some(0.3, 0, 0.08))
-    elif kind == "talk":
-        values |= dict(
-            jaw=u(0, 0.6), stretch=u(-0.6, 0.6), funnel=some(0.4), pucker=some(0.25, 0, 0.7), smile_left=u(-0.2, 0.4)
-        )
-        values |= dict(bare_lower=some(0.4, 0, 0.7), bare_upper_left=some(0.3, 0, 0.5))
-    elif kind == "smile":
-        values |= dict(
-            smile_left=u(0.3, 1),
-            jaw=some(0.6, 0, 0.25),
-            bare_upper_left=some(0.7, 0, 0.6),
-            bare_lower=some(0.3, 0, 0.5),
-        )
-    elif kind == "laugh":
-        values |= dict(smile_left=u(0.5, 1), jaw=u(0.2, 0.9), bare_upper_left=u(0, 0.5), bare_lower=some(0.5, 0, 0.6))
-    elif kind == "wide":
-        values |= dict(
-            jaw=u(0.5, 1), funnel=some(0.4), stretch=u(-0.4, 0.5), smile_left=u(-0.5, 0.3), bare_lower=some(0.3)
-        )
-    elif kind == "pout":
-        values |= dict(pucker=u(0.3, 1), jaw=some(0.3, 0, 0.15), smile_left=u(-0.4, 0.1), puff=some(0.3))
-    else:
-        values |= dict(
-            smile_left=u(-1, 0.2),
-            stretch=u(0.2, 1),
-            bare_upper_left=u(0, 1),
-            bare_lower=u(0, 1),
-            jaw=some(0.6, 0, 0.35),
-            sneer=some(0.5),
-        )
+    values: dict[str, float] = defaultdict(float)
+    kind = rng.choice(list(_KINDS), p=[0.2, 0.24, 0.14, 0.12, 0.14, 0.08, 0.08])
+    for name, (low, high, *chance) in _KINDS[kind].items():
+        values[name] = some(chance[0], low, high) if chance else u(low, high)
     lopsided = 0.35 if rng.random() < 0.3 else 0.05
     values["smile_right"] = float(np.clip(values["smile_left"] + rng.normal(0, lopsided), -1, 1))
     values["bare_upper_right"] = float(np.clip(values["bare_upper_left"] * (1 + rng.normal(0, 2 * lopsided)), 0, 1))
-    values |= dict(
-        jaw_side=rng.normal(0, 0.3) if rng.random() < 0.25 else 0.0,
-        tongue=u(0, 1),
-        puff=max(values["puff"], some(0.04)),
-    )
+    values["jaw_side"] = rng.normal(0, 0.3) if rng.random() < 0.25 else 0.0
+    values["tongue"], values["puff"] = u(0, 1), max(values["puff"], some(0.04))
     blink = rng.choice(["open", "shut", "half", "left", "right"], p=[0.6, 0.17, 0.13, 0.05, 0.05])
-    lids = {
-        "open": (0.0, 0.0),
-        "shut": (1.0, 1.0),
-        "half": (u(0.15, 0.9),) * 2,
-        "left": (1.0, u(0, 0.3)),
-        "right": (u(0, 0.3), 1.0),
-    }[blink]
-    values |= dict(
-        blink_left=lids[0], blink_right=float(np.clip(lids[1] + (rng.normal(0, 0.05) if 0 < lids[1] < 1 else 0), 0, 1))
-    )
-    values |= dict(wide=some(0.22) if blink == "open" else 0.0, squint=some(0.25) if blink != "shut" else some(0.3))
+    half, ajar, ajar_too = u(0.15, 0.9), u(0, 0.3), u(0, 0.3)
+    left, right = {
+        "open": (0.0, 0.0), "shut": (1.0, 1.0), "half": (half, half), "left": (1.0, ajar), "right": (ajar_too, 1.0)
+    }[blink]  # fmt: skip
+    right += rng.normal(0, 0.05) if 0 < right < 1 else 0.0
+    values["blink_left"], values["blink_right"] = left, max(right, 0.0)
+    values["wide"] = some(0.22) if blink == "open" else 0.0
+    values["squint"] = some(0.25) if blink != "shut" else some(0.3)
     looking = rng.random() < 0.6
-    values |= dict(
-        gaze_x=u(-1, 1) if looking else rng.normal(0, 0.12), gaze_y=u(-0.9, 0.9) if looking else rng.normal(0, 0.1)
-    )
+    values["gaze_x"] = u(-1, 1) if looking else rng.normal(0, 0.12)
+    values["gaze_y"] = u(-0.9, 0.9) if looking else rng.normal(0, 0.1)
     brow = rng.normal(0, 0.5)
-    values |= dict(
-        brow_left=brow + rng.normal(0, 0.15), brow_right=brow + rng.normal(0, 0.15), brow_inner=rng.normal(0, 0.4)
-    )
-    values["jaw_side"] = float(np.clip(values["jaw_side"], -1, 1))
-    for name in ("gaze_x", "gaze_y", "brow_left", "brow_right", "brow_inner"):
-        values[name] = float(np.clip(values[name], -1, 1))
-    return Expression(**values)
+    for name in ("brow_left", "brow_right"):
+        values[name] = brow + rng.normal(0, 0.15)
+    values["brow_inner"] = rng.normal(0, 0.4)
+    return Expression(**{name: float(np.clip(value, -1, 1)) for name, value in values.items()})
 
 
 def random_stance(seed: int) -> Pose:

@@ -12,7 +12,8 @@ at the scene point  pivot + shift + scale * R (p - pivot),  R = roll @ pitch @ y
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -136,16 +137,8 @@ _SKINS = ((255, 224, 196), (250, 212, 184), (242, 196, 160), (232, 184, 142), (2
 _HAIRS = ((28, 22, 22), (44, 32, 28), (66, 44, 32), (98, 62, 38), (138, 86, 48), (186, 134, 76), (222, 182, 116),
           (150, 66, 34), (178, 82, 40), (128, 126, 126), (196, 194, 190), (70, 60, 66))  # fmt: skip
 _DYED = ((70, 110, 150), (150, 80, 120), (92, 132, 104))
-_IRISES = (
-    (84, 54, 34),
-    (112, 72, 40),
-    (60, 42, 32),
-    (86, 122, 146),
-    (98, 140, 170),
-    (92, 124, 84),
-    (124, 112, 66),
-    (110, 116, 122),
-)
+_IRISES = ((84, 54, 34), (112, 72, 40), (60, 42, 32), (86, 122, 146), (98, 140, 170), (92, 124, 84), (124, 112, 66),
+           (110, 116, 122))  # fmt: skip
 
 
 def mix(a: ArrayLike, b: ArrayLike, t: float) -> np.ndarray:
@@ -180,18 +173,14 @@ def random_identity(seed: int) -> Identity:
     styles = (("buzz", "short", "parted", "swept", "curly", "short", "swept", "bald", "fringe") if masculine
               else ("long", "bob", "bun", "fringe", "curly", "long", "swept", "bob", "parted"))  # fmt: skip
     # dark skin with fair hair and the like exist, but natural pairs are far more common
-    hairs = _HAIRS[:4] if dark > 0.55 else _HAIRS
-    hair = np.asarray(
-        hairs[rng.integers(len(hairs))] if rng.random() < 0.93 else _DYED[rng.integers(len(_DYED))], float
-    )
+    natural = _HAIRS[:4] if dark > 0.55 else _HAIRS
+    hairs: Sequence[Colour] = natural if rng.random() < 0.93 else _DYED
+    hair = np.asarray(hairs[rng.integers(len(hairs))], float)
     if dark > 0.55 and rng.random() < 0.12:
         hair = np.asarray(_HAIRS[9], float)
     hair = np.clip(hair + rng.normal(0, 6), 14, 235)
-    beard = (
-        str(rng.choice(["", "stubble", "full", "goatee", "moustache"], p=[0.5, 0.2, 0.14, 0.08, 0.08]))
-        if masculine
-        else ""
-    )
+    beards = ["", "stubble", "full", "goatee", "moustache"]
+    beard = str(rng.choice(beards, p=[0.5, 0.2, 0.14, 0.08, 0.08])) if masculine else ""
     hue = rng.random()
     azimuth, height = u(-0.9, 0.9), u(0.25, 0.7)
     light = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)])
@@ -279,22 +268,6 @@ def random_motion(seed: int, frames: int, fps: float = 25.0, *, neutral_start: b
     return [Pose(**{name: float(values[i]) for name, values in curve.items()}) for i in range(frames)]
 
 
-def random_pose(seed: int) -> Pose:
-    """One pose, uniform within bounds: a stiffer test of what must work than a motion's frames."""
-    rng = np.random.default_rng([seed, 0x90])
-    u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
-    return Pose(
-        yaw=u(-0.5, 0.5), pitch=u(-0.3, 0.3), roll=u(-0.4, 0.4), shift_x=u(-0.2, 0.2), shift_y=u(-0.1, 0.1),
-        scale=u(0.92, 1.08), blink=1.0 if rng.random() < 0.12 else u(0, 0.25), gaze_x=u(-0.8, 0.8), gaze_y=u(-0.6, 0.6),
-        mouth=max(0.0, u(-0.5, 1.0)), smile=u(-0.6, 1), brows=u(-1, 1),
-    )  # fmt: skip
-
-
-def mix_poses(a: Pose, b: Pose, weight: float) -> Pose:
-    """(1 - weight) * a + weight * b, value by value."""
-    return Pose(**{f.name: (1 - weight) * getattr(a, f.name) + weight * getattr(b, f.name) for f in fields(Pose)})
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Geometry of the head
 
@@ -308,6 +281,11 @@ def rotation_of(pose: Pose) -> np.ndarray:
     pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     return roll @ pitch @ yaw
+
+
+def turned(angle: float) -> np.ndarray:
+    """(2, 2) turn of the picture's plane, clockwise."""
+    return rotation_of(Pose(roll=angle))[:2, :2]
 
 
 def place(points: np.ndarray, pose: Pose, rotation: np.ndarray) -> np.ndarray:
@@ -327,34 +305,20 @@ def half_chin(identity: Identity, pose: Pose) -> float:
     return identity.chin + 0.10 * pose.mouth
 
 
-class _Sketch:
-    """Points drawn on the head's front view, gathered so that all are put on its surface at once."""
+Features = dict[str, np.ndarray]
+"""Name -> points (N, 3) in head coordinates, left to right."""
 
-    def __init__(self) -> None:
-        self.parts: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def add(
-        self, name: str, x: ArrayLike, y: ArrayLike, out: ArrayLike = 0.0, at: tuple[float, float] | None = None
-    ) -> None:
-        """Points (x, y), raised by `out` above the surface; flat discs take the depth of the one point `at`."""
-        x, y = np.broadcast_arrays(x, y)
-        xy = np.stack([x, y], 1)
-        self.parts.append(
-            (name, xy, xy if at is None else np.broadcast_to(at, xy.shape), np.broadcast_to(out, len(xy)))
-        )
-
-    def lift(self, identity: Identity, pose: Pose) -> dict[str, np.ndarray]:
-        """Name -> points (N, 3) in head coordinates."""
-        names, xys, surfaces, outs = zip(*self.parts, strict=True)
-        surface = np.concatenate(surfaces)
-        x, y = surface[:, 0], surface[:, 1]
-        v = y / np.where(y > 0, half_chin(identity, pose), CROWN)
-        w = taper(identity, v)
-        z = identity.depth * w * np.sqrt(np.maximum(1 - (x / (identity.width * w)) ** 2 - v * v, 0)) + np.concatenate(
-            outs
-        )
-        points = np.column_stack([np.concatenate(xys), z])
-        return dict(zip(names, np.split(points, np.cumsum([len(xy) for xy in xys])[:-1]), strict=True))
+def _raised(
+    i: Identity, pose: Pose, x: ArrayLike, y: ArrayLike, out: ArrayLike = 0.0, at: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Points (N, 3) on the head of the front view (x, y), raised by `out`; a flat disc is as deep as the point `at`."""
+    x, y = np.broadcast_arrays(x, y)
+    over, v = (x, y) if at is None else at
+    v = v / np.where(np.asarray(v) > 0, half_chin(i, pose), CROWN)
+    w = taper(i, v)
+    z = i.depth * w * np.sqrt(np.maximum(1 - (over / (i.width * w)) ** 2 - v * v, 0)) + out
+    return np.stack(np.broadcast_arrays(x, y, z), 1)
 
 
 def _sphere(rings: int, segments: int) -> np.ndarray:
@@ -367,9 +331,15 @@ def _sphere(rings: int, segments: int) -> np.ndarray:
 UNIT_SPHERE = _sphere(40, 56)
 T = np.linspace(-1, 1, 15)  # along a lid or a lip
 ARCH = 1 - T**2
-CIRCLE = np.stack(
-    [np.cos(np.linspace(0, 2 * np.pi, 28, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 28, endpoint=False))], 1
-)
+
+
+def circle(points: int) -> np.ndarray:
+    """(N, 2) around the unit circle."""
+    angles = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    return np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+CIRCLE = circle(28)
 
 
 def on_head(identity: Identity, pose: Pose, unit: np.ndarray) -> np.ndarray:
@@ -379,8 +349,9 @@ def on_head(identity: Identity, pose: Pose, unit: np.ndarray) -> np.ndarray:
     return np.stack([unit[:, 0] * identity.width * w, y, unit[:, 2] * identity.depth * w], 1)
 
 
-def _draft_eye(sketch: _Sketch, i: Identity, pose: Pose, side: int) -> None:
+def _eye(i: Identity, pose: Pose, side: int) -> Features:
     name = "left" if side < 0 else "right"
+    raised = partial(_raised, i, pose)
     x0 = side * i.eye_x
     x = x0 + i.eye_width * T
     base = i.eye_y - side * i.eye_tilt * T - 0.012 * T**2
@@ -389,27 +360,31 @@ def _draft_eye(sketch: _Sketch, i: Identity, pose: Pose, side: int) -> None:
     low = base + i.eye_height * 0.62 * shape * squint * (1 - 0.15 * pose.blink)
     rest = base - i.eye_height * shape * (1 + 0.12 * pose.brows)
     closed = low - 0.012 * shape
-    sketch.add(f"lid_upper_{name}", x, closed + (rest - closed) * (1 - pose.blink), -0.02)
-    sketch.add(f"lid_lower_{name}", x, low, -0.02)
-    sketch.add(f"lid_rest_{name}", x, rest, -0.02)  # the upper lid of the open eye
     at = (x0 + 0.062 * pose.gaze_x, i.eye_y - 0.016 + 0.032 * pose.gaze_y)
-    sketch.add(f"pupil_centre_{name}", [at[0]], [at[1]])
-    for part, radius in (("iris", i.iris_size), ("pupil", 0.5 * i.iris_size)):
-        sketch.add(f"{part}_{name}", at[0] + radius * CIRCLE[:, 0], at[1] + radius * CIRCLE[:, 1], at=at)
     lean = 0.4 * (np.sign(i.light[0]) or 1.0) * i.iris_size
-    sketch.add(
-        f"glint_{name}", at[0] + lean + 0.027 * CIRCLE[:, 0], at[1] - 0.4 * i.iris_size + 0.027 * CIRCLE[:, 1], at=at
-    )
+
+    def disc(radius: float, right: float = 0.0, down: float = 0.0) -> np.ndarray:
+        return raised(at[0] + right + radius * CIRCLE[:, 0], at[1] + down + radius * CIRCLE[:, 1], at=at)
+
+    return {
+        f"lid_upper_{name}": raised(x, closed + (rest - closed) * (1 - pose.blink), -0.02),
+        f"lid_lower_{name}": raised(x, low, -0.02),
+        f"lid_rest_{name}": raised(x, rest, -0.02),  # the upper lid of the open eye
+        f"pupil_centre_{name}": raised([at[0]], [at[1]]),
+        f"iris_{name}": disc(i.iris_size),
+        f"pupil_{name}": disc(0.5 * i.iris_size),
+        f"glint_{name}": disc(0.027, lean, -0.4 * i.iris_size),
+    }
 
 
-def _draft_brow(sketch: _Sketch, i: Identity, pose: Pose, side: int) -> None:
+def _brow(i: Identity, pose: Pose, side: int) -> Features:
     """The middle line of a brow, left to right; `brow_half` is its half thickness."""
     t = side * T  # -1 at the nose, 1 at the temple
     raised = 0.075 * pose.brows if pose.brows > 0 else 0.04 * pose.brows
     y = i.eye_y - i.brow_height - raised - i.brow_arch * (1 - (t - 0.25) ** 2)
     y = y - 0.03 * min(pose.brows, 0) * (1 - t) / 2  # a frown lowers the inner ends
     x = side * (i.eye_x + 0.02 + 0.215 * t * (1 - 0.03 * pose.brows))
-    sketch.add("brow_left" if side < 0 else "brow_right", x, y, 0.015)
+    return {"brow_left" if side < 0 else "brow_right": _raised(i, pose, x, y, 0.015)}
 
 
 def brow_half(i: Identity, side: int) -> np.ndarray:
@@ -417,51 +392,51 @@ def brow_half(i: Identity, side: int) -> np.ndarray:
     return i.brow_thickness * (0.95 - 0.35 * np.clip(t, 0, 1) ** 2) * np.clip(1.02 - np.abs(t) ** 6, 0.12, 1)
 
 
-def _draft_nose(sketch: _Sketch, i: Identity, pose: Pose) -> None:
+def _nose(i: Identity, pose: Pose) -> Features:
     tip = i.eye_y + i.nose_length
     flare = i.nose_width * (1 + 0.06 * pose.smile)
     t = np.linspace(0, 1, 4)
-    sketch.add("nose_bridge", np.zeros(4), i.eye_y - 0.03 + (i.nose_length + 0.03) * t, i.nose_out * t**1.3 + 0.02)
     x, y = flare * np.array([-1, -0.5, 0, 0.5, 1]), tip + 0.055 + np.array([-0.035, 0.0, 0.012, 0.0, -0.035])
-    sketch.add("nose_base", x, y, i.nose_out * np.array([0.12, 0.4, 0.6, 0.4, 0.12]))
-    sketch.add("nose_foot", x, y + 0.05)
+    bridge_y, bridge_out = i.eye_y - 0.03 + (i.nose_length + 0.03) * t, i.nose_out * t**1.3 + 0.02
+    return {
+        "nose_bridge": _raised(i, pose, np.zeros(4), bridge_y, bridge_out),
+        "nose_base": _raised(i, pose, x, y, i.nose_out * np.array([0.12, 0.4, 0.6, 0.4, 0.12])),
+        "nose_foot": _raised(i, pose, x, y + 0.05),
+    }
 
 
-def _draft_mouth(sketch: _Sketch, i: Identity, pose: Pose) -> None:
+def _mouth(i: Identity, pose: Pose) -> Features:
     smile, gape = pose.smile, pose.mouth
     half = i.mouth_width * (1 + 0.22 * max(smile, 0) + 0.10 * min(smile, 0) - 0.16 * gape)
     line = i.mouth_y + 0.012 * smile - (0.085 * smile if smile > 0 else 0.06 * smile) * np.abs(T) ** 1.8
     full = np.maximum(1 - np.abs(T) ** 2.4, 0)
     top, low = line - 0.045 * gape * full, line + (0.004 + 0.235 * gape) * full
     bow = full * (1 - 0.22 * np.exp(-((T / 0.16) ** 2)))  # the cupid's bow
-    out = 0.03 + 0.05 * ARCH
-    sketch.add("lip_outer_upper", half * T, top - i.lip_upper * (1 - 0.2 * max(smile, 0)) * bow, out)
-    sketch.add("lip_inner_upper", half * T, top, out)
-    sketch.add("lip_inner_lower", half * T, low, out)
-    sketch.add("lip_outer_lower", half * T, low + i.lip_lower * (1 - 0.2 * max(smile, 0)) * full**0.85, out)
-    sketch.add("tongue", [0.0], [i.mouth_y + 0.235 * gape + 0.03])
+    lips = {
+        "lip_outer_upper": top - i.lip_upper * (1 - 0.2 * max(smile, 0)) * bow,
+        "lip_inner_upper": top,
+        "lip_inner_lower": low,
+        "lip_outer_lower": low + i.lip_lower * (1 - 0.2 * max(smile, 0)) * full**0.85,
+    }
+    raised = {name: _raised(i, pose, half * T, y, 0.03 + 0.05 * ARCH) for name, y in lips.items()}
+    return raised | {"tongue": _raised(i, pose, [0.0], [i.mouth_y + 0.235 * gape + 0.03])}
 
 
-def features_of(identity: Identity, pose: Pose) -> dict[str, np.ndarray]:
-    """Everything on the face that moves or is marked: name -> points (N, 3) in head coordinates, left to right."""
-    sketch = _Sketch()
-    for side in (-1, 1):
-        _draft_eye(sketch, identity, pose, side)
-        _draft_brow(sketch, identity, pose, side)
-    _draft_nose(sketch, identity, pose)
-    _draft_mouth(sketch, identity, pose)
+def features_of(identity: Identity, pose: Pose) -> Features:
+    """Everything on the face that moves or is marked."""
     top = identity.hairline
-    sketch.add("forehead", [-0.36, 0.0, 0.36], [top + 0.05, top, top + 0.05])
+    forehead = _raised(identity, pose, [-0.36, 0.0, 0.36], [top + 0.05, top, top + 0.05])
     # the jaw: a cut through the head a little before the ears
     t = np.linspace(-1, 1, 17)
     v = 0.02 + 0.965 * np.cos(t * np.pi / 2) ** 0.9
     z = 0.16 + 0.1 * np.cos(t * np.pi / 2)
     ring = np.sqrt(1 - v * v)
     jaw = on_head(identity, pose, np.stack([np.sign(t) * ring * np.sqrt(1 - z * z), v, z * ring], 1))
-    return {**sketch.lift(identity, pose), "jaw": jaw}
+    eyes, brows = (part(identity, pose, -1) | part(identity, pose, 1) for part in (_eye, _brow))
+    return {**eyes, **brows, **_nose(identity, pose), **_mouth(identity, pose), "forehead": forehead, "jaw": jaw}
 
 
-def landmarks_of(features: dict[str, np.ndarray]) -> np.ndarray:
+def landmarks_of(features: Features) -> np.ndarray:
     """The points of LANDMARKS out of the features', in whatever coordinates these are."""
     f = features
     lids = [

@@ -34,6 +34,7 @@ from preprocess.synthetic.puppet_model import (
     place,
     rotation_of,
     taper,
+    turned,
 )
 from preprocess.synthetic.puppet_textures import (
     OUTLINE,
@@ -70,10 +71,8 @@ class Painter:
         self.i, self.pose, self.camera = identity, pose, camera
         self.width, self.height = width, height
         self.rotation = rotation_of(pose)
-        if grey is None:
-            self.canvas = Canvas(background(identity, width, height, camera).copy())
-        else:
-            self.canvas = Canvas(np.full((height, width, 3), grey, np.float32))
+        behind = background(identity, width, height, camera) if grey is None else grey
+        self.canvas = Canvas(np.full((height, width, 3), behind, np.float32))
         self.unit = width / camera.view * pose.scale  # pixels per head unit
         self.skin = np.asarray(identity.skin, np.float32)
         self.features = features_of(identity, pose)
@@ -82,7 +81,6 @@ class Painter:
         self.marks = dict(zip(self.features, flat, strict=True))  # the features in pixels
         self.head_outline = self.outline_of_head()
         self.cap = paint_hair(identity)
-        self.hair_outline = self.outline_of_hair(self.cap) if self.cap else None
         self.to_light = (self.rotation.T @ np.asarray(identity.light)).astype(np.float32)  # in head axes
         self.body_shift = 0.45 * np.array([pose.shift_x + 0.25 * np.sin(pose.roll), pose.shift_y]) - (0, 0.13)
 
@@ -92,9 +90,7 @@ class Painter:
 
     def body_px(self, points: np.ndarray) -> np.ndarray:
         """Points (N, 2) of the body's frame -> pixels."""
-        angle = 0.10 * self.pose.roll
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        pivot = np.array([0.0, 2.6])
+        turn, pivot = turned(0.10 * self.pose.roll), np.array([0.0, 2.6])
         moved = (np.asarray(points) - pivot) @ turn.T * (1 + 0.5 * (self.pose.scale - 1)) + pivot + self.body_shift
         return self.camera.to_pixels(moved, self.width, self.height)
 
@@ -127,28 +123,43 @@ class Painter:
             X, Y, Z = (O[k] + z * D[k] for k in range(3))
             if tapered and turn < 2:
                 w = 1 / taper(self.i, np.clip(Y, -1, 1))
-                inverse = [
-                    w / np.float32(axes[0]),
-                    np.where(Y > 0, np.float32(1 / chin), np.float32(1 / CROWN)),
-                    w / np.float32(axes[2]),
-                ]
+                height = np.where(Y > 0, np.float32(1 / chin), np.float32(1 / CROWN))
+                inverse = [w / np.float32(axes[0]), height, w / np.float32(axes[2])]
         length = 1 / np.sqrt(X * X + Y * Y + Z * Z)
         return X * length, Y * length, Z * length
+
+    def paint(self) -> None:
+        """Everything, from back to front."""
+        self.hair_behind()
+        self.neck_and_body()
+        self.ears(over_head=False)
+        self.face()
+        self.ears(over_head=True)
+        self.before_face()
+        self.hair_front()
+
+    def face(self) -> None:
+        self.head()
+        self.mouth()
+        for side in (-1, 1):
+            self.eye(side)
+            self.brow(side)
+        self.nose()
+
+    def before_face(self) -> None:
+        self.spectacles()
 
     # ------------------------------------------------------------------------------------------------ behind the head
 
     def hair_behind(self) -> None:
         i, cap = self.i, self.cap
-        outline = self.hair_outline
-        if cap is None or outline is None:
+        if cap is None:
             return
         dark = np.asarray(i.hair, np.float32) * 0.62
         if i.hair_style == "long":
-            half = cap.axes[0]
             right = [(0.6, -0.9, -0.2), (1.0, -0.3, -0.2), (1.08, 0.5, -0.15), (1.12, 1.3, -0.1), (1.0, 1.95, -0.1)]
             right.append((0.3, 2.1, -0.1))
-            shape = np.array(right + [(-x, y, z) for x, y, z in reversed(right)])
-            shape = shape * (half, 1, 1)
+            shape = np.array(right + [(-x, y, z) for x, y, z in reversed(right)]) * (cap.axes[0], 1, 1)
             points = self.px(shape)
             low = shape[:, 1] > 0.9  # the lower hair lies on the back and follows the body
             rest = self.body_px(shape[:, :2])
@@ -158,14 +169,13 @@ class Painter:
             self.canvas.fill(fall, dark, lit=False)
             core = fall.mean(0) + (fall - fall.mean(0)) * (0.72, 0.9)
             self.canvas.fill(core, dark * 0.72, alpha=0.7, soft=0.12 * self.unit, lit=False)
-        box = self.canvas.box(outline)
-        if box[2] <= box[0] or box[3] <= box[1]:
+        outline = self.outline_of_hair(cap)
+        if (box := self.canvas.box(outline)) is None:
             return
         cover = self.canvas.mask(outline, box)
         x, y = self.view_grid(box)
-        height = (
-            x * self.rotation[0, 1] + y * self.rotation[1, 1] + (PIVOT[1] - 0.45 * self.rotation[2, 1])
-        )  # head y a little behind
+        # head y a little behind
+        height = x * self.rotation[0, 1] + y * self.rotation[1, 1] + (PIVOT[1] - 0.45 * self.rotation[2, 1])
         cover = cover * (1 - ramp(height, cap.nape - 0.05, cap.nape + 0.05)).astype(np.float32)
         self.canvas.blend(box, cover, dark, lit=False)
         if i.hair_style == "bun":
@@ -175,10 +185,8 @@ class Painter:
         centre = self.px(middle[None])[0]
         r = radius * self.unit
         self.canvas.fill(centre + r * CIRCLE, colour * 0.7, lit=False)
-        light = np.asarray(self.i.light[:2])
-        self.canvas.fill(
-            centre + light * r * 0.35 + 0.55 * r * CIRCLE, colour * 1.12, alpha=0.7, soft=0.25 * r, lit=False
-        )
+        gleam = centre + np.asarray(self.i.light[:2]) * r * 0.35 + 0.55 * r * CIRCLE
+        self.canvas.fill(gleam, colour * 1.12, alpha=0.7, soft=0.25 * r, lit=False)
 
     def outline_of_head(self) -> np.ndarray:
         """Polygon (N, 2) in pixels: the head is as good as convex."""
@@ -192,10 +200,7 @@ class Painter:
         angles = np.arange(OUTLINE) / OUTLINE * 2 * np.pi
         ring = np.stack([np.cos(angles), np.sin(angles)]) * cap.frizz
         # the frizz turns with the head
-        turn = np.array(
-            [[np.cos(self.pose.roll), -np.sin(self.pose.roll)], [np.sin(self.pose.roll), np.cos(self.pose.roll)]]
-        )
-        return self.px(cap.middle[None]) + (root @ turn @ ring).T * self.unit
+        return self.px(cap.middle[None]) + (root @ turned(self.pose.roll) @ ring).T * self.unit
 
     def neck_and_body(self) -> None:
         neck = self.neck()
@@ -207,25 +212,12 @@ class Painter:
         i, canvas = self.i, self.canvas
         wide = 0.345 + 0.3 * (i.width - 0.75) + (0.05 if i.beard else 0.0)
         top = self.px(np.array([[-wide, 0.45, -0.25], [wide, 0.45, -0.25]]))
-        low = self.body_px(
-            np.array(
-                [
-                    [-wide * 1.08, 1.32],
-                    [-wide * 1.45, 1.5],
-                    [-0.95, 1.72],
-                    [-0.8, 2.3],
-                    [0.8, 2.3],
-                    [0.95, 1.72],
-                    [wide * 1.45, 1.5],
-                    [wide * 1.08, 1.32],
-                ]
-            )
-        )
+        right = [(0.8, 2.3), (0.95, 1.72), (wide * 1.45, 1.5), (wide * 1.08, 1.32)]
+        low = self.body_px(np.array([(-x, y) for x, y in reversed(right)] + right))
         middle = 0.5 * (top + low[[0, -1]])
         inward = (middle.mean(0) - middle) * 0.06
         shape = smoothed(np.concatenate([top[:1], (middle + inward)[:1], low, (middle + inward)[1:], top[1:]]), 2)
-        box = canvas.box(shape)
-        if box[2] <= box[0] or box[3] <= box[1]:
+        if (box := canvas.box(shape)) is None:
             return None
         cover = canvas.mask(shape, box)
         canvas.blend(box, cover, self.skin * 0.93, lit=False)
@@ -266,33 +258,40 @@ class Painter:
         """It falls on neck and clothes, away from the light."""
         canvas, u = self.canvas, self.unit
         fall = self.head_outline + np.array([-0.16 * self.i.light[0], 0.20]) * u
-        box = canvas.box(fall, 0.3 * u)
-        left, top, right, bottom = box
-        if right > left and bottom > top:
+        if (box := canvas.box(fall, 0.3 * u)) is not None:
+            left, top, right, bottom = box
             on = canvas.mask(neck, box)
             if bottom > first:
                 start = max(first - top, 0)
                 on[start:] = np.maximum(on[start:], worn[top + start - first : bottom - first, left:right, 3])
             canvas.darken(box, on * canvas.mask(fall, box, 0.09 * u) * np.float32(0.8), (0.60, 0.50, 0.52))
 
-    def ear(self, side: int, alpha: float, covered: bool) -> None:
-        i = self.i
-        if covered or alpha < 0.02:
+    def ears(self, over_head: bool) -> None:
+        """Both, unless hair covers them; over the head that of the side which is turned to the viewer."""
+        if self.i.hair_style in ("bob", "long"):
             return
+        for side in (-1, 1):
+            alpha = float(ramp(side * self.rotation[2, 0], 0.02, 0.22)) if over_head else 1.0
+            if alpha >= 0.02:
+                self.ear(side, alpha)
+
+    def ear_outline(self, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Middle (3,), the ways (3,) from it outwards and up, and the outline (N, 3), in head coordinates."""
+        i, c, s = self.i, CIRCLE[:, :1], CIRCLE[:, 1:]
         centre = np.array([side * i.width * 0.965, 0.13, -0.06])
         out, up = np.array([side * 0.11, 0.0, -0.06]) * i.ear, np.array([side * 0.02, -0.215, 0.0]) * i.ear
-        c, s = CIRCLE[:, :1], CIRCLE[:, 1:]
-        shape = centre + out * (c + 0.15 * s * s) + up * (s * (1 - 0.12 * c) + 0.08)
-        inner = centre + 0.3 * out + 0.62 * (out * c + up * s)
+        return centre, out, up, centre + out * (c + 0.15 * s * s) + up * (s * (1 - 0.12 * c) + 0.08)
+
+    def ear(self, side: int, alpha: float) -> None:
+        centre, out, up, shape = self.ear_outline(side)
+        inner = centre + 0.3 * out + 0.62 * (out * CIRCLE[:, :1] + up * CIRCLE[:, 1:])
         lit = float(np.clip((np.array([0.75 * side, -0.1, 0.65]) @ self.to_light + 0.35) / 1.35, 0, 1))
         tone = 0.60 + 0.42 * lit
         self.canvas.fill(self.px(shape), self.skin * tone * (1.0, 0.91, 0.89), alpha=alpha, lit=False)
-        self.canvas.fill(
-            self.px(inner), self.skin * tone * (0.70, 0.54, 0.51), alpha=0.75 * alpha, soft=0.025 * self.unit, lit=False
-        )
-        if i.earrings:
-            drop = self.px((centre - 1.0 * up + 0.1 * out)[None])[0]
-            r = 0.04 * self.unit
+        shell = self.skin * tone * (0.70, 0.54, 0.51)
+        self.canvas.fill(self.px(inner), shell, alpha=0.75 * alpha, soft=0.025 * self.unit, lit=False)
+        if self.i.earrings:
+            drop, r = self.px((centre - up + 0.1 * out)[None])[0], 0.04 * self.unit
             self.canvas.fill(drop + r * CIRCLE, (214, 170, 70), alpha=alpha, lit=False)
             self.canvas.fill(drop - 0.3 * r + 0.4 * r * CIRCLE, (255, 244, 200), alpha=0.8 * alpha, lit=False)
 
@@ -300,8 +299,7 @@ class Painter:
 
     def head(self) -> None:
         i, canvas, outline = self.i, self.canvas, self.head_outline
-        box = canvas.box(outline)
-        if box[2] <= box[0] or box[3] <= box[1]:
+        if (box := canvas.box(outline)) is None:
             return
         cover = canvas.mask(outline, box)
         axes = np.array([i.width, 0.5 * (CROWN + i.chin), i.depth])
@@ -334,45 +332,26 @@ class Painter:
         bridge, base, foot = self.marks["nose_bridge"], self.marks["nose_base"], self.marks["nose_foot"]
         away = -np.sign(i.light[0]) or 1.0
         wing = base[0] if away < 0 else base[-1]
-        canvas.fill(
-            np.concatenate([bridge, [wing + (away * 0.02 * u, -0.02 * u), wing + (away * 0.03 * u, -0.10 * u)]]),
-            self.skin * (0.66, 0.54, 0.52),
-            alpha=0.34,
-            soft=0.035 * u,
-        )
-        canvas.fill(
-            smoothed(np.concatenate([base, foot[::-1]])), self.skin * (0.55, 0.42, 0.40), alpha=0.5, soft=0.022 * u
-        )
+        flank = np.concatenate([bridge, [wing + (away * 0.02 * u, -0.02 * u), wing + (away * 0.03 * u, -0.10 * u)]])
+        canvas.fill(flank, self.skin * (0.66, 0.54, 0.52), alpha=0.34, soft=0.035 * u)
+        under = smoothed(np.concatenate([base, foot[::-1]]))
+        canvas.fill(under, self.skin * (0.55, 0.42, 0.40), alpha=0.5, soft=0.022 * u)
         tip = bridge[3]
         r = i.nose_width * u
         canvas.fill(tip + (0, 0.02 * u) + 0.62 * r * CIRCLE, self.skin * (1.02, 0.93, 0.91), alpha=0.55, soft=0.028 * u)
-        for k in (0, 4):
-            side = -1 if k == 0 else 1
-            middle = base[k] + np.array([-side * 0.028, -0.012]) * u
+        crease = np.array([[-0.035, -0.055], [0.008, -0.03], [0.006, 0.008], [-0.04, 0.022]])
+        for end, side in ((base[0], -1), (base[4], 1)):
+            middle = end + np.array([-side * 0.028, -0.012]) * u
             canvas.fill(middle + 0.055 * u * CIRCLE, self.skin * (0.97, 0.87, 0.85), alpha=0.6, soft=0.015 * u)
-            curve = (
-                base[k]
-                + np.array(
-                    [[-0.035 * side, -0.055], [0.008 * side, -0.03], [0.006 * side, 0.008], [-0.04 * side, 0.022]]
-                )
-                * u
-            )
-            canvas.fill(ribbon(curve, 0.011 * u), self.skin * (0.5, 0.36, 0.34), alpha=0.5, soft=0.008 * u)
-        for k in (1, 3):
-            canvas.fill(
-                base[k] + (0, 0.002 * u) + (0.036 * u, 0.016 * u) * CIRCLE,
-                self.skin * (0.32, 0.2, 0.18),
-                alpha=0.8,
-                soft=0.006 * u,
-            )
+            curve = ribbon(end + crease * (side, 1) * u, 0.011 * u)
+            canvas.fill(curve, self.skin * (0.5, 0.36, 0.34), alpha=0.5, soft=0.008 * u)
+        for middle in (base[1], base[3]):
+            nostril = middle + (0, 0.002 * u) + (0.036 * u, 0.016 * u) * CIRCLE
+            canvas.fill(nostril, self.skin * (0.32, 0.2, 0.18), alpha=0.8, soft=0.006 * u)
         glow = tip + np.array([0.25 * i.light[0], -0.25]) * 0.1 * u
         canvas.fill(glow + 0.028 * u * CIRCLE, (255, 250, 244), alpha=0.32, soft=0.018 * u)
-        canvas.fill(
-            ribbon(bridge[:3] + (0.012 * np.sign(i.light[0]) * u, 0), 0.014 * u),
-            (255, 246, 236),
-            alpha=0.14,
-            soft=0.016 * u,
-        )
+        gleam = ribbon(bridge[:3] + (0.012 * np.sign(i.light[0]) * u, 0), 0.014 * u)
+        canvas.fill(gleam, (255, 246, 236), alpha=0.14, soft=0.016 * u)
 
     def eye(self, side: int) -> None:
         i, canvas, u = self.i, self.canvas, self.unit
@@ -384,27 +363,20 @@ class Painter:
         canvas.fill(ribbon(crease, 0.010 * u * ARCH), self.skin * (0.5, 0.37, 0.35), alpha=0.55, soft=0.01 * u)
         if self.pose.blink > 0.02:
             canvas.fill(np.concatenate([rest, upper[::-1]]), lid, alpha=0.75, soft=0.012 * u)
-        if self.pose.blink < 0.97:
-            box = canvas.box(almond)
-            if box[2] > box[0] and box[3] > box[1]:
-                inside = canvas.mask(almond, box)
-                canvas.blend(box, inside, (246, 243, 240))
-                iris = np.asarray(i.iris, np.float32)
-                disc, centre = self.marks[f"iris_{name}"], self.marks[f"pupil_centre_{name}"][0]
-                canvas.blend(box, inside * canvas.mask(disc, box), iris * 0.62)
-                canvas.blend(box, inside * canvas.mask(centre + 0.86 * (disc - centre), box, 0.008 * u), iris * 1.15)
-                canvas.blend(
-                    box,
-                    inside
-                    * canvas.mask(centre + 0.5 * (disc - centre) + (0, 0.03 * u), box, 0.02 * u)
-                    * np.float32(0.4),
-                    iris * 1.7,
-                )
-                canvas.blend(box, inside * canvas.mask(self.marks[f"pupil_{name}"], box), (16, 12, 14), lit=False)
-                # the upper lid shades the eyeball
-                shadow = np.concatenate([upper - (0, 0.05 * u), (upper + (0, 0.042 * u))[::-1]])
-                canvas.darken(box, inside * canvas.mask(shadow, box, 0.016 * u), (0.62, 0.58, 0.60))
-                canvas.blend(box, inside * canvas.mask(self.marks[f"glint_{name}"], box), (255, 255, 255), lit=False)
+        if self.pose.blink < 0.97 and (box := canvas.box(almond)) is not None:
+            inside = canvas.mask(almond, box)
+            canvas.blend(box, inside, (246, 243, 240))
+            iris = np.asarray(i.iris, np.float32)
+            disc, centre = self.marks[f"iris_{name}"], self.marks[f"pupil_centre_{name}"][0]
+            canvas.blend(box, inside * canvas.mask(disc, box), iris * 0.62)
+            canvas.blend(box, inside * canvas.mask(centre + 0.86 * (disc - centre), box, 0.008 * u), iris * 1.15)
+            glow = canvas.mask(centre + 0.5 * (disc - centre) + (0, 0.03 * u), box, 0.02 * u)
+            canvas.blend(box, inside * glow * np.float32(0.4), iris * 1.7)
+            canvas.blend(box, inside * canvas.mask(self.marks[f"pupil_{name}"], box), (16, 12, 14), lit=False)
+            # the upper lid shades the eyeball
+            shadow = np.concatenate([upper - (0, 0.05 * u), (upper + (0, 0.042 * u))[::-1]])
+            canvas.darken(box, inside * canvas.mask(shadow, box, 0.016 * u), (0.62, 0.58, 0.60))
+            canvas.blend(box, inside * canvas.mask(self.marks[f"glint_{name}"], box), (255, 255, 255), lit=False)
         canvas.fill(ribbon(lower, 0.007 * u), self.skin * (0.55, 0.38, 0.36), alpha=0.55, soft=0.006 * u)
         thick = (0.013 + 0.013 * i.lashes) * u * np.clip(0.45 + 0.55 * ARCH + 0.25 * side * T, 0.15, 1.2)
         lash = upper.copy()
@@ -424,49 +396,31 @@ class Painter:
             self.marks[f"lip_{part}"] for part in ("outer_upper", "inner_upper", "inner_lower", "outer_lower")
         )
         lips = np.asarray(i.lips, np.float32)
-        outer = np.concatenate([top, low[::-1]])
-        # shadow under the lower lip
-        canvas.fill(
-            np.concatenate([low, (low + (0, 0.05 * u))[::-1]])[2:-2],
-            self.skin * (0.55, 0.42, 0.40),
-            alpha=0.32,
-            soft=0.02 * u,
-        )
+        under = np.concatenate([low, (low + (0, 0.05 * u))[::-1]])[2:-2]
+        canvas.fill(under, self.skin * (0.55, 0.42, 0.40), alpha=0.32, soft=0.02 * u)  # shadow under the lower lip
         canvas.fill(np.concatenate([top, inner_top[::-1]]), lips * 0.86, soft=0.006 * u)
         canvas.fill(np.concatenate([inner_low, low[::-1]]), lips * 1.04, soft=0.006 * u)
         gape = float(np.abs(inner_low[7, 1] - inner_top[7, 1]))
         if self.pose.mouth > 0.015:
             hole = np.concatenate([inner_top, inner_low[::-1]])
-            box = canvas.box(hole)
-            if box[2] > box[0] and box[3] > box[1]:
+            if (box := canvas.box(hole)) is not None:
                 inside = canvas.mask(hole, box)
                 canvas.blend(box, inside, (58, 18, 22), lit=False)
-                middle = self.marks["tongue"][0]
-                canvas.blend(
-                    box,
-                    inside * canvas.mask(middle + (0.15 * u, 0.085 * u) * CIRCLE, box, 0.02 * u),
-                    (186, 82, 84),
-                    lit=False,
-                )
+                tongue = canvas.mask(self.marks["tongue"][0] + (0.15 * u, 0.085 * u) * CIRCLE, box, 0.02 * u)
+                canvas.blend(box, inside * tongue, (186, 82, 84), lit=False)
                 bite = min(0.075 * u, 0.45 * gape)
                 teeth = np.concatenate([inner_top[2:-2] - (0, 0.02 * u), (inner_top[2:-2] + (0, bite))[::-1]])
                 canvas.blend(box, inside * canvas.mask(teeth, box, 0.005 * u), (244, 240, 232), lit=True)
                 shadow = np.concatenate([inner_top - (0, 0.03 * u), (inner_top + (0, 0.02 * u))[::-1]])
                 canvas.darken(box, inside * canvas.mask(shadow, box, 0.012 * u), (0.72, 0.62, 0.62))
         else:
-            canvas.fill(
-                ribbon(0.5 * (inner_top + inner_low), 0.009 * u), lips * (0.42, 0.36, 0.38), alpha=0.85, soft=0.004 * u
-            )
+            seam = ribbon(0.5 * (inner_top + inner_low), 0.009 * u)
+            canvas.fill(seam, lips * (0.42, 0.36, 0.38), alpha=0.85, soft=0.004 * u)
         shine = 0.5 * (inner_low[4:11] + low[4:11])
         canvas.fill(ribbon(shine, 0.012 * u), (255, 240, 236), alpha=0.22, soft=0.012 * u)
-        for k, side in ((0, -1), (-1, 1)):  # corners
-            corner = outer[0] if k == 0 else top[-1]
-            canvas.fill(
-                corner + (side * 0.012 * u, 0) + 0.018 * u * CIRCLE,
-                self.skin * (0.5, 0.36, 0.34),
-                alpha=0.5,
-                soft=0.012 * u,
-            )
+        for corner, side in ((top[0], -1), (top[-1], 1)):
+            spot = corner + (side * 0.012 * u, 0) + 0.018 * u * CIRCLE
+            canvas.fill(spot, self.skin * (0.5, 0.36, 0.34), alpha=0.5, soft=0.012 * u)
 
     def spectacles(self) -> None:
         i, canvas, u = self.i, self.canvas, self.unit
@@ -481,32 +435,24 @@ class Painter:
             curve = np.concatenate([flat, (z - 0.16 * np.abs(flat[:, :1] - side * 0.1) ** 1.5)], 1)
             lens = self.px(curve)
             canvas.fill(lens, (210, 226, 236), alpha=0.08, lit=False)
-            a, b = lens.mean(0), (lens - lens.mean(0))
-            canvas.fill(
-                a + np.array([-0.45, -0.5]) * np.abs(b).max(0) + 0.22 * b,
-                (255, 255, 255),
-                alpha=0.16,
-                soft=0.02 * u,
-                lit=False,
-            )
+            away = lens - lens.mean(0)
+            glint = lens.mean(0) + np.array([-0.45, -0.5]) * np.abs(away).max(0) + 0.22 * away
+            canvas.fill(glint, (255, 255, 255), alpha=0.16, soft=0.02 * u, lit=False)
             canvas.fill(ribbon(lens, 0.016 * u, closed=True), colour, lit=False)
             hinge = curve[np.argmax(side * flat[:, 0])]
             arm = self.px(np.stack([hinge, [side * i.width * 1.0, 0.0, -0.05]]))
             if side * self.rotation[2, 0] > -0.1:
                 canvas.fill(ribbon(arm, 0.014 * u), colour * 0.9, lit=False)
-        gap = i.eye_x - 0.235
-        bridge = np.stack(
-            [np.linspace(-gap, gap, 7), i.eye_y - 0.02 - 0.03 * (1 - np.linspace(-1, 1, 7) ** 2), np.full(7, z)], 1
-        )
+        gap, t = i.eye_x - 0.235, np.linspace(-1, 1, 7)
+        bridge = np.stack([np.linspace(-gap, gap, 7), i.eye_y - 0.02 - 0.03 * (1 - t**2), np.full(7, z)], 1)
         canvas.fill(ribbon(self.px(bridge), 0.014 * u), colour, lit=False)
 
     def hair_front(self) -> None:
         i, cap, canvas, u = self.i, self.cap, self.canvas, self.unit
-        outline = self.hair_outline
-        if cap is None or outline is None:
+        if cap is None:
             return
-        box = canvas.box(outline)
-        if box[2] <= box[0] or box[3] <= box[1]:
+        outline = self.outline_of_hair(cap)
+        if (box := canvas.box(outline)) is None:
             return
         X, Y, Z = self.hit(box, cap.axes, cap.middle, tapered=False)
         front = 1 / np.maximum(1 + Z, 0.25)
@@ -553,23 +499,8 @@ def draw(
         grey: draw before an even grey of this level (0..255) instead of the puppet's own backdrop.
     """
     width, height = (size, size) if isinstance(size, int) else size
-    camera = camera or Camera()
-    painter = Painter(identity, pose, width, height, camera, grey)
-    covered = identity.hair_style in ("bob", "long")
-    painter.hair_behind()
-    painter.neck_and_body()
-    for side in (-1, 1):
-        painter.ear(side, 1.0, covered)
-    painter.head()
-    painter.mouth()
-    for side in (-1, 1):
-        painter.eye(side)
-        painter.brow(side)
-    painter.nose()
-    for side in (-1, 1):  # the ear of the side that is turned to the viewer lies over the head
-        painter.ear(side, float(ramp(side * painter.rotation[2, 0], 0.02, 0.22)), covered)
-    painter.spectacles()
-    painter.hair_front()
+    painter = Painter(identity, pose, width, height, camera or Camera(), grey)
+    painter.paint()
     image = np.clip(painter.canvas.image + 0.5, 0, 255).astype(np.uint8)
     landmarks = landmarks_of(painter.marks).astype(np.float32)
     (x0, y0), (x1, y1) = landmarks.min(0).tolist(), landmarks.max(0).tolist()

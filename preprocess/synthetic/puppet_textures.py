@@ -6,7 +6,7 @@ finest over the face, and what is behind the head is what they lose. Coordinates
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import cv2
@@ -24,10 +24,13 @@ OUTLINE = 160  # points around the hair
 def _noise(rng: np.random.Generator, height: int, width: int, cells_y: int, cells_x: int) -> np.ndarray:
     """Smooth noise (height, width), about -1..1."""
     coarse = rng.uniform(-1, 1, (cells_y + 3, cells_x + 3)).astype(np.float32)
-    large = cv2.resize(
-        coarse, (width + 3 * width // cells_x + 1, height + 3 * height // cells_y + 1), interpolation=cv2.INTER_CUBIC
-    )
-    return large[:height, :width]
+    size = width + 3 * width // cells_x + 1, height + 3 * height // cells_y + 1
+    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)[:height, :width]
+
+
+def _tint(picture: np.ndarray, colour: ArrayLike, amount: np.ndarray) -> None:
+    """Bring a picture (H, W, 3) nearer to a colour, in place, as far as `amount` (H, W), cut to 0..1, says."""
+    picture += (np.asarray(colour, np.float32) - picture) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
 
 
 def _bump(x: np.ndarray, y: np.ndarray, cx: float | np.ndarray, cy: float, sx: float, sy: float) -> np.ndarray:
@@ -59,9 +62,9 @@ def _relief(identity: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         h = h + 0.055 * _bump(x, y, side * 0.42, i.eye_y + 0.32, 0.2, 0.17)  # cheekbones
         h = h - 0.014 * _bump(x, y, side * (0.3 + 0.1 * (y - 0.5)), 0.52, 0.04, 0.14)  # folds
     ridge = 0.055 + 0.05 * ramp(y, i.eye_y, tip)
-    h = h + (0.03 + 0.11 * ramp(y, i.eye_y - 0.1, tip)) * np.exp(-((x / ridge) ** 2)) * ramp(
-        y, i.eye_y - 0.18, i.eye_y
-    ) * (1 - ramp(y, tip, tip + 0.09))
+    along = ramp(y, i.eye_y - 0.18, i.eye_y)
+    nose = (0.03 + 0.11 * ramp(y, i.eye_y - 0.1, tip)) * np.exp(-((x / ridge) ** 2)) * along
+    h = h + nose * (1 - ramp(y, tip, tip + 0.09))
     h = h + 0.05 * _bump(x, y, 0, i.mouth_y, 0.3, 0.17)
     h = h - 0.035 * _bump(x, y, 0, i.mouth_y + 0.15, 0.16, 0.045) + 0.06 * _bump(x, y, 0, 0.9, 0.17, 0.12)
     return h - 0.02 * _bump(x, y, 0, i.mouth_y - 0.1, 0.03, 0.06)
@@ -78,10 +81,7 @@ def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     albedo = np.broadcast_to(skin, (*x.shape, 3)).copy()
     blotch = _noise(rng, _TEXELS, _TEXELS, 24, 24) * 0.6 + _noise(rng, _TEXELS, _TEXELS, 90, 90) * 0.4
     albedo *= 1 + 0.018 * blotch[..., None]
-
-    def tint(colour: ArrayLike, amount: np.ndarray) -> None:
-        albedo[:] += (np.asarray(colour, np.float32) - albedo) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
-
+    tint = partial(_tint, albedo)
     front = ramp(Z, -0.1, 0.35)
     red = skin * (1.02, 0.66, 0.66)
     for side in (-1, 1):
@@ -98,10 +98,8 @@ def paint_skin(identity: Identity) -> tuple[list[np.ndarray], list[np.ndarray]]:
     X, Y, Z = _texture_sphere(small)
     x, y = X * i.width * taper(i, Y), Y * np.where(Y > 0, i.chin, CROWN)
     e = 0.012
-    slope = np.stack([_relief(i, x + e, y) - _relief(i, x - e, y), _relief(i, x, y + e) - _relief(i, x, y - e)], -1) / (
-        2 * e
-    )
-    slope *= ramp(Z, 0.0, 0.4)[..., None]
+    rise = _relief(i, x + e, y) - _relief(i, x - e, y), _relief(i, x, y + e) - _relief(i, x, y - e)
+    slope = np.stack(rise, -1) / (2 * e) * ramp(Z, 0.0, 0.4)[..., None]
     return _mips(albedo), _mips(slope)
 
 
@@ -118,9 +116,8 @@ def _freckles(i: Identity, rng: np.random.Generator) -> np.ndarray:
 def _beard(i: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(N, N) 0..1, how much of the skin it covers."""
     ax, above = np.abs(x), i.mouth_y - 0.11
-    moustache = (
-        ramp(y, above - 0.06, above - 0.01) * (1 - ramp(ax, 0.22, 0.32)) * (1 - ramp(y, i.mouth_y, i.mouth_y + 0.06))
-    )
+    moustache = ramp(y, above - 0.06, above - 0.01) * (1 - ramp(ax, 0.22, 0.32))
+    moustache = moustache * (1 - ramp(y, i.mouth_y, i.mouth_y + 0.06))
     if i.beard == "moustache":
         return 0.93 * moustache
     if i.beard == "goatee":
@@ -128,10 +125,8 @@ def _beard(i: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return 0.9 * np.maximum(moustache, chin)
     line = i.mouth_y - 0.2 - 0.75 * (ax - 0.42)
     cheek = ramp(y, line - 0.06, line + 0.06)
-    full = np.maximum(
-        cheek * ramp(ax, 0.12, 0.24) * ramp(y, above - 0.06, above),
-        ramp(y, i.mouth_y + 0.02, i.mouth_y + 0.14) * ramp(y, 0, 0.3),
-    )
+    chin = ramp(y, i.mouth_y + 0.02, i.mouth_y + 0.14) * ramp(y, 0, 0.3)
+    full = np.maximum(cheek * ramp(ax, 0.12, 0.24) * ramp(y, above - 0.06, above), chin)
     full = np.maximum(np.maximum(full, moustache), cheek * ramp(ax, 0.2, 0.32))
     return {"stubble": 0.32, "full": 0.93}[i.beard] * full
 
@@ -169,7 +164,7 @@ _STYLES = {
 
 @lru_cache(maxsize=8)
 def paint_hair(identity: Identity) -> Hair | None:
-    i = identity
+    i, buzz = identity, identity.hair_style == "buzz"
     if i.hair_style == "bald":
         return None
     rng = np.random.default_rng([i.seed, 0xCA])
@@ -184,48 +179,43 @@ def paint_hair(identity: Identity) -> Hair | None:
     line = np.convolve(np.pad(line, 8, mode="edge"), np.hanning(17) / np.hanning(17).sum(), "valid") + i.hairline
     edge = np.interp(np.abs(azimuth), knots, line)
     near = np.exp(-((azimuth / 0.75) ** 2))
-    if i.hair_style in ("parted", "swept", "long", "bob"):  # higher where the hair parts, lower where it falls
-        edge = edge + near * (0.16 * np.tanh(3 * (azimuth - 0.45 * i.part) * -np.sign(i.part or 1)) - 0.02) * (
-            0.9 if i.hair_style != "swept" else 0.55
-        )
-    strand_u = np.arctan2(
-        X - 0.25 * i.part * (i.hair_style in ("parted", "long", "bob", "swept")),
-        np.maximum(y + 1.35, 0.02) + 0.25 * np.clip(-Z, 0, 1),
-    )
+    parts = i.hair_style in ("parted", "swept", "long", "bob")
+    if parts:  # higher where the hair parts, lower where it falls
+        fall = 0.16 * np.tanh(3 * (azimuth - 0.45 * i.part) * -np.sign(i.part or 1)) - 0.02
+        edge = edge + near * fall * (0.9 if i.hair_style != "swept" else 0.55)
+    strand_u = np.arctan2(X - 0.25 * i.part * parts, np.maximum(y + 1.35, 0.02) + 0.25 * np.clip(-Z, 0, 1))
     grain = np.random.default_rng([i.seed, 0xCB]).uniform(-1, 1, (4, 400)).astype(np.float32)
     position = (strand_u / np.pi + 0.5) * 260 + 1.5 * _noise(rng, _TEXELS, _TEXELS, 6, 6)
-    fine = sum(
-        w * np.interp(position * f, np.arange(400), g)
-        for w, f, g in zip((0.5, 0.35, 0.25), (0.16, 0.4, 1.0), grain, strict=False)
-    )
+    octaves = zip((0.5, 0.35, 0.25), (0.16, 0.4, 1.0), grain, strict=False)
+    fine = sum(w * np.interp(position * f, np.arange(400), g) for w, f, g in octaves)
     if i.hair_style == "curly":
         fine = 0.8 * _noise(rng, _TEXELS, _TEXELS, 34, 34) + 0.4 * _noise(rng, _TEXELS, _TEXELS, 70, 70)
         edge = edge + 0.05 * _noise(rng, _TEXELS, _TEXELS, 30, 30)
-    elif i.hair_style == "buzz":
+    elif buzz:
         fine = 0.35 * _noise(rng, _TEXELS, _TEXELS, 120, 120)
     else:
         edge = edge + 0.028 * np.interp(position * 0.3, np.arange(400), grain[3])
-    soft = 0.06 if i.hair_style == "buzz" else 0.022
-    cover = ramp(edge - y, -soft, soft) * (0.82 if i.hair_style == "buzz" else 1.0)
+    soft = 0.06 if buzz else 0.022
+    cover = ramp(edge - y, -soft, soft) * (0.82 if buzz else 1.0)
     # under the chin the ellipsoid's rim would show as a thread across the neck
     cover = cover * (1 - ramp(y, 0.55, 0.75) * (1 - ramp(np.abs(X) * axes[0], 0.36, 0.5)))
     # hair lies thicker away from its edge: a little darker just at the hairline, then lighter
     depth = 0.80 + 0.20 * ramp(edge - y, 0.0, 0.16)
-    colour = (
-        np.asarray(i.hair, np.float32) * (depth * (1 + (0.16 if i.hair_style != "buzz" else 0.1) * fine))[..., None]
-    )
+    colour = np.asarray(i.hair, np.float32) * (depth * (1 + (0.1 if buzz else 0.16) * fine))[..., None]
     angles = np.arange(OUTLINE) / OUTLINE * 2 * np.pi
     frizz = np.ones(OUTLINE)
     if i.hair_style == "curly":
         lobes = np.abs(np.sin(8 * angles + 0.8 * np.sin(3 * angles + rng.uniform(0, 6)) + rng.uniform(0, 6)))
-        frizz += (
-            0.03 * lobes + 0.012 * np.abs(np.sin(21 * angles + 1.5 * np.sin(5 * angles + rng.uniform(0, 6)))) - 0.02
-        )
+        curls = np.abs(np.sin(21 * angles + 1.5 * np.sin(5 * angles + rng.uniform(0, 6))))
+        frizz += 0.03 * lobes + 0.012 * curls - 0.02
     return Hair(axes, middle, nape, _mips(np.concatenate([colour, cover[..., None]], -1)), frizz)
 
 
 TORSO = (-2.6, 0.95, 2.6, 4.75)  # scene rectangle of the torso's picture, in the body's frame
 TORSO_TEXELS = 128  # per scene unit
+# half width, depth and how round
+_NECKLINES = {"crew": (0.47, 0.30, 2.2), "stripes": (0.56, 0.30, 2.2), "hoodie": (0.46, 0.26, 2.2),
+              "shirt": (0.33, 0.46, 1.0), "vneck": (0.43, 0.72, 1.15)}  # fmt: skip
 
 
 @lru_cache(maxsize=8)
@@ -240,26 +230,16 @@ def paint_torso(identity: Identity) -> list[np.ndarray]:
     ax = np.abs(x)
     shoulder = 1.42 + 0.34 * (ax / i.shoulders) ** 1.6 + 1.6 * np.clip(ax / i.shoulders - 0.78, 0, 9) ** 2 * 4
     cover = ramp(y - shoulder, -0.012, 0.012)
-    neck = {
-        "crew": (0.47, 0.30),
-        "stripes": (0.56, 0.30),
-        "hoodie": (0.46, 0.26),
-        "shirt": (0.33, 0.46),
-        "vneck": (0.43, 0.72),
-    }[i.top]
-    pointed = {"shirt": 1.0, "vneck": 1.15}.get(i.top, 2.2)
-    hole = 1.38 + neck[1] * np.clip(1 - (ax / neck[0]) ** pointed, -1, 1)  # y of the neckline
-    cover = cover * np.where(ax < neck[0], ramp(y - hole, -0.012, 0.012), 1)
+    wide, deep, pointed = _NECKLINES[i.top]
+    hole = 1.38 + deep * np.clip(1 - (ax / wide) ** pointed, -1, 1)  # y of the neckline
+    cover = cover * np.where(ax < wide, ramp(y - hole, -0.012, 0.012), 1)
     base = np.broadcast_to(np.asarray(i.top_colour, np.float32), (height, width, 3)).copy()
     accent = np.asarray(i.top_accent, np.float32)
-
-    def tint(colour: ArrayLike, amount: np.ndarray) -> None:
-        base[:] += (np.asarray(colour, np.float32) - base) * np.clip(amount, 0, 1)[..., None].astype(np.float32)
-
+    tint = partial(_tint, base)
     if i.top == "stripes":
         wave = np.sin((y + 0.06 * x * x) * 2 * np.pi / 0.3)
         tint(accent, ramp(wave, 0.1, 0.25) * np.ones_like(x))
-    rim = np.where(ax < neck[0] + 0.1, ramp(hole + 0.075 - y, -0.012, 0.012), 0)
+    rim = np.where(ax < wide + 0.1, ramp(hole + 0.075 - y, -0.012, 0.012), 0)
     if i.top in ("crew", "vneck", "stripes"):
         tint(np.asarray(i.top_colour) * 0.72, rim * 0.8)
     if i.top == "hoodie":
@@ -269,11 +249,8 @@ def paint_torso(identity: Identity) -> list[np.ndarray]:
             cord = np.abs(x - side * (0.2 - 0.04 * (y - 1.7))) < 0.022
             tint(accent, cord * ramp(y, 1.72, 1.74) * (1 - ramp(y, 2.3, 2.32)))
     if i.top == "shirt":
-        collar = (
-            ramp(0.24 - np.abs(ax - 0.30 - 0.25 * (1.75 - y)), 0, 0.02)
-            * ramp(y, 1.3, 1.34)
-            * (1 - ramp(y + 0.9 * (ax - 0.2), 1.93, 1.95))
-        )
+        collar = ramp(0.24 - np.abs(ax - 0.30 - 0.25 * (1.75 - y)), 0, 0.02) * ramp(y, 1.3, 1.34)
+        collar = collar * (1 - ramp(y + 0.9 * (ax - 0.2), 1.93, 1.95))
         tint(accent, collar)
         edge = collar - cv2.erode(collar.astype(np.float32), np.ones((5, 5)))
         tint(accent * 0.6, edge * 0.8)
@@ -308,18 +285,12 @@ def _backdrop(identity: Identity) -> np.ndarray:
     def disc(cx: float, cy: float, r: float, colour: ArrayLike, alpha: float, soft: float) -> None:
         (left, top), (right, bottom) = (np.searchsorted(axis, (cx + end, cy + end)) for end in (-r - soft, r + soft))
         distance = np.hypot(x[:, left:right] - cx, y[top:bottom] - cy)  # beyond the mask is 0
-        mask = (1 - ramp(distance, r - soft, r + soft)) * alpha
-        part = picture[top:bottom, left:right]
-        part += (np.asarray(colour, np.float32) - part) * mask[..., None].astype(np.float32)
+        _tint(picture[top:bottom, left:right], colour, (1 - ramp(distance, r - soft, r + soft)) * alpha)
 
     def block(x0: float, y0: float, x1: float, y1: float, colour: ArrayLike, alpha: float, soft: float) -> None:
-        mask = (
-            ramp(x, x0 - soft, x0 + soft)
-            * (1 - ramp(x, x1 - soft, x1 + soft))
-            * ramp(y, y0 - soft, y0 + soft)
-            * (1 - ramp(y, y1 - soft, y1 + soft))
-        )
-        picture[:] += (np.asarray(colour, np.float32) - picture) * (alpha * mask)[..., None].astype(np.float32)
+        across = ramp(x, x0 - soft, x0 + soft) * (1 - ramp(x, x1 - soft, x1 + soft))
+        mask = across * ramp(y, y0 - soft, y0 + soft) * (1 - ramp(y, y1 - soft, y1 + soft))
+        _tint(picture, colour, alpha * mask)
 
     if i.backdrop == "bokeh":
         for _ in range(55):
@@ -337,14 +308,10 @@ def _backdrop(identity: Identity) -> np.ndarray:
     elif i.backdrop == "hills":
         picture[:] = mix(a, (200, 226, 250), 0.7) + (np.array([30, 18, -8], np.float32) * ramp(y, -3, 1.2)[..., None])
         for k, level in enumerate((0.1, 0.7, 1.3)):
-            ridge = (
-                level
-                + 0.4 * np.sin(x * rng.uniform(0.5, 1.1) + rng.uniform(0, 6))
-                + 0.15 * np.sin(x * 2.3 + rng.uniform(0, 6))
-            )
-            mask = ramp(y - ridge, -0.05, 0.05)
+            ridge = level + 0.4 * np.sin(x * rng.uniform(0.5, 1.1) + rng.uniform(0, 6))
+            ridge = ridge + 0.15 * np.sin(x * 2.3 + rng.uniform(0, 6))
             colour = mix(mix((96, 138, 92), b, 0.45), (196, 216, 226), 0.55 - 0.22 * k)
-            picture += (colour - picture) * mask[..., None]
+            _tint(picture, colour, ramp(y - ridge, -0.05, 0.05))
     elif i.backdrop == "cloth":
         wave = np.sin(x * rng.uniform(2.2, 4) + 0.8 * np.sin(y * 0.6 + rng.uniform(0, 6)) + rng.uniform(0, 6))
         picture *= (1 + 0.09 * wave)[..., None]
@@ -366,12 +333,7 @@ def background(identity: Identity, width: int, height: int, camera: Camera) -> n
     """(H, W, 3) float32 in 0..255: the backdrop as this camera sees it, without the puppet. Shared and read-only."""
     k = (_BACKDROP_TEXELS - 1) / (2 * _BACKDROP)
     matrix = _placed(width, height, camera, (-_BACKDROP, -_BACKDROP), k)
-    seen = cv2.warpAffine(
-        _backdrop(identity),
-        matrix,
-        (width, height),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
+    how, size = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, (width, height)
+    seen = cv2.warpAffine(_backdrop(identity), matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT_101)
     seen.setflags(write=False)
     return seen

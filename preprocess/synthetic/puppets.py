@@ -36,35 +36,10 @@ from preprocess.synthetic.puppet_model import (
     Identity,
     Pose,
     framing,
-    mix_poses,
     random_identity,
     random_motion,
-    random_pose,
-    scene_landmarks,
 )
 from preprocess.synthetic.puppet_painter import Drawing, draw
-
-__all__ = [
-    "FPS",
-    "LANDMARKS",
-    "Camera",
-    "Drawing",
-    "Identity",
-    "Pose",
-    "draw",
-    "draw_clip",
-    "framing",
-    "load_puppet_truth",
-    "mix_poses",
-    "random_identity",
-    "random_motion",
-    "random_pose",
-    "scene_landmarks",
-    "puppet_splits",
-    "write_puppets",
-    "write_demo",
-    "write_puppet_pairs",
-]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Data sets
@@ -76,6 +51,9 @@ FPS = Fraction(25)
 class _Job:
     """One clip to draw; small enough to be sent to another process."""
 
+    clip_id: str
+    person: int  # its number in the data set
+    split: str
     identity: int
     motion: int
     frames: int
@@ -83,9 +61,17 @@ class _Job:
     size: int
     scale: float
     offset: tuple[float, float]
-    folder: Path
     still: bool = False  # only the first frame
     calm: bool = False  # the head hardly moves
+
+    @property
+    def row(self) -> Clip:
+        return Clip(
+            clip_id=self.clip_id, path=f"clips/{self.clip_id}", identity=f"puppet{self.person:04d}", split=self.split,
+            frames=1 if self.still else self.frames, fps=Fraction(self.fps), width=self.size, height=self.size,
+            source_video="puppets",
+            crop_rule=f"fixed square of {self.scale:.3f} x the longer side of the union of face boxes",
+        )  # fmt: skip
 
 
 def puppet_splits(identities: int, *, val: float = 0.1, test: float = 0.1) -> list[str]:
@@ -146,19 +132,16 @@ def write_puppets(
     require_at_least(
         clips=(clips, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
     )
-    rows, jobs = [], []
+    jobs = []
     for person in range(identities):
         for take in range(clips):
-            name = f"puppet{person:04d}_{take:02d}"
             rng = np.random.default_rng([seed, person, take])
-            job = _Job(
+            jobs.append(_Job(
+                clip_id=f"puppet{person:04d}_{take:02d}", person=person, split=splits[person],
                 identity=_person(seed, person), motion=int(rng.integers(1 << 31)), frames=frames, fps=fps, size=size,
-                scale=float(rng.uniform(*scale_range)), offset=_offset(rng), folder=Path("clips") / name,
-                calm=bool(rng.random() < calm),
-            )  # fmt: skip
-            jobs.append(job)
-            rows.append(_clip(job, name, f"puppet{person:04d}", splits[person]))
-    return _write(Path(output), jobs, rows, workers)
+                scale=float(rng.uniform(*scale_range)), offset=_offset(rng), calm=bool(rng.random() < calm),
+            ))  # fmt: skip
+    return _write(Path(output), jobs, workers)
 
 
 def write_puppet_pairs(
@@ -196,20 +179,17 @@ def write_puppet_pairs(
     require_at_least(
         pairs=(pairs, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
     )
-    rows, jobs = [], []
+    jobs = []
     for k in range(pairs):
         rng = np.random.default_rng([seed, 0xAB, k])
         a, b = (held_out[int(j)] for j in rng.choice(len(held_out), 2, replace=False))
         motion, scale, offset = int(rng.integers(1 << 31)), float(rng.uniform(*scale_range)), _offset(rng)
         for role, person in (("source", a), ("driving", b), ("truth", a)):
-            name = f"pair{k:04d}_{role}"
-            job = _Job(
-                _person(seed, person), motion, frames, fps, size, scale, offset, Path("clips") / name, role == "source"
-            )
-            jobs.append(job)
-            rows.append(_clip(job, name, f"puppet{person:04d}", "test"))
-    names = [Pair(*(f"pair{k:04d}_{role}" for role in ("source", "driving", "truth"))) for k in range(pairs)]
-    return _write(Path(output), jobs, rows, workers, names).with_name("pairs.csv")
+            who = f"pair{k:04d}_{role}", person, "test", _person(seed, person)
+            jobs.append(_Job(*who, motion, frames, fps, size, scale, offset, still=role == "source"))
+    names = [job.clip_id for job in jobs]
+    paired = [Pair(*names[first : first + 3]) for first in range(0, len(names), 3)]
+    return _write(Path(output), jobs, workers, paired).with_name("pairs.csv")
 
 
 def load_puppet_truth(clip_folder: str | Path) -> dict[str, np.ndarray]:
@@ -236,14 +216,6 @@ def _offset(rng: np.random.Generator) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _clip(job: _Job, name: str, identity: str, split: str) -> Clip:
-    return Clip(
-        clip_id=name, path=job.folder.as_posix(), identity=identity, split=split, frames=1 if job.still else job.frames,
-        fps=Fraction(job.fps), width=job.size, height=job.size, source_video="puppets",
-        crop_rule=f"fixed square of {job.scale:.3f} x the longer side of the union of face boxes",
-    )  # fmt: skip
-
-
 def draw_clip(
     identity: Identity, poses: Sequence[Pose], size: int | tuple[int, int], camera: Camera
 ) -> Iterator[Drawing]:
@@ -264,7 +236,7 @@ def _draw_job(job: _Job, root: Path) -> None:
     if job.calm:
         poses = _calmed(poses)
     camera = framing(identity, poses, scale=job.scale, offset=job.offset)
-    folder = root / job.folder
+    folder = root / job.row.path
     folder.mkdir(parents=True)
     shown = poses[:1] if job.still else poses
     drawings = []
@@ -286,14 +258,15 @@ def _draw_job(job: _Job, root: Path) -> None:
     )
 
 
-def _write(output: Path, jobs: list[_Job], rows: list[Clip], workers: int, pairs: Sequence[Pair] = ()) -> Path:
+def _write(output: Path, jobs: list[_Job], workers: int, pairs: Sequence[Pair] = ()) -> Path:
     require_new(output)
     with atomic_output(output) as part:
         part.mkdir()
         draw_all(partial(_draw_job, root=part), jobs, workers=workers, unit="clip")
         if pairs:
             write_pairs(part / "pairs.csv", pairs)
-        write_manifest(part / "manifest.csv", [replace(row, sha256=hash_clip(part / row.path)) for row in rows])
+        rows = [replace(job.row, sha256=hash_clip(part / job.row.path)) for job in jobs]
+        write_manifest(part / "manifest.csv", rows)
     return output / "manifest.csv"
 
 
