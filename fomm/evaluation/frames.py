@@ -57,7 +57,6 @@ class Reference:
         driving: (T, 3, H, W) float, RGB in [0, 1].
         truth: (T, 3, H, W), what the output should equal (in reconstruction the driving frames themselves); None where
             nobody knows.
-        start: how many frames of the clip came before.
         truth_landmarks_px: (T, N, 2) exact landmarks of the truth in pixels of these frames, the first 68 in the order
             of iBUG 300-W; None where the data set has none.
         portraits: draws every known person in the truth's exact poses: name -> (T, H, W, 3) uint8 RGB; `clip.identity`
@@ -67,7 +66,6 @@ class Reference:
     clip: ClipReference
     driving: Tensor
     truth: Tensor | None = None
-    start: int = 0
     truth_landmarks_px: np.ndarray | None = None
     portraits: Callable[[], Mapping[str, np.ndarray]] | None = None
     once: _Once = field(default_factory=_Once, repr=False)
@@ -97,14 +95,6 @@ class Frames:
         return self.reference.driving
 
     @property
-    def source(self) -> Tensor:
-        return self.reference.clip.source
-
-    @property
-    def start(self) -> int:
-        return self.reference.start
-
-    @property
     def wanted(self) -> Which:
         """What the motion of the output is compared with: the truth, or the driving frames where there is none."""
         return "driving" if self.truth is None else "truth"
@@ -113,7 +103,7 @@ class Frames:
         """(T, 3, H, W), or (1, 3, H, W) of the source."""
         if which == "prediction":
             return self.prediction
-        return self.source[None] if which == "source" else getattr(self.reference, which)
+        return self.reference.clip.source[None] if which == "source" else getattr(self.reference, which)
 
     def bytes(self, which: Which) -> np.ndarray:
         """`pictures` as detectors and face networks see them: (T, 256, 256, 3) uint8, see `bytes_256`."""

@@ -5,7 +5,7 @@ outside. What depends on the reference alone (landmarks, masks and embeddings of
 once per frame and shared by every model that is compared.
 
     clip = ClipReference("id1/clip2", source, identity="id1")
-    reference = Reference(clip, driving=frames, truth=frames, start=0)     # one run of frames; shared by the models
+    reference = Reference(clip, driving=frames, truth=frames)              # one run of frames; shared by the models
     for measure in measures_of_a_model:
         measure.start(clip)                                                # once per clip
         values = measure.update(Frames(prediction, reference))             # for each run of frames, in order
@@ -20,7 +20,7 @@ nothing to compare with; average them with `metrics.tally`, not with `numpy.nanm
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
@@ -31,6 +31,7 @@ from fomm.evaluation import metrics
 from fomm.evaluation.definitions import SIDE
 from fomm.evaluation.frames import ClipReference, Detector, Frames, Values, Which, rescaled
 from fomm.evaluation.metrics import UNKNOWN
+from fomm.pixels import to_tensor
 from fomm.pretrained.embedders import Embedder, five_points
 
 
@@ -62,6 +63,17 @@ class _Plain:
         return {}
 
 
+class _OfDetector(_Plain):
+    """A measure of what a detector finds."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def found_and_wanted(self, frames: Frames, wanted: Which = "truth") -> Iterator[list[np.ndarray | None]]:
+        """Landmarks of the prediction, and of what it is compared with."""
+        return (self.detector.landmarks_of(frames, which) for which in ("prediction", wanted))
+
+
 def _array(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
 
@@ -72,8 +84,7 @@ def _compare(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: 
     return np.array([UNKNOWN if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Pixels
+# -------------------------------------------------------------------------------------------------------------- pixels
 
 
 class Pixels(_Plain):
@@ -93,24 +104,18 @@ def _similarity(frames: Frames, truth: Tensor) -> Tensor:
     return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
 
 
-class FacePixels(_Plain):
-    """l1_face, psnr_face, ssim_face: the same inside the truth's face.
+class FacePixels(_OfDetector):
+    """l1_face, psnr_face, ssim_face: the same inside the hull of the truth's face.
 
     There is no lpips_face: LPIPS compares features whose receptive fields reach far over the mask's edge.
-
-    Args:
-        mesh: finds the face whose hull is the mask.
     """
 
     names = ("l1_face", "psnr_face", "ssim_face")
 
-    def __init__(self, mesh: Detector) -> None:
-        self.mesh = mesh
-
     def update(self, frames: Frames) -> Values:
         if frames.truth is None:
             return {}
-        mask = frames.remember("truth", ("mask", self.mesh), lambda truth: self._masks(frames, truth))
+        mask = frames.remember("truth", ("mask", self.detector), lambda truth: self._masks(frames, truth))
         seen = mask.flatten(1).any(1).cpu().numpy()
         pair, similarity = (frames.prediction, frames.truth), _similarity(frames, frames.truth)
         values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(similarity, mask)
@@ -120,14 +125,13 @@ class FacePixels(_Plain):
         """(T, H, W) bool; empty where there is no face."""
         height, width = truth.shape[-2:]
         masks = np.zeros((len(truth), height, width), bool)
-        for mask, points in zip(masks, self.mesh.landmarks_of(frames, "truth"), strict=True):
+        for mask, points in zip(masks, self.detector.landmarks_of(frames, "truth"), strict=True):
             if points is not None:
                 mask[:] = metrics.hull_mask(rescaled(points, (SIDE, SIDE), (width, height)), height, width)
         return torch.from_numpy(masks).to(truth.device)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Learned features
+# ---------------------------------------------------------------------------------------------------- learned features
 
 
 class Lpips(_Plain):
@@ -149,25 +153,23 @@ class Lpips(_Plain):
         return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), frames.truth))}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Landmarks
+# ----------------------------------------------------------------------------------------------------------- landmarks
 
 
-class Akd(_Plain):
+class Akd(_OfDetector):
     """`akd_<detector's name>`: its landmarks in the prediction against those in the truth."""
 
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
-        self.names = (f"akd_{detector.name}",)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"akd_{self.detector.name}",)
 
     def update(self, frames: Frames) -> Values:
         if frames.truth is None:
             return {}
-        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", "truth"))
-        return {self.names[0]: _compare(metrics.akd, found, wanted)}
+        return {self.names[0]: _compare(metrics.akd, *self.found_and_wanted(frames))}
 
 
-class AkdTruth(_Plain):
+class AkdTruth(_OfDetector):
     """akd_truth: landmarks found in the prediction against the exact ones, at the points that both know.
 
     Args:
@@ -183,9 +185,6 @@ class AkdTruth(_Plain):
         *((1, 30), (2, 33), (197, 28), (55, 21), (285, 22)),
     )
 
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
-
     def update(self, frames: Frames) -> Values:
         exact = frames.reference.truth_landmarks_px
         if exact is None:
@@ -197,30 +196,26 @@ class AkdTruth(_Plain):
         return {"akd_truth": _compare(metrics.akd, found, list(wanted))}
 
 
-class Jitter(_Plain):
+class Jitter(_OfDetector):
     """jitter: accelerations of the prediction's landmarks against the truth's, or the driving's."""
 
     names = ("jitter",)
-
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
 
     def start(self, clip: ClipReference) -> None:
         self._last: list[tuple[np.ndarray | None, np.ndarray | None]] = []  # the two frames before
         self._per_second = clip.fps**2
 
     def update(self, frames: Frames) -> Values:
-        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", frames.wanted))
-        pairs = [*self._last, *zip(found, wanted, strict=True)]
+        pairs = [*self._last, *zip(*self.found_and_wanted(frames, frames.wanted), strict=True)]
         self._last = pairs[-2:]
-        triples = [list(zip(*pairs[i : i + 3], strict=True)) for i in range(len(pairs) - 2)]
-        whole = [[None if any(x is None for x in side) else np.stack(side) for side in both] for both in triples]
-        if not whole:
+        if len(pairs) < 3:
             return {}
-        return {
-            "jitter": self._per_second
-            * _compare(lambda a, b: metrics.acceleration_error(a, b)[0], *map(list, zip(*whole, strict=True)))
-        }
+        threes = ([side[i : i + 3] for i in range(len(pairs) - 2)] for side in zip(*pairs, strict=True))
+        found, wanted = (
+            [None if any(x is None for x in three) else np.stack(three) for three in side] for side in threes
+        )
+        errors = _compare(lambda a, b: metrics.acceleration_error(a, b)[0], found, wanted)
+        return {"jitter": self._per_second * errors}
 
 
 class FlowError(_Plain):
@@ -245,24 +240,20 @@ class FlowError(_Plain):
         return [metrics.optical_flow(*pair) for pair in zip(pictures, pictures[1:], strict=False)]
 
 
-class Bodies(_Plain):
+class Bodies(_OfDetector):
     """akd_pose, mkr_pose: where a body's keypoints are, and how many of them are missing.
 
     Args:
-        pose: gives (33, 3): x and y in pixels, and how surely the keypoint is seen.
+        detector: gives (33, 3): x and y in pixels, and how surely the keypoint is seen.
     """
 
     names = ("akd_pose", "mkr_pose")
     SEEN = 0.5  # what is seen less surely is not there
 
-    def __init__(self, pose: Detector) -> None:
-        self.pose = pose
-
     def update(self, frames: Frames) -> Values:
         if frames.truth is None:
             return {}
-        found, wanted = (self.pose.landmarks_of(frames, which) for which in ("prediction", "truth"))
-        values = [self._of_frame(a, b) for a, b in zip(found, wanted, strict=True)]
+        values = [self._of_frame(a, b) for a, b in zip(*self.found_and_wanted(frames), strict=True)]
         return {name: np.array(column) for name, column in zip(self.names, zip(*values, strict=True), strict=True)}
 
     def _of_frame(self, found: np.ndarray | None, wanted: np.ndarray | None) -> tuple[float, float]:
@@ -320,8 +311,7 @@ class OwnKeypoints(_Plain):
         return {"keypoints_own": metrics.akd(*(x.numpy() * (SIDE - 1) / 2 for x in (found, wanted)))}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Identity
+# ------------------------------------------------------------------------------------------------------------ identity
 
 
 class Aed(_Plain):
@@ -335,7 +325,7 @@ class Aed(_Plain):
     def update(self, frames: Frames) -> Values:
         if frames.truth is None:
             return {}
-        found, wanted = (_embeddings(self.embedder, frames, which, None) for which in ("prediction", "truth"))
+        found, wanted = (_embeddings(self.embedder, frames, which) for which in ("prediction", "truth"))
         return {"aed_openface": _compare(metrics.squared_distance, found, wanted)}
 
 
@@ -355,11 +345,7 @@ class Similarity(_Plain):
         self.names = (embedder.metric,)
 
     def update(self, frames: Frames) -> Values:
-        found = _embeddings(self.embedder, frames, "prediction", self.detector)
-        if frames.truth is None:
-            wanted = _embeddings(self.embedder, frames, "source", self.detector) * len(found)
-        else:
-            wanted = _embeddings(self.embedder, frames, "truth", self.detector)
+        found, wanted = _own_faces(lambda which: _embeddings(self.embedder, frames, which, self.detector), frames)
         return {self.names[0]: _compare(metrics.cosine, found, wanted)}
 
 
@@ -377,41 +363,48 @@ class IdentityDlib(_Plain):
         self.embedder, self.mesh = embedder, mesh
 
     def update(self, frames: Frames) -> Values:
-        found = self._embed(frames, "prediction")
-        own = self._embed(frames, "source") * len(found) if frames.truth is None else self._embed(frames, "truth")
+        def embed(which: Which) -> list[np.ndarray | None]:
+            key = ("dlib", self.embedder, self.mesh)
+            return frames.remember(which, key, lambda _: _of_faces(self.mesh, frames, which, self.embedder))
+
+        found, own = _own_faces(embed, frames)
         values = {"identity_dlib": _compare(metrics.distance, found, own)}
         if frames.truth is not frames.driving:
-            values["identity_dlib_driver"] = _compare(metrics.distance, found, self._embed(frames, "driving"))
+            values["identity_dlib_driver"] = _compare(metrics.distance, found, embed("driving"))
         return values
 
-    def _embed(self, frames: Frames, which: Which) -> list[np.ndarray | None]:
-        def embed(_: Tensor) -> list[np.ndarray | None]:
-            landmarks = self.mesh.landmarks_of(frames, which)
-            there = [i for i, points in enumerate(landmarks) if points is not None]
-            rows = self.embedder(frames.bytes(which)[there], [p for p in landmarks if p is not None])
-            known = dict(zip(there, rows, strict=True))
-            return [known.get(i) for i in range(len(landmarks))]
 
-        return frames.remember(which, ("dlib", self.embedder, self.mesh), embed)
+def _own_faces(embed: Callable[[Which], list], frames: Frames) -> tuple[list, list]:
+    """What a network makes of the prediction, and of who should be seen: in the truth, or else the source picture."""
+    found = embed("prediction")
+    return found, embed("source") * len(found) if frames.truth is None else embed("truth")
 
 
-def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None) -> list[np.ndarray | None]:
+def _of_faces(
+    mesh: Detector, frames: Frames, which: Which, embed: Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
+) -> list[np.ndarray | None]:
+    """What `embed` makes of each picture and its landmarks; None where it shows no face."""
+    found = mesh.landmarks_of(frames, which)
+    landmarks = {i: points for i, points in enumerate(found) if points is not None}
+    if not landmarks:
+        return [None] * len(found)
+    rows = embed(frames.bytes(which)[[*landmarks]], [*landmarks.values()])
+    known = dict(zip(landmarks, rows, strict=True))
+    return [known.get(i) for i in range(len(found))]
+
+
+def _embeddings(
+    embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None = None
+) -> list[np.ndarray | None]:
     """(D,) of each picture; None where it shows no face to align."""
 
-    def embed(_: Tensor) -> list[np.ndarray | None]:
-        pictures = torch.from_numpy(frames.bytes(which)).permute(0, 3, 1, 2) / 255
-        if mesh is None:
-            return list(embedder(pictures))
-        found = mesh.landmarks_of(frames, which)
-        result: list[np.ndarray | None] = [None] * len(found)
-        there = {i: five_points(points) for i, points in enumerate(found) if points is not None}
-        if there:
-            embeddings = embedder(pictures[list(there)], np.stack(list(there.values())))
-            for i, embedding in zip(there, embeddings, strict=True):
-                result[i] = embedding
-        return result
+    def embed(pictures: np.ndarray, landmarks: list[np.ndarray]) -> np.ndarray:
+        return embedder(to_tensor(pictures), np.stack([five_points(points) for points in landmarks]))
 
-    return frames.remember(which, ("embedding", embedder, mesh), embed)
+    def of_all(_: Tensor) -> list[np.ndarray | None]:
+        return _of_faces(mesh, frames, which, embed) if mesh else list(embedder(to_tensor(frames.bytes(which))))
+
+    return frames.remember(which, ("embedding", embedder, mesh), of_all)
 
 
 class IdentityTruth(_Plain):
@@ -433,9 +426,6 @@ class IdentityTruth(_Plain):
         masks = [metrics.hull_mask(points, height, width) for points in reference.truth_landmarks_px]
         mask = torch.from_numpy(np.stack(masks))
         prediction = frames.prediction.cpu()
-        distance = {
-            name: metrics.l1(prediction, torch.from_numpy(drawn).permute(0, 3, 1, 2) / 255, mask)
-            for name, drawn in people.items()
-        }
+        distance = {name: metrics.l1(prediction, to_tensor(drawn), mask) for name, drawn in people.items()}
         nearest = torch.stack(list(distance.values())).argmin(0)
         return {"identity_truth": _array(nearest == list(distance).index(reference.clip.identity))}

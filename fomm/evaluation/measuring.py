@@ -61,12 +61,7 @@ class Record:
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         names = [(model, metric) for model, by_metric in self.values.items() for metric in by_metric]
-        header = {
-            "frames": self.frames, "values": names, "features": list(self.features),
-            "video_features": list(self.video_features),
-            "failed": self.failed, "notes": self.notes, "sizes": self.sizes,
-            "contents": self.contents,
-        }  # fmt: skip
+        header = vars(self) | {"values": names, "features": [*self.features], "video_features": [*self.video_features]}
         arrays = {f"values_{i}": self.values[model][metric] for i, (model, metric) in enumerate(names)}
         arrays |= {f"features_{i}": array for i, array in enumerate(self.features.values())}
         arrays |= {f"video_features_{i}": array for i, array in enumerate(self.video_features.values())}
@@ -148,7 +143,7 @@ def measure_task(
             if truth is None and shot.truth is not None:
                 truth = to_tensor(shot.truth[chosen], device)
             known = truth_of(task, shot.start, stop, size) if truth_of and truth is not None else Truth()
-            reference = Reference(clip, driving, truth, record.frames, *known.of(chosen))
+            reference = Reference(clip, driving, truth, *known.of(chosen))
             for name, prediction in shot.predictions.items():
                 try:
                     collected[name].update(in_8_bits(prediction[chosen].to(device)), reference)
@@ -267,8 +262,8 @@ def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
         found = json.loads(path.read_text())
     except (ValueError, RecursionError):
         found = {}
-    found = found if isinstance(found, dict) else {}
     if found != settings:
+        found = found if isinstance(found, dict) else {}
         keys = sorted(key for key in found.keys() | settings.keys() if found.get(key) != settings.get(key))
         raise InputError(
             f"{folder.parent}: holds an evaluation with other settings ({', '.join(keys)} differ); give another "
