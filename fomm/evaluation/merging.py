@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fomm.errors import InputError
-from fomm.evaluation import statistics
 from fomm.evaluation.measuring import RECORDS
-from fomm.evaluation.results import rounded, who_of
+from fomm.evaluation.results import differences, who_of
 from fomm.files import atomic_output
-from fomm.report.schema import Clip, Difference, Model, Protocol, Report, Run, read_report
+from fomm.report.schema import Clip, Model, Protocol, Report, Run, read_report
 
 T = TypeVar("T")
 SAME_DATA = ("manifest_sha256", "pairs_sha256", "split", "size")
@@ -171,18 +170,10 @@ def _merged(
         if new:
             merged.gallery += [s.model_copy(update={"media": _media(number, s.media)}) for s in protocol.gallery]
     merged.clips = list(clips.values())
-    people = [who_of(clip) for clip in merged.clips]
-    for metric, models in merged.summary.items():
-        means: dict[str, list[float | None]] = {
-            model: [value.mean if (value := clip.values.get(metric, {}).get(model)) else None for clip in merged.clips]
-            for model in models
-        }
-        if baseline not in means or not any(value is not None for value in means[baseline]):
-            continue
-        for model in models:
-            if model != baseline:
-                found = statistics.paired(
-                    means[model], means[baseline], people, lower_is_better=better[metric] == "lower"
-                )
-                merged.differences.setdefault(metric, {})[model] = Difference(**rounded(found))
+    means: dict[str, dict[str, list[float | None]]] = {}
+    for metric, of in merged.summary.items():
+        values = [clip.values.get(metric, {}) for clip in merged.clips]
+        means[metric] = {m: [by_model[m].mean if m in by_model else None for by_model in values] for m in of}
+    there = {metric: of for metric, of in means.items() if any(mean is not None for mean in of.get(baseline or "", ()))}
+    merged.differences = differences(there, [who_of(clip) for clip in merged.clips], baseline, better)
     return merged
