@@ -27,6 +27,7 @@ SOURCE_NOTES = (
     "the first frame of the truth can be the source picture itself (in reconstruction it always is): it counts as the "
     "greatest PSNR there is and lifts that mean",
 )
+MAYBE_FACES = ("face", "unknown")  # categories of models that may be of faces
 FACE_NOTES = (
     "its keypoints are the landmarks that akd_mediapipe compares: keypoints_own is not measured",
     "follows landmarks that are filtered in time, as in inference",
@@ -185,12 +186,7 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
             raise InputError(f"--predictions {text!r}: {SOURCE} is the repeated source picture; choose another NAME")
         if not folder.is_dir():
             raise InputError(f"--predictions {text}: {folder} is no folder; it holds one video for each clip or pair")
-        listing = cache(_by_name)  # of now: files come and go
-        found = {
-            f"{task.protocol}/{task.name}": path
-            for task in tasks
-            if (path := _prediction(folder / task.name, listing)) is not None
-        }
+        found = _find(folder, tasks)
         if not found:
             raise InputError(
                 f"--predictions {text}: holds nothing for any clip; name videos (or folders of frames) as the clips, "
@@ -199,13 +195,11 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
             )
         side = _common_side(list(found.values()))
         lines = [f"{key} {hash_clip(path)}" for key, path in sorted(found.items())]
-        lossless = all(is_lossless(path) for path in found.values())
-        notes: tuple[str, ...] = ("frames that another program made",)
-        notes += (
-            () if lossless else ("its frames went through a video codec, which costs it some in every pixel metric",)
-        )
+        notes = ["frames that another program made"]
+        if not all(is_lossless(path) for path in found.values()):
+            notes.append("its frames went through a video codec, which costs it some in every pixel metric")
         missing = {task.protocol for task in tasks} - {key.partition("/")[0] for key in found}
-        notes += tuple(f"has no frames for {protocol}" for protocol in sorted(missing))
+        notes += [f"has no frames for {protocol}" for protocol in sorted(missing)]
         contenders.append(
             Contender(
                 name,
@@ -213,11 +207,24 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
                 checkpoint=where,
                 sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
                 image_size=side,
-                notes=notes,
+                notes=tuple(notes),
                 predictions=found,
             )
         )
     return contenders
+
+
+def _find(folder: Path, tasks: Sequence[Task]) -> dict[str, Path]:
+    """For each task the video or folder of frames of its name, whatever its suffix; where there is one."""
+    listing = cache(_by_name)  # of now: files come and go
+    found: dict[str, Path] = {}
+    for task in tasks:
+        place = folder / task.name
+        paths = listing(place.parent).get(place.name, [])
+        if len(paths) > 1:
+            raise InputError(f"{paths[0]} and {paths[1]}: which of them? Leave one")
+        found |= {f"{task.protocol}/{task.name}": path for path in paths}
+    return found
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:
@@ -227,14 +234,6 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
         for name in {path.name, path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name}:
             named.setdefault(name, []).append(path)
     return named
-
-
-def _prediction(place: Path, listing: Callable[[Path], dict[str, list[Path]]]) -> Path | None:
-    """The video or folder of frames of this name, whatever its suffix."""
-    found = listing(place.parent).get(place.name, [])
-    if len(found) > 1:
-        raise InputError(f"{found[0]} and {found[1]}: which of them? Leave one")
-    return found[0] if found else None
 
 
 def _common_side(paths: Sequence[Path]) -> int:
@@ -265,7 +264,7 @@ def name_apart(sources: Sequence[str]) -> list[str]:
     >>> name_apart(["vox-adv", "a/last.ckpt", "b/last.ckpt", "x.pth.tar"])
     ['vox-adv', 'a/last', 'b/last', 'x']
     """
-    parts = [Path(source.removesuffix(".pth.tar") if source.endswith(".pth.tar") else source) for source in sources]
+    parts = [Path(source.removesuffix(".pth.tar")) for source in sources]
     whole = [path.with_suffix("").parts if path.suffix in (".ckpt", ".safetensors", ".pt", ".pth") else path.parts
              for path in parts]  # fmt: skip
     taken = [1] * len(sources)
@@ -305,11 +304,6 @@ def baseline_of(contenders: Iterable[Contender]) -> str | None:
     return next((contender.name for contender in contenders if contender.role == "baseline"), None)
 
 
-def animate_bodies(contenders: Iterable[Contender]) -> bool:
-    """Whether one of them is a model of bodies."""
-    return any(contender.category == "body" for contender in contenders)
-
-
-def animate_faces(contenders: Iterable[Contender]) -> bool:
-    """Whether one of them may be a model of faces."""
-    return any(contender.category in ("face", "unknown") for contender in contenders)
+def animate(contenders: Iterable[Contender], *categories: str) -> bool:
+    """Whether one of them is a model of these."""
+    return any(contender.category in categories for contender in contenders)

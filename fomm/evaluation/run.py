@@ -20,8 +20,8 @@ from pydantic import JsonValue
 from fomm.animator import choose_device
 from fomm.errors import InputError
 from fomm.evaluation import statistics
-from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, notes_on, on_device
-from fomm.evaluation.definitions import FOLLOWED, MetricInfo
+from fomm.evaluation.contenders import MAYBE_FACES, DataSet, animate, baseline_of, notes_on, on_device
+from fomm.evaluation.definitions import FOLLOWED
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import RECORDS, Record, check_records, contents_of, measure_task, run_tasks
@@ -30,7 +30,7 @@ from fomm.evaluation.results import Results, collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
-from fomm.report.schema import Data, Metric, Model, Protocol, Report, Run, Shown
+from fomm.report.schema import Data, Metric, Model, Report, Run, Shown
 
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
@@ -132,7 +132,20 @@ def evaluate(
             progress=tell,
         )
 
-    from_before = _in_all_processes(fabric, tasks, records, folder, measure, progress)
+    had = run_tasks(
+        tasks,
+        records,
+        measure,
+        contents=lambda task: contents_of(task, folder),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        progress=progress if fabric.is_global_zero else silent,
+    )
+    from_before = torch.tensor(had, device=fabric.device)
+    fabric.all_reduce(from_before, reduce_op="sum")
+    fabric.barrier()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
     if not fabric.is_global_zero:
         return None
     remove_parts(records, output, output / "media", before=started)
@@ -142,16 +155,26 @@ def evaluate(
     metrics = [name for name in instruments.infos if name in per_frame]
     write_per_frame(output / "per_frame.csv", tasks, records, models, metrics, instruments.every)
     for name, protocol in results.protocols.items():
-        show(name, protocol, tasks, folder, contenders, size, instruments.infos, output)
+        by_name = {task.name: task for task in tasks if task.protocol == name}
+        # the source is in every video anyway
+        shown = [contender for contender in contenders if contender.animator or name in contender.protocols]
+        for kind, clip, metric in choose_shown(protocol, shown[0].name, instruments.infos) if shown else []:
+            media = f"media/{name}_{kind}.mp4"
+            columns = write_shown(by_name[clip], folder, shown, size, output / media)
+            protocol.gallery.append(Shown(kind=kind, clip=clip, metric=metric, media=media, columns=columns))
     run = Run(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         elapsed_s=0.0,
         command=list(command),
         hardware=hardware(fabric),
-        clips_from_before=from_before,
+        clips_from_before=int(from_before),
     )
     settings = {"baseline": baseline_of(contenders), **settings, "limit": data.limit, "every": instruments.every}
-    described = _described(data, tasks, results, size)
+    measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
+    described = data.described.model_copy(
+        update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
+        | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
+    )
     return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
 
 
@@ -168,44 +191,6 @@ def _depends_on(data: DataSet, contenders: Sequence[Contender], instruments: Ins
         "limit": data.limit,
         "every": instruments.every,
     }
-
-
-def _in_all_processes(
-    fabric: Fabric,
-    tasks: Sequence[Task],
-    records: Path,
-    folder: Path,
-    measure: Callable[[Task, Callable[[int], None]], Record],
-    progress: Progress,
-) -> int:
-    """Measure all tasks, each process its part; returns in each when all have finished.
-
-    Returns: how many of all tasks had a record from before.
-    """
-    mine = run_tasks(
-        tasks,
-        records,
-        measure,
-        contents=lambda task: contents_of(task, folder),
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-        progress=progress if fabric.is_global_zero else silent,
-    )
-    resumed = torch.tensor(mine, device=fabric.device)
-    fabric.all_reduce(resumed, reduce_op="sum")
-    fabric.barrier()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
-    return int(resumed)
-
-
-def _described(data: DataSet, tasks: Sequence[Task], results: Results, size: int) -> Data:
-    """The data set as it was measured: clips and frames that were used, and what was wrong with them."""
-    measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
-    return data.described.model_copy(
-        update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
-        | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
-    )
 
 
 def make_report(
@@ -234,7 +219,7 @@ def make_report(
                 for c in contenders],
         metrics={name: Metric(**{key: getattr(instruments.infos[name], key) for key in Metric.model_fields})
                  for name in computed},
-        not_computed=instruments.not_computed + why_not(instruments, computed, animate_faces(contenders)),
+        not_computed=instruments.not_computed + why_not(instruments, computed, animate(contenders, *MAYBE_FACES)),
         protocols=results.protocols,
         failures=results.failures,
     )  # fmt: skip
@@ -251,23 +236,3 @@ def hardware(fabric: Fabric) -> dict[str, JsonValue]:
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
     }
-
-
-def show(
-    name: str,
-    protocol: Protocol,
-    tasks: Sequence[Task],
-    folder: Path,
-    contenders: Sequence[Contender],
-    size: int,
-    infos: Mapping[str, MetricInfo],
-    output: Path,
-) -> None:
-    """Write the videos of a protocol's gallery and enter them."""
-    by_name = {task.name: task for task in tasks if task.protocol == name}
-    # the source is in every video anyway
-    models = [contender for contender in contenders if contender.animator or name in contender.protocols]
-    for kind, clip, metric in choose_shown(protocol, models[0].name, infos) if models else []:
-        media = f"media/{name}_{kind}.mp4"
-        columns = write_shown(by_name[clip], folder, models, size, output / media)
-        protocol.gallery.append(Shown(kind=kind, clip=clip, metric=metric, media=media, columns=columns))
