@@ -27,19 +27,12 @@ ATTEMPTS = 3  # broken connections in a row, without a byte gained, after which 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that has a name here, and addresses elsewhere.
+    """A file that has a name here, and addresses elsewhere."""
 
-    Attributes:
-        name: what people call it.
-        file: its file name, which it keeps wherever it is found.
-        mirrors: addresses of the file, tried in order.
-        md5: hex digest of the file; none published for most.
-    """
-
-    name: str
-    file: str
-    mirrors: tuple[str, ...] = ()
-    md5: str | None = None
+    name: str  # what people call it
+    file: str  # its file name, which it keeps wherever it is found
+    mirrors: tuple[str, ...] = ()  # addresses of the file, tried in order
+    md5: str | None = None  # hex digest of the file; none published for most
 
 
 def cache_folder() -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from fomm.errors import InputError, listed
 from fomm.files import atomic_output, hash_file
@@ -88,14 +89,13 @@ def read_manifest(path: str | Path, *, on_fault: Callable[[str], None] | None = 
     for line, row in rows:
         try:
             clip = _parse(row)
+            if clip.clip_id in seen:
+                raise ValueError(f"clip_id {clip.clip_id!r} was used on line {seen[clip.clip_id]}")
         except ValueError as error:
             faults.append(f"line {line}: {error}")
-            continue
-        if clip.clip_id in seen:
-            faults.append(f"line {line}: clip_id {clip.clip_id!r} was used on line {seen[clip.clip_id]}")
-            continue
-        seen[clip.clip_id] = line
-        clips.append(clip)
+        else:
+            seen[clip.clip_id] = line
+            clips.append(clip)
     _tell(path, faults, on_fault)
     return clips
 
@@ -192,11 +192,7 @@ def hash_clip(path: str | Path) -> str:
 
 
 def select(clips: Iterable[Clip], split: str) -> list[Clip]:
-    """The clips of one split, in order.
-
-    Raises:
-        InputError: `split` is not one of train, val, test.
-    """
+    """The clips of one split, in order; raises InputError where `split` is not one of train, val, test."""
     if split not in SPLITS:
         raise InputError(f"split {split!r}: must be one of {', '.join(SPLITS)}")
     return [clip for clip in clips if clip.split == split]
@@ -284,19 +280,8 @@ def _parse(row: dict[str, str | None]) -> Clip:
     box = text.get("crop_box", "")
     if box and (box.count("-") != 3 or not all(part.isdigit() for part in box.split("-"))):
         raise ValueError(f"crop_box {box!r} is not left-top-right-bottom")
-    return Clip(
-        clip_id=text["clip_id"],
-        path=text["path"],
-        identity=text["identity"],
-        split=text["split"],
-        **numbers,
-        fps=fps,
-        confidence=confidence,
-        source_video=text.get("source_video", ""),
-        crop_box=box,
-        crop_rule=text.get("crop_rule", ""),
-        sha256=text.get("sha256", ""),
-    )
+    values: dict[str, Any] = {**text, **numbers, "fps": fps, "confidence": confidence}
+    return Clip(**values)
 
 
 def _positive(name: str, text: str, kind: Callable[[str], Number]) -> Number:
