@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fomm.errors import InputError, require
 from fomm.manifest import Clip, manifest_hash, read_manifest, select
+from fomm.pixels import to_tensor
 from fomm.video import read_frames
 from fomm.video.pictures import fit_square
 from fomm.video_folder import HELD_OUT_EVERY, manifest_of_folder
@@ -128,11 +129,8 @@ class FrameStore:
         self._cache: dict[str, np.ndarray] | None = {} if cache else None
 
     def read(self, clip: Clip, indices: Sequence[int]) -> np.ndarray:
-        """Frames (T, size, size, 3) uint8 RGB.
-
-        Raises:
-            InputError: the clip is missing or damaged, or has fewer frames than the manifest says.
-        """
+        """Frames (T, size, size, 3) uint8 RGB; raises InputError where the clip is missing, damaged, or shorter than
+        the manifest says."""
         if self._cache is None:
             return self._decode(clip, indices)
         if clip.path not in self._cache:
@@ -209,13 +207,11 @@ class HeldOutPairs(PairSet):
     def clip(self, index: int, frames: int) -> Tensor:
         """The beginning of a pair's clip: (T, 3, size, size) in [0, 1]."""
         clip = self.items[index][0]
-        pictures = self.store.read(clip, range(min(frames, clip.frames))).astype(np.float32) / 255
-        return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+        return to_tensor(self.store.read(clip, range(min(frames, clip.frames)))).contiguous()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         clip, frame = self.items[index]
-        frames = self.store.read(clip, [0, frame]).astype(np.float32) / 255
-        source, driving = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+        source, driving = to_tensor(self.store.read(clip, [0, frame])).contiguous()
         return {"source": source, "driving": driving}
 
 
@@ -280,11 +276,7 @@ class PairData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         order = EpochOrder(
-            len(self.train_pairs) * self.repeats,
-            self.batch_size,
-            seed=self.seed,
-            rank=self._rank,
-            world=self._world,
+            len(self.train_pairs) * self.repeats, self.batch_size, seed=self.seed, rank=self._rank, world=self._world
         )
         # Workers start before Lightning tells the epoch.
         order.set_epoch(self.trainer.current_epoch if self.trainer else 0)
@@ -379,11 +371,7 @@ class ClipData(PairData):
             manifest_of_folder(self.manifest)
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the manifest.
-
-        Raises:
-            InputError: an empty split, clips of a single frame, or fewer pairs than a batch.
-        """
+        """Read the manifest; raises InputError for an empty split, clips of one frame, or fewer pairs than a batch."""
         self._from_folder = self.manifest.is_dir()
         if self._from_folder:
             self.manifest = manifest_of_folder(self.manifest)
