@@ -45,13 +45,10 @@ class AnimatedTask:
         sizes: (width, height) of the clips as they are.
 
     Args:
-        task: what to animate.
         folder: of the manifest.
-        contenders: who animates.
         size: S, at which they are compared; each model sees frames of its own size.
 
-    Raises:
-        InputError: here or while iterating: a clip is missing or damaged, or they do not fit together.
+    Raises InputError, here or while iterating, where a clip is missing or damaged, or they do not fit together.
     """
 
     def __init__(self, task: Task, folder: Path, contenders: Sequence[Contender], size: int) -> None:

@@ -36,16 +36,11 @@ FACE_NOTES = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is measured on, and what is to be said about it.
-
-    Attributes:
-        clips: of the split.
-        tasks: what is made of them, at most `limit` of each protocol.
-    """
+    """What is measured on, and what is to be said about it."""
 
     manifest: Path
-    clips: list[Clip]
-    tasks: list[Task]
+    clips: list[Clip]  # of the split
+    tasks: list[Task]  # what is made of them, at most `limit` of each protocol
     limit: int | None
     described: Data  # for the report; what of it was used is known only in the end
 
@@ -113,10 +108,7 @@ def load_all(
 ) -> list[Contender]:
     """Checkpoints, then frames that other programs made; the baseline, which may be either, last.
 
-    Arguments and errors as for `load_contenders` and `load_predictions`.
-
-    Raises:
-        InputError: besides, two of them have one name.
+    Arguments and errors as for `load_contenders` and `load_predictions`; besides, two of them must not have one name.
     """
     others = load_predictions(predictions, tasks, baseline)
     rest = None if baseline_of(others) else baseline
@@ -239,8 +231,7 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
 def _common_side(paths: Sequence[Path]) -> int:
     """Side of most of these videos, of those that are square and can be read; the first of them decides a tie.
 
-    Raises:
-        InputError: there is none; says what is wrong with the first.
+    Raises InputError where there is none, and says what is wrong with the first.
     """
     sides, faults = list[int](), list[str]()
     for path in paths:

@@ -13,6 +13,7 @@ import numpy as np
 from fomm import expression
 from fomm.evaluation.definitions import FOLLOWED
 from fomm.evaluation.frames import ClipReference, Detector, Frames, Values
+from fomm.evaluation.measures import Measure
 from fomm.evaluation.metrics import UNKNOWN
 
 Mesh = np.ndarray  # (478, 3)
@@ -26,7 +27,7 @@ DEEDS: dict[str, Callable[[Mesh], np.ndarray | float]] = {
 }
 
 
-class Following:
+class Following(Measure):
     """Correlation, slope and error of each of `FOLLOWED`; blinks_followed; expression_mesh.
 
     Compared with the truth; where there is none, with the driving frames, and then by changes: what two faces at rest
@@ -99,7 +100,10 @@ class Following:
     def _follow(self, name: str, pairs: list[tuple[Deeds | None, Deeds | None]]) -> Values:
         """Of one deed: correlation and slope (one value each), and an error for each frame."""
         metrics = [f"{name}_{what}" for what in ("correlation", "slope", "error")][: 3 if name in DEEDS else 2]
-        wanted = [b[name] if b is not None and _can_be_seen(name, b) else None for _, b in pairs]
+        wanted = [
+            None if b is None or (name == "gaze" and not b["eyes"][0] > expression.EYES_OPEN) else b[name]
+            for _, b in pairs  # behind lids, a mesh only guesses the irises
+        ]
         there = np.array([w is not None for w in wanted], bool)
         driver = np.array([w for w in wanted if w is not None])
         if len(driver) < 3 or np.sqrt(driver.var(0).sum()) < expression.VARIES[name]:
@@ -114,8 +118,3 @@ class Following:
         errors[both] = np.abs(result - driver - middle).mean(-1)
         correlation, slope = expression.correlation(driver, result), abs(1 - expression.slope(driver, result))
         return dict(zip(metrics, (np.array([correlation]), np.array([slope]), errors), strict=False))
-
-
-def _can_be_seen(name: str, wanted: Deeds) -> bool:
-    """Behind lids, a mesh only guesses the irises."""
-    return name != "gaze" or bool(wanted["eyes"][0] > expression.EYES_OPEN)

@@ -61,27 +61,18 @@ class FindsFaces(Protocol):
 
 
 class Detectors(NamedTuple):
-    """What finds faces and bodies; None: they are not looked for.
+    """What finds faces and bodies; None: they are not looked for."""
 
-    Attributes:
-        mesh: the 468 points of a face.
-        refined: the 478 points in three dimensions, irises among them; without it no expression is followed.
-        pose: the 33 keypoints of a body, and how surely.
-    """
-
-    mesh: Detector | None = None
-    refined: Detector | None = None
-    pose: Detector | None = None
+    mesh: Detector | None = None  # the 468 points of a face
+    refined: Detector | None = None  # the 478 in three dimensions, with irises: without them no expression is followed
+    pose: Detector | None = None  # the 33 keypoints of a body, and how surely
 
     @classmethod
     def needed(
         cls, contenders: Sequence[Contender], metrics: Sequence[str], finder: Callable[[], FindsFaces]
     ) -> Detectors:
-        """Those that say something about these models, or that the named metrics ask for.
-
-        Args:
-            finder: makes what finds; not called where nothing is looked for.
-        """
+        """Those that say something about these models, or that the named metrics ask for; `finder` makes what finds, if
+        there is anything to look for."""
         faces = animate(contenders, *MAYBE_FACES)
         bodies = animate(contenders, "body") or any(name.endswith("_pose") for name in metrics)
         return cls(
@@ -198,9 +189,8 @@ class _Making:
                     f"--face_networks {source}: there is another metric {name}; give the file another name"
                 )
             hashes[source] = embedder.sha256
-            self.infos[name] = custom_identity(
-                stem, str(embedder.convention), embedder.sha256, aligned=embedder.aligned
-            )
+            sees = str(embedder.convention)
+            self.infos[name] = custom_identity(stem, sees, embedder.sha256, aligned=embedder.aligned)
             if mesh or not embedder.aligned:
                 self.measures.append(measures.Similarity(embedder, mesh))
         return hashes

@@ -20,8 +20,9 @@ nothing to compare with; average them with `metrics.tally`, not with `numpy.nanm
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ from fomm.pixels import to_tensor
 from fomm.pretrained.embedders import Embedder, five_points
 
 
-class Measure(Protocol):
+class Measure:
     """Measures one model on one clip at a time; see the module's text for the order of calls.
 
     `names` are the keys of `metrics.METRICS` (or `identity_<file stem>`) that it can give. `update` returns those that
@@ -43,27 +44,18 @@ class Measure(Protocol):
     after several frames, each (n,), to be averaged exactly like those of `update`.
     """
 
-    @property
-    def names(self) -> tuple[str, ...]: ...
+    names: tuple[str, ...]
 
     def start(self, clip: ClipReference) -> None: ...
 
+    @abstractmethod
     def update(self, frames: Frames) -> Values: ...
-
-    def finish(self) -> Values: ...
-
-
-class _Plain:
-    """A measure that says of each run all that it has to say; it keeps nothing, unless it says otherwise."""
-
-    def start(self, clip: ClipReference) -> None:
-        pass
 
     def finish(self) -> Values:
         return {}
 
 
-class _OfDetector(_Plain):
+class _OfDetector(Measure):
     """A measure of what a detector finds."""
 
     def __init__(self, detector: Detector) -> None:
@@ -87,7 +79,7 @@ def _compare(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: 
 # -------------------------------------------------------------------------------------------------------------- pixels
 
 
-class Pixels(_Plain):
+class Pixels(Measure):
     """l1, psnr, ssim of whole frames, against the truth."""
 
     names = ("l1", "psnr", "ssim")
@@ -95,13 +87,15 @@ class Pixels(_Plain):
     def update(self, frames: Frames) -> Values:
         if frames.truth is None:
             return {}
-        pair = frames.prediction, frames.truth
-        values = metrics.l1(*pair), metrics.psnr(*pair), metrics.average(_similarity(frames, frames.truth))
-        return {name: _array(value) for name, value in zip(self.names, values, strict=True)}
+        return dict(zip(self.names, _compared(frames, frames.truth), strict=True))
 
 
-def _similarity(frames: Frames, truth: Tensor) -> Tensor:
-    return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
+def _compared(frames: Frames, truth: Tensor, mask: Tensor | None = None) -> list[np.ndarray]:
+    """L1, PSNR and SSIM of each frame, inside a mask (T, H, W) where there is one."""
+    similarity = frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
+    pair = frames.prediction, truth
+    values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(similarity, mask)
+    return [_array(value) for value in values]
 
 
 class FacePixels(_OfDetector):
@@ -117,9 +111,8 @@ class FacePixels(_OfDetector):
             return {}
         mask = frames.remember("truth", ("mask", self.detector), lambda truth: self._masks(frames, truth))
         seen = mask.flatten(1).any(1).cpu().numpy()
-        pair, similarity = (frames.prediction, frames.truth), _similarity(frames, frames.truth)
-        values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(similarity, mask)
-        return {name: np.where(seen, _array(value), UNKNOWN) for name, value in zip(self.names, values, strict=True)}
+        values = _compared(frames, frames.truth, mask)
+        return {name: np.where(seen, value, UNKNOWN) for name, value in zip(self.names, values, strict=True)}
 
     def _masks(self, frames: Frames, truth: Tensor) -> Tensor:
         """(T, H, W) bool; empty where there is no face."""
@@ -134,12 +127,8 @@ class FacePixels(_OfDetector):
 # ---------------------------------------------------------------------------------------------------- learned features
 
 
-class Lpips(_Plain):
-    """lpips against the truth.
-
-    Args:
-        network: two batches (T, 3, H, W) in [0, 1] -> (T,) distances; see `load_lpips`.
-    """
+class Lpips(Measure):
+    """lpips against the truth, by a network as `load_lpips` gives: (T, 3, H, W) in [0, 1] twice -> (T,)."""
 
     names = ("lpips",)
 
@@ -159,9 +148,9 @@ class Lpips(_Plain):
 class Akd(_OfDetector):
     """`akd_<detector's name>`: its landmarks in the prediction against those in the truth."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (f"akd_{self.detector.name}",)
+    def __init__(self, detector: Detector) -> None:
+        super().__init__(detector)
+        self.names = (f"akd_{detector.name}",)
 
     def update(self, frames: Frames) -> Values:
         if frames.truth is None:
@@ -170,11 +159,7 @@ class Akd(_OfDetector):
 
 
 class AkdTruth(_OfDetector):
-    """akd_truth: landmarks found in the prediction against the exact ones, at the points that both know.
-
-    Args:
-        detector: gives the 468 points of MediaPipe's mesh.
-    """
+    """akd_truth: landmarks of MediaPipe's mesh in the prediction against the exact ones, where both have a point."""
 
     names = ("akd_truth",)
     # number in the mesh, number in the order of iBUG 300-W: corners of eyes and mouth, middle of the lips' edges, nose,
@@ -218,7 +203,7 @@ class Jitter(_OfDetector):
         return {"jitter": self._per_second * errors}
 
 
-class FlowError(_Plain):
+class FlowError(Measure):
     """tof: optical flow from frame to frame of the prediction against the truth's."""
 
     names = ("tof",)
@@ -243,8 +228,7 @@ class FlowError(_Plain):
 class Bodies(_OfDetector):
     """akd_pose, mkr_pose: where a body's keypoints are, and how many of them are missing.
 
-    Args:
-        detector: gives (33, 3): x and y in pixels, and how surely the keypoint is seen.
+    A keypoint that the detector finds has x and y in pixels, and how surely it is seen: (33, 3).
     """
 
     names = ("akd_pose", "mkr_pose")
@@ -267,7 +251,7 @@ class Bodies(_OfDetector):
         return float(distance), 1 - float(both.sum() / np.sum(there))
 
 
-class HeadPose(_Plain):
+class HeadPose(Measure):
     """head_pose: angles of the prediction's mesh against the truth's, or their changes against the driving's."""
 
     names = ("head_pose",)
@@ -297,7 +281,7 @@ class HeadPose(_Plain):
         return {"head_pose": _compare(metrics.angle_error, found, wanted)}
 
 
-class OwnKeypoints(_Plain):
+class OwnKeypoints(Measure):
     """keypoints_own: the model's own keypoints (`Frames.detect`) in the prediction against those in the truth."""
 
     names = ("keypoints_own",)
@@ -314,7 +298,7 @@ class OwnKeypoints(_Plain):
 # ------------------------------------------------------------------------------------------------------------ identity
 
 
-class Aed(_Plain):
+class Aed(Measure):
     """aed_openface: squared distance of the embeddings of prediction and truth."""
 
     names = ("aed_openface",)
@@ -329,7 +313,7 @@ class Aed(_Plain):
         return {"aed_openface": _compare(metrics.squared_distance, found, wanted)}
 
 
-class Similarity(_Plain):
+class Similarity(Measure):
     """`csim_arcface`, or `identity_<name>` of a network of the user's: cosine with the truth, or the source picture.
 
     Args:
@@ -349,12 +333,10 @@ class Similarity(_Plain):
         return {self.names[0]: _compare(metrics.cosine, found, wanted)}
 
 
-class IdentityDlib(_Plain):
+class IdentityDlib(Measure):
     """identity_dlib: distance from the truth's face, or the source's; identity_dlib_driver: from the driving frame's.
 
-    Args:
-        embedder: (T, H, W, 3) uint8 and landmarks (T, 468, 2) -> (T, D); see `fomm.pretrained.dlib_resnet`.
-        mesh: finds the landmarks.
+    By an embedder as in `fomm.pretrained.dlib_resnet`: (T, H, W, 3) uint8, landmarks (T, 468, 2) -> (T, D).
     """
 
     names = ("identity_dlib", "identity_dlib_driver")
@@ -407,7 +389,7 @@ def _embeddings(
     return frames.remember(which, ("embedding", embedder, mesh), of_all)
 
 
-class IdentityTruth(_Plain):
+class IdentityTruth(Measure):
     """identity_truth: 1 where the face is most like the right person among all known ones, else 0.
 
     Known people are drawn in the truth's exact pose (`Reference.portraits`); the prediction is compared with each

@@ -44,10 +44,7 @@ def write_per_frame(
 def _column(values: np.ndarray | None, frames: int) -> np.ndarray:
     """(frames,), NaN where there is no value."""
     column = np.full(frames, np.nan)
-    if values is not None and len(values) == frames:
-        column[:] = values
-    elif values is not None and frames > 2 and len(values) == frames - 2:
-        column[1:-1] = values
-    elif values is not None and frames > 1 and len(values) == frames - 1:
-        column[1:] = values
+    if values is not None and 0 <= frames - len(values) <= 2:
+        first = min(1, frames - len(values))
+        column[first : first + len(values)] = values
     return column

@@ -16,16 +16,7 @@ from fomm.evaluation import metrics, statistics
 from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.measuring import Record, record_path
 from fomm.evaluation.tasks import Task
-from fomm.report.schema import (
-    PROTOCOLS,
-    Clip,
-    ClipValue,
-    Difference,
-    Failure,
-    Identity,
-    Protocol,
-    Summary,
-)
+from fomm.report.schema import PROTOCOLS, Clip, ClipValue, Difference, Failure, Identity, Protocol, Summary
 
 
 class Results(NamedTuple):
@@ -195,13 +186,7 @@ class _ProtocolSums:
 
 
 class Fid:
-    """The Fréchet distance of all that one model made: a number for a set of clips, not for frames.
-
-    Sums over frames, so nothing depends on their order.
-
-    Args:
-        num_features: D.
-    """
+    """The Fréchet distance of all that one model made: a number for a set of clips, whatever the order of frames."""
 
     def __init__(self, num_features: int = 2048) -> None:
         self._metric = FrechetInceptionDistance(_as_they_are(num_features))
@@ -227,11 +212,7 @@ class Fid:
 
 
 class Kid:
-    """The kernel distance of all that one model made: a number for a set of clips, not for frames.
-
-    Args:
-        num_features: D.
-    """
+    """The kernel distance of all that one model made: a number for a set of clips, not for frames."""
 
     MOST = 16384  # frames that are kept
     SUBSETS, SUBSET = 100, 1000

@@ -82,21 +82,16 @@ def evaluate(
     command: Sequence[str],
     progress: Progress = silent,
 ) -> Report | None:
-    """Measure all contenders on all clips.
+    """Measure all contenders on all clips; None on processes other than the first.
 
     Args:
         output: folder for records and clips to look at.
-        fabric: of `launch`.
         truth_of: exact knowledge of the data set.
         code: name -> hash of all code that the numbers depend on; records of different code do not mix.
-        settings: for the report, beside those of the statistics.
-        command: for the report.
+        settings: for the report, beside those of the statistics; so is `command`.
         progress: is called by the first process.
 
-    Returns: the report; None on processes other than the first.
-
-    Raises:
-        InputError: it cannot be done. Faulty clips are part of the report instead.
+    Raises InputError where it cannot be done; faulty clips are part of the report instead.
     """
     device = "mps" if fabric.device.type == "mps" else str(fabric.device)
     size = common_size(contenders)
