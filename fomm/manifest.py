@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -243,12 +243,17 @@ def require_no_faults(path: Path, faults: Sequence[str]) -> None:
 
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a CSV file that people open, whole or not there; None leaves its cell empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_written(value) for value in row] for row in rows)
-    with atomic_output(path) as part:
-        part.write_text(text.getvalue(), encoding="utf-8")
+    with csv_output(path, columns) as writer:
+        writer.writerows([_written(value) for value in row] for row in rows)
+
+
+@contextmanager
+def csv_output(path: str | Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Yield a `csv.writer` of a file, whole or not there, that has its header already."""
+    with atomic_output(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        yield writer
 
 
 def _written(value: object) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from fomm.files import atomic_output
-from fomm.manifest import cell
+from fomm.manifest import cell, csv_output
 from fomm.report.latex import render_latex
 from fomm.report.page import render_page
 from fomm.report.schema import Report, read_report
@@ -19,9 +18,7 @@ PER_CLIP = ("protocol", "clip", "identity", "model", "metric", "mean", "frames",
 def write_files(report: Report, output: Path) -> None:
     """report.json, per_clip.csv, report.tex, and the pages made of them."""
     _write(output, {"report.json": report.to_json(), "report.tex": render_latex(report)})
-    with atomic_output(output / "per_clip.csv") as part, open(part, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(PER_CLIP)
+    with csv_output(output / "per_clip.csv", PER_CLIP) as writer:
         writer.writerows([cell(v) if isinstance(v, str) else v for v in row] for row in per_clip(report))
     write_pages(report, output)
 
