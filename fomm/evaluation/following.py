@@ -12,8 +12,8 @@ import numpy as np
 
 from fomm import expression
 from fomm.evaluation.definitions import FOLLOWED
-from fomm.evaluation.frames import ClipReference, Detector, Frames, Values
-from fomm.evaluation.measures import Measure
+from fomm.evaluation.frames import ClipReference, Frames, Values
+from fomm.evaluation.measures import OfDetector
 from fomm.evaluation.metrics import UNKNOWN
 
 Mesh = np.ndarray  # (478, 3)
@@ -27,14 +27,11 @@ DEEDS: dict[str, Callable[[Mesh], np.ndarray | float]] = {
 }
 
 
-class Following(Measure):
+class Following(OfDetector):
     """Correlation, slope and error of each of `FOLLOWED`; blinks_followed; expression_mesh.
 
     Compared with the truth; where there is none, with the driving frames, and then by changes: what two faces at rest
-    look like is not compared.
-
-    Args:
-        mesh: its landmarks are (478, 3), MediaPipe's refined mesh.
+    look like is not compared. The landmarks of the detector are (478, 3), MediaPipe's refined mesh.
     """
 
     names = (
@@ -43,9 +40,6 @@ class Following(Measure):
         "blinks_followed",
         "expression_mesh",
     )
-
-    def __init__(self, mesh: Detector) -> None:
-        self.mesh = mesh
 
     def start(self, clip: ClipReference) -> None:
         self._first: dict[str, Mesh] = {}  # of each side, in its first frame with a face
@@ -58,8 +52,7 @@ class Following(Measure):
 
     def update(self, frames: Frames) -> Values:
         self._is_truth = frames.truth is not None
-        found, wanted = (self.mesh.landmarks_of(frames, which) for which in ("prediction", frames.wanted))
-        for a, b in zip(found, wanted, strict=True):
+        for a, b in zip(*self.found_and_wanted(frames, frames.wanted), strict=True):
             if self._both is None and a is not None and b is not None:
                 self._both = a, b
                 self._rest = expression.at_rest(a, b), expression.at_rest(b, b)

@@ -102,15 +102,11 @@ def load_instruments(
     detectors: Detectors = Detectors(),  # noqa: B008 (cannot be changed)
     settings: MeasureSettings = MeasureSettings(),  # noqa: B008
 ) -> Instruments:
-    """Everything that can be measured here. Missing or damaged weights are told in the report, never replaced.
+    """Everything that can be measured here, by networks on a device. Missing or damaged weights are told in the report,
+    never replaced.
 
-    Args:
-        device: where networks run.
-        detectors: what finds faces and bodies.
-
-    Raises:
-        InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric; FVD
-            of single frames.
+    Raises InputError where one of the user's networks cannot be used, or has the name of another metric; for an unknown
+    metric; for FVD of single frames.
     """
     settings.check()
     making = _Making(settings)

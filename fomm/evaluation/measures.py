@@ -20,7 +20,6 @@ nothing to compare with; average them with `metrics.tally`, not with `numpy.nanm
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, SupportsFloat
 
@@ -40,22 +39,25 @@ class Measure:
     """Measures one model on one clip at a time; see the module's text for the order of calls.
 
     `names` are the keys of `metrics.METRICS` (or `identity_<file stem>`) that it can give. `update` returns those that
-    apply to these frames (no truth: none that need it), each (T,). `finish` returns further values that are known only
-    after several frames, each (n,), to be averaged exactly like those of `update`.
+    apply to these frames, each (T,); one that needs a truth has `compare` instead. `finish` returns further values that
+    are known only after several frames, each (n,), to be averaged exactly like those of `update`.
     """
 
     names: tuple[str, ...]
 
     def start(self, clip: ClipReference) -> None: ...
 
-    @abstractmethod
-    def update(self, frames: Frames) -> Values: ...
+    def update(self, frames: Frames) -> Values:
+        return {} if frames.truth is None else self.compare(frames, frames.truth)
+
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        raise NotImplementedError
 
     def finish(self) -> Values:
         return {}
 
 
-class _OfDetector(Measure):
+class OfDetector(Measure):
     """A measure of what a detector finds."""
 
     def __init__(self, detector: Detector) -> None:
@@ -70,7 +72,7 @@ def _array(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
 
 
-def _compare(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: list) -> np.ndarray:
+def _by_frame(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: list) -> np.ndarray:
     """`compare` frame by frame: a miss where only the prediction shows nothing, unknown where the truth does not."""
     pairs = zip(found, wanted, strict=True)
     return np.array([UNKNOWN if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
@@ -84,13 +86,11 @@ class Pixels(Measure):
 
     names = ("l1", "psnr", "ssim")
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        return dict(zip(self.names, _compared(frames, frames.truth), strict=True))
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        return dict(zip(self.names, _pixel_values(frames, truth), strict=True))
 
 
-def _compared(frames: Frames, truth: Tensor, mask: Tensor | None = None) -> list[np.ndarray]:
+def _pixel_values(frames: Frames, truth: Tensor, mask: Tensor | None = None) -> list[np.ndarray]:
     """L1, PSNR and SSIM of each frame, inside a mask (T, H, W) where there is one."""
     similarity = frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
     pair = frames.prediction, truth
@@ -98,7 +98,7 @@ def _compared(frames: Frames, truth: Tensor, mask: Tensor | None = None) -> list
     return [_array(value) for value in values]
 
 
-class FacePixels(_OfDetector):
+class FacePixels(OfDetector):
     """l1_face, psnr_face, ssim_face: the same inside the hull of the truth's face.
 
     There is no lpips_face: LPIPS compares features whose receptive fields reach far over the mask's edge.
@@ -106,12 +106,10 @@ class FacePixels(_OfDetector):
 
     names = ("l1_face", "psnr_face", "ssim_face")
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        mask = frames.remember("truth", ("mask", self.detector), lambda truth: self._masks(frames, truth))
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        mask = frames.remember("truth", ("mask", self.detector), lambda _: self._masks(frames, truth))
         seen = mask.flatten(1).any(1).cpu().numpy()
-        values = _compared(frames, frames.truth, mask)
+        values = _pixel_values(frames, truth, mask)
         return {name: np.where(seen, value, UNKNOWN) for name, value in zip(self.names, values, strict=True)}
 
     def _masks(self, frames: Frames, truth: Tensor) -> Tensor:
@@ -136,29 +134,25 @@ class Lpips(Measure):
         self.network = network
 
     @torch.no_grad()
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), frames.truth))}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), truth))}
 
 
 # ----------------------------------------------------------------------------------------------------------- landmarks
 
 
-class Akd(_OfDetector):
+class Akd(OfDetector):
     """`akd_<detector's name>`: its landmarks in the prediction against those in the truth."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__(detector)
         self.names = (f"akd_{detector.name}",)
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        return {self.names[0]: _compare(metrics.akd, *self.found_and_wanted(frames))}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        return {self.names[0]: _by_frame(metrics.akd, *self.found_and_wanted(frames))}
 
 
-class AkdTruth(_OfDetector):
+class AkdTruth(OfDetector):
     """akd_truth: landmarks of MediaPipe's mesh in the prediction against the exact ones, where both have a point."""
 
     names = ("akd_truth",)
@@ -178,10 +172,10 @@ class AkdTruth(_OfDetector):
         mesh, markup = (list(numbers) for numbers in zip(*self.PAIRS, strict=True))
         wanted = rescaled(exact[:, markup], (width, height), (SIDE, SIDE))
         found = [None if x is None else x[mesh] for x in self.detector.landmarks_of(frames, "prediction")]
-        return {"akd_truth": _compare(metrics.akd, found, list(wanted))}
+        return {"akd_truth": _by_frame(metrics.akd, found, list(wanted))}
 
 
-class Jitter(_OfDetector):
+class Jitter(OfDetector):
     """jitter: accelerations of the prediction's landmarks against the truth's, or the driving's."""
 
     names = ("jitter",)
@@ -199,7 +193,7 @@ class Jitter(_OfDetector):
         found, wanted = (
             [None if any(x is None for x in three) else np.stack(three) for three in side] for side in threes
         )
-        errors = _compare(lambda a, b: metrics.acceleration_error(a, b)[0], found, wanted)
+        errors = _by_frame(lambda a, b: metrics.acceleration_error(a, b)[0], found, wanted)
         return {"jitter": self._per_second * errors}
 
 
@@ -211,9 +205,7 @@ class FlowError(Measure):
     def start(self, clip: ClipReference) -> None:
         self._last: dict[Which, np.ndarray] = {}
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
         made = self._flows(frames, "prediction")
         wanted = frames.remember("truth", "flow", lambda _: self._flows(frames, "truth"))
         self._last = {which: frames.bytes(which)[-1] for which in ("prediction", "truth")}
@@ -225,7 +217,7 @@ class FlowError(Measure):
         return [metrics.optical_flow(*pair) for pair in zip(pictures, pictures[1:], strict=False)]
 
 
-class Bodies(_OfDetector):
+class Bodies(OfDetector):
     """akd_pose, mkr_pose: where a body's keypoints are, and how many of them are missing.
 
     A keypoint that the detector finds has x and y in pixels, and how surely it is seen: (33, 3).
@@ -234,9 +226,7 @@ class Bodies(_OfDetector):
     names = ("akd_pose", "mkr_pose")
     SEEN = 0.5  # what is seen less surely is not there
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
         values = [self._of_frame(a, b) for a, b in zip(*self.found_and_wanted(frames), strict=True)]
         return {name: np.array(column) for name, column in zip(self.names, zip(*values, strict=True), strict=True)}
 
@@ -278,7 +268,7 @@ class HeadPose(Measure):
                     [None if angles is None else angles - first for angles in side]
                     for side, first in zip((found, wanted), self._first, strict=True)
                 )
-        return {"head_pose": _compare(metrics.angle_error, found, wanted)}
+        return {"head_pose": _by_frame(metrics.angle_error, found, wanted)}
 
 
 class OwnKeypoints(Measure):
@@ -287,10 +277,10 @@ class OwnKeypoints(Measure):
     names = ("keypoints_own",)
 
     @torch.no_grad()
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None or frames.detect is None:
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        if frames.detect is None:
             return {}
-        found, wanted = (frames.detect(pictures).cpu().double() for pictures in (frames.prediction, frames.truth))
+        found, wanted = (frames.detect(pictures).cpu().double() for pictures in (frames.prediction, truth))
         # +-1 are the centres of the border pixels
         return {"keypoints_own": metrics.akd(*(x.numpy() * (SIDE - 1) / 2 for x in (found, wanted)))}
 
@@ -306,19 +296,15 @@ class Aed(Measure):
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
         found, wanted = (_embeddings(self.embedder, frames, which) for which in ("prediction", "truth"))
-        return {"aed_openface": _compare(metrics.squared_distance, found, wanted)}
+        return {"aed_openface": _by_frame(metrics.squared_distance, found, wanted)}
 
 
 class Similarity(Measure):
     """`csim_arcface`, or `identity_<name>` of a network of the user's: cosine with the truth, or the source picture.
 
-    Args:
-        embedder: names the metric; one that wants aligned faces also needs `detector`.
-        detector: finds the landmarks of which five align the face.
+    A network that wants aligned faces needs a detector, which finds the landmarks of which five align the face.
     """
 
     def __init__(self, embedder: Embedder, detector: Detector | None = None) -> None:
@@ -330,7 +316,7 @@ class Similarity(Measure):
 
     def update(self, frames: Frames) -> Values:
         found, wanted = _own_faces(lambda which: _embeddings(self.embedder, frames, which, self.detector), frames)
-        return {self.names[0]: _compare(metrics.cosine, found, wanted)}
+        return {self.names[0]: _by_frame(metrics.cosine, found, wanted)}
 
 
 class IdentityDlib(Measure):
@@ -350,9 +336,9 @@ class IdentityDlib(Measure):
             return frames.remember(which, key, lambda _: _of_faces(self.mesh, frames, which, self.embedder))
 
         found, own = _own_faces(embed, frames)
-        values = {"identity_dlib": _compare(metrics.distance, found, own)}
+        values = {"identity_dlib": _by_frame(metrics.distance, found, own)}
         if frames.truth is not frames.driving:
-            values["identity_dlib_driver"] = _compare(metrics.distance, found, embed("driving"))
+            values["identity_dlib_driver"] = _by_frame(metrics.distance, found, embed("driving"))
         return values
 
 
