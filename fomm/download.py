@@ -114,18 +114,15 @@ def _reason(error: requests.RequestException) -> str:
     return "connection broken" if isinstance(error, requests.exceptions.ChunkedEncodingError) else "cannot be reached"
 
 
+@dataclass
 class ResumingDownload:
     """A downloader for pooch that goes on where a broken connection left off (HTTP ranges).
 
     Only https is spoken, after redirects too; plain http is for this machine itself (127.0.0.1).
-
-    Args:
-        part: where the unfinished file is kept; taken up again if it exists.
-        progress: show a bar.
     """
 
-    def __init__(self, part: Path, *, progress: bool = True):
-        self.part, self.progress = part, progress
+    part: Path  # where the unfinished file is kept; taken up again if it exists
+    progress: bool  # show a bar
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         failures, version = 0, None

@@ -121,14 +121,13 @@ class Checkpoint:
             )
         return cls(path, entry, architecture, contents, (*contents.notes, *doubts))
 
-    def expect(self, architecture: str) -> Checkpoint:
-        """Itself; raises InputError where it holds another model than this."""
+    def expect(self, architecture: str) -> None:
+        """Raises InputError where it holds another model than this."""
         if self.architecture != architecture:
             raise InputError(
                 f"{self.path}: holds a model {self.architecture!r}, but {architecture!r} is wanted; give a checkpoint "
                 "of that model"
             )
-        return self
 
     def model(
         self,
@@ -192,7 +191,8 @@ class Checkpoint:
     def model_of(self, kind: type[Network]) -> Network:
         """The model, which is of this class; raises as `model`, and where it is another."""
         name = next(name for name, architecture in ARCHITECTURES.items() if architecture.kind is kind)
-        model = self.expect(name).model().model
+        self.expect(name)
+        model = self.model().model
         assert isinstance(model, kind)
         return model
 

@@ -76,17 +76,12 @@ class Embedder:
     Call: pictures (T, 3, H, W) float, RGB in [0, 1], and, where `aligned`, the five points (T, 5, 2) of each face in
     their pixels (eye, eye, nose tip, mouth corner, mouth corner, from the picture's left to its right) -> (T, D)
     float32, rows of length 1.
-
-    Attributes:
-        metric: what it measures, a key of `metrics.METRICS` or `identity_<stem of the user's file>`.
-        convention: what it sees.
-        sha256: of the file that it came from; numbers compare only between equal ones.
     """
 
-    metric: str
+    metric: str  # what it measures, a key of `metrics.METRICS` or `identity_<stem of the user's file>`
     network: Network
-    convention: Convention
-    sha256: str = ""
+    convention: Convention  # what it sees
+    sha256: str = ""  # of the file that it came from; numbers compare only between equal ones
 
     @property
     def aligned(self) -> bool:

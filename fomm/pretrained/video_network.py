@@ -16,23 +16,12 @@ FRAMES, SIDE = 16, 224  # what I3D sees, where the file does not say
 
 
 class VideoNetwork:
-    """Looks at some consecutive frames at once.
+    """Looks at `frames` consecutive frames at once, resized to squares of `side` pixels.
 
-    Attributes:
-        path: of the file.
-        sha256: of the file; numbers compare only between equal ones.
-        frames: how many frames it sees at once.
-        side: of the square that they are resized to, pixels.
+    From an ONNX file, (N, 3, frames, side, side) RGB in [-1, 1] -> (N, D); raises InputError for anything else.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """
-        Args:
-            path: an ONNX file, (N, 3, frames, side, side) RGB in [-1, 1] -> (N, D).
-
-        Raises:
-            InputError: no such file, or not such a network.
-        """
         self.path = Path(path).expanduser()
         if not self.path.is_file() or self.path.suffix.lower() != ".onnx":
             raise InputError(f"{path}: no such ONNX file; docs/evaluation.md says how to make one of an I3D")
@@ -45,7 +34,7 @@ class VideoNetwork:
         self.frames, self.side = (
             size if isinstance(size, int) else usual for size, usual in ((shape[2], FRAMES), (shape[3], SIDE))
         )
-        self.sha256 = hash_file(self.path)
+        self.sha256 = hash_file(self.path)  # numbers compare only between equal ones
         self(np.zeros((self.frames, 8, 8, 3), np.uint8))
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:

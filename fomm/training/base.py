@@ -40,23 +40,17 @@ class Pictures(NamedTuple):
 
 
 class BaseTraining(L.LightningModule, Generic[Model]):
-    """A subclass has:
-
-    Attributes:
-        model: what is trained.
-        average: a running average of its weights; None where none is kept.
-        category: what is animated, kept in the weights file.
-        init_sha256: of the checkpoint that it starts from; None where weights start afresh.
+    """A subclass says how to step, and what errors are.
 
     Args:
         clip_gradient_norm: largest gradient norm of each network; None: no limit.
         average_decay: of the average, below 1; None: none is kept.
     """
 
-    model: Model
-    average: Model | None
-    category: str
-    init_sha256: str | None = None
+    model: Model  # what is trained
+    average: Model | None  # a running average of its weights; None where none is kept
+    category: str  # what is animated, kept in the weights file
+    init_sha256: str | None = None  # of the checkpoint that it starts from; None where weights start afresh
 
     def __init__(self, *, clip_gradient_norm: float | None, average_decay: float | None) -> None:
         """Raises InputError for limits that are none."""

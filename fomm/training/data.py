@@ -247,20 +247,12 @@ class PairData(L.LightningDataModule):
     """Batches of training and held-out pairs, the same for any number of workers and processes, also when resumed.
 
     `setup` of a subclass sets the pairs; an item of the training pairs is asked for as (epoch, position).
-
-    Attributes:
-        train_pairs, held_out_pairs: the data sets.
-        size: side of the square frames in pixels.
-        batch_size: pairs per step and process.
-        repeats: how often an epoch goes through the training pairs.
-        workers: processes that prepare batches; 0 prepares them in the training process.
-        seed: of the order.
     """
 
     train_pairs: PairSet
     held_out_pairs: PairSet
-    size: int
-    repeats = 1
+    size: int  # side of the square frames in pixels
+    repeats = 1  # how often an epoch goes through the training pairs
 
     def __init__(self, *, batch_size: int, workers: int, seed: int) -> None:
         super().__init__()

@@ -19,7 +19,6 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from fomm.checkpoint import Checkpoint
-from fomm.checkpoint.architectures import FOMM_NAME
 from fomm.errors import InputError, require
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
 from fomm.model.geometry import Keypoints
@@ -151,7 +150,7 @@ class Training(BaseTraining[FOMM]):
         """
         super().__init__(clip_gradient_norm=clip_gradient_norm, average_decay=average_decay)
         require(0 <= seed < 2**31, f"model.seed {seed}: must be at least 0 and below 2^31")
-        start = None if init is None else Checkpoint.read(init).expect(FOMM_NAME)
+        start = None if init is None else Checkpoint.read(init)
         if network is None:
             network = ModelConfig() if start is None else start.model_of(FOMM).config
         if num_keypoints is not None:

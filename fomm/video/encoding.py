@@ -175,14 +175,9 @@ def _tag_gif(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 class Yuv420:
-    """Pictures (H, W, 3) uint8 RGB as FFmpeg's frames in yuv420p, limited range.
+    """Pictures (H, W, 3) uint8 RGB of one size (width, height) as FFmpeg's frames in yuv420p, limited range.
 
-    Args:
-        size: width and height of the pictures.
-        multiple: the sides become multiples of it; the last column or row is repeated.
-
-    Attributes:
-        size: width and height of the frames.
+    The sides of those, `size`, are the next multiples; the last column or row is repeated.
     """
 
     def __init__(self, size: tuple[int, int], colorspace: Colorspace, multiple: int = 2) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from fomm.checkpoint import Checkpoint
-from fomm.checkpoint.architectures import FACE_NAME
 from fomm.errors import InputError, require
 from fomm.model.face import FaceConfig, FaceModel
 from fomm.model.face.generator import support
@@ -68,7 +67,7 @@ class FaceTraining(BaseTraining[FaceModel]):
         rates = {"learning_rate": learning_rate, "critic_learning_rate": critic_learning_rate}
         for name, value in (rates | {"weight_decay": weight_decay, "warmup_steps": warmup_steps}).items():
             require(value >= 0, f"model.{name} {value}: must be at least 0")
-        start = None if init is None else Checkpoint.read(init).expect(FACE_NAME)
+        start = None if init is None else Checkpoint.read(init)
         if network is None:
             network = FaceConfig() if start is None else start.model_of(FaceModel).config
         with torch.random.fork_rng(devices=[]):
