@@ -26,11 +26,11 @@ from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import RECORDS, Record, check_records, contents_of, measure_task, run_tasks
 from fomm.evaluation.per_frame import write_per_frame
-from fomm.evaluation.results import Results, collect
+from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
-from fomm.report.schema import Data, Metric, Model, Report, Run, Shown
+from fomm.report.schema import Metric, Model, Report, Run, Shown
 
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
@@ -145,18 +145,6 @@ def evaluate(
         return None
     remove_parts(records, output, output / "media", before=started)
 
-    models, per_frame = [contender.name for contender in contenders], instruments.names - WHOLE_CLIP
-    results = collect(tasks, records, models, instruments.infos, baseline_of(contenders), size)
-    metrics = [name for name in instruments.infos if name in per_frame]
-    write_per_frame(output / "per_frame.csv", tasks, records, models, metrics, instruments.every)
-    for name, protocol in results.protocols.items():
-        by_name = {task.name: task for task in tasks if task.protocol == name}
-        # the source is in every video anyway
-        shown = [contender for contender in contenders if contender.animator or name in contender.protocols]
-        for kind, clip, metric in choose_shown(protocol, shown[0].name, instruments.infos) if shown else []:
-            media = f"media/{name}_{kind}.mp4"
-            columns = write_shown(by_name[clip], folder, shown, size, output / media)
-            protocol.gallery.append(Shown(kind=kind, clip=clip, metric=metric, media=media, columns=columns))
     run = Run(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         elapsed_s=0.0,
@@ -164,13 +152,7 @@ def evaluate(
         hardware=hardware(fabric),
         clips_from_before=int(from_before),
     )
-    settings = {"baseline": baseline_of(contenders), **settings, "limit": data.limit, "every": instruments.every}
-    measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
-    described = data.described.model_copy(
-        update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
-        | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
-    )
-    return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
+    return _report(run, data, tasks, contenders, instruments, output, size, settings=settings, versions=versions)
 
 
 def _depends_on(data: DataSet, contenders: Sequence[Contender], instruments: Instruments, size: int) -> dict[str, Any]:
@@ -188,32 +170,54 @@ def _depends_on(data: DataSet, contenders: Sequence[Contender], instruments: Ins
     }
 
 
-def make_report(
+def _report(
     run: Run,
-    data: Data,
+    data: DataSet,
+    tasks: Sequence[Task],
     contenders: Sequence[Contender],
     instruments: Instruments,
-    results: Results,
+    output: Path,
+    size: int,
     *,
     settings: Mapping[str, JsonValue],
-    versions: Mapping[str, str],
+    versions: dict[str, str],
 ) -> Report:
-    """All of it in one value, with what the numbers mean and which are missing."""
-    computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
+    """What all records say, what it means and what is missing; single frames and clips to look at go to `output`."""
+    infos, baseline = instruments.infos, baseline_of(contenders)
+    folder, records = data.manifest.parent, output / RECORDS
+    models = [contender.name for contender in contenders]
+    results = collect(tasks, records, models, infos, baseline, size)
+    per_frame = [name for name in infos if name in instruments.names - WHOLE_CLIP]
+    write_per_frame(output / "per_frame.csv", tasks, records, models, per_frame, instruments.every)
+    for name, protocol in results.protocols.items():
+        by_name = {task.name: task for task in tasks if task.protocol == name}
+        # the source is in every video anyway
+        shown = [contender for contender in contenders if contender.animator or name in contender.protocols]
+        for kind, clip, metric in choose_shown(protocol, shown[0].name, infos) if shown else []:
+            media = f"media/{name}_{kind}.mp4"
+            columns = write_shown(by_name[clip], folder, shown, size, output / media)
+            protocol.gallery.append(Shown(kind=kind, clip=clip, metric=metric, media=media, columns=columns))
+    measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
+    computed = [m for m in infos if any(m in p.summary for p in results.protocols.values())]
     return Report(
         run=run,
         settings={
+            "baseline": baseline,
             **settings,
+            "limit": data.limit,
+            "every": instruments.every,
             "face_networks": list(instruments.face_networks),
             "precision": "float32; frames are compared in 8 bits",
             "interval": f"Student's t over identities, of sources and of drivers, {statistics.LEVEL:.0%}",
         },
-        versions=dict(versions),
-        data=data,
+        versions=versions,
+        data=data.described.model_copy(
+            update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
+            | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
+        ),
         models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
                 for c in contenders],
-        metrics={name: Metric(**{key: getattr(instruments.infos[name], key) for key in Metric.model_fields})
-                 for name in computed},
+        metrics={name: Metric(**{key: getattr(infos[name], key) for key in Metric.model_fields}) for name in computed},
         not_computed=instruments.not_computed + why_not(instruments, computed, animate(contenders, *MAYBE_FACES)),
         protocols=results.protocols,
         failures=results.failures,
