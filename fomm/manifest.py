@@ -1,7 +1,7 @@
 """The list of clips that training and evaluation read, one CSV row each, and lists of pairs among them.
 
 Paths are relative to the folder of the manifest, so that a data set can be moved as a whole. Writing is
-deterministic: equal clips give equal bytes, so `manifest_hash` names a data set.
+deterministic: equal clips give equal bytes, so the sha256 of a manifest names a data set.
 """
 
 from __future__ import annotations
@@ -171,11 +171,6 @@ def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     """Write clips in the order given; the file is whole or not there. What it writes, `read_manifest` accepts."""
     write_rows(path, COLUMNS, [[getattr(clip, name) for name in COLUMNS] for clip in clips])
-
-
-def manifest_hash(path: str | Path) -> str:
-    """sha256 of the manifest file: the name of a data set in logs and results."""
-    return hash_file(path)
 
 
 def hash_clip(path: str | Path) -> str:

@@ -15,7 +15,8 @@ from fomm.animator.face import FaceAnimator, Observer
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
 from fomm.evaluation.tasks import SOURCE, Contender, Task, is_lossless, list_tasks
-from fomm.manifest import SPLITS, Clip, hash_clip, manifest_hash, read_manifest, read_pairs, select, split_overlap
+from fomm.files import hash_file
+from fomm.manifest import SPLITS, Clip, hash_clip, read_manifest, read_pairs, select, split_overlap
 from fomm.model.face import FaceModel
 from fomm.report.schema import Data
 from fomm.video import VIDEO_SUFFIXES, VideoReader
@@ -83,9 +84,9 @@ def read_data(
     overlap = split_overlap(everything, split)
     described = Data(
         manifest=str(path),
-        manifest_sha256=manifest_hash(manifest),
+        manifest_sha256=hash_file(manifest),
         pairs=str(pairs) if pairs else None,
-        pairs_sha256=manifest_hash(pairs) if pairs else None,
+        pairs_sha256=hash_file(pairs) if pairs else None,
         split=split,
         clips=len(clips),
         identities=len({clip.identity for clip in clips}),

@@ -28,8 +28,7 @@ def choose_shown(protocol: Protocol, model: str, infos: Mapping[str, MetricInfo]
             names = [name for _, name in sorted(means, reverse=infos[metric].better == "higher")]
             kinds = {"best": names[0], "worst": names[-1], "median": names[len(names) // 2]}
             shown = {name: kind for kind, name in reversed(kinds.items())}  # of few clips: best, then worst
-            order = ("best", "median", "worst")
-            return sorted(((kind, name, metric) for name, kind in shown.items()), key=lambda x: order.index(x[0]))
+            return sorted((kind, name, metric) for name, kind in shown.items())  # best, median, worst: by the alphabet
     return []
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fomm.errors import InputError, require
-from fomm.manifest import Clip, manifest_hash, read_manifest, select
+from fomm.files import hash_file
+from fomm.manifest import Clip, read_manifest, select
 from fomm.pixels import to_tensor
 from fomm.video import read_frames
 from fomm.video.pictures import fit_square
@@ -355,7 +356,7 @@ class ClipData(PairData):
         self.frames_per_held_out_clip = frames_per_held_out_clip
 
     def facts(self) -> dict[str, str]:
-        return {"manifest_sha256": manifest_hash(self.manifest)}
+        return {"manifest_sha256": hash_file(self.manifest)}
 
     def prepare_data(self) -> None:
         """Make the manifest of a folder of videos (one process does it, before the others look)."""
