@@ -98,7 +98,6 @@ class BaseTraining(L.LightningModule, Generic[Model]):
         """A step of the optimiser: of the model's, the first, or of its critic's, the second."""
         optimizers = self.optimizers()
         optimizer = optimizers[int(critic)] if isinstance(optimizers, list) else optimizers
-        optimizer.zero_grad()
         self.manual_backward(loss)
         if critic:  # past Lightning's wrapper, which would count this as another step: one batch is one step
             self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)

@@ -229,6 +229,7 @@ class Training(BaseTraining[FOMM]):
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.zero_grad()
         source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
         self._set_learning_rates()
         deformation = self.draw_deformation(len(driving)).to(driving)

@@ -87,6 +87,7 @@ class FaceTraining(BaseTraining[FaceModel]):
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.zero_grad()
         patch, conditions, target = batch["patch"], batch["conditions"], batch["target"]
         factor = rate_factor(self.global_step, steps=self._steps, warmup_steps=self.warmup_steps)
         self.trainer.optimizers[0].param_groups[0]["lr"] = factor * self.learning_rate
