@@ -88,12 +88,9 @@ class Options(MeasureSettings):
 
 
 def evaluate(options: Options) -> "Report | None":
-    """Measure, and write the report.
+    """Measure, and write the report; None on processes other than the first.
 
-    Returns: the report; None on processes other than the first.
-
-    Raises:
-        InputError: it cannot be done. Faulty clips are part of the report instead.
+    Raises InputError where it cannot be done; faulty clips are part of the report instead.
     """
     begun, output = time.monotonic(), Path(options.output)
     conditions = options.conditions()  # before anything heavy is loaded
@@ -143,11 +140,7 @@ def evaluate(options: Options) -> "Report | None":
 
 
 def parse(arguments: list[str] | None = None) -> Options:
-    """Options from the command line, whose schema is the signature of `Options`.
-
-    Raises:
-        InputError: unknown, missing or wrong options, on one line.
-    """
+    """Options from the command line; raises InputError, on one line, for unknown, missing or wrong ones."""
     return command_line.parse(Options, "evaluate.py", arguments, usage=USAGE, description=DESCRIPTION, gather=True)
 
 
@@ -165,11 +158,8 @@ class MergeOptions:
 
 
 def merge(arguments: list[str]) -> None:
-    """`evaluate.py merge`: one leaderboard of several reports.
-
-    Raises:
-        InputError: wrong options, not reports, or not on the same data.
-    """
+    """`evaluate.py merge`: one leaderboard of several reports; raises InputError for wrong options, what is no report,
+    or reports on different data."""
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--reports", *arguments]
     options = command_line.parse(

@@ -69,8 +69,8 @@ from fomm.training.callbacks import (
     UploadWeights,
     Watch,
     WeightsFile,
+    WholeCheckpoints,
 )
-from fomm.training.checkpoint_files import WholeCheckpoints
 from fomm.training.data import ClipData, PairData
 from fomm.training.face.data import FaceData, find_sets
 from fomm.training.face.module import FaceTraining
@@ -98,11 +98,7 @@ class MeshesApart:
         self.pipe: Connection | None = None
 
     def __call__(self, pictures: np.ndarray) -> list[np.ndarray | None]:
-        """Of (T, H, W, 3) uint8 pictures, as `preprocess.faces.largest_meshes`.
-
-        Raises:
-            InputError: that process died.
-        """
+        """Of (T, H, W, 3) uint8 pictures, as `preprocess.faces.largest_meshes`; raises InputError where it has died."""
         from preprocess.faces import serve_meshes
 
         if self.pipe is None:
@@ -120,17 +116,12 @@ class MeshesApart:
 
 
 class Recipe(NamedTuple):
-    """What trains a model.
-
-    Attributes:
-        training, data, watch: classes whose arguments are options.
-        data_option: where the data is, for short `--data`.
-    """
+    """What trains a model: classes whose arguments are options."""
 
     training: type[BaseTraining]
     data: type[PairData]
     watch: type[LossWatch]
-    data_option: str
+    data_option: str  # where the data is, for short `--data`
 
 
 RECIPES = {
@@ -151,27 +142,25 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--architecture", choices=tuple(RECIPES), default=self.architecture, help="which model is trained"
         )
-        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
-        parser.add_lightning_class_args(ModelCheckpoint, "resume_point")
+        for name, kind, file in (
+            ("checkpoint", BestCheckpoint, "best"),
+            ("last_checkpoint", ModelCheckpoint, "last"),
+            ("resume_point", ModelCheckpoint, "resume"),
+        ):
+            parser.add_lightning_class_args(kind, name)
+            parser.set_defaults({f"{name}.filename": file, f"{name}.enable_version_counter": False})
         parser.add_lightning_class_args(WeightsFile, "weights_file")
         parser.add_lightning_class_args(RECIPES[self.architecture].watch, "watch")
         parser.add_lightning_class_args(Snapshots, "snapshots")
         parser.set_defaults(
             {
+                "checkpoint.monitor": "val/l1",
                 # After each validation: the best and the last, each by itself, since Lightning's `save_last` writes
                 # only where the best is written.
-                "checkpoint.monitor": "val/l1",
-                "checkpoint.filename": "best",
-                "checkpoint.enable_version_counter": False,
                 "checkpoint.save_on_train_epoch_end": False,
-                "last_checkpoint.filename": "last",
-                "last_checkpoint.enable_version_counter": False,
                 "last_checkpoint.save_on_train_epoch_end": False,
                 # In between, so that a killed run loses at most this many steps.
                 "resume_point.every_n_train_steps": 500,
-                "resume_point.filename": "resume",
-                "resume_point.enable_version_counter": False,
             }
         )
 
@@ -241,11 +230,7 @@ def is_wandb(logger: object) -> bool:
 
 
 def _check(options: Namespace) -> None:
-    """Options of Lightning's that do not mean here what they say.
-
-    Raises:
-        InputError: names the option that does.
-    """
+    """Raise InputError for options of Lightning's that do not mean here what they say."""
     trainer = options.trainer
     if trainer.gradient_clip_val is not None:
         raise InputError(
@@ -299,25 +284,18 @@ def expand_shortcuts(args: Sequence[str], architecture: str = FOMM_NAME) -> list
 
 def architecture_of(args: Sequence[str]) -> str:
     """Which model is to be trained, by the options or else by the config files among them: it decides on all others.
-
-    Raises:
-        InputError: a model that is not known.
-    """
+    Raises InputError where it is not known."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--architecture")
     parser.add_argument("--config", "-c", action="append", default=[], type=Path)
     told = parser.parse_known_args(args)[0]
-    named = [told.architecture, *(_config_of(path).get("architecture") for path in reversed(told.config))]
+    # What is not there, or no mapping, its parser will tell.
+    configs = [read_yaml(path) if path.is_file() else None for path in reversed(told.config)]
+    named = [told.architecture, *(config.get("architecture") for config in configs if isinstance(config, dict))]
     found = next(filter(None, named), FOMM_NAME)
     if found not in RECIPES:
         raise InputError(f"architecture {found}: must be one of {', '.join(RECIPES)}")
     return found
-
-
-def _config_of(path: Path) -> dict[str, Any]:
-    """A config file's content; nothing where it is not there or no mapping, of which its parser will tell."""
-    content = read_yaml(path) if path.is_file() else {}
-    return content if isinstance(content, dict) else {}
 
 
 def main(args: list[str] | None = None) -> TrainCLI:

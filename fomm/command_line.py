@@ -75,11 +75,7 @@ def call(function: Callable[..., object], script: str, arguments: Sequence[str],
 def values(
     parser: "ArgumentParser", arguments: Sequence[str] | None, types: Mapping[str, Any], script: str
 ) -> dict[str, Any]:
-    """What the options say, by name; `types` are theirs.
-
-    Raises:
-        InputError: unknown, missing or wrong options.
-    """
+    """What the options say, by name; `types` are theirs. Raises InputError for unknown, missing or wrong options."""
     try:
         return parser.parse_args(arguments).as_dict()
     except ArgumentError as error:

@@ -27,19 +27,12 @@ ATTEMPTS = 3  # broken connections in a row, without a byte gained, after which 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that has a name here, and addresses elsewhere.
+    """A file that has a name here, and addresses elsewhere."""
 
-    Attributes:
-        name: what people call it.
-        file: its file name, which it keeps wherever it is found.
-        mirrors: addresses of the file, tried in order.
-        md5: hex digest of the file; none published for most.
-    """
-
-    name: str
-    file: str
-    mirrors: tuple[str, ...] = ()
-    md5: str | None = None
+    name: str  # what people call it
+    file: str  # its file name, which it keeps wherever it is found
+    mirrors: tuple[str, ...] = ()  # addresses of the file, tried in order
+    md5: str | None = None  # hex digest of the file; none published for most
 
 
 def cache_folder() -> Path:
@@ -121,18 +114,15 @@ def _reason(error: requests.RequestException) -> str:
     return "connection broken" if isinstance(error, requests.exceptions.ChunkedEncodingError) else "cannot be reached"
 
 
+@dataclass
 class ResumingDownload:
     """A downloader for pooch that goes on where a broken connection left off (HTTP ranges).
 
     Only https is spoken, after redirects too; plain http is for this machine itself (127.0.0.1).
-
-    Args:
-        part: where the unfinished file is kept; taken up again if it exists.
-        progress: show a bar.
     """
 
-    def __init__(self, part: Path, *, progress: bool = True):
-        self.part, self.progress = part, progress
+    part: Path  # where the unfinished file is kept; taken up again if it exists
+    progress: bool  # show a bar
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         failures, version = 0, None

@@ -61,8 +61,8 @@ def require_at_least(**counts: tuple[int, int]) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Of its message, shortened."""
-    return str(error).strip().partition("\n")[0][:200]
+    """Of its message, shortened; the name of its kind where it says nothing."""
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
 def listed(faults: Sequence[str]) -> str:
@@ -72,11 +72,7 @@ def listed(faults: Sequence[str]) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that asks the process to end; what is unfinished is removed on the way out, as after Ctrl-C.
-
-    Attributes:
-        number: of the signal.
-    """
+    """A signal, `number`, that asks the process to end; what is unfinished goes on the way out, as after Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -115,19 +111,14 @@ def run(main: Callable[[], object]) -> NoReturn:
             raise
         _leave(2, f"error: the standard output cannot be written ({error.strerror}); give it another place")
     except Exception as error:
-        if _is_of_wandb(error):
+        wandb = sys.modules.get("wandb.errors")  # whose own word it is for what a user or the network did
+        if wandb is not None and isinstance(error, wandb.Error):
             said = " ".join(str(error).split()).rstrip(".")
             _leave(2, f"error: W&B: {said}; check login and network, or keep runs here with WANDB_MODE=offline")
         if not is_out_of_memory(error):
             raise
         _leave(2, OUT_OF_MEMORY)
     _leave(0)
-
-
-def _is_of_wandb(error: Exception) -> bool:
-    """Whether it is W&B's own word for what a user or the network did; without loading it."""
-    errors = sys.modules.get("wandb.errors")
-    return errors is not None and isinstance(error, errors.Error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ looking up, roll positive = clockwise on the screen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -86,10 +87,8 @@ def gaze(mesh: np.ndarray) -> np.ndarray:
     """
     mesh = np.asarray(mesh, np.float64)
     seen = []
-    for iris, corners in zip(IRISES, EYE_CORNERS, strict=True):
-        first, second = mesh[..., corners[0], :], mesh[..., corners[1], :]
-        across, down = _axes(mesh, second - first)
-        offset = mesh[..., iris, :] - (first + second) / 2
+    for iris, (middle, across, down) in zip(IRISES, _eyes(mesh), strict=True):
+        offset = mesh[..., iris, :] - middle
         seen.append(np.stack([_dot(offset, across), _dot(offset, down)], -1))
     return np.mean(np.stack(seen, -2) / _eye_widths(mesh)[..., None], -2)
 
@@ -100,11 +99,10 @@ def brow_height(mesh: np.ndarray) -> np.ndarray:
     In distances of the outer eye corners; about 0.2 to 0.3, more when raised.
     """
     mesh = np.asarray(mesh, np.float64)
-    heights = []
-    for brow, corners in zip(BROWS, EYE_CORNERS, strict=True):
-        first, second = mesh[..., corners[0], :], mesh[..., corners[1], :]
-        _, down = _axes(mesh, second - first)
-        heights.append(_dot((first + second) / 2 - mesh[..., list(brow), :].mean(-2), down))
+    heights = [
+        _dot(middle - mesh[..., list(brow), :].mean(-2), down)
+        for brow, (middle, _, down) in zip(BROWS, _eyes(mesh), strict=True)
+    ]
     return np.mean(heights, 0) / eye_distance(mesh)
 
 
@@ -219,12 +217,14 @@ def _eye_widths(mesh: np.ndarray) -> np.ndarray:
     return np.stack([np.linalg.norm(mesh[..., a, :] - mesh[..., b, :], axis=-1) for a, b in EYE_CORNERS], -1)
 
 
-def _axes(mesh: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (..., 3) along `across` and, square to it, from forehead to chin."""
-    across = across / np.linalg.norm(across, axis=-1, keepdims=True)
-    down = mesh[..., CHIN, :] - mesh[..., FOREHEAD, :]
-    down = down - _dot(down, across)[..., None] * across
-    return across, down / np.linalg.norm(down, axis=-1, keepdims=True)
+def _eyes(mesh: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each eye the middle of its corners, and unit vectors along them and, square to it, from forehead to chin."""
+    for corners in EYE_CORNERS:
+        first, second = mesh[..., corners[0], :], mesh[..., corners[1], :]
+        across = (second - first) / np.linalg.norm(second - first, axis=-1, keepdims=True)
+        down = mesh[..., CHIN, :] - mesh[..., FOREHEAD, :]
+        down = down - _dot(down, across)[..., None] * across
+        yield (first + second) / 2, across, down / np.linalg.norm(down, axis=-1, keepdims=True)
 
 
 def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:

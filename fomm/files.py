@@ -55,10 +55,7 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
             raise
         raise _unwritten(path, error) from error
     finally:
-        if os.path.isdir(beside):  # unlike Path.is_dir, no error for a name that is too long
-            shutil.rmtree(beside, ignore_errors=True)
-        elif os.path.lexists(beside):
-            beside.unlink()
+        _remove(beside)
 
 
 def require_new(folder: Path) -> None:
@@ -68,11 +65,7 @@ def require_new(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, to write into.
-
-    Raises:
-        InputError: it cannot be made, or written into.
-    """
+    """Make a folder, and those above it, to write into; raises InputError where that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -98,11 +91,8 @@ def atomic_stream(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def remove_parts(*folders: Path, before: float | None = None) -> None:
-    """Remove what processes that were killed had begun to write into the folders.
-
-    Args:
-        before: newer parts (seconds since the epoch) stay: they belong to somebody who is still writing.
-    """
+    """Remove what processes that were killed had begun to write into the folders; parts that are newer than `before`
+    (seconds since the epoch) stay: they belong to somebody who is still writing."""
     for part in (part for folder in folders for part in folder.glob(".*.part*") if _PART.fullmatch(part.name)):
         with suppress(OSError):
             if before is None or part.stat().st_mtime < before:
@@ -114,7 +104,7 @@ def _remove_stale_parts(folder: Path) -> None:
     for part in folder.iterdir():
         if found := _PART.fullmatch(part.name):
             with suppress(OSError):  # another process may be sweeping, too
-                changed = _last_change(part)
+                changed = max(path.stat().st_mtime for path in (part, *part.rglob("*")))
                 ours = found["machine"] == _machine()
                 if changed < time.time() - _STRANGE_S or (ours and _is_gone(int(found["process"]), changed)):
                     _remove(part)
@@ -138,13 +128,11 @@ def _is_gone(process: int, since: float) -> bool:
         return False
 
 
-def _last_change(part: Path) -> float:
-    inside = part.rglob("*") if part.is_dir() else ()
-    return max(path.stat().st_mtime for path in (part, *inside))
-
-
 def _remove(part: Path) -> None:
-    shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
+    if os.path.isdir(part):  # unlike Path.is_dir, no error for a name that is too long
+        shutil.rmtree(part, ignore_errors=True)
+    elif os.path.lexists(part):
+        part.unlink()
 
 
 def _replace_folder(old: Path, new: Path) -> None:

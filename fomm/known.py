@@ -26,23 +26,15 @@ _RELEASE = "https://github.com/graphemecluster/first-order-model-demo/releases/d
 
 @dataclass(frozen=True)
 class KnownCheckpoint(RemoteFile):
-    """One checkpoint that has a name.
+    """One checkpoint that has a name: what `--checkpoint` takes."""
 
-    Attributes:
-        name: what `--checkpoint` takes.
-        category: what it animates, one of `CATEGORIES`.
-        image_size: side of the square frames that it was trained on, pixels.
-        temperature: of the keypoints' softmax, which no tensor tells.
-        align_corners: convention of the warps, which no tensor tells. The files were released for torch 1.0.0, whose
-            `grid_sample` knew only this one.
-        embedded: it comes with the package.
-    """
-
-    category: str = "unknown"
-    image_size: int = 256
-    temperature: float = 0.1
+    category: str = "unknown"  # what it animates, one of `CATEGORIES`
+    image_size: int = 256  # side of the square frames that it was trained on, pixels
+    temperature: float = 0.1  # of the keypoints' softmax, which no tensor tells
+    # Convention of the warps, which no tensor tells. The files were released for torch 1.0.0, whose `grid_sample` knew
+    # only this one.
     align_corners: bool = True
-    embedded: bool = False
+    embedded: bool = False  # it comes with the package
 
 
 def _released(name: str, category: str, file: str | None = None, **more: Any) -> KnownCheckpoint:

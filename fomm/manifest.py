@@ -1,20 +1,21 @@
 """The list of clips that training and evaluation read, one CSV row each, and lists of pairs among them.
 
 Paths are relative to the folder of the manifest, so that a data set can be moved as a whole. Writing is
-deterministic: equal clips give equal bytes, so `manifest_hash` names a data set.
+deterministic: equal clips give equal bytes, so the sha256 of a manifest names a data set.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from fomm.errors import InputError, listed
 from fomm.files import atomic_output, hash_file
@@ -88,14 +89,13 @@ def read_manifest(path: str | Path, *, on_fault: Callable[[str], None] | None = 
     for line, row in rows:
         try:
             clip = _parse(row)
+            if clip.clip_id in seen:
+                raise ValueError(f"clip_id {clip.clip_id!r} was used on line {seen[clip.clip_id]}")
         except ValueError as error:
             faults.append(f"line {line}: {error}")
-            continue
-        if clip.clip_id in seen:
-            faults.append(f"line {line}: clip_id {clip.clip_id!r} was used on line {seen[clip.clip_id]}")
-            continue
-        seen[clip.clip_id] = line
-        clips.append(clip)
+        else:
+            seen[clip.clip_id] = line
+            clips.append(clip)
     _tell(path, faults, on_fault)
     return clips
 
@@ -173,11 +173,6 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     write_rows(path, COLUMNS, [[getattr(clip, name) for name in COLUMNS] for clip in clips])
 
 
-def manifest_hash(path: str | Path) -> str:
-    """sha256 of the manifest file: the name of a data set in logs and results."""
-    return hash_file(path)
-
-
 def hash_clip(path: str | Path) -> str:
     """sha256 of a clip: of its file; of a folder of frames, that of its lines "name hash" in the order of names.
 
@@ -192,11 +187,7 @@ def hash_clip(path: str | Path) -> str:
 
 
 def select(clips: Iterable[Clip], split: str) -> list[Clip]:
-    """The clips of one split, in order.
-
-    Raises:
-        InputError: `split` is not one of train, val, test.
-    """
+    """The clips of one split, in order; raises InputError where `split` is not one of train, val, test."""
     if split not in SPLITS:
         raise InputError(f"split {split!r}: must be one of {', '.join(SPLITS)}")
     return [clip for clip in clips if clip.split == split]
@@ -247,12 +238,17 @@ def require_no_faults(path: Path, faults: Sequence[str]) -> None:
 
 def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a CSV file that people open, whole or not there; None leaves its cell empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_written(value) for value in row] for row in rows)
-    with atomic_output(path) as part:
-        part.write_text(text.getvalue(), encoding="utf-8")
+    with csv_output(path, columns) as writer:
+        writer.writerows([_written(value) for value in row] for row in rows)
+
+
+@contextmanager
+def csv_output(path: str | Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Yield a `csv.writer` of a file, whole or not there, that has its header already."""
+    with atomic_output(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        yield writer
 
 
 def _written(value: object) -> str:
@@ -284,19 +280,8 @@ def _parse(row: dict[str, str | None]) -> Clip:
     box = text.get("crop_box", "")
     if box and (box.count("-") != 3 or not all(part.isdigit() for part in box.split("-"))):
         raise ValueError(f"crop_box {box!r} is not left-top-right-bottom")
-    return Clip(
-        clip_id=text["clip_id"],
-        path=text["path"],
-        identity=text["identity"],
-        split=text["split"],
-        **numbers,
-        fps=fps,
-        confidence=confidence,
-        source_video=text.get("source_video", ""),
-        crop_box=box,
-        crop_rule=text.get("crop_rule", ""),
-        sha256=text.get("sha256", ""),
-    )
+    values: dict[str, Any] = {**text, **numbers, "fps": fps, "confidence": confidence}
+    return Clip(**values)
 
 
 def _positive(name: str, text: str, kind: Callable[[str], Number]) -> Number:

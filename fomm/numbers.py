@@ -16,9 +16,7 @@ _EXACT = re.compile(r"[+-]?(\d{1,30}/\d{1,30}|(\d{1,30}(\.\d{0,30})?|\.\d{1,30})
 def exact_number(text: str) -> Fraction:
     """A number as people and programs write it: 25, 29.97, 30000/1001, 1e-3.
 
-    Raises:
-        ValueError: it is none, or has more than 30 digits.
-        ZeroDivisionError: its denominator is 0.
+    Raises ValueError where it is none, or has more than 30 digits, ZeroDivisionError where its denominator is 0.
     """
     if not _EXACT.fullmatch(text.strip()):
         raise ValueError(f"{_shortened(text)!r} is not a number (of at most 30 digits)")
@@ -26,22 +24,14 @@ def exact_number(text: str) -> Fraction:
 
 
 def count(text: str) -> int:
-    """A whole number that counts frames or pixels.
-
-    Raises:
-        ValueError: it is none, or larger than any count.
-    """
+    """A whole number that counts frames or pixels; raises ValueError where it is none, or larger than any count."""
     if not re.fullmatch(r"[+-]?\d{1,30}", text.strip()) or abs(int(text)) > MAX_COUNT:
         raise ValueError(f"{_shortened(text)!r} is not a whole number of at most {MAX_COUNT}")
     return int(text)
 
 
 def number(name: str, text: str, kind: Callable[[str], Number]) -> Number:
-    """A number of this kind.
-
-    Raises:
-        ValueError: it is none; names it.
-    """
+    """A number of this kind; raises ValueError, with its name, where it is none."""
     try:
         return kind(text)
     except (ValueError, ZeroDivisionError):

@@ -416,7 +416,7 @@ def test_conditions(condition: str, failing: list[str]) -> None:
     parsed = Condition.parse(condition)
     parsed.check(METRICS)
     assert [line.split(":")[0] for line in parsed.failures(small_report())] == failing
-    assert parsed.needs_baseline == ("baseline" in condition)
+    assert (parsed.bound is None) == ("baseline" in condition)
 
 
 def test_a_failed_gate_tells_its_numbers() -> None:

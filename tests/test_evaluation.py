@@ -219,7 +219,7 @@ def test_what_the_data_set_knows_reaches_the_measures(tmp_path: Path) -> None:
 
     class Look(Pixels):
         def update(self, frames: Frames) -> dict[str, np.ndarray]:
-            asked.append((frames.start, frames.reference.truth_landmarks_px, frames.reference.clip.identity))
+            asked.append((len(frames.prediction), frames.reference.truth_landmarks_px, frames.reference.clip.identity))
             return {}
 
     clip = disc_clip(tmp_path, "a", 20, identity="ann")
@@ -227,7 +227,7 @@ def test_what_the_data_set_knows_reaches_the_measures(tmp_path: Path) -> None:
     measure_task(
         reconstruction(clip), tmp_path, [REPEAT], [Look()], size=64, truth_of=lambda task, a, b, size: Truth(known[a:b])
     )
-    assert [(start, who) for start, _, who in asked] == [(0, "ann"), (16, "ann")]
+    assert [(count, who) for count, _, who in asked] == [(16, "ann"), (4, "ann")]
     np.testing.assert_array_equal(np.concatenate([landmarks for _, landmarks, _ in asked]), known)
 
 

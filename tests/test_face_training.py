@@ -33,7 +33,7 @@ from fomm.training.face.losses import (
     terms,
 )
 from fomm.training.face.module import rate_factor
-from fomm.training.face.patches import Source, training_pair
+from fomm.training.face.patches import training_pair
 from preprocess.dataset.face_set import FRAMES, Seen, deal, write_faces
 
 SPEAKER = ROOT / "fomm" / "assets" / "speaker.mp4"
@@ -65,7 +65,7 @@ def test_a_frame_is_a_pair_with_itself() -> None:
     """Nothing moves, so the patch is the target."""
     mesh = face_mesh(np.random.default_rng(1))
     picture = face_picture(mesh, np.array([200, 150, 120]))
-    pair = training_pair(Source(picture, Face(mesh)), picture, Face(mesh))
+    pair = training_pair(picture, Face(mesh), picture, Face(mesh))
     assert pair.patch.shape == pair.target.shape == (80, 96, 3) and pair.conditions.shape == (5, 80, 96)
     assert np.abs(pair.patch - pair.target).max() < 0.02
 

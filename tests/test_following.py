@@ -50,7 +50,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, floa
 
 
 def reference_of(whole: Reference, part: slice) -> Reference:
-    return Reference(whole.clip, whole.driving[part], start=part.start)
+    return Reference(whole.clip, whole.driving[part])
 
 
 def test_a_copy_comes_first_and_the_still_picture_last(values: dict[str, dict[str, float]]) -> None:

@@ -34,7 +34,7 @@ from fomm.files import atomic_output
 from fomm.manifest import Clip, write_manifest
 from fomm.model.face import Edit, Recording
 from fomm.model.face.recording import write_motion
-from fomm.training.checkpoint_files import WholeCheckpoints
+from fomm.training.callbacks import WholeCheckpoints
 from fomm.video import SYNTHETIC, VideoWriter
 
 OLD, NEW = ({"step": step, "weights": torch.full((50_000,), float(step))} for step in (1, 2))

@@ -88,7 +88,7 @@ def in_runs(measure, prediction: Tensor, driving: Tensor, truth: Tensor | None, 
     start = 0
     for length in lengths:
         part = slice(start, start + length)
-        known = Reference(clip, driving[part], None if truth is None else truth[part], start)
+        known = Reference(clip, driving[part], None if truth is None else truth[part])
         for name, values in measure.update(Frames(prediction[part], known)).items():
             parts.setdefault(name, []).append(values)
         start += length

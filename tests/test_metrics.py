@@ -34,7 +34,7 @@ def test_every_metric_says_what_it_is() -> None:
         assert info.name == name and info.label and info.source
         assert len(info.definition) > 40 and info.definition.endswith(".")
         assert set(info.needs) <= {"truth", "weights", "extra", "cross", "mesh", "face", "body", "exact", "model"}
-    own = custom_identity("my-net", "whole frames")
+    own = custom_identity("my-net", "whole frames", "0123", aligned=False)
     assert own.name == "identity_my-net" and own.better == "higher" and "whole frames" in own.definition
 
 

@@ -241,10 +241,10 @@ def test_curves_have_axes_of_their_own_and_pictures_titles(tmp_path, monkeypatch
     curve, still = (line.get_xydata().tolist() for line in panels["val/l1_ratio"].lines)
     assert curve == [[0, 1.4], [1, 0.7]] and {y for _, y in still} == {1}
     assert panels["train/loss"].lines[0].get_xydata().tolist() == [[0, 30], [1, 3]]
-    grid = np.full((64, 6 * 64, 3), 128, np.uint8)
-    picture = titled(grid, COLUMNS)
+    columns = np.arange(100, 106, dtype=np.uint8)[:, None, None, None, None] + np.zeros((6, 2, 32, 64, 3), np.uint8)
+    picture = titled([*columns], COLUMNS)
     title, below = picture[:-64], picture[-64:]
-    assert (below == grid).all()
+    assert below.shape == (64, 6 * 64, 3) and (below == np.repeat(np.arange(100, 106), 64)[:, None]).all()
     ink = [(title[:, i * 64 : (i + 1) * 64] < 128).sum() for i in range(6)]
     assert all(ink) and (title[:, ::64] > 128).all()  # each column has its title, none runs into the next
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from fomm.checkpoint import load_model
 from fomm.errors import run
+from fomm.pixels import to_pictures
 from fomm.training.data import ClipData
-from fomm.training.snapshots import to_picture
 from fomm.video import write_image
 
 
@@ -51,7 +51,7 @@ def compare(
         source, driving = pair["source"][None], pair["driving"][None]
         with torch.no_grad():
             made = [model(source, driving).prediction for model in models]
-        grid.append(np.hstack([to_picture(image[0]) for image in (source, driving, *made)]))
+        grid.append(np.hstack([to_pictures(image)[0] for image in (source, driving, *made)]))
     picture = np.vstack(grid)
     write_image(
         Path(output) / "pictures.png", cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)

@@ -6,14 +6,7 @@ from fomm.lazy import lazily
 
 if TYPE_CHECKING:
     from fomm.checkpoint.formats import TrainingState
-    from fomm.checkpoint.load import (
-        Checkpoint,
-        CheckpointInfo,
-        InitReport,
-        LoadedModel,
-        load_model,
-        run_checkpoint,
-    )
+    from fomm.checkpoint.load import Checkpoint, CheckpointInfo, InitReport, LoadedModel, load_model, run_checkpoint
     from fomm.checkpoint.onnx import export_onnx
     from fomm.checkpoint.save import export_original, save_weights
     from fomm.checkpoint.sizes import infer_config, infer_discriminator_config
@@ -37,14 +30,7 @@ __getattr__ = lazily(
     __name__,
     {
         "formats": ("TrainingState",),
-        "load": (
-            "Checkpoint",
-            "CheckpointInfo",
-            "InitReport",
-            "LoadedModel",
-            "load_model",
-            "run_checkpoint",
-        ),
+        "load": ("Checkpoint", "CheckpointInfo", "InitReport", "LoadedModel", "load_model", "run_checkpoint"),
         "onnx": ("export_onnx",),
         "save": ("export_original", "save_weights"),
         "sizes": ("infer_config", "infer_discriminator_config"),

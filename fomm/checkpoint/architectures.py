@@ -16,17 +16,10 @@ Config: TypeAlias = ModelConfig | FaceConfig
 
 
 class Architecture(NamedTuple):
-    """Attributes:
-    kind: the model's class.
-    build: the model of a config, with fresh weights.
-    stored: what a file's metadata has -> the config; raises TypeError or KeyError where it is none.
-    infer: the config from names and shapes of tensors.
-    """
-
-    kind: type[nn.Module]
-    build: Callable[[Any], Model]
-    stored: Callable[[Mapping[str, Any]], Config]
-    infer: Callable[[Shapes], Config]
+    kind: type[nn.Module]  # the model's class
+    build: Callable[[Any], Model]  # the model of a config, with fresh weights
+    stored: Callable[[Mapping[str, Any]], Config]  # of a file's metadata; TypeError or KeyError where it is none
+    infer: Callable[[Shapes], Config]  # from names and shapes of tensors
 
 
 def _stored_fomm(stored: Mapping[str, Any]) -> ModelConfig:

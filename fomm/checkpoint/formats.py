@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from fomm.download import inspect
-from fomm.errors import InputError, is_out_of_memory
+from fomm.errors import InputError, first_line, is_out_of_memory
 from fomm.model import DiscriminatorConfig
 
 FORMAT_VERSION = 1
@@ -70,11 +70,7 @@ def not_finite(state: Mapping[str, Tensor]) -> list[str]:
 
 
 def read_contents(path: Path) -> Contents:
-    """Read any of the formats.
-
-    Raises:
-        InputError: something else, or damaged.
-    """
+    """Read any of the formats; raises InputError for something else, or something damaged."""
     if inspect(path) == "safetensors":
         with _telling_damage(path):
             return _read_weights(path)
@@ -90,11 +86,8 @@ def read_contents(path: Path) -> Contents:
 
 
 def unpickle(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of torch.save, old or new.
-
-    Raises:
-        InputError: something else, damaged, or a file that would call something.
-    """
+    """The dictionary in a file of torch.save, old or new; raises InputError for something else, something damaged, or a
+    file that would call something."""
     kind = inspect(path)
     with _telling_damage(path):
         if kind == "zip":
@@ -120,22 +113,21 @@ def unpickle(path: Path) -> dict[str, Any]:
 def _telling_damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except pickle.UnpicklingError as error:
-        if match := re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error)):
+    except InputError:
+        raise
+    except Exception as error:  # torch's readers raise many kinds for damaged files
+        match = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
+        if match and isinstance(error, pickle.UnpicklingError):
             raise InputError(
                 f"{path}: refused, because loading it would call `{match[1]}`, and a checkpoint must hold only tensors "
                 "and plain values; use one from a source that you trust"
             ) from error
-        raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
-    except InputError:
-        raise
-    except Exception as error:  # torch's readers raise many kinds for damaged files
         if is_out_of_memory(error):
             raise InputError(
                 f"{path}: there is not memory enough for what it says that it holds; it is damaged, or needs a larger "
                 "machine"
             ) from error
-        raise InputError(f"{path}: damaged or incomplete ({_first_line(error)}); download or copy it again") from error
+        raise InputError(f"{path}: damaged or incomplete ({first_line(error)}); download or copy it again") from error
 
 
 def _read_original(content: dict[str, Any], path: Path) -> Contents:
@@ -239,8 +231,3 @@ def some(names: Collection[object]) -> str:
     """A few names, and how many more there are."""
     shown = ", ".join(str(name)[:120] for name in islice(names, 10)) or "none"
     return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def _first_line(error: BaseException) -> str:
-    lines: Iterator[str] = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)[:160]

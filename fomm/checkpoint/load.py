@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from fomm.checkpoint.architectures import ARCHITECTURES, FACE_NAME, FOMM_NAME, Architecture, Config, Model, name_of
+from fomm.checkpoint.architectures import ARCHITECTURES, FOMM_NAME, Architecture, Config, Model, name_of
 from fomm.checkpoint.formats import Contents, TrainingState, not_finite, read_contents, some, unpickle
 from fomm.checkpoint.sizes import infer_discriminator_config, require_possible, shapes_of
 from fomm.download import inspect
@@ -25,7 +25,6 @@ from fomm.errors import InputError
 from fomm.files import hash_file
 from fomm.known import CATEGORIES, UNKNOWN, KnownCheckpoint, find_known, resolve
 from fomm.model import FOMM, ModelConfig
-from fomm.model.face import FaceModel
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -122,18 +121,13 @@ class Checkpoint:
             )
         return cls(path, entry, architecture, contents, (*contents.notes, *doubts))
 
-    def expect(self, architecture: str) -> Checkpoint:
-        """Itself.
-
-        Raises:
-            InputError: it holds another model than this.
-        """
+    def expect(self, architecture: str) -> None:
+        """Raises InputError where it holds another model than this."""
         if self.architecture != architecture:
             raise InputError(
                 f"{self.path}: holds a model {self.architecture!r}, but {architecture!r} is wanted; give a checkpoint "
                 "of that model"
             )
-        return self
 
     def model(
         self,
@@ -194,16 +188,12 @@ class Checkpoint:
             ),
         )
 
-    def fomm(self) -> FOMM:
-        """The model, which is a FOMM; raises as `model`, and where it is another."""
-        model = self.expect(FOMM_NAME).model().model
-        assert isinstance(model, FOMM)
-        return model
-
-    def face(self) -> FaceModel:
-        """The model, which is a `FaceModel`; raises as `model`, and where it is another."""
-        model = self.expect(FACE_NAME).model().model
-        assert isinstance(model, FaceModel)
+    def model_of(self, kind: type[Network]) -> Network:
+        """The model, which is of this class; raises as `model`, and where it is another."""
+        name = next(name for name, architecture in ARCHITECTURES.items() if architecture.kind is kind)
+        self.expect(name)
+        model = self.model().model
+        assert isinstance(model, kind)
         return model
 
     def training_state(self) -> TrainingState:

@@ -58,18 +58,9 @@ class _Encoder(_Part):
 
 
 class _Animator(_Part):
-    def forward(
-        self,
-        source: Tensor,
-        small: Tensor,
-        features: Tensor,
-        source_points: Tensor,
-        source_jacobians: Tensor,
-        points: Tensor,
-        jacobians: Tensor,
-    ) -> Tensor:
-        encoded = EncodedSource(source, small, features, Keypoints(source_points, source_jacobians))
-        return self.model.animate(encoded, Keypoints(points, jacobians)).prediction
+    def forward(self, source: Tensor, small: Tensor, features: Tensor, *keypoints: Tensor) -> Tensor:
+        encoded = EncodedSource(source, small, features, Keypoints(*keypoints[:2]))
+        return self.model.animate(encoded, Keypoints(*keypoints[2:])).prediction
 
 
 Graph = tuple[nn.Module, dict[str, Tensor], list[str]]
@@ -96,16 +87,12 @@ def export_onnx(model: Model, folder: Path, *, image_size: int) -> list[Path]:
     model = model.eval().float()
     graphs = _graphs(model, image_size) if isinstance(model, FOMM) else _face_graphs(model)
     files = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, (network, inputs, outputs) in graphs.items():
-            file = folder / f"{name}.onnx"
-            with atomic_output(file) as part:
-                _export(network, inputs, outputs, part)
-                onnx.checker.check_model(str(part))
-            files.append(file)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --output") from error
+    for name, (network, inputs, outputs) in graphs.items():
+        file = folder / f"{name}.onnx"
+        with atomic_output(file) as part:
+            _export(network, inputs, outputs, part)
+            onnx.checker.check_model(str(part))
+        files.append(file)
     return files
 
 

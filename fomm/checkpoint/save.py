@@ -74,14 +74,13 @@ def save_weights(
         stream.write(blob)
 
 
-def export_original(path: str | Path, model: Model, *, training: TrainingState | None = None, epoch: int = 0) -> None:
+def export_original(path: str | Path, model: Model, *, training: TrainingState | None = None) -> None:
     """Write the model in the original's format, so that the original code loads it: names, order, legacy pickle.
 
     Args:
         path: the file, whole or not there.
         model: on any device.
         training: also write this (a complete checkpoint).
-        epoch: the last finished one, from 0, where `training` has none; the original's loader insists on a number.
 
     Raises:
         InputError: the file cannot be written, or the original has no such model.
@@ -101,18 +100,15 @@ def export_original(path: str | Path, model: Model, *, training: TrainingState |
         "optimizer_generator": training.optimizer_generator,
         "optimizer_discriminator": training.optimizer_discriminator,
         "optimizer_kp_detector": training.optimizer_kp_detector,
-        "epoch": epoch if training.epoch is None else training.epoch,
+        "epoch": training.epoch or 0,  # the original's loader insists on a number
     }
     kept = {key: value for key, value in checkpoint.items() if value is not None}
     write_torch(path, kept, _use_new_zipfile_serialization=False)
 
 
 def write_torch(path: str | Path, content: object, **options: Any) -> None:
-    """`torch.save` to a file that is on the disk before it takes the place of an older one.
-
-    Raises:
-        InputError: the file cannot be written; an older one is as it was.
-    """
+    """`torch.save` to a file that is on the disk before it takes the place of an older one; raises InputError where it
+    cannot be written, and leaves the older one as it was."""
     with atomic_stream(path) as stream:
         try:
             torch.save(content, stream, **options)

@@ -65,9 +65,7 @@ def infer_config(shapes: Shapes) -> ModelConfig:
     jacobian_maps = _size(shapes, "detector.jacobian.weight", 0, 0) // 4
     width = _size(shapes, "generator.first.conv.weight", 0, GeneratorConfig.block_expansion)
     down_blocks = _count(shapes, "generator.down_blocks.")
-    widths = [width] + [
-        _size(shapes, f"generator.down_blocks.{i}.conv.weight", 0, width * 2 ** (i + 1)) for i in range(down_blocks)
-    ]
+    widths = [width, *_widths(shapes, "generator.down_blocks.{}.conv.weight", down_blocks, width)]
     return ModelConfig(
         num_keypoints=keypoints,
         image_channels=channels,
@@ -105,7 +103,7 @@ def infer_discriminator_config(shapes: Shapes, model: ModelConfig) -> Discrimina
     weight = "conv.weight_orig" if spectral_norm else "conv.weight"
     blocks = _count(shapes, f"{first}down_blocks.")
     default = DiscriminatorConfig.block_expansion
-    widths = [_size(shapes, f"{first}down_blocks.{i}.{weight}", 0, default * 2 ** (i + 1)) for i in range(blocks)]
+    widths = _widths(shapes, first + "down_blocks.{}." + weight, blocks, default)
     block_expansion = (widths[0] + 1) // 2 if widths else default
     seen = _size(shapes, f"{first}down_blocks.0.{weight}", 1, model.image_channels)
     return DiscriminatorConfig(
@@ -121,6 +119,11 @@ def infer_discriminator_config(shapes: Shapes, model: ModelConfig) -> Discrimina
 def _size(shapes: Shapes, name: str, axis: int, default: int) -> int:
     shape = shapes.get(name, ())
     return shape[axis] if len(shape) > axis else default
+
+
+def _widths(shapes: Shapes, names: str, blocks: int, first: int) -> list[int]:
+    """Channels that blocks make, where a tensor is missing each twice as many as the one before."""
+    return [_size(shapes, names.format(i), 0, first * 2 ** (i + 1)) for i in range(blocks)]
 
 
 def _count(shapes: Shapes, prefix: str) -> int:
@@ -141,9 +144,7 @@ def _max_features(widths: list[int], first: int, default: int) -> int:
 def _hourglass(shapes: Shapes, prefix: str, defaults: type[DetectorConfig] | type[DenseMotionConfig]) -> dict[str, int]:
     blocks = _count(shapes, f"{prefix}encoder.down_blocks.")
     width = _size(shapes, f"{prefix}decoder.up_blocks.{blocks - 1}.conv.weight", 0, defaults.block_expansion)
-    widths = [width] + [
-        _size(shapes, f"{prefix}encoder.down_blocks.{i}.conv.weight", 0, width * 2 ** (i + 1)) for i in range(blocks)
-    ]
+    widths = [width, *_widths(shapes, prefix + "encoder.down_blocks.{}.conv.weight", blocks, width)]
     return {
         "block_expansion": width,
         "max_features": _max_features(widths, width, defaults.max_features),

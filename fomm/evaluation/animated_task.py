@@ -38,20 +38,11 @@ class Shot(NamedTuple):
 class AnimatedTask:
     """A task, animated by all contenders. Iterate once.
 
-    Attributes:
-        source: (S, S, 3) uint8.
-        failed: contender -> why it could not go on. The others do.
-        notes: what went wrong with the files while reading.
-        sizes: (width, height) of the clips as they are.
-
     Args:
-        task: what to animate.
         folder: of the manifest.
-        contenders: who animates.
         size: S, at which they are compared; each model sees frames of its own size.
 
-    Raises:
-        InputError: here or while iterating: a clip is missing or damaged, or they do not fit together.
+    Raises InputError, here or while iterating, where a clip is missing or damaged, or they do not fit together.
     """
 
     def __init__(self, task: Task, folder: Path, contenders: Sequence[Contender], size: int) -> None:
@@ -62,10 +53,10 @@ class AnimatedTask:
         self._source = next(iter(source)).image
         self._first = next(iter(self._driving)).image
         self._readers = [reader for reader in (source, self._driving, self._truth) if reader is not None]
-        self.source = fit_square(self._source, size)
-        self.failed: dict[str, str] = {}
-        self.notes: list[str] = []
-        self.sizes = sorted({(reader.width, reader.height) for reader in self._readers})
+        self.source = fit_square(self._source, size)  # (S, S, 3) uint8
+        self.failed: dict[str, str] = {}  # contender -> why it could not go on; the others do
+        self.notes: list[str] = []  # what went wrong with the files while reading
+        self.sizes = sorted({(reader.width, reader.height) for reader in self._readers})  # of the clips as they are
 
     def __iter__(self) -> Iterator[Shot]:
         takes = {contender.name: self._take(contender) for contender in self._contenders}

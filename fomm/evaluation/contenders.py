@@ -15,7 +15,8 @@ from fomm.animator.face import FaceAnimator, Observer
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
 from fomm.evaluation.tasks import SOURCE, Contender, Task, is_lossless, list_tasks
-from fomm.manifest import SPLITS, Clip, hash_clip, manifest_hash, read_manifest, read_pairs, select, split_overlap
+from fomm.files import hash_file
+from fomm.manifest import SPLITS, Clip, hash_clip, read_manifest, read_pairs, select, split_overlap
 from fomm.model.face import FaceModel
 from fomm.report.schema import Data
 from fomm.video import VIDEO_SUFFIXES, VideoReader
@@ -27,6 +28,7 @@ SOURCE_NOTES = (
     "the first frame of the truth can be the source picture itself (in reconstruction it always is): it counts as the "
     "greatest PSNR there is and lifts that mean",
 )
+MAYBE_FACES = ("face", "unknown")  # categories of models that may be of faces
 FACE_NOTES = (
     "its keypoints are the landmarks that akd_mediapipe compares: keypoints_own is not measured",
     "follows landmarks that are filtered in time, as in inference",
@@ -35,16 +37,11 @@ FACE_NOTES = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is measured on, and what is to be said about it.
-
-    Attributes:
-        clips: of the split.
-        tasks: what is made of them, at most `limit` of each protocol.
-    """
+    """What is measured on, and what is to be said about it."""
 
     manifest: Path
-    clips: list[Clip]
-    tasks: list[Task]
+    clips: list[Clip]  # of the split
+    tasks: list[Task]  # what is made of them, at most `limit` of each protocol
     limit: int | None
     described: Data  # for the report; what of it was used is known only in the end
 
@@ -87,9 +84,9 @@ def read_data(
     overlap = split_overlap(everything, split)
     described = Data(
         manifest=str(path),
-        manifest_sha256=manifest_hash(manifest),
+        manifest_sha256=hash_file(manifest),
         pairs=str(pairs) if pairs else None,
-        pairs_sha256=manifest_hash(pairs) if pairs else None,
+        pairs_sha256=hash_file(pairs) if pairs else None,
         split=split,
         clips=len(clips),
         identities=len({clip.identity for clip in clips}),
@@ -112,10 +109,7 @@ def load_all(
 ) -> list[Contender]:
     """Checkpoints, then frames that other programs made; the baseline, which may be either, last.
 
-    Arguments and errors as for `load_contenders` and `load_predictions`.
-
-    Raises:
-        InputError: besides, two of them have one name.
+    Arguments and errors as for `load_contenders` and `load_predictions`; besides, two of them must not have one name.
     """
     others = load_predictions(predictions, tasks, baseline)
     rest = None if baseline_of(others) else baseline
@@ -185,12 +179,7 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
             raise InputError(f"--predictions {text!r}: {SOURCE} is the repeated source picture; choose another NAME")
         if not folder.is_dir():
             raise InputError(f"--predictions {text}: {folder} is no folder; it holds one video for each clip or pair")
-        listing = cache(_by_name)  # of now: files come and go
-        found = {
-            f"{task.protocol}/{task.name}": path
-            for task in tasks
-            if (path := _prediction(folder / task.name, listing)) is not None
-        }
+        found = _find(folder, tasks)
         if not found:
             raise InputError(
                 f"--predictions {text}: holds nothing for any clip; name videos (or folders of frames) as the clips, "
@@ -199,13 +188,11 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
             )
         side = _common_side(list(found.values()))
         lines = [f"{key} {hash_clip(path)}" for key, path in sorted(found.items())]
-        lossless = all(is_lossless(path) for path in found.values())
-        notes: tuple[str, ...] = ("frames that another program made",)
-        notes += (
-            () if lossless else ("its frames went through a video codec, which costs it some in every pixel metric",)
-        )
+        notes = ["frames that another program made"]
+        if not all(is_lossless(path) for path in found.values()):
+            notes.append("its frames went through a video codec, which costs it some in every pixel metric")
         missing = {task.protocol for task in tasks} - {key.partition("/")[0] for key in found}
-        notes += tuple(f"has no frames for {protocol}" for protocol in sorted(missing))
+        notes += [f"has no frames for {protocol}" for protocol in sorted(missing)]
         contenders.append(
             Contender(
                 name,
@@ -213,11 +200,24 @@ def load_predictions(given: Sequence[str], tasks: Sequence[Task], baseline: str 
                 checkpoint=where,
                 sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
                 image_size=side,
-                notes=notes,
+                notes=tuple(notes),
                 predictions=found,
             )
         )
     return contenders
+
+
+def _find(folder: Path, tasks: Sequence[Task]) -> dict[str, Path]:
+    """For each task the video or folder of frames of its name, whatever its suffix; where there is one."""
+    listing = cache(_by_name)  # of now: files come and go
+    found: dict[str, Path] = {}
+    for task in tasks:
+        place = folder / task.name
+        paths = listing(place.parent).get(place.name, [])
+        if len(paths) > 1:
+            raise InputError(f"{paths[0]} and {paths[1]}: which of them? Leave one")
+        found |= {f"{task.protocol}/{task.name}": path for path in paths}
+    return found
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:
@@ -229,19 +229,10 @@ def _by_name(folder: Path) -> dict[str, list[Path]]:
     return named
 
 
-def _prediction(place: Path, listing: Callable[[Path], dict[str, list[Path]]]) -> Path | None:
-    """The video or folder of frames of this name, whatever its suffix."""
-    found = listing(place.parent).get(place.name, [])
-    if len(found) > 1:
-        raise InputError(f"{found[0]} and {found[1]}: which of them? Leave one")
-    return found[0] if found else None
-
-
 def _common_side(paths: Sequence[Path]) -> int:
     """Side of most of these videos, of those that are square and can be read; the first of them decides a tie.
 
-    Raises:
-        InputError: there is none; says what is wrong with the first.
+    Raises InputError where there is none, and says what is wrong with the first.
     """
     sides, faults = list[int](), list[str]()
     for path in paths:
@@ -265,7 +256,7 @@ def name_apart(sources: Sequence[str]) -> list[str]:
     >>> name_apart(["vox-adv", "a/last.ckpt", "b/last.ckpt", "x.pth.tar"])
     ['vox-adv', 'a/last', 'b/last', 'x']
     """
-    parts = [Path(source.removesuffix(".pth.tar") if source.endswith(".pth.tar") else source) for source in sources]
+    parts = [Path(source.removesuffix(".pth.tar")) for source in sources]
     whole = [path.with_suffix("").parts if path.suffix in (".ckpt", ".safetensors", ".pt", ".pth") else path.parts
              for path in parts]  # fmt: skip
     taken = [1] * len(sources)
@@ -305,11 +296,6 @@ def baseline_of(contenders: Iterable[Contender]) -> str | None:
     return next((contender.name for contender in contenders if contender.role == "baseline"), None)
 
 
-def animate_bodies(contenders: Iterable[Contender]) -> bool:
-    """Whether one of them is a model of bodies."""
-    return any(contender.category == "body" for contender in contenders)
-
-
-def animate_faces(contenders: Iterable[Contender]) -> bool:
-    """Whether one of them may be a model of faces."""
-    return any(contender.category in ("face", "unknown") for contender in contenders)
+def animate(contenders: Iterable[Contender], *categories: str) -> bool:
+    """Whether one of them is a model of these."""
+    return any(contender.category in categories for contender in contenders)

@@ -18,29 +18,21 @@ PSNR_MAX = 10 * math.log10(12 * 255**2)
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What a metric is, for reports.
+    """What a metric is, for reports."""
 
-    Attributes:
-        name: its key in reports.
-        label, unit: as printed.
-        better: which way is better.
-        definition: in words.
-        source: where the definition comes from.
-        needs: what must be there: "truth" (frames that the prediction should equal), "weights" (files that do not
-            come with the package), "extra" (an optional package), "cross" (one person driving another), "mesh" (a face
-            detector), "face" (pictures of faces), "body" (pictures of bodies), "exact" (a data set that knows its
-            landmarks or its identities), "model" (the network that made the frames).
-        penalty: what a missed frame counts as in the treatment that counts misses; None: there is no sensible value.
-            Rule: what two unrelated answers would score on average.
-    """
-
-    name: str
-    label: str
+    name: str  # its key in reports
+    label: str  # as printed, like its unit
     unit: str
     better: Literal["lower", "higher"]
-    definition: str
-    source: str
+    definition: str  # in words
+    source: str  # where the definition comes from
+    # what must be there: "truth" (frames that the prediction should equal), "weights" (files that do not come with the
+    # package), "extra" (an optional package), "cross" (one person driving another), "mesh" (a face detector), "face"
+    # (pictures of faces), "body" (pictures of bodies), "exact" (a data set that knows its landmarks or its identities),
+    # "model" (the network that made the frames)
     needs: tuple[str, ...] = ()
+    # what a missed frame counts as where misses are counted: what two unrelated answers would score on average; None:
+    # there is no sensible value
     penalty: float | None = None
 
 
@@ -216,30 +208,21 @@ METRICS: dict[str, MetricInfo] = {info.name: info for info in _INFOS}
 """Every metric by name; networks of the user's add their own (`custom_identity`)."""
 
 
-def custom_identity(stem: str, convention: str = "", sha256: str = "", *, aligned: bool = False) -> MetricInfo:
-    """Describe the similarity by a network of the user's, metric `identity_<stem>`.
-
-    Args:
-        stem: of the network's file.
-        convention: what it sees, in words (`str(embedder.convention)`).
-        sha256: of the file.
-        aligned: whether it wants a face, which is missed where none is found.
-    """
-    misses = (
-        " Frames without a face in the prediction are left out; where they are counted, each counts as 0, as two "
-        "strangers do."
+def custom_identity(stem: str, sees: str, sha256: str, *, aligned: bool) -> MetricInfo:
+    """Describe the similarity by a network of the user's file <stem>, metric `identity_<stem>`: what it sees, in words,
+    and whether it wants an aligned face, which is missed where none is found."""
+    what = (
+        "Cosine of the embeddings of prediction and truth (the source picture where there is no truth) by the network "
+        f"{stem}, which sees {sees}."
     )
-    return MetricInfo(
-        f"identity_{stem}",
-        f"Identity ({stem})",
-        "",
-        "higher",
-        f"Cosine of the embeddings of prediction and truth (the source picture where there is no truth) by the "
-        f"network {stem}{f', which sees {convention}' if convention else ''}.{misses if aligned else ''}",
-        f"the user's file {stem}{f', sha256 {sha256}' if sha256 else ''}",
-        ("weights", "mesh") if aligned else ("weights",),
-        0.0,
-    )
+    if aligned:
+        what += (
+            " Frames without a face in the prediction are left out; where they are counted, each counts as 0, as two "
+            "strangers do."
+        )
+    needs = ("weights", "mesh") if aligned else ("weights",)
+    source = f"the user's file {stem}, sha256 {sha256}"
+    return MetricInfo(f"identity_{stem}", f"Identity ({stem})", "", "higher", what, source, needs, 0.0)
 
 
 def fvd(file: str, sha256: str, frames: int, side: int) -> MetricInfo:

@@ -12,7 +12,8 @@ import numpy as np
 
 from fomm import expression
 from fomm.evaluation.definitions import FOLLOWED
-from fomm.evaluation.frames import ClipReference, Detector, Frames, Values
+from fomm.evaluation.frames import ClipReference, Frames, Values
+from fomm.evaluation.measures import OfDetector
 from fomm.evaluation.metrics import UNKNOWN
 
 Mesh = np.ndarray  # (478, 3)
@@ -26,14 +27,11 @@ DEEDS: dict[str, Callable[[Mesh], np.ndarray | float]] = {
 }
 
 
-class Following:
+class Following(OfDetector):
     """Correlation, slope and error of each of `FOLLOWED`; blinks_followed; expression_mesh.
 
     Compared with the truth; where there is none, with the driving frames, and then by changes: what two faces at rest
-    look like is not compared.
-
-    Args:
-        mesh: its landmarks are (478, 3), MediaPipe's refined mesh.
+    look like is not compared. The landmarks of the detector are (478, 3), MediaPipe's refined mesh.
     """
 
     names = (
@@ -42,9 +40,6 @@ class Following:
         "blinks_followed",
         "expression_mesh",
     )
-
-    def __init__(self, mesh: Detector) -> None:
-        self.mesh = mesh
 
     def start(self, clip: ClipReference) -> None:
         self._first: dict[str, Mesh] = {}  # of each side, in its first frame with a face
@@ -57,8 +52,7 @@ class Following:
 
     def update(self, frames: Frames) -> Values:
         self._is_truth = frames.truth is not None
-        found, wanted = (self.mesh.landmarks_of(frames, which) for which in ("prediction", frames.wanted))
-        for a, b in zip(found, wanted, strict=True):
+        for a, b in zip(*self.found_and_wanted(frames, frames.wanted), strict=True):
             if self._both is None and a is not None and b is not None:
                 self._both = a, b
                 self._rest = expression.at_rest(a, b), expression.at_rest(b, b)
@@ -99,7 +93,10 @@ class Following:
     def _follow(self, name: str, pairs: list[tuple[Deeds | None, Deeds | None]]) -> Values:
         """Of one deed: correlation and slope (one value each), and an error for each frame."""
         metrics = [f"{name}_{what}" for what in ("correlation", "slope", "error")][: 3 if name in DEEDS else 2]
-        wanted = [b[name] if b is not None and _can_be_seen(name, b) else None for _, b in pairs]
+        wanted = [
+            None if b is None or (name == "gaze" and not b["eyes"][0] > expression.EYES_OPEN) else b[name]
+            for _, b in pairs  # behind lids, a mesh only guesses the irises
+        ]
         there = np.array([w is not None for w in wanted], bool)
         driver = np.array([w for w in wanted if w is not None])
         if len(driver) < 3 or np.sqrt(driver.var(0).sum()) < expression.VARIES[name]:
@@ -114,8 +111,3 @@ class Following:
         errors[both] = np.abs(result - driver - middle).mean(-1)
         correlation, slope = expression.correlation(driver, result), abs(1 - expression.slope(driver, result))
         return dict(zip(metrics, (np.array([correlation]), np.array([slope]), errors), strict=False))
-
-
-def _can_be_seen(name: str, wanted: Deeds) -> bool:
-    """Behind lids, a mesh only guesses the irises."""
-    return name != "gaze" or bool(wanted["eyes"][0] > expression.EYES_OPEN)

@@ -32,60 +32,37 @@ class _Once:
 
 @dataclass(eq=False)
 class ClipReference:
-    """What is known of a clip before any frame is made; make it once, for all models.
-
-    Attributes:
-        name: of the clip.
-        source: (3, H, W) float, RGB in [0, 1].
-        identity: who should be seen in the output: the source's; "" unknown.
-        fps: frames per second.
-    """
+    """What is known of a clip before any frame is made; make it once, for all models."""
 
     name: str
-    source: Tensor
-    identity: str = ""
-    fps: float = 1.0
+    source: Tensor  # (3, H, W) float, RGB in [0, 1]
+    identity: str = ""  # who should be seen in the output: the source's; "" unknown
+    fps: float = 1.0  # frames per second
     once: _Once = field(default_factory=_Once, repr=False)
 
 
 @dataclass(eq=False)
 class Reference:
-    """What a run of consecutive frames is compared with; make it once, for all models.
-
-    Attributes:
-        clip: the clip that it is a part of.
-        driving: (T, 3, H, W) float, RGB in [0, 1].
-        truth: (T, 3, H, W), what the output should equal (in reconstruction the driving frames themselves); None where
-            nobody knows.
-        start: how many frames of the clip came before.
-        truth_landmarks_px: (T, N, 2) exact landmarks of the truth in pixels of these frames, the first 68 in the order
-            of iBUG 300-W; None where the data set has none.
-        portraits: draws every known person in the truth's exact poses: name -> (T, H, W, 3) uint8 RGB; `clip.identity`
-            is one of the names. None where that is not possible.
-    """
+    """What a run of consecutive frames of a clip is compared with; make it once, for all models."""
 
     clip: ClipReference
-    driving: Tensor
+    driving: Tensor  # (T, 3, H, W) float, RGB in [0, 1]
+    # (T, 3, H, W), what the output should equal (in reconstruction the driving frames themselves); None: nobody knows
     truth: Tensor | None = None
-    start: int = 0
+    # (T, N, 2) exact landmarks of the truth in pixels of these frames, the first 68 in the order of iBUG 300-W
     truth_landmarks_px: np.ndarray | None = None
+    # draws every known person, `clip.identity` among them, in the truth's exact poses: name -> (T, H, W, 3) uint8 RGB
     portraits: Callable[[], Mapping[str, np.ndarray]] | None = None
     once: _Once = field(default_factory=_Once, repr=False)
 
 
 @dataclass(eq=False)
 class Frames:
-    """A run of frames that one model made, and what they are compared with.
+    """A run of frames that one model made, and what they are compared with."""
 
-    Attributes:
-        prediction: (T, 3, H, W) float, RGB in [0, 1]; of the reference's size.
-        reference: shared by the models.
-        detect: the model's own keypoints: (T, 3, H, W) -> (T, K, 2) in [-1, 1]; None: it has none.
-    """
-
-    prediction: Tensor
-    reference: Reference
-    detect: Callable[[Tensor], Tensor] | None = None
+    prediction: Tensor  # (T, 3, H, W) float, RGB in [0, 1]; of the reference's size
+    reference: Reference  # shared by the models
+    detect: Callable[[Tensor], Tensor] | None = None  # the model's own keypoints: (T, 3, H, W) -> (T, K, 2) in [-1, 1]
     once: _Once = field(default_factory=_Once, repr=False)
 
     @property
@@ -97,14 +74,6 @@ class Frames:
         return self.reference.driving
 
     @property
-    def source(self) -> Tensor:
-        return self.reference.clip.source
-
-    @property
-    def start(self) -> int:
-        return self.reference.start
-
-    @property
     def wanted(self) -> Which:
         """What the motion of the output is compared with: the truth, or the driving frames where there is none."""
         return "driving" if self.truth is None else "truth"
@@ -113,7 +82,7 @@ class Frames:
         """(T, 3, H, W), or (1, 3, H, W) of the source."""
         if which == "prediction":
             return self.prediction
-        return self.source[None] if which == "source" else getattr(self.reference, which)
+        return self.reference.clip.source[None] if which == "source" else getattr(self.reference, which)
 
     def bytes(self, which: Which) -> np.ndarray:
         """`pictures` as detectors and face networks see them: (T, 256, 256, 3) uint8, see `bytes_256`."""
@@ -130,19 +99,12 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """A way to find one face in a picture.
+    """A way to find one face in a picture."""
 
-    Attributes:
-        name: `akd_<name>` is its metric.
-        look: (256, 256, 3) uint8 RGB -> whatever it sees, None where there is no face.
-        landmarks: of what it sees, (N, 2) in pixels of that picture.
-        angles: of what it sees, (yaw, pitch, roll) in degrees; None: it does not tell.
-    """
-
-    name: str
-    look: Callable[[np.ndarray], Any | None]
-    landmarks: Callable[[Any], np.ndarray] = np.asarray
-    angles: Callable[[Any], tuple[float, float, float]] | None = None
+    name: str  # `akd_<name>` is its metric
+    look: Callable[[np.ndarray], Any | None]  # (256, 256, 3) uint8 RGB -> whatever it sees, None where there is no face
+    landmarks: Callable[[Any], np.ndarray] = np.asarray  # of what it sees, (N, 2) in pixels of that picture
+    angles: Callable[[Any], tuple[float, float, float]] | None = None  # of what it sees, yaw, pitch, roll in degrees
 
     def seen(self, frames: Frames, which: Which) -> list[Any | None]:
         """What it sees in each picture, looked at once."""

@@ -23,27 +23,19 @@ SHOWN_BY = ("l1", "head_pose", "jitter")  # the first of these that a protocol h
 def choose_shown(protocol: Protocol, model: str, infos: Mapping[str, MetricInfo]) -> list[tuple[str, str, str]]:
     """(kind, clip, metric): the best, median and worst clip of a model, by the first metric of `SHOWN_BY` there is."""
     for metric in SHOWN_BY:
-        means = [
-            (value.mean, clip.clip)
-            for clip in protocol.clips
-            if (value := clip.values.get(metric, {}).get(model)) and value.mean is not None
-        ]
+        means = [(mean, clip.clip) for clip in protocol.clips if (mean := clip.mean(metric, model)) is not None]
         if means:
             names = [name for _, name in sorted(means, reverse=infos[metric].better == "higher")]
             kinds = {"best": names[0], "worst": names[-1], "median": names[len(names) // 2]}
             shown = {name: kind for kind, name in reversed(kinds.items())}  # of few clips: best, then worst
-            order = ("best", "median", "worst")
-            return sorted(((kind, name, metric) for name, kind in shown.items()), key=lambda x: order.index(x[0]))
+            return sorted((kind, name, metric) for name, kind in shown.items())  # best, median, worst: by the alphabet
     return []
 
 
 def write_shown(task: Task, folder: Path, contenders: Sequence[Contender], size: int, output: Path) -> list[str]:
     """Animate a task once more into a small video: source, driving, truth, each model, the first model's error.
 
-    Returns: what the columns show.
-
-    Raises:
-        InputError: as `AnimatedTask`, or the video cannot be written.
+    Returns what the columns show; raises InputError as `AnimatedTask`, or where the video cannot be written.
     """
     animated = AnimatedTask(task, folder, contenders, size)
     names = [contender.name for contender in contenders]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from fomm.errors import InputError
 from fomm.evaluation import measures
-from fomm.evaluation.contenders import animate_bodies, animate_faces
+from fomm.evaluation.contenders import MAYBE_FACES, animate
 from fomm.evaluation.definitions import METRICS, MetricInfo, custom_identity, fvd
 from fomm.evaluation.following import Following
 from fomm.evaluation.frames import Detector
@@ -47,28 +47,11 @@ class Instruments:
         return {name for measure in self.measures for name in measure.names}
 
 
-class FaceSeen(Protocol):
-    """A `preprocess.faces.Face`; angles in degrees."""
-
-    @property
-    def landmarks_px(self) -> np.ndarray:
-        """(468, 2) float32."""
-
-    @property
-    def yaw_deg(self) -> float: ...
-
-    @property
-    def pitch_deg(self) -> float: ...
-
-    @property
-    def roll_deg(self) -> float: ...
-
-
 class FindsFaces(Protocol):
     """A `preprocess.faces.FaceFinder`; pictures are (H, W, 3) uint8, and what is not seen is None."""
 
-    def find(self, image: np.ndarray, *, thorough: bool) -> Sequence[FaceSeen]:
-        """Faces in a picture, the largest first."""
+    def find(self, image: np.ndarray, *, thorough: bool) -> Sequence[Any]:
+        """Each a `preprocess.faces.Face`, the largest first."""
 
     def mesh(self, image: np.ndarray) -> np.ndarray | None:
         """(478, 3) points of the largest face."""
@@ -78,29 +61,20 @@ class FindsFaces(Protocol):
 
 
 class Detectors(NamedTuple):
-    """What finds faces and bodies; None: they are not looked for.
+    """What finds faces and bodies; None: they are not looked for."""
 
-    Attributes:
-        mesh: the 468 points of a face.
-        refined: the 478 points in three dimensions, irises among them; without it no expression is followed.
-        pose: the 33 keypoints of a body, and how surely.
-    """
-
-    mesh: Detector | None = None
-    refined: Detector | None = None
-    pose: Detector | None = None
+    mesh: Detector | None = None  # the 468 points of a face
+    refined: Detector | None = None  # the 478 in three dimensions, with irises: without them no expression is followed
+    pose: Detector | None = None  # the 33 keypoints of a body, and how surely
 
     @classmethod
     def needed(
         cls, contenders: Sequence[Contender], metrics: Sequence[str], finder: Callable[[], FindsFaces]
     ) -> Detectors:
-        """Those that say something about these models, or that the named metrics ask for.
-
-        Args:
-            finder: makes what finds; not called where nothing is looked for.
-        """
-        faces = animate_faces(contenders)
-        bodies = animate_bodies(contenders) or any(name.endswith("_pose") for name in metrics)
+        """Those that say something about these models, or that the named metrics ask for; `finder` makes what finds, if
+        there is anything to look for."""
+        faces = animate(contenders, *MAYBE_FACES)
+        bodies = animate(contenders, "body") or any(name.endswith("_pose") for name in metrics)
         return cls(
             face_mesh(finder()) if faces else None,
             Detector("mediapipe_refined", finder().mesh) if faces else None,
@@ -111,7 +85,7 @@ class Detectors(NamedTuple):
 def face_mesh(finder: FindsFaces) -> Detector:
     """The mesh of the largest face, with its angles."""
 
-    def look(picture: np.ndarray) -> FaceSeen | None:
+    def look(picture: np.ndarray) -> Any | None:
         faces = finder.find(picture, thorough=False)
         return faces[0] if faces else None
 
@@ -128,22 +102,18 @@ def load_instruments(
     detectors: Detectors = Detectors(),  # noqa: B008 (cannot be changed)
     settings: MeasureSettings = MeasureSettings(),  # noqa: B008
 ) -> Instruments:
-    """Everything that can be measured here. Missing or damaged weights are told in the report, never replaced.
+    """Everything that can be measured here, by networks on a device. Missing or damaged weights are told in the report,
+    never replaced.
 
-    Args:
-        device: where networks run.
-        detectors: what finds faces and bodies.
-
-    Raises:
-        InputError: one of the user's networks cannot be used, or has the name of another metric; an unknown metric; FVD
-            of single frames.
+    Raises InputError where one of the user's networks cannot be used, or has the name of another metric; for an unknown
+    metric; for FVD of single frames.
     """
     settings.check()
     making = _Making(settings)
-    making.add("lpips", lambda: measures.Lpips(load_lpips(device)))
-    features = making.attempt(("fid", "kid"), lambda: load_inception(device))
+    making.add(lambda: measures.Lpips(load_lpips(device)), "lpips")
+    features = making.attempt(lambda: load_inception(device), "fid", "kid")
     video_network = making.video_network()
-    making.add_over_time("tof", measures.FlowError)
+    making.add_over_time(measures.FlowError, "tof")
     if detectors.pose:
         making.measures.append(measures.Bodies(detectors.pose))
     if detectors.mesh:
@@ -172,7 +142,7 @@ class _Making:
         self.infos = dict(METRICS)
         self.missing: list[NotComputed] = []
 
-    def attempt(self, names: Sequence[str], make: Callable[[], T]) -> T | None:
+    def attempt(self, make: Callable[[], T], *names: str) -> T | None:
         """What these metrics need; None where it cannot be made, which is told, or none of them is asked for."""
         try:
             return make() if self.settings.asks_for(*names) else None
@@ -181,30 +151,28 @@ class _Making:
             self.missing += [NotComputed(metric=name, reason=reason or how, how=how) for name in names]
             return None
 
-    def add(self, name: str, make: Callable[[], Measure]) -> None:
-        measure = self.attempt([name], make)
+    def add(self, make: Callable[[], Measure], *names: str) -> None:
+        measure = self.attempt(make, *names)
         if measure is not None:
             self.measures.append(measure)
 
-    def add_over_time(self, name: str, make: Callable[[], Measure]) -> None:
+    def add_over_time(self, make: Callable[[], Measure], name: str) -> None:
         if self.settings.every == 1:
-            self.add(name, make)
+            self.add(make, name)
         else:
             self.missing.append(NotComputed(metric=name, reason="needs all frames", how="leave out --every"))
 
     def add_of_faces(self, mesh: Detector, device: torch.device) -> None:
-        self.measures += [cls(mesh) for cls in (measures.FacePixels, measures.Akd, measures.AkdTruth)]
-        self.measures.append(measures.HeadPose(mesh))
-        self.add_over_time("jitter", lambda: measures.Jitter(mesh))
+        kinds = measures.FacePixels, measures.Akd, measures.AkdTruth, measures.HeadPose
+        self.measures += [kind(mesh) for kind in kinds]
+        self.add_over_time(lambda: measures.Jitter(mesh), "jitter")
         self.add(
-            "akd_face_alignment",
             lambda: measures.Akd(Detector("face_alignment", FaceAlignmentLandmarks(device, flip_input=False))),
+            "akd_face_alignment",
         )
-        self.add("aed_openface", lambda: measures.Aed(load_embedder("openface", device)))
-        for name in ("identity_dlib", "identity_dlib_driver"):
-            if not any(isinstance(measure, measures.IdentityDlib) for measure in self.measures):
-                self.add(name, lambda: measures.IdentityDlib(DlibEmbedder(), mesh))
-        self.add("csim_arcface", lambda: measures.Similarity(load_embedder("arcface"), mesh))
+        self.add(lambda: measures.Aed(load_embedder("openface", device)), "aed_openface")
+        self.add(lambda: measures.IdentityDlib(DlibEmbedder(), mesh), "identity_dlib", "identity_dlib_driver")
+        self.add(lambda: measures.Similarity(load_embedder("arcface"), mesh), "csim_arcface")
 
     def add_face_networks(self, mesh: Detector | None, device: torch.device) -> dict[str, str]:
         """Those of the user's; returns file -> sha256."""
@@ -217,9 +185,8 @@ class _Making:
                     f"--face_networks {source}: there is another metric {name}; give the file another name"
                 )
             hashes[source] = embedder.sha256
-            self.infos[name] = custom_identity(
-                stem, str(embedder.convention), embedder.sha256, aligned=embedder.aligned
-            )
+            sees = str(embedder.convention)
+            self.infos[name] = custom_identity(stem, sees, embedder.sha256, aligned=embedder.aligned)
             if mesh or not embedder.aligned:
                 self.measures.append(measures.Similarity(embedder, mesh))
         return hashes
@@ -251,17 +218,14 @@ def why_not(instruments: Instruments, computed: Sequence[str], faces: bool) -> l
             "`python -m preprocess puppet_pairs` draws one",
         ),
         "cross": ("no clip is driven by another", "give --pairs; `python -m preprocess pairs` makes a list"),
+        "model": ("no model with keypoints of its own could be measured", "give a --checkpoint"),
         "mesh": no_face,
         "face": no_face,
         "body": ("no body was looked for", "evaluate a model of bodies, or name it with --metrics"),
-        "model": ("no model with keypoints of its own could be measured", "give a --checkpoint"),
-    }
+    }  # what is said of a metric with several needs comes first
     rows = []
     for name, info in instruments.infos.items():
         if name not in told:
-            need = next(
-                (need for need in ("exact", "cross", "model", "mesh", "face", "body") if need in info.needs), ""
-            )
-            reason, how = reasons.get(need, nothing)
+            reason, how = next((why for need, why in reasons.items() if need in info.needs), nothing)
             rows.append(NotComputed(metric=name, reason=reason, how=how))
     return rows

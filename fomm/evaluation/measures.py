@@ -5,7 +5,7 @@ outside. What depends on the reference alone (landmarks, masks and embeddings of
 once per frame and shared by every model that is compared.
 
     clip = ClipReference("id1/clip2", source, identity="id1")
-    reference = Reference(clip, driving=frames, truth=frames, start=0)     # one run of frames; shared by the models
+    reference = Reference(clip, driving=frames, truth=frames)              # one run of frames; shared by the models
     for measure in measures_of_a_model:
         measure.start(clip)                                                # once per clip
         values = measure.update(Frames(prediction, reference))             # for each run of frames, in order
@@ -20,8 +20,8 @@ nothing to compare with; average them with `metrics.tally`, not with `numpy.nanm
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, SupportsFloat
+from collections.abc import Callable, Iterator
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
@@ -31,111 +31,102 @@ from fomm.evaluation import metrics
 from fomm.evaluation.definitions import SIDE
 from fomm.evaluation.frames import ClipReference, Detector, Frames, Values, Which, rescaled
 from fomm.evaluation.metrics import UNKNOWN
+from fomm.pixels import to_tensor
 from fomm.pretrained.embedders import Embedder, five_points
 
 
-class Measure(Protocol):
+class Measure:
     """Measures one model on one clip at a time; see the module's text for the order of calls.
 
     `names` are the keys of `metrics.METRICS` (or `identity_<file stem>`) that it can give. `update` returns those that
-    apply to these frames (no truth: none that need it), each (T,). `finish` returns further values that are known only
-    after several frames, each (n,), to be averaged exactly like those of `update`.
+    apply to these frames, each (T,); one that needs a truth has `compare` instead. `finish` returns further values that
+    are known only after several frames, each (n,), to be averaged exactly like those of `update`.
     """
 
-    @property
-    def names(self) -> tuple[str, ...]: ...
+    names: tuple[str, ...]
 
     def start(self, clip: ClipReference) -> None: ...
 
-    def update(self, frames: Frames) -> Values: ...
+    def update(self, frames: Frames) -> Values:
+        return {} if frames.truth is None else self.compare(frames, frames.truth)
 
-    def finish(self) -> Values: ...
-
-
-class _Plain:
-    """A measure that says of each run all that it has to say; it keeps nothing, unless it says otherwise."""
-
-    def start(self, clip: ClipReference) -> None:
-        pass
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        raise NotImplementedError
 
     def finish(self) -> Values:
         return {}
+
+
+class OfDetector(Measure):
+    """A measure of what a detector finds."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def found_and_wanted(self, frames: Frames, wanted: Which = "truth") -> Iterator[list[np.ndarray | None]]:
+        """Landmarks of the prediction, and of what it is compared with."""
+        return (self.detector.landmarks_of(frames, which) for which in ("prediction", wanted))
 
 
 def _array(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
 
 
-def _compare(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: list) -> np.ndarray:
+def _by_frame(compare: Callable[[Any, Any], SupportsFloat], found: list, wanted: list) -> np.ndarray:
     """`compare` frame by frame: a miss where only the prediction shows nothing, unknown where the truth does not."""
     pairs = zip(found, wanted, strict=True)
     return np.array([UNKNOWN if b is None else np.nan if a is None else float(compare(a, b)) for a, b in pairs])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Pixels
+# -------------------------------------------------------------------------------------------------------------- pixels
 
 
-class Pixels(_Plain):
+class Pixels(Measure):
     """l1, psnr, ssim of whole frames, against the truth."""
 
     names = ("l1", "psnr", "ssim")
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        pair = frames.prediction, frames.truth
-        values = metrics.l1(*pair), metrics.psnr(*pair), metrics.average(_similarity(frames, frames.truth))
-        return {name: _array(value) for name, value in zip(self.names, values, strict=True)}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        return dict(zip(self.names, _pixel_values(frames, truth), strict=True))
 
 
-def _similarity(frames: Frames, truth: Tensor) -> Tensor:
-    return frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
+def _pixel_values(frames: Frames, truth: Tensor, mask: Tensor | None = None) -> list[np.ndarray]:
+    """L1, PSNR and SSIM of each frame, inside a mask (T, H, W) where there is one."""
+    similarity = frames.remember("prediction", "ssim", lambda prediction: metrics.ssim_map(prediction, truth))
+    pair = frames.prediction, truth
+    values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(similarity, mask)
+    return [_array(value) for value in values]
 
 
-class FacePixels(_Plain):
-    """l1_face, psnr_face, ssim_face: the same inside the truth's face.
+class FacePixels(OfDetector):
+    """l1_face, psnr_face, ssim_face: the same inside the hull of the truth's face.
 
     There is no lpips_face: LPIPS compares features whose receptive fields reach far over the mask's edge.
-
-    Args:
-        mesh: finds the face whose hull is the mask.
     """
 
     names = ("l1_face", "psnr_face", "ssim_face")
 
-    def __init__(self, mesh: Detector) -> None:
-        self.mesh = mesh
-
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        mask = frames.remember("truth", ("mask", self.mesh), lambda truth: self._masks(frames, truth))
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        mask = frames.remember("truth", ("mask", self.detector), lambda _: self._masks(frames, truth))
         seen = mask.flatten(1).any(1).cpu().numpy()
-        pair, similarity = (frames.prediction, frames.truth), _similarity(frames, frames.truth)
-        values = metrics.l1(*pair, mask), metrics.psnr(*pair, mask), metrics.average(similarity, mask)
-        return {name: np.where(seen, _array(value), UNKNOWN) for name, value in zip(self.names, values, strict=True)}
+        values = _pixel_values(frames, truth, mask)
+        return {name: np.where(seen, value, UNKNOWN) for name, value in zip(self.names, values, strict=True)}
 
     def _masks(self, frames: Frames, truth: Tensor) -> Tensor:
         """(T, H, W) bool; empty where there is no face."""
         height, width = truth.shape[-2:]
         masks = np.zeros((len(truth), height, width), bool)
-        for mask, points in zip(masks, self.mesh.landmarks_of(frames, "truth"), strict=True):
+        for mask, points in zip(masks, self.detector.landmarks_of(frames, "truth"), strict=True):
             if points is not None:
                 mask[:] = metrics.hull_mask(rescaled(points, (SIDE, SIDE), (width, height)), height, width)
         return torch.from_numpy(masks).to(truth.device)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Learned features
+# ---------------------------------------------------------------------------------------------------- learned features
 
 
-class Lpips(_Plain):
-    """lpips against the truth.
-
-    Args:
-        network: two batches (T, 3, H, W) in [0, 1] -> (T,) distances; see `load_lpips`.
-    """
+class Lpips(Measure):
+    """lpips against the truth, by a network as `load_lpips` gives: (T, 3, H, W) in [0, 1] twice -> (T,)."""
 
     names = ("lpips",)
 
@@ -143,36 +134,26 @@ class Lpips(_Plain):
         self.network = network
 
     @torch.no_grad()
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), frames.truth))}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        return {"lpips": _array(self.network(frames.prediction.clamp(0, 1), truth))}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Landmarks
+# ----------------------------------------------------------------------------------------------------------- landmarks
 
 
-class Akd(_Plain):
+class Akd(OfDetector):
     """`akd_<detector's name>`: its landmarks in the prediction against those in the truth."""
 
     def __init__(self, detector: Detector) -> None:
-        self.detector = detector
+        super().__init__(detector)
         self.names = (f"akd_{detector.name}",)
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", "truth"))
-        return {self.names[0]: _compare(metrics.akd, found, wanted)}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        return {self.names[0]: _by_frame(metrics.akd, *self.found_and_wanted(frames))}
 
 
-class AkdTruth(_Plain):
-    """akd_truth: landmarks found in the prediction against the exact ones, at the points that both know.
-
-    Args:
-        detector: gives the 468 points of MediaPipe's mesh.
-    """
+class AkdTruth(OfDetector):
+    """akd_truth: landmarks of MediaPipe's mesh in the prediction against the exact ones, where both have a point."""
 
     names = ("akd_truth",)
     # number in the mesh, number in the order of iBUG 300-W: corners of eyes and mouth, middle of the lips' edges, nose,
@@ -183,9 +164,6 @@ class AkdTruth(_Plain):
         *((1, 30), (2, 33), (197, 28), (55, 21), (285, 22)),
     )
 
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
-
     def update(self, frames: Frames) -> Values:
         exact = frames.reference.truth_landmarks_px
         if exact is None:
@@ -194,36 +172,32 @@ class AkdTruth(_Plain):
         mesh, markup = (list(numbers) for numbers in zip(*self.PAIRS, strict=True))
         wanted = rescaled(exact[:, markup], (width, height), (SIDE, SIDE))
         found = [None if x is None else x[mesh] for x in self.detector.landmarks_of(frames, "prediction")]
-        return {"akd_truth": _compare(metrics.akd, found, list(wanted))}
+        return {"akd_truth": _by_frame(metrics.akd, found, list(wanted))}
 
 
-class Jitter(_Plain):
+class Jitter(OfDetector):
     """jitter: accelerations of the prediction's landmarks against the truth's, or the driving's."""
 
     names = ("jitter",)
-
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
 
     def start(self, clip: ClipReference) -> None:
         self._last: list[tuple[np.ndarray | None, np.ndarray | None]] = []  # the two frames before
         self._per_second = clip.fps**2
 
     def update(self, frames: Frames) -> Values:
-        found, wanted = (self.detector.landmarks_of(frames, which) for which in ("prediction", frames.wanted))
-        pairs = [*self._last, *zip(found, wanted, strict=True)]
+        pairs = [*self._last, *zip(*self.found_and_wanted(frames, frames.wanted), strict=True)]
         self._last = pairs[-2:]
-        triples = [list(zip(*pairs[i : i + 3], strict=True)) for i in range(len(pairs) - 2)]
-        whole = [[None if any(x is None for x in side) else np.stack(side) for side in both] for both in triples]
-        if not whole:
+        if len(pairs) < 3:
             return {}
-        return {
-            "jitter": self._per_second
-            * _compare(lambda a, b: metrics.acceleration_error(a, b)[0], *map(list, zip(*whole, strict=True)))
-        }
+        threes = ([side[i : i + 3] for i in range(len(pairs) - 2)] for side in zip(*pairs, strict=True))
+        found, wanted = (
+            [None if any(x is None for x in three) else np.stack(three) for three in side] for side in threes
+        )
+        errors = _by_frame(lambda a, b: metrics.acceleration_error(a, b)[0], found, wanted)
+        return {"jitter": self._per_second * errors}
 
 
-class FlowError(_Plain):
+class FlowError(Measure):
     """tof: optical flow from frame to frame of the prediction against the truth's."""
 
     names = ("tof",)
@@ -231,9 +205,7 @@ class FlowError(_Plain):
     def start(self, clip: ClipReference) -> None:
         self._last: dict[Which, np.ndarray] = {}
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
         made = self._flows(frames, "prediction")
         wanted = frames.remember("truth", "flow", lambda _: self._flows(frames, "truth"))
         self._last = {which: frames.bytes(which)[-1] for which in ("prediction", "truth")}
@@ -245,24 +217,17 @@ class FlowError(_Plain):
         return [metrics.optical_flow(*pair) for pair in zip(pictures, pictures[1:], strict=False)]
 
 
-class Bodies(_Plain):
+class Bodies(OfDetector):
     """akd_pose, mkr_pose: where a body's keypoints are, and how many of them are missing.
 
-    Args:
-        pose: gives (33, 3): x and y in pixels, and how surely the keypoint is seen.
+    A keypoint that the detector finds has x and y in pixels, and how surely it is seen: (33, 3).
     """
 
     names = ("akd_pose", "mkr_pose")
     SEEN = 0.5  # what is seen less surely is not there
 
-    def __init__(self, pose: Detector) -> None:
-        self.pose = pose
-
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        found, wanted = (self.pose.landmarks_of(frames, which) for which in ("prediction", "truth"))
-        values = [self._of_frame(a, b) for a, b in zip(found, wanted, strict=True)]
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        values = [self._of_frame(a, b) for a, b in zip(*self.found_and_wanted(frames), strict=True)]
         return {name: np.array(column) for name, column in zip(self.names, zip(*values, strict=True), strict=True)}
 
     def _of_frame(self, found: np.ndarray | None, wanted: np.ndarray | None) -> tuple[float, float]:
@@ -276,7 +241,7 @@ class Bodies(_Plain):
         return float(distance), 1 - float(both.sum() / np.sum(there))
 
 
-class HeadPose(_Plain):
+class HeadPose(Measure):
     """head_pose: angles of the prediction's mesh against the truth's, or their changes against the driving's."""
 
     names = ("head_pose",)
@@ -303,28 +268,27 @@ class HeadPose(_Plain):
                     [None if angles is None else angles - first for angles in side]
                     for side, first in zip((found, wanted), self._first, strict=True)
                 )
-        return {"head_pose": _compare(metrics.angle_error, found, wanted)}
+        return {"head_pose": _by_frame(metrics.angle_error, found, wanted)}
 
 
-class OwnKeypoints(_Plain):
+class OwnKeypoints(Measure):
     """keypoints_own: the model's own keypoints (`Frames.detect`) in the prediction against those in the truth."""
 
     names = ("keypoints_own",)
 
     @torch.no_grad()
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None or frames.detect is None:
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        if frames.detect is None:
             return {}
-        found, wanted = (frames.detect(pictures).cpu().double() for pictures in (frames.prediction, frames.truth))
+        found, wanted = (frames.detect(pictures).cpu().double() for pictures in (frames.prediction, truth))
         # +-1 are the centres of the border pixels
         return {"keypoints_own": metrics.akd(*(x.numpy() * (SIDE - 1) / 2 for x in (found, wanted)))}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Identity
+# ------------------------------------------------------------------------------------------------------------ identity
 
 
-class Aed(_Plain):
+class Aed(Measure):
     """aed_openface: squared distance of the embeddings of prediction and truth."""
 
     names = ("aed_openface",)
@@ -332,19 +296,15 @@ class Aed(_Plain):
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
-    def update(self, frames: Frames) -> Values:
-        if frames.truth is None:
-            return {}
-        found, wanted = (_embeddings(self.embedder, frames, which, None) for which in ("prediction", "truth"))
-        return {"aed_openface": _compare(metrics.squared_distance, found, wanted)}
+    def compare(self, frames: Frames, truth: Tensor) -> Values:
+        found, wanted = (_embeddings(self.embedder, frames, which) for which in ("prediction", "truth"))
+        return {"aed_openface": _by_frame(metrics.squared_distance, found, wanted)}
 
 
-class Similarity(_Plain):
+class Similarity(Measure):
     """`csim_arcface`, or `identity_<name>` of a network of the user's: cosine with the truth, or the source picture.
 
-    Args:
-        embedder: names the metric; one that wants aligned faces also needs `detector`.
-        detector: finds the landmarks of which five align the face.
+    A network that wants aligned faces needs a detector, which finds the landmarks of which five align the face.
     """
 
     def __init__(self, embedder: Embedder, detector: Detector | None = None) -> None:
@@ -355,20 +315,14 @@ class Similarity(_Plain):
         self.names = (embedder.metric,)
 
     def update(self, frames: Frames) -> Values:
-        found = _embeddings(self.embedder, frames, "prediction", self.detector)
-        if frames.truth is None:
-            wanted = _embeddings(self.embedder, frames, "source", self.detector) * len(found)
-        else:
-            wanted = _embeddings(self.embedder, frames, "truth", self.detector)
-        return {self.names[0]: _compare(metrics.cosine, found, wanted)}
+        found, wanted = _own_faces(lambda which: _embeddings(self.embedder, frames, which, self.detector), frames)
+        return {self.names[0]: _by_frame(metrics.cosine, found, wanted)}
 
 
-class IdentityDlib(_Plain):
+class IdentityDlib(Measure):
     """identity_dlib: distance from the truth's face, or the source's; identity_dlib_driver: from the driving frame's.
 
-    Args:
-        embedder: (T, H, W, 3) uint8 and landmarks (T, 468, 2) -> (T, D); see `fomm.pretrained.dlib_resnet`.
-        mesh: finds the landmarks.
+    By an embedder as in `fomm.pretrained.dlib_resnet`: (T, H, W, 3) uint8, landmarks (T, 468, 2) -> (T, D).
     """
 
     names = ("identity_dlib", "identity_dlib_driver")
@@ -377,44 +331,51 @@ class IdentityDlib(_Plain):
         self.embedder, self.mesh = embedder, mesh
 
     def update(self, frames: Frames) -> Values:
-        found = self._embed(frames, "prediction")
-        own = self._embed(frames, "source") * len(found) if frames.truth is None else self._embed(frames, "truth")
-        values = {"identity_dlib": _compare(metrics.distance, found, own)}
+        def embed(which: Which) -> list[np.ndarray | None]:
+            key = ("dlib", self.embedder, self.mesh)
+            return frames.remember(which, key, lambda _: _of_faces(self.mesh, frames, which, self.embedder))
+
+        found, own = _own_faces(embed, frames)
+        values = {"identity_dlib": _by_frame(metrics.distance, found, own)}
         if frames.truth is not frames.driving:
-            values["identity_dlib_driver"] = _compare(metrics.distance, found, self._embed(frames, "driving"))
+            values["identity_dlib_driver"] = _by_frame(metrics.distance, found, embed("driving"))
         return values
 
-    def _embed(self, frames: Frames, which: Which) -> list[np.ndarray | None]:
-        def embed(_: Tensor) -> list[np.ndarray | None]:
-            landmarks = self.mesh.landmarks_of(frames, which)
-            there = [i for i, points in enumerate(landmarks) if points is not None]
-            rows = self.embedder(frames.bytes(which)[there], [p for p in landmarks if p is not None])
-            known = dict(zip(there, rows, strict=True))
-            return [known.get(i) for i in range(len(landmarks))]
 
-        return frames.remember(which, ("dlib", self.embedder, self.mesh), embed)
+def _own_faces(embed: Callable[[Which], list], frames: Frames) -> tuple[list, list]:
+    """What a network makes of the prediction, and of who should be seen: in the truth, or else the source picture."""
+    found = embed("prediction")
+    return found, embed("source") * len(found) if frames.truth is None else embed("truth")
 
 
-def _embeddings(embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None) -> list[np.ndarray | None]:
+def _of_faces(
+    mesh: Detector, frames: Frames, which: Which, embed: Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
+) -> list[np.ndarray | None]:
+    """What `embed` makes of each picture and its landmarks; None where it shows no face."""
+    found = mesh.landmarks_of(frames, which)
+    landmarks = {i: points for i, points in enumerate(found) if points is not None}
+    if not landmarks:
+        return [None] * len(found)
+    rows = embed(frames.bytes(which)[[*landmarks]], [*landmarks.values()])
+    known = dict(zip(landmarks, rows, strict=True))
+    return [known.get(i) for i in range(len(found))]
+
+
+def _embeddings(
+    embedder: Embedder, frames: Frames, which: Which, mesh: Detector | None = None
+) -> list[np.ndarray | None]:
     """(D,) of each picture; None where it shows no face to align."""
 
-    def embed(_: Tensor) -> list[np.ndarray | None]:
-        pictures = torch.from_numpy(frames.bytes(which)).permute(0, 3, 1, 2) / 255
-        if mesh is None:
-            return list(embedder(pictures))
-        found = mesh.landmarks_of(frames, which)
-        result: list[np.ndarray | None] = [None] * len(found)
-        there = {i: five_points(points) for i, points in enumerate(found) if points is not None}
-        if there:
-            embeddings = embedder(pictures[list(there)], np.stack(list(there.values())))
-            for i, embedding in zip(there, embeddings, strict=True):
-                result[i] = embedding
-        return result
+    def embed(pictures: np.ndarray, landmarks: list[np.ndarray]) -> np.ndarray:
+        return embedder(to_tensor(pictures), np.stack([five_points(points) for points in landmarks]))
 
-    return frames.remember(which, ("embedding", embedder, mesh), embed)
+    def of_all(_: Tensor) -> list[np.ndarray | None]:
+        return _of_faces(mesh, frames, which, embed) if mesh else list(embedder(to_tensor(frames.bytes(which))))
+
+    return frames.remember(which, ("embedding", embedder, mesh), of_all)
 
 
-class IdentityTruth(_Plain):
+class IdentityTruth(Measure):
     """identity_truth: 1 where the face is most like the right person among all known ones, else 0.
 
     Known people are drawn in the truth's exact pose (`Reference.portraits`); the prediction is compared with each
@@ -433,9 +394,6 @@ class IdentityTruth(_Plain):
         masks = [metrics.hull_mask(points, height, width) for points in reference.truth_landmarks_px]
         mask = torch.from_numpy(np.stack(masks))
         prediction = frames.prediction.cpu()
-        distance = {
-            name: metrics.l1(prediction, torch.from_numpy(drawn).permute(0, 3, 1, 2) / 255, mask)
-            for name, drawn in people.items()
-        }
+        distance = {name: metrics.l1(prediction, to_tensor(drawn), mask) for name, drawn in people.items()}
         nearest = torch.stack(list(distance.values())).argmin(0)
         return {"identity_truth": _array(nearest == list(distance).index(reference.clip.identity))}

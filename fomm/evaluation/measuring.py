@@ -37,36 +37,23 @@ from fomm.progress import Progress, silent
 
 @dataclass
 class Record:
-    """What was measured on one task.
+    """What was measured on one task."""
 
-    Attributes:
-        frames: that were compared.
-        values: model -> metric -> (n,) float64, as `fomm.evaluation.measures` hands them out.
-        features: model -> (2, T, D) float32, of what it should equal and of what it made, for metrics of whole sets.
-        failed: model -> why it has no values.
-        notes, sizes: as in `AnimatedTask`.
-        contents: path of each clip that was used -> sha256 of what it held.
-        video_features: as `features`, of runs of frames.
-    """
-
-    frames: int = 0
+    frames: int = 0  # that were compared
+    # model -> metric -> (n,) float64, as `fomm.evaluation.measures` hands them out
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    # model -> (2, T, D) float32, of what it should equal and of what it made, for metrics of whole sets
     features: dict[str, np.ndarray] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    contents: dict[str, str] = field(default_factory=dict)
-    video_features: dict[str, np.ndarray] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # model -> why it has no values
+    notes: list[str] = field(default_factory=list)  # as in `AnimatedTask`
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # as in `AnimatedTask`
+    contents: dict[str, str] = field(default_factory=dict)  # path of each clip that was used -> sha256 of what it held
+    video_features: dict[str, np.ndarray] = field(default_factory=dict)  # as `features`, of runs of frames
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         names = [(model, metric) for model, by_metric in self.values.items() for metric in by_metric]
-        header = {
-            "frames": self.frames, "values": names, "features": list(self.features),
-            "video_features": list(self.video_features),
-            "failed": self.failed, "notes": self.notes, "sizes": self.sizes,
-            "contents": self.contents,
-        }  # fmt: skip
+        header = vars(self) | {"values": names, "features": [*self.features], "video_features": [*self.video_features]}
         arrays = {f"values_{i}": self.values[model][metric] for i, (model, metric) in enumerate(names)}
         arrays |= {f"features_{i}": array for i, array in enumerate(self.features.values())}
         arrays |= {f"video_features_{i}": array for i, array in enumerate(self.video_features.values())}
@@ -77,11 +64,8 @@ class Record:
 
     @classmethod
     def load(cls, path: Path, *, features: bool = True) -> Record | None:
-        """None where there is none, or a damaged one (a disk that was full, a power cut).
-
-        Args:
-            features: read them, too; they are by far the most of it.
-        """
+        """None where there is none, or a damaged one (a disk that was full, a power cut); if need be without features,
+        which are by far the most of it."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 header = json.loads(str(arrays["header"]))
@@ -148,7 +132,7 @@ def measure_task(
             if truth is None and shot.truth is not None:
                 truth = to_tensor(shot.truth[chosen], device)
             known = truth_of(task, shot.start, stop, size) if truth_of and truth is not None else Truth()
-            reference = Reference(clip, driving, truth, record.frames, *known.of(chosen))
+            reference = Reference(clip, driving, truth, *known.of(chosen))
             for name, prediction in shot.predictions.items():
                 try:
                     collected[name].update(in_8_bits(prediction[chosen].to(device)), reference)
@@ -215,10 +199,16 @@ class _Collector:
             for measure in self._measures:
                 self._add(measure.update(frames))
             if self._network:
-                wanted, made = (_extract(self._network, frames, which) for which in (frames.wanted, "prediction"))
-                self.features.append(np.stack([wanted, made]))
+                self._look_at_pictures(self._network, frames)
             if self._video_network:
                 self._look_at_runs(self._video_network, frames)
+
+    def _look_at_pictures(self, network: Features, frames: Frames) -> None:
+        def extract(pictures: Tensor) -> np.ndarray:
+            return network(to_bytes(pictures)).float().cpu().numpy()
+
+        sides: list[Which] = [frames.wanted, "prediction"]
+        self.features.append(np.stack([frames.remember(which, ("fid", network), extract) for which in sides]))
 
     def _look_at_runs(self, network: VideoNetwork, frames: Frames) -> None:
         self._run += zip(frames.bytes(frames.wanted), frames.bytes("prediction"), strict=True)
@@ -239,10 +229,6 @@ class _Collector:
             self._values.setdefault(name, []).append(np.asarray(array, np.float64))
 
 
-def _extract(network: Features, frames: Frames, which: Which) -> np.ndarray:
-    return frames.remember(which, ("fid", network), lambda pictures: network(to_bytes(pictures)).float().cpu().numpy())
-
-
 def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor] | None:
     """Frames (T, 3, H, W) -> the contender's own keypoints (T, K, 2); None where it learnt none."""
     if not isinstance(contender.animator, Animator):
@@ -252,11 +238,8 @@ def _own_detector(contender: Contender) -> Callable[[Tensor], Tensor] | None:
 
 
 def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Make sure that records in this folder belong to this evaluation; the first to come says what that is.
-
-    Raises:
-        InputError: it holds the records of an evaluation with other settings.
-    """
+    """Raise InputError where a folder holds the records of an evaluation with other settings; the first to come says
+    which they are."""
     path = folder / "settings.json"
     settings = json.loads(json.dumps(settings))
     if not path.is_file():
@@ -267,8 +250,8 @@ def check_records(folder: Path, settings: Mapping[str, Any]) -> None:
         found = json.loads(path.read_text())
     except (ValueError, RecursionError):
         found = {}
-    found = found if isinstance(found, dict) else {}
     if found != settings:
+        found = found if isinstance(found, dict) else {}
         keys = sorted(key for key in found.keys() | settings.keys() if found.get(key) != settings.get(key))
         raise InputError(
             f"{folder.parent}: holds an evaluation with other settings ({', '.join(keys)} differ); give another "
@@ -297,6 +280,8 @@ def run_tasks(
 ) -> int:
     """Do this process's share of the tasks: those that have no record yet, or one of a failure or of other clips.
 
+    Returns how many had one.
+
     Args:
         tasks: all of them, in the same order in every run and process.
         records: folder of the records.
@@ -304,8 +289,6 @@ def run_tasks(
         contents: `contents_of` a task, now.
         rank, world: this process's number, and how many there are.
         progress: is called with frames, counted as the manifest says.
-
-    Returns: how many tasks had a record already.
     """
     mine = range(rank, len(tasks), world)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fomm.errors import InputError
-from fomm.evaluation import statistics
 from fomm.evaluation.measuring import RECORDS
-from fomm.evaluation.results import rounded, who_of
+from fomm.evaluation.results import differences, who_of
 from fomm.files import atomic_output
-from fomm.report.schema import Clip, Difference, Model, Protocol, Report, Run, read_report
+from fomm.report.schema import Clip, Model, Protocol, Report, Run, read_report
+from fomm.report.tables import baseline_name
 
 T = TypeVar("T")
 SAME_DATA = ("manifest_sha256", "pairs_sha256", "split", "size")
@@ -89,13 +89,10 @@ def _require_same(first_path: Path, first: Report, path: Path, other: Report) ->
 def merge_reports(reports: Sequence[Report], *, command: Sequence[str]) -> Report:
     """One report of several on the same data; differences are from the first baseline that a report names.
 
-    Of a model that several have (name and hash), each metric is taken from the first that has it.
-
-    Raises:
-        InputError: one name stands for two models.
+    Of a model that several have (name and hash), each metric is taken from the first that has it. Raises InputError
+    where one name stands for two models.
     """
-    first = reports[0]
-    baseline = next((model.name for report in reports for model in report.models if model.role == "baseline"), None)
+    first, baseline = reports[0], next(filter(None, map(baseline_name, reports)), None)
     models: dict[str, Model] = {}
     owners: list[set[str]] = []  # of each report, the models that no report before it has
     for report in reports:
@@ -171,18 +168,10 @@ def _merged(
         if new:
             merged.gallery += [s.model_copy(update={"media": _media(number, s.media)}) for s in protocol.gallery]
     merged.clips = list(clips.values())
-    people = [who_of(clip) for clip in merged.clips]
-    for metric, models in merged.summary.items():
-        means: dict[str, list[float | None]] = {
-            model: [value.mean if (value := clip.values.get(metric, {}).get(model)) else None for clip in merged.clips]
-            for model in models
-        }
-        if baseline not in means or not any(value is not None for value in means[baseline]):
-            continue
-        for model in models:
-            if model != baseline:
-                found = statistics.paired(
-                    means[model], means[baseline], people, lower_is_better=better[metric] == "lower"
-                )
-                merged.differences.setdefault(metric, {})[model] = Difference(**rounded(found))
+    means = {
+        metric: {model: [clip.mean(metric, model) for clip in merged.clips] for model in models}
+        for metric, models in merged.summary.items()
+    }
+    there = {metric: of for metric, of in means.items() if any(mean is not None for mean in of.get(baseline or "", ()))}
+    merged.differences = differences(there, [who_of(clip) for clip in merged.clips], baseline, better)
     return merged

@@ -23,8 +23,7 @@ UNKNOWN = math.inf
 """The value of a frame whose truth has nothing to compare with."""
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Pictures: (T, 3, H, W) float in [0, 1], masks (T, H, W) bool -> (T,) float64
+# ---- Pictures: (T, 3, H, W) float in [0, 1], masks (T, H, W) bool -> (T,) float64
 
 
 def l1(prediction: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -74,8 +73,7 @@ def hull_mask(landmarks_px: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask.astype(bool)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Landmarks, angles and embeddings
+# ---- Landmarks, angles and embeddings
 
 
 def akd(landmarks_px: np.ndarray, truth_px: np.ndarray) -> np.ndarray:
@@ -139,8 +137,7 @@ def cosine(embeddings: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (np.asarray(embeddings, np.float64) * np.asarray(truth, np.float64)).sum(-1)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Averages
+# ---- Averages
 
 
 class Tally(NamedTuple):

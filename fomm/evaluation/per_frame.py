@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import numpy as np
 
 from fomm.evaluation.measuring import Record, record_path
 from fomm.evaluation.tasks import Task
-from fomm.files import atomic_output
-from fomm.manifest import cell
+from fomm.manifest import cell, csv_output
 
 
 def write_per_frame(
@@ -19,18 +17,15 @@ def write_per_frame(
 ) -> None:
     """One row for each frame and model, a column for each metric that has a value per frame.
 
-    Empty: missed, or nothing to compare with. Jitter, which is of three frames, stands at the middle one,
-    tOF, which is of two, at the later one. Metrics of
-    whole clips are in per_clip.csv.
+    Empty: missed, or nothing to compare with. Jitter, which is of three frames, stands at the middle one, tOF, which is
+    of two, at the later one. Metrics of whole clips are in per_clip.csv.
 
     Args:
         tasks, records: of the evaluation, all done.
         models, metrics: names, in the order that is wanted.
         every: distance in frames of those that were measured.
     """
-    with atomic_output(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["protocol", "clip", "frame", "model", *metrics])
+    with csv_output(path, ["protocol", "clip", "frame", "model", *metrics]) as writer:
         for number, task in enumerate(tasks):
             record = Record.load(record_path(records, number), features=False) or Record()
             for model in models:
@@ -44,10 +39,7 @@ def write_per_frame(
 def _column(values: np.ndarray | None, frames: int) -> np.ndarray:
     """(frames,), NaN where there is no value."""
     column = np.full(frames, np.nan)
-    if values is not None and len(values) == frames:
-        column[:] = values
-    elif values is not None and frames > 2 and len(values) == frames - 2:
-        column[1:-1] = values
-    elif values is not None and frames > 1 and len(values) == frames - 1:
-        column[1:] = values
+    if values is not None and 0 <= frames - len(values) <= 2:
+        first = min(1, frames - len(values))
+        column[first : first + len(values)] = values
     return column

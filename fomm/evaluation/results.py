@@ -16,16 +16,7 @@ from fomm.evaluation import metrics, statistics
 from fomm.evaluation.definitions import MetricInfo
 from fomm.evaluation.measuring import Record, record_path
 from fomm.evaluation.tasks import Task
-from fomm.report.schema import (
-    PROTOCOLS,
-    Clip,
-    ClipValue,
-    Difference,
-    Failure,
-    Identity,
-    Protocol,
-    Summary,
-)
+from fomm.report.schema import PROTOCOLS, Clip, ClipValue, Difference, Failure, Identity, Protocol, Summary
 
 
 class Results(NamedTuple):
@@ -94,9 +85,7 @@ class _ProtocolSums:
         self.tallies: dict[tuple[str, str], dict[int, metrics.Tally]] = {}  # (metric, model) -> clip -> sums
         self.later: dict[tuple[str, str], list[metrics.Tally]] = {}  # without first frames that the source equals
         self.times: dict[tuple[str, str], np.ndarray] = {}  # (metric, model) -> (2, bins), totals and counts
-        self.fids: dict[str, Fid] = {}
-        self.kids: dict[str, Kid] = {}
-        self.fvds: dict[str, Fid] = {}
+        self.sets: dict[str, dict[str, Fid | Kid]] = {"fid": {}, "kid": {}, "fvd": {}}  # metric -> model -> sums
 
     def add(self, task: Task, record: Record) -> None:
         values: dict[str, dict[str, ClipValue]] = {}
@@ -113,13 +102,10 @@ class _ProtocolSums:
                 values.setdefault(metric, {})[model] = ClipValue(
                     mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
                 )
-        for model, (wanted, made) in record.features.items():
-            if "fid" in self.infos:
-                self.fids.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
-            if "kid" in self.infos:
-                self.kids.setdefault(model, Kid(wanted.shape[-1])).add(wanted, made)
-        for model, (wanted, made) in record.video_features.items():
-            self.fvds.setdefault(model, Fid(wanted.shape[-1])).add(wanted, made)
+        for metric, features in (("fid", record.features), ("kid", record.features), ("fvd", record.video_features)):
+            for model, (wanted, made) in features.items() if metric in self.infos else ():
+                sums = Kid(wanted.shape[-1]) if metric == "kid" else Fid(wanted.shape[-1])
+                self.sets[metric].setdefault(model, sums).add(wanted, made)
         self.clips.append(
             Clip(
                 clip=task.name,
@@ -147,12 +133,15 @@ class _ProtocolSums:
             for metric, models in by_metric.items()
         }
         summary = {m: {model: self._summary(m, model) for model in models} for m, models in by_metric.items()}
-        for metric, sets in (("fid", self.fids), ("kid", self.kids), ("fvd", self.fvds)):
-            if sets:
-                summary[metric] = {model: _of_set(sets[model]) for model in self.models if model in sets}
+        for metric, sums in self.sets.items():
+            if sums:
+                summary[metric] = {model: _of_set(sums[model]) for model in self.models if model in sums}
+        means = {m: {model: self._clip_means(m, model) for model in models} for m, models in by_metric.items()}
+        people = [who_of(clip) for clip in self.clips]
+        better = {metric: info.better for metric, info in self.infos.items()}
         return Protocol(
             summary=summary,
-            differences=self._differences(by_metric),
+            differences=differences(means, people, self.baseline, better),
             identities=self._identities(by_metric),
             clips=self.clips,
             over_time=over_time,
@@ -177,22 +166,6 @@ class _ProtocolSums:
             without_first=_number(statistics.ratio([t.total for t in later], [t.frames for t in later])),
         )
 
-    def _differences(self, by_metric: Mapping[str, list[str]]) -> dict[str, dict[str, Difference]]:
-        differences: dict[str, dict[str, Difference]] = {}
-        people = [who_of(clip) for clip in self.clips]
-        for metric, models in by_metric.items():
-            if self.baseline not in models:
-                continue
-            means = {model: self._clip_means(metric, model) for model in models}
-            for model in models:
-                if model == self.baseline:
-                    continue
-                found = statistics.paired(
-                    means[model], means[self.baseline], people, lower_is_better=self.infos[metric].better == "lower"
-                )
-                differences.setdefault(metric, {})[model] = Difference(**rounded(found))
-        return differences
-
     def _clip_means(self, metric: str, model: str) -> list[float | None]:
         tallies = self.tallies[metric, model]
         return [tallies[i].mean if i in tallies and tallies[i].frames else None for i in range(len(self.clips))]
@@ -213,19 +186,11 @@ class _ProtocolSums:
 
 
 class Fid:
-    """The Fréchet distance of all that one model made: a number for a set of clips, not for frames.
-
-    Sums over frames, so nothing depends on their order.
-
-    Args:
-        num_features: D.
-    """
+    """The Fréchet distance of all that one model made: a number for a set of clips, whatever the order of frames."""
 
     def __init__(self, num_features: int = 2048) -> None:
-        as_they_are: Any = torch.nn.Identity()
-        as_they_are.num_features = num_features
-        self._metric = FrechetInceptionDistance(as_they_are)  # of float64 features: it rounds its result to their type
-        self._metric.orig_dtype = torch.float64
+        self._metric = FrechetInceptionDistance(_as_they_are(num_features))
+        self._metric.orig_dtype = torch.float64  # of the features: it rounds its result to their type
 
     @property
     def frames(self) -> int:
@@ -247,11 +212,7 @@ class Fid:
 
 
 class Kid:
-    """The kernel distance of all that one model made: a number for a set of clips, not for frames.
-
-    Args:
-        num_features: D.
-    """
+    """The kernel distance of all that one model made: a number for a set of clips, not for frames."""
 
     MOST = 16384  # frames that are kept
     SUBSETS, SUBSET = 100, 1000
@@ -276,18 +237,23 @@ class Kid:
         count = len(self._kept)
         if count < 2:
             return float("nan")
-        as_they_are: Any = torch.nn.Identity()
-        as_they_are.num_features = self.num_features
         whole = count <= self.SUBSET  # then every draw is the whole set
         subsets, subset = (1, count) if whole else (self.SUBSETS, self.SUBSET)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")  # `MOST` at most
-            metric = KernelInceptionDistance(as_they_are, subsets=subsets, subset_size=subset)
+            metric = KernelInceptionDistance(_as_they_are(self.num_features), subsets=subsets, subset_size=subset)
         for side, real in ((0, True), (1, False)):
             metric.update(torch.from_numpy(np.stack([pair[side] for pair in self._kept])).double(), real=real)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return float(metric.compute()[0])
+
+
+def _as_they_are(num_features: int) -> Any:
+    """In the place of a network, for features."""
+    network: Any = torch.nn.Identity()
+    network.num_features = num_features
+    return network
 
 
 def _of_set(found: Fid | Kid) -> Summary:
@@ -302,9 +268,30 @@ def _of_set(found: Fid | Kid) -> Summary:
     )
 
 
-def rounded(found: statistics.Difference) -> dict[str, Any]:
-    """A difference as a report has it."""
-    return found._asdict() | {"mean": _number(found.mean), "interval": _numbers(found.interval)}
+def differences(
+    means: Mapping[str, Mapping[str, Sequence[float | None]]],
+    people: Sequence[statistics.Who],
+    baseline: str | None,
+    better: Mapping[str, str],
+) -> dict[str, dict[str, Difference]]:
+    """Metric -> model -> its difference from the baseline, where both have the metric.
+
+    Args:
+        means: metric -> model -> (C,), one for each clip.
+        people: (C,) the identities that each shows.
+        better: metric -> "lower" or "higher".
+    """
+    result: dict[str, dict[str, Difference]] = {}
+    for metric, by_model in means.items():
+        if baseline is None or baseline not in by_model:
+            continue
+        lower = better[metric] == "lower"
+        for model, values in by_model.items():
+            if model != baseline:
+                found = statistics.paired(values, by_model[baseline], people, lower_is_better=lower)
+                numbers = {"mean": _number(found.mean), "interval": _numbers(found.interval)}
+                result.setdefault(metric, {})[model] = Difference(**found._asdict() | numbers)
+    return result
 
 
 def who_of(clip: Clip) -> statistics.Who:

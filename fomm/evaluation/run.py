@@ -20,17 +20,17 @@ from pydantic import JsonValue
 from fomm.animator import choose_device
 from fomm.errors import InputError
 from fomm.evaluation import statistics
-from fomm.evaluation.contenders import DataSet, animate_faces, baseline_of, notes_on, on_device
-from fomm.evaluation.definitions import FOLLOWED, MetricInfo
+from fomm.evaluation.contenders import MAYBE_FACES, DataSet, animate, baseline_of, notes_on, on_device
+from fomm.evaluation.definitions import FOLLOWED
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
 from fomm.evaluation.measuring import RECORDS, Record, check_records, contents_of, measure_task, run_tasks
 from fomm.evaluation.per_frame import write_per_frame
-from fomm.evaluation.results import Results, collect
+from fomm.evaluation.results import collect
 from fomm.evaluation.tasks import Contender, Task, TruthOf, common_size
 from fomm.files import remove_parts
 from fomm.progress import Progress, silent
-from fomm.report.schema import Data, Metric, Model, Protocol, Report, Run, Shown
+from fomm.report.schema import Metric, Model, Report, Run, Shown
 
 PACKAGES = ("fomm", "torch", "torchmetrics", "numpy", "opencv-python", "mediapipe", "onnxruntime", "av")
 
@@ -82,21 +82,16 @@ def evaluate(
     command: Sequence[str],
     progress: Progress = silent,
 ) -> Report | None:
-    """Measure all contenders on all clips.
+    """Measure all contenders on all clips; None on processes other than the first.
 
     Args:
         output: folder for records and clips to look at.
-        fabric: of `launch`.
         truth_of: exact knowledge of the data set.
         code: name -> hash of all code that the numbers depend on; records of different code do not mix.
-        settings: for the report, beside those of the statistics.
-        command: for the report.
+        settings: for the report, beside those of the statistics; so is `command`.
         progress: is called by the first process.
 
-    Returns: the report; None on processes other than the first.
-
-    Raises:
-        InputError: it cannot be done. Faulty clips are part of the report instead.
+    Raises InputError where it cannot be done; faulty clips are part of the report instead.
     """
     device = "mps" if fabric.device.type == "mps" else str(fabric.device)
     size = common_size(contenders)
@@ -132,27 +127,32 @@ def evaluate(
             progress=tell,
         )
 
-    from_before = _in_all_processes(fabric, tasks, records, folder, measure, progress)
+    had = run_tasks(
+        tasks,
+        records,
+        measure,
+        contents=lambda task: contents_of(task, folder),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        progress=progress if fabric.is_global_zero else silent,
+    )
+    from_before = torch.tensor(had, device=fabric.device)
+    fabric.all_reduce(from_before, reduce_op="sum")
+    fabric.barrier()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
     if not fabric.is_global_zero:
         return None
     remove_parts(records, output, output / "media", before=started)
 
-    models, per_frame = [contender.name for contender in contenders], instruments.names - WHOLE_CLIP
-    results = collect(tasks, records, models, instruments.infos, baseline_of(contenders), size)
-    metrics = [name for name in instruments.infos if name in per_frame]
-    write_per_frame(output / "per_frame.csv", tasks, records, models, metrics, instruments.every)
-    for name, protocol in results.protocols.items():
-        show(name, protocol, tasks, folder, contenders, size, instruments.infos, output)
     run = Run(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         elapsed_s=0.0,
         command=list(command),
         hardware=hardware(fabric),
-        clips_from_before=from_before,
+        clips_from_before=int(from_before),
     )
-    settings = {"baseline": baseline_of(contenders), **settings, "limit": data.limit, "every": instruments.every}
-    described = _described(data, tasks, results, size)
-    return make_report(run, described, contenders, instruments, results, settings=settings, versions=versions)
+    return _report(run, data, tasks, contenders, instruments, output, size, settings=settings, versions=versions)
 
 
 def _depends_on(data: DataSet, contenders: Sequence[Contender], instruments: Instruments, size: int) -> dict[str, Any]:
@@ -170,71 +170,55 @@ def _depends_on(data: DataSet, contenders: Sequence[Contender], instruments: Ins
     }
 
 
-def _in_all_processes(
-    fabric: Fabric,
-    tasks: Sequence[Task],
-    records: Path,
-    folder: Path,
-    measure: Callable[[Task, Callable[[int], None]], Record],
-    progress: Progress,
-) -> int:
-    """Measure all tasks, each process its part; returns in each when all have finished.
-
-    Returns: how many of all tasks had a record from before.
-    """
-    mine = run_tasks(
-        tasks,
-        records,
-        measure,
-        contents=lambda task: contents_of(task, folder),
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-        progress=progress if fabric.is_global_zero else silent,
-    )
-    resumed = torch.tensor(mine, device=fabric.device)
-    fabric.all_reduce(resumed, reduce_op="sum")
-    fabric.barrier()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # from here on the first process is alone, and FID must know it
-    return int(resumed)
-
-
-def _described(data: DataSet, tasks: Sequence[Task], results: Results, size: int) -> Data:
-    """The data set as it was measured: clips and frames that were used, and what was wrong with them."""
-    measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
-    return data.described.model_copy(
-        update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
-        | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
-    )
-
-
-def make_report(
+def _report(
     run: Run,
-    data: Data,
+    data: DataSet,
+    tasks: Sequence[Task],
     contenders: Sequence[Contender],
     instruments: Instruments,
-    results: Results,
+    output: Path,
+    size: int,
     *,
     settings: Mapping[str, JsonValue],
-    versions: Mapping[str, str],
+    versions: dict[str, str],
 ) -> Report:
-    """All of it in one value, with what the numbers mean and which are missing."""
-    computed = [m for m in instruments.infos if any(m in p.summary for p in results.protocols.values())]
+    """What all records say, what it means and what is missing; single frames and clips to look at go to `output`."""
+    infos, baseline = instruments.infos, baseline_of(contenders)
+    folder, records = data.manifest.parent, output / RECORDS
+    models = [contender.name for contender in contenders]
+    results = collect(tasks, records, models, infos, baseline, size)
+    per_frame = [name for name in infos if name in instruments.names - WHOLE_CLIP]
+    write_per_frame(output / "per_frame.csv", tasks, records, models, per_frame, instruments.every)
+    for name, protocol in results.protocols.items():
+        by_name = {task.name: task for task in tasks if task.protocol == name}
+        # the source is in every video anyway
+        shown = [contender for contender in contenders if contender.animator or name in contender.protocols]
+        for kind, clip, metric in choose_shown(protocol, shown[0].name, infos) if shown else []:
+            media = f"media/{name}_{kind}.mp4"
+            columns = write_shown(by_name[clip], folder, shown, size, output / media)
+            protocol.gallery.append(Shown(kind=kind, clip=clip, metric=metric, media=media, columns=columns))
+    measured = {clip.clip_id: clip.identity for task in tasks for clip in task.clips}
+    computed = [m for m in infos if any(m in p.summary for p in results.protocols.values())]
     return Report(
         run=run,
         settings={
+            "baseline": baseline,
             **settings,
+            "limit": data.limit,
+            "every": instruments.every,
             "face_networks": list(instruments.face_networks),
             "precision": "float32; frames are compared in 8 bits",
             "interval": f"Student's t over identities, of sources and of drivers, {statistics.LEVEL:.0%}",
         },
-        versions=dict(versions),
-        data=data,
+        versions=versions,
+        data=data.described.model_copy(
+            update={"clips": len(measured), "identities": len(set(measured.values())), "frames": results.frames}
+            | {"size": [size, size], "warnings": [*data.described.warnings, *results.notes]}
+        ),
         models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
                 for c in contenders],
-        metrics={name: Metric(**{key: getattr(instruments.infos[name], key) for key in Metric.model_fields})
-                 for name in computed},
-        not_computed=instruments.not_computed + why_not(instruments, computed, animate_faces(contenders)),
+        metrics={name: Metric(**{key: getattr(infos[name], key) for key in Metric.model_fields}) for name in computed},
+        not_computed=instruments.not_computed + why_not(instruments, computed, animate(contenders, *MAYBE_FACES)),
         protocols=results.protocols,
         failures=results.failures,
     )  # fmt: skip
@@ -251,23 +235,3 @@ def hardware(fabric: Fabric) -> dict[str, JsonValue]:
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
     }
-
-
-def show(
-    name: str,
-    protocol: Protocol,
-    tasks: Sequence[Task],
-    folder: Path,
-    contenders: Sequence[Contender],
-    size: int,
-    infos: Mapping[str, MetricInfo],
-    output: Path,
-) -> None:
-    """Write the videos of a protocol's gallery and enter them."""
-    by_name = {task.name: task for task in tasks if task.protocol == name}
-    # the source is in every video anyway
-    models = [contender for contender in contenders if contender.animator or name in contender.protocols]
-    for kind, clip, metric in choose_shown(protocol, models[0].name, infos) if models else []:
-        media = f"media/{name}_{kind}.mp4"
-        columns = write_shown(by_name[clip], folder, models, size, output / media)
-        protocol.gallery.append(Shown(kind=kind, clip=clip, metric=metric, media=media, columns=columns))

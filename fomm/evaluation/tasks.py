@@ -36,28 +36,18 @@ LOSSLESS = (".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """One of the models that are compared.
+    """One of the models that are compared."""
 
-    Attributes:
-        name: in the report; unique.
-        role: "candidate" or "baseline".
-        animator: None repeats the source picture. That of a model `face` stays on the CPU.
-        checkpoint, sha256, num_keypoints, category: of the weights.
-        image_size: side of the frames that it sees; None: as the frames that are compared.
-        notes: what a reader should know about it, one sentence each.
-        predictions: frames that another program made: "protocol/name of a task" -> video or folder of frames. None: it
-            is animated here.
-    """
-
-    name: str
-    role: str
-    animator: Animator | FaceAnimator | None = None
+    name: str  # in the report; unique
+    role: str  # "candidate" or "baseline"
+    animator: Animator | FaceAnimator | None = None  # None repeats the source picture; a model `face` is on the CPU
     checkpoint: str | None = None
     sha256: str | None = None
-    image_size: int | None = None
+    image_size: int | None = None  # side of the frames that it sees; None: as the frames that are compared
     num_keypoints: int | None = None
-    category: str = "unknown"
-    notes: tuple[str, ...] = ()
+    category: str = "unknown"  # of the weights
+    notes: tuple[str, ...] = ()  # what a reader should know about it, one sentence each
+    # frames that another program made: "protocol/name of a task" -> video or folder of frames; None: animated here
     predictions: Mapping[str, Path] | None = None
 
     def takes_part(self, task: Task) -> bool:

@@ -31,7 +31,7 @@ from fomm.download import cache_folder, fetch
 from fomm.errors import InputError, MissingWeightsError, first_line
 from fomm.files import hash_file
 from fomm.pixels import to_pictures
-from fomm.pretrained.onnx_session import open_session
+from fomm.pretrained.files import open_session
 from fomm.pretrained.openface import OPENFACE, load_openface
 
 ARCFACE_FILE = "w600k_r50.onnx"
@@ -52,19 +52,11 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Convention:
-    """What a network wants to see: squares of `size` pixels, (x - mean) / std of values in [0, 1].
-
-    Attributes:
-        size: side of the square, pixels.
-        aligned: faces are brought by a similarity to where ArcFace wants their five points; otherwise the whole frame
-            is resized.
-        channels: "RGB" or "BGR".
-        mean, std: subtracted, then divided by.
-    """
+    """What a network wants to see: squares of `size` pixels, (x - mean) / std of values in [0, 1]."""
 
     size: int = 112
-    aligned: bool = True
-    channels: str = "RGB"
+    aligned: bool = True  # a similarity brings five points to where ArcFace wants them; else whole frames are resized
+    channels: str = "RGB"  # or "BGR"
     mean: float = 0.5
     std: float = 0.5
 
@@ -77,24 +69,19 @@ OPENFACE_CONVENTION = Convention(96, aligned=False, channels="BGR", mean=0.0, st
 """What the original authors' evaluation feeds to OpenFace, which itself was trained on aligned RGB faces."""
 
 
+@dataclass(eq=False)
 class Embedder:
     """A face network and what it wants to see.
 
     Call: pictures (T, 3, H, W) float, RGB in [0, 1], and, where `aligned`, the five points (T, 5, 2) of each face in
     their pixels (eye, eye, nose tip, mouth corner, mouth corner, from the picture's left to its right) -> (T, D)
     float32, rows of length 1.
-
-    Attributes:
-        metric: what it measures, a key of `metrics.METRICS` or `identity_<stem of the user's file>`.
-        convention: what it sees.
-        sha256: of the file that it came from; numbers compare only between equal ones.
     """
 
-    def __init__(self, metric: str, network: Network, convention: Convention, sha256: str = "") -> None:
-        self.metric = metric
-        self.network = network
-        self.convention = convention
-        self.sha256 = sha256
+    metric: str  # what it measures, a key of `metrics.METRICS` or `identity_<stem of the user's file>`
+    network: Network
+    convention: Convention  # what it sees
+    sha256: str = ""  # of the file that it came from; numbers compare only between equal ones
 
     @property
     def aligned(self) -> bool:
@@ -143,11 +130,8 @@ def load_embedder(source: str | Path, device: torch.device | str = "cpu") -> Emb
 
 
 def five_points(landmarks_px: np.ndarray) -> np.ndarray:
-    """Middle of each eye, nose tip and mouth corners (5, 2) of 468 mesh landmarks or 68 in the order of iBUG 300-W.
-
-    Raises:
-        ValueError: another number of landmarks.
-    """
+    """Middle of each eye, nose tip and mouth corners (5, 2) of 468 mesh landmarks or 68 in the order of iBUG 300-W;
+    raises ValueError for another number."""
     groups = {468: MESH_FIVE, 68: IBUG_FIVE}.get(len(landmarks_px))
     if groups is None:
         raise ValueError(f"five points are known of 468 or 68 landmarks, not of {len(landmarks_px)}")
@@ -181,8 +165,7 @@ def align(pictures: Tensor, points_px: np.ndarray, size: int = 112) -> Tensor:
     return torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).to(pictures.device) / 255
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files
+# ---- Files
 
 
 def _arcface_file() -> Path:

@@ -12,7 +12,7 @@ from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
 from torchmetrics.image.fid import NoTrainInceptionV3
 
 from fomm.errors import InputError, MissingWeightsError, first_line
-from fomm.pretrained.weights import read_weights
+from fomm.pretrained.files import read_weights
 
 T = TypeVar("T")
 
@@ -25,9 +25,8 @@ INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.
 def load_lpips(device: torch.device | str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
     """The network of `Lpips`: AlexNet from torch's cache, the layers on top from torchmetrics; nothing is fetched.
 
-    Raises:
-        MissingWeightsError: AlexNet is not there; says where to get and put it.
-        InputError: the file holds something else.
+    Raises MissingWeightsError, which says where to get and put AlexNet, or InputError where its file holds something
+    else.
     """
     network = _from_cache(
         *(ALEXNET_FILE, ALEXNET_URL, "the AlexNet of LPIPS", "233 MB"),
@@ -39,9 +38,7 @@ def load_lpips(device: torch.device | str = "cpu") -> Callable[[Tensor, Tensor],
 def load_inception(device: torch.device | str = "cpu") -> nn.Module:
     """The network of `Fid`: (T, 3, H, W) uint8 -> (T, 2048); torch-fidelity's Inception-v3 from torch's cache.
 
-    Raises:
-        MissingWeightsError: it is not there; says where to get and put it.
-        InputError: the file holds something else.
+    Raises as `load_lpips`.
     """
     return _from_cache(
         *(INCEPTION_FILE, INCEPTION_URL, "the Inception-v3 of FID", "95 MB"),

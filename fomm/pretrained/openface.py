@@ -7,6 +7,7 @@ have the names of the PyTorch port whose weights file the original authors' eval
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from fomm.download import RemoteFile, fetch
 from fomm.errors import InputError
-from fomm.pretrained.weights import read_weights
+from fomm.pretrained.files import read_weights
 
 OPENFACE = RemoteFile(
     "openface",
@@ -67,12 +68,7 @@ class Inception(nn.Module):
         parts.append({"1_pool": pool} | (_unit(inputs, pooled, 1, 1, 2) if pooled else {}))
         if direct:
             parts.append(_unit(inputs, direct, 1, 1, 1))
-        self.seq_list = nn.ModuleList()
-        for part in parts:
-            branch = nn.Sequential()
-            for name, module in part.items():
-                branch.add_module(name, module)
-            self.seq_list.append(branch)
+        self.seq_list = nn.ModuleList(nn.Sequential(OrderedDict(part)) for part in parts)
 
     def forward(self, features: Tensor) -> Tensor:
         outputs = [branch(features) for branch in self.seq_list]

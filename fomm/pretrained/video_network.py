@@ -10,48 +10,35 @@ import torch.nn.functional as F
 
 from fomm.errors import InputError, first_line
 from fomm.files import hash_file
-from fomm.pretrained.onnx_session import open_session
+from fomm.pretrained.files import open_session
 
 FRAMES, SIDE = 16, 224  # what I3D sees, where the file does not say
 
 
 class VideoNetwork:
-    """Looks at some consecutive frames at once.
+    """Looks at `frames` consecutive frames at once, resized to squares of `side` pixels.
 
-    Attributes:
-        path: of the file.
-        sha256: of the file; numbers compare only between equal ones.
-        frames: how many frames it sees at once.
-        side: of the square that they are resized to, pixels.
+    From an ONNX file, (N, 3, frames, side, side) RGB in [-1, 1] -> (N, D); raises InputError for anything else.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """
-        Args:
-            path: an ONNX file, (N, 3, frames, side, side) RGB in [-1, 1] -> (N, D).
-
-        Raises:
-            InputError: no such file, or not such a network.
-        """
         self.path = Path(path).expanduser()
         if not self.path.is_file() or self.path.suffix.lower() != ".onnx":
             raise InputError(f"{path}: no such ONNX file; docs/evaluation.md says how to make one of an I3D")
         self.session = open_session(self.path)
-        shape = self.session.get_inputs()[0].shape
-        if len(self.session.get_inputs()) != 1 or len(shape) != 5 or shape[1] not in (3, None, *_names(shape)):
+        inputs = self.session.get_inputs()
+        shape = inputs[0].shape
+        fits = len(inputs) == 1 and len(shape) == 5 and (shape[1] in (3, None) or isinstance(shape[1], str))
+        if not fits:  # sizes that the file leaves open have names, or none
             raise InputError(f"{path}: its input is {shape}; a video network has one, (N, 3, frames, side, side)")
         self.frames, self.side = (
             size if isinstance(size, int) else usual for size, usual in ((shape[2], FRAMES), (shape[3], SIDE))
         )
-        self.sha256 = hash_file(self.path)
+        self.sha256 = hash_file(self.path)  # numbers compare only between equal ones
         self(np.zeros((self.frames, 8, 8, 3), np.uint8))
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """Frames (frames, H, W, 3) uint8 RGB -> (D,) float32.
-
-        Raises:
-            InputError: it gives something else than a vector of finite numbers.
-        """
+        """Frames (frames, H, W, 3) uint8 RGB -> (D,) float32; raises InputError where it gives something else."""
         seen = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
         seen = F.interpolate(seen, (self.side, self.side), mode="bilinear", antialias=True)
         batch = np.ascontiguousarray(seen.numpy().transpose(1, 0, 2, 3)[None], np.float32)
@@ -62,8 +49,3 @@ class VideoNetwork:
         if np.ndim(result) != 2 or len(result) != 1 or not np.isfinite(result).all():
             raise InputError(f"{self.path}: gives {np.shape(result)}, not a vector of finite numbers; export it again")
         return np.asarray(result[0], np.float32)
-
-
-def _names(shape: list) -> list[str]:
-    """Sizes that the file leaves open have names."""
-    return [size for size in shape if isinstance(size, str)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 from fomm.files import atomic_output
-from fomm.manifest import cell
+from fomm.manifest import cell, csv_output
 from fomm.report.latex import render_latex
 from fomm.report.page import render_page
 from fomm.report.schema import Report, read_report
@@ -17,14 +17,9 @@ PER_CLIP = ("protocol", "clip", "identity", "model", "metric", "mean", "frames",
 
 def write_files(report: Report, output: Path) -> None:
     """report.json, per_clip.csv, report.tex, and the pages made of them."""
-    with atomic_output(output / "report.json") as part:
-        part.write_text(report.to_json(), encoding="utf-8")
-    with atomic_output(output / "per_clip.csv") as part, open(part, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(PER_CLIP)
+    _write(output, {"report.json": report.to_json(), "report.tex": render_latex(report)})
+    with csv_output(output / "per_clip.csv", PER_CLIP) as writer:
         writer.writerows([cell(v) if isinstance(v, str) else v for v in row] for row in per_clip(report))
-    with atomic_output(output / "report.tex") as part:
-        part.write_text(render_latex(report), encoding="utf-8")
     write_pages(report, output)
 
 
@@ -43,12 +38,14 @@ def write_report(folder: str | Path) -> list[Path]:
 
 def write_pages(report: Report, folder: Path) -> list[Path]:
     """`write_report` for a report that is here already."""
-    written = []
-    for name, text in (("report.html", render_page(report, folder)), ("report.md", render_markdown(report))):
+    return _write(folder, {"report.html": render_page(report, folder), "report.md": render_markdown(report)})
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    for name, text in texts.items():
         with atomic_output(folder / name) as part:
             part.write_text(text, encoding="utf-8", errors="replace")
-        written.append(folder / name)
-    return written
+    return [folder / name for name in texts]
 
 
 def per_clip(report: Report) -> list[tuple]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from fomm.errors import InputError
 from fomm.report.schema import PROTOCOLS, NotComputed, Report
+from fomm.report.tables import baseline_name
 
 NUMBERS = ("pooled", "clip_mean", "pooled_with_misses", "frames", "missed")
 _COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -64,10 +65,6 @@ class Condition:
             )
         return cls(text, protocol, last, number, comparison, float(factor or 1), float(bound) if bound else None)
 
-    @property
-    def needs_baseline(self) -> bool:
-        return self.bound is None
-
     def check(self, metrics: Collection[str]) -> None:
         """Raises InputError where its metric is none of these."""
         if self.metric not in metrics:
@@ -86,11 +83,10 @@ class Condition:
     def failures(self, report: Report) -> list[str]:
         """One line for each candidate and protocol for which it holds.
 
-        Raises:
-            InputError: it cannot be decided, since one of its numbers is not in the report: no gate without a number.
+        Raises InputError where one of its numbers is not in the report: no gate without a number.
         """
         candidates = [model.name for model in report.models if model.role == "candidate"]
-        baseline = next((model.name for model in report.models if model.role == "baseline"), "the baseline")
+        baseline = baseline_name(report) or "the baseline"
         having = [name for name, protocol in report.protocols.items() if self.metric in protocol.summary]
         protocols = [self.protocol] if self.protocol else having
         if not protocols:
@@ -120,13 +116,12 @@ class Condition:
 def read_conditions(texts: Iterable[str], metrics: Collection[str], baseline: str | None) -> list[Condition]:
     """Conditions on these metrics.
 
-    Raises:
-        InputError: one cannot be read, or names a metric or a protocol that there is not, or compares with a baseline
-            where there is none.
+    Raises InputError where one cannot be read, names a metric or a protocol that there is not, or compares with a
+    baseline where there is none.
     """
     conditions = [Condition.parse(text) for text in texts]
     for condition in conditions:
         condition.check(metrics)
-        if condition.needs_baseline and not baseline:
+        if condition.bound is None and not baseline:
             raise InputError(f"--fail-if {condition.text!r}: compares with a baseline; give one with --baseline")
     return conditions

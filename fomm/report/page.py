@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from fomm.report import charts, sentences, tables
 from fomm.report.charts import Series
-from fomm.report.schema import PROTOCOLS, Clip, Protocol, Report
+from fomm.report.schema import PROTOCOLS, Protocol, Report
 
 HERE = Path(__file__).resolve().parent
 MEDIA_TYPES = {
@@ -137,9 +137,7 @@ def _plots(report: Report, protocol: Protocol, styles: dict[str, str]) -> Iterat
     clips = [clip.clip for clip in protocol.clips]
     for metric, info in report.metrics.items():
         title = f"{info.label} ({info.unit})" if info.unit else info.label
-        means = {
-            model: [_mean(clip, metric, model) for clip in protocol.clips] for model in tables.ordered_models(report)
-        }
+        means = {m: [clip.mean(metric, m) for clip in protocol.clips] for m in tables.ordered_models(report)}
         bins = protocol.over_time.get(metric, {})
         by_clip = {model: Series(model, styles[model], means[model], clips) for model in means}
         over_time = [Series(model, styles[model], bins[model], []) for model in tables.present(report, bins)]
@@ -154,11 +152,6 @@ def _plots(report: Report, protocol: Protocol, styles: dict[str, str]) -> Iterat
             figures.append((caption, charts.scatter(by_clip[baseline], against, title, info.better)))
         if drawn := [(caption, plot) for caption, plot in figures if plot is not None]:
             yield Plot(tables.metric_label(info), info.unit, drawn)
-
-
-def _mean(clip: Clip, metric: str, model: str) -> float | None:
-    value = clip.values.get(metric, {}).get(model)
-    return value.mean if value else None
 
 
 def _gallery(report: Report, protocol: Protocol, folder: Path) -> Iterator[ShownClip]:

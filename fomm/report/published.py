@@ -6,7 +6,7 @@ number incomparable, so they never stand in one column with numbers computed her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SETTING = "VoxCeleb test clips, 256x256, reconstruction (source = frame 0, absolute keypoints, pooled over frames)"
 """What all published numbers were measured on."""
@@ -15,25 +15,17 @@ REPRODUCED_WITHIN = 0.05
 """A result this close (relative) counts as reproduced."""
 
 
-@dataclass(frozen=True)
-class Number:
-    """A published number, with the digits that its source prints and a public page (URL) that confirms it."""
-
-    text: str
-    confirmed_at: str
-
-    @property
-    def value(self) -> float:
-        return float(self.text)
+class Number(NamedTuple):
+    text: str  # the digits that its source prints
+    confirmed_at: str  # a public page (URL)
 
 
-@dataclass(frozen=True)
-class Published:
-    """One row of one paper: metric name (a key of the metrics computed here, of the same definition) -> number."""
+class Published(NamedTuple):
+    """One row of one paper."""
 
     method: str
     source: str
-    numbers: dict[str, Number]
+    numbers: dict[str, Number]  # by the key of the metric, computed here, of the same definition
 
 
 PUBLISHED = (

@@ -135,6 +135,10 @@ class Clip(_Value):
     values: dict[str, dict[str, ClipValue]]
     failed: dict[str, str] = {}
 
+    def mean(self, metric: str, model: str) -> float | None:
+        value = self.values.get(metric, {}).get(model)
+        return value.mean if value else None
+
 
 class Shown(_Value):
     """A clip to look at."""

@@ -221,18 +221,11 @@ def value_row(label: str, entries: list[Summary | None], key: str, digits: int, 
     best = number((min if better == "lower" else max)(values), digits) if len(values) > 1 else None
     if values and all(text == best for text, entry in zip(texts, entries, strict=True) if entry):
         best = None  # nobody is ahead
-    return [
-        Cell(label, header=True),
-        *[
-            Cell(
-                text,
-                note=bounds(interval_of(entry), digits) if entry and key == "pooled" else "",
-                value=value,
-                best=text == best and count == max(counts),
-            )
-            for text, entry, value, count in zip(texts, entries, found, counts, strict=True)
-        ],
-    ]
+    row = [Cell(label, header=True)]
+    for text, entry, value, count in zip(texts, entries, found, counts, strict=True):
+        note = bounds(interval_of(entry), digits) if entry and key == "pooled" else ""
+        row.append(Cell(text, note, value, best=text == best and count == max(counts)))
+    return row
 
 
 def _looked_at(entry: Summary | None) -> int:
@@ -267,7 +260,7 @@ def difference_tables(report: Report, name: str) -> list[Table]:
             row = [
                 Cell(number(entry.mean, digits, sign=True), value=entry.mean, tone=tone),
                 Cell(bounds(span, digits, sign=True) or "none", interval=interval),
-                Cell(_relative(report, protocol, metric, model, entry)),
+                Cell(_relative(report, protocol, metric, entry)),
                 Cell(verdict, tone=tone),
                 Cell(
                     f"{entry.wins} / {entry.ties} / {entry.losses}",
@@ -300,7 +293,7 @@ def judge(entry: Difference, better: str) -> tuple[str, Tone]:
     return ("better", "good") if is_better else ("worse", "bad")
 
 
-def _relative(report: Report, protocol: Protocol, metric: str, model: str, entry: Difference) -> str:
+def _relative(report: Report, protocol: Protocol, metric: str, entry: Difference) -> str:
     """Change in percent of the baseline, for errors: only they have a zero that means something."""
     known = protocol.summary.get(metric, {}).get(baseline_name(report) or "")
     base = known.clip_mean if known else None
@@ -361,7 +354,7 @@ def published_table() -> Table:
     """Numbers of papers, never beside ours."""
     groups = []
     for row in PUBLISHED:
-        numbers = [Cell(n.text, value=n.value, href=n.confirmed_at) for n in row.numbers.values()]
+        numbers = [Cell(n.text, value=float(n.text), href=n.confirmed_at) for n in row.numbers.values()]
         groups.append(Group(Cell(row.method, header=True), [[*numbers, Cell(row.source)]]))
     names = ["akd_face_alignment ↓ (px)", "aed_openface ↓"]
     notes = [

@@ -126,19 +126,12 @@ def _aligned(table: Table) -> list[str]:
     grid = [[Cell(column) for column in table.columns]]
     for group in table.groups:
         grid += [[group.head if i == 0 else Cell(""), *row] for i, row in enumerate(group.rows)]
-    texts = [[plain(_terminal_cell(cell)) for cell in row] for row in grid]
+    texts = [[plain(f"{c.text}{'*' if c.best else ''} {_note(c, str)}".strip()) for c in row] for row in grid]
     widths = [max(_width(row[i]) for row in texts) for i in range(len(table.columns))]
-    lines = ["  ".join(_padded(t, w) for t, w in zip(row, widths, strict=True)).rstrip() for row in texts]
+    padded = [[text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True)] for row in texts]
+    lines = ["  ".join(row).rstrip() for row in padded]
     caption = table.caption + (" (* best of its row)" if any("*" in line for line in lines[1:]) else "")
     return [caption, lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]]
-
-
-def _terminal_cell(cell: Cell) -> str:
-    return f"{cell.text}{'*' if cell.best else ''} {_note(cell, str)}".strip()
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
 
 
 def _width(text: str) -> int:

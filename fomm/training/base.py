@@ -16,7 +16,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import pytorch_lightning as L
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -33,41 +32,31 @@ Model = TypeVar("Model", FOMM, FaceModel)
 
 
 class Pictures(NamedTuple):
-    """What a model makes of held-out pairs, to look at.
+    """What a model makes of held-out pairs, to look at; all (H, W, 3) uint8 RGB."""
 
-    Attributes:
-        grid: (H, W, 3) uint8 RGB, a row for each pair.
-        clip: frames (H, W, 3) uint8 RGB.
-        fps: of the clip.
-    """
-
-    grid: np.ndarray
-    clip: list[np.ndarray]
-    fps: Fraction
+    grid: np.ndarray  # a row for each pair
+    clip: list[np.ndarray]  # frames
+    fps: Fraction  # of the clip
 
 
 class BaseTraining(L.LightningModule, Generic[Model]):
-    """A subclass has:
+    """A subclass says how to step, and what errors are.
 
-    Attributes:
-        model: what is trained.
-        average: a running average of its weights; None where none is kept.
-        average_decay: of the average, below 1.
+    Args:
         clip_gradient_norm: largest gradient norm of each network; None: no limit.
-        category: what is animated, kept in the weights file.
-        init_sha256: of the checkpoint that it starts from; None where weights start afresh.
+        average_decay: of the average, below 1; None: none is kept.
     """
 
-    model: Model
-    average: Model | None
-    average_decay: float | None
-    clip_gradient_norm: float | None
-    category: str
-    init_sha256: str | None = None
+    model: Model  # what is trained
+    average: Model | None  # a running average of its weights; None where none is kept
+    category: str  # what is animated, kept in the weights file
+    init_sha256: str | None = None  # of the checkpoint that it starts from; None where weights start afresh
 
-    def check_limits(self) -> None:
+    def __init__(self, *, clip_gradient_norm: float | None, average_decay: float | None) -> None:
         """Raises InputError for limits that are none."""
-        norm, decay = self.clip_gradient_norm, self.average_decay
+        super().__init__()
+        self.automatic_optimization = False
+        self.clip_gradient_norm, self.average_decay = norm, decay = clip_gradient_norm, average_decay
         require(norm is None or norm > 0, f"model.clip_gradient_norm {norm}: must be above 0, or null to do without")
         require(
             decay is None or 0 < decay < 1,
@@ -105,9 +94,15 @@ class BaseTraining(L.LightningModule, Generic[Model]):
             if self.clip_gradient_norm is not None:
                 nn.utils.clip_grads_with_norm_(group["params"], self.clip_gradient_norm, norm)
 
-    def step_uncounted(self, optimizer: LightningOptimizer) -> None:
-        """Step past Lightning's wrapper, which would count this as another step: one batch is one step."""
-        self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+    def descend(self, loss: Tensor, *, critic: bool = False) -> None:
+        """A step of the optimiser: of the model's, the first, or of its critic's, the second."""
+        optimizers = self.optimizers()
+        optimizer = optimizers[int(critic)] if isinstance(optimizers, list) else optimizers
+        self.manual_backward(loss)
+        if critic:  # past Lightning's wrapper, which would count this as another step: one batch is one step
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+        else:
+            optimizer.step()
 
     @torch.no_grad()
     def _update_average(self) -> None:

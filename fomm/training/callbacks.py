@@ -1,4 +1,4 @@
-"""What happens beside the optimisation: the weights file, faults found, pictures, curves."""
+"""What happens beside the optimisation: files of checkpoints and weights, faults found, pictures, curves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 import pytorch_lightning as L
+from lightning_fabric.plugins.io import TorchCheckpointIO
 from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import SaveConfigCallback
@@ -22,6 +23,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from fomm.checkpoint import save_weights
+from fomm.checkpoint.save import write_torch
 from fomm.errors import InputError
 from fomm.evaluation import metrics
 from fomm.evaluation.frames import bytes_256
@@ -52,6 +54,18 @@ class BestCheckpoint(ModelCheckpoint):
         moved = {name: there.get(state_dict[name], "") for name in ("best_model_path", "kth_best_model_path")}
         kept = {there[path]: score for path, score in state_dict["best_k_models"].items() if path in there}
         super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": kept})
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are whole, or the older one is.
+
+    Lightning's own way goes through the system's temporary folder. Where that is another file system, its last step is
+    a copy over the old checkpoint: a run that is killed in it has lost the only one from which it could go on.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Raises InputError where it cannot be written."""
+        write_torch(path, checkpoint)
 
 
 class WeightsFile(L.Callback):
@@ -133,14 +147,11 @@ class LandmarkDistance(L.Callback):
     """val/akd_mediapipe: the evaluation's metric on the held-out pairs, and val/akd_missed, the share of their truths
     with a face whose prediction shows none.
 
-    Where no truth shows a face there is neither.
+    Where no truth shows a face there is neither. `find` gives landmarks (N, 2) in pixels, or None, of the face in each
+    of (T, 256, 256, 3) uint8 pictures.
     """
 
     def __init__(self, find: Callable[[np.ndarray], Sequence[np.ndarray | None]]) -> None:
-        """
-        Args:
-            find: landmarks (N, 2) in pixels, or None, of the face in each of (T, 256, 256, 3) uint8 pictures.
-        """
         self.find = find
 
     def on_validation_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:

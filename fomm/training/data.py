@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fomm.errors import InputError, require
-from fomm.manifest import Clip, manifest_hash, read_manifest, select
+from fomm.files import hash_file
+from fomm.manifest import Clip, read_manifest, select
+from fomm.pixels import to_tensor
 from fomm.video import read_frames
 from fomm.video.pictures import fit_square
 from fomm.video_folder import HELD_OUT_EVERY, manifest_of_folder
@@ -128,11 +130,8 @@ class FrameStore:
         self._cache: dict[str, np.ndarray] | None = {} if cache else None
 
     def read(self, clip: Clip, indices: Sequence[int]) -> np.ndarray:
-        """Frames (T, size, size, 3) uint8 RGB.
-
-        Raises:
-            InputError: the clip is missing or damaged, or has fewer frames than the manifest says.
-        """
+        """Frames (T, size, size, 3) uint8 RGB; raises InputError where the clip is missing, damaged, or shorter than
+        the manifest says."""
         if self._cache is None:
             return self._decode(clip, indices)
         if clip.path not in self._cache:
@@ -209,13 +208,11 @@ class HeldOutPairs(PairSet):
     def clip(self, index: int, frames: int) -> Tensor:
         """The beginning of a pair's clip: (T, 3, size, size) in [0, 1]."""
         clip = self.items[index][0]
-        pictures = self.store.read(clip, range(min(frames, clip.frames))).astype(np.float32) / 255
-        return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+        return to_tensor(self.store.read(clip, range(min(frames, clip.frames)))).contiguous()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         clip, frame = self.items[index]
-        frames = self.store.read(clip, [0, frame]).astype(np.float32) / 255
-        source, driving = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+        source, driving = to_tensor(self.store.read(clip, [0, frame])).contiguous()
         return {"source": source, "driving": driving}
 
 
@@ -251,20 +248,12 @@ class PairData(L.LightningDataModule):
     """Batches of training and held-out pairs, the same for any number of workers and processes, also when resumed.
 
     `setup` of a subclass sets the pairs; an item of the training pairs is asked for as (epoch, position).
-
-    Attributes:
-        train_pairs, held_out_pairs: the data sets.
-        size: side of the square frames in pixels.
-        batch_size: pairs per step and process.
-        repeats: how often an epoch goes through the training pairs.
-        workers: processes that prepare batches; 0 prepares them in the training process.
-        seed: of the order.
     """
 
     train_pairs: PairSet
     held_out_pairs: PairSet
-    size: int
-    repeats = 1
+    size: int  # side of the square frames in pixels
+    repeats = 1  # how often an epoch goes through the training pairs
 
     def __init__(self, *, batch_size: int, workers: int, seed: int) -> None:
         super().__init__()
@@ -280,11 +269,7 @@ class PairData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         order = EpochOrder(
-            len(self.train_pairs) * self.repeats,
-            self.batch_size,
-            seed=self.seed,
-            rank=self._rank,
-            world=self._world,
+            len(self.train_pairs) * self.repeats, self.batch_size, seed=self.seed, rank=self._rank, world=self._world
         )
         # Workers start before Lightning tells the epoch.
         order.set_epoch(self.trainer.current_epoch if self.trainer else 0)
@@ -371,7 +356,7 @@ class ClipData(PairData):
         self.frames_per_held_out_clip = frames_per_held_out_clip
 
     def facts(self) -> dict[str, str]:
-        return {"manifest_sha256": manifest_hash(self.manifest)}
+        return {"manifest_sha256": hash_file(self.manifest)}
 
     def prepare_data(self) -> None:
         """Make the manifest of a folder of videos (one process does it, before the others look)."""
@@ -379,11 +364,7 @@ class ClipData(PairData):
             manifest_of_folder(self.manifest)
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the manifest.
-
-        Raises:
-            InputError: an empty split, clips of a single frame, or fewer pairs than a batch.
-        """
+        """Read the manifest; raises InputError for an empty split, clips of one frame, or fewer pairs than a batch."""
         self._from_folder = self.manifest.is_dir()
         if self._from_folder:
             self.manifest = manifest_of_folder(self.manifest)

@@ -25,8 +25,6 @@ from fomm.training.equivariance import ThinPlate
 
 PerceptualName = Literal["vgg19", "pixels"]
 
-PIXEL_PARTS = ("colour", "gradient")
-
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -91,7 +89,7 @@ def make_perceptual(
         InputError: unknown name, or the wrong number of weights.
         MissingWeightsError: "vgg19" without its weights on this machine.
     """
-    expected = {"vgg19": len(VGG19_CUTS), "pixels": len(PIXEL_PARTS)}
+    expected = {"vgg19": len(VGG19_CUTS), "pixels": 2}
     if name not in expected:
         raise InputError(f"perceptual {name!r}: must be one of {', '.join(expected)}")
     if len(weights) != expected[name]:

@@ -19,7 +19,6 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from fomm.checkpoint import Checkpoint
-from fomm.checkpoint.architectures import FOMM_NAME
 from fomm.errors import InputError, require
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
 from fomm.model.geometry import Keypoints
@@ -149,14 +148,11 @@ class Training(BaseTraining[FOMM]):
             category: what is animated ("face", "body", "robot", "animal"), kept in the weights file.
             seed: of the initial weights and the random deformations.
         """
-        super().__init__()
-        self.automatic_optimization = False
-        self.clip_gradient_norm, self.average_decay = clip_gradient_norm, average_decay
-        self.check_limits()
+        super().__init__(clip_gradient_norm=clip_gradient_norm, average_decay=average_decay)
         require(0 <= seed < 2**31, f"model.seed {seed}: must be at least 0 and below 2^31")
-        start = None if init is None else Checkpoint.read(init).expect(FOMM_NAME)
+        start = None if init is None else Checkpoint.read(init)
         if network is None:
-            network = ModelConfig() if start is None else start.fomm().config
+            network = ModelConfig() if start is None else start.model_of(FOMM).config
         if num_keypoints is not None:
             network = replace(network, num_keypoints=num_keypoints)
         require(network.num_keypoints >= 1, f"num_keypoints {network.num_keypoints}: must be at least 1")
@@ -233,22 +229,17 @@ class Training(BaseTraining[FOMM]):
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.zero_grad()
         source, driving = self._layout(batch["source"]), self._layout(batch["driving"])
-        optimizers = self.optimizers()
-        model_optimizer, *critic_optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         self._set_learning_rates()
         deformation = self.draw_deformation(len(driving)).to(driving)
-        model_optimizer.zero_grad()
         # The generator's losses flow through the discriminator, not into it.
         with frozen(self.discriminator):
             terms, output = self.generator_terms(source, driving, deformation)
-            self.manual_backward(total(terms.values()))
-        model_optimizer.step()
-        for critic_optimizer in critic_optimizers:
+            self.descend(total(terms.values()))
+        if self.discriminator is not None:
             critic_terms = self.discriminator_terms(driving, output)
-            critic_optimizer.zero_grad()
-            self.manual_backward(total(critic_terms.values()))
-            self.step_uncounted(critic_optimizer)
+            self.descend(total(critic_terms.values()), critic=True)
             terms |= critic_terms
         self._update_average()
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})

@@ -24,21 +24,18 @@ def convert_config(source: str | Path, output: str | Path) -> list[str]:
     """
     original = read_yaml(source)
     config, notes = convert(original, str(source))
-    name = Path(output).stem
+    config["trainer"]["logger"] = {
+        "class_path": "CSVLogger",
+        "init_args": {"save_dir": "outputs", "name": Path(output).stem},
+    }
     with atomic_output(output) as part:
         part.write_text(
             f"# Converted from {Path(source).name} of the original.\n#\n"
-            f"#   python train.py fit --config {output}\n\n" + dump(config, name),
+            f"#   python train.py fit --config {output}\n\n"
+            + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=110),
             encoding="utf-8",
         )
     return notes
-
-
-def dump(config: dict[str, Any], name: str) -> str:
-    """A config as YAML text, with logs under outputs/NAME."""
-    logger = {"class_path": "CSVLogger", "init_args": {"save_dir": "outputs", "name": name}}
-    config = config | {"trainer": config["trainer"] | {"logger": logger}}
-    return yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=110)
 
 
 def convert(original: Any, where: str) -> tuple[dict[str, Any], list[str]]:

@@ -31,41 +31,30 @@ def snapshot(model: FOMM, source: Tensor, driving: Tensor) -> np.ndarray:
     """
     output = model(source, driving)
     size = source.shape[-2:]
-    colours = keypoint_colours(model.config.num_keypoints)
+    hues = np.arange(model.config.num_keypoints) / model.config.num_keypoints
+    colours = np.array([[round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.9, 1)] for hue in hues], np.uint8)
     deformed = model.deformed(source, output.motion)
     occlusion = output.motion.occlusion
     occlusion = torch.ones_like(source) if occlusion is None else resize(occlusion, size).expand_as(source)
     palette = torch.from_numpy(np.vstack([np.zeros((1, 3)), colours])).to(output.motion.mask)
     masks = torch.einsum("bkhw,kc->bchw", output.motion.mask, palette / 255)
-    rows = []
-    for i in range(len(source)):
-        pictures = [
-            to_picture(x[i]) for x in (source, driving, deformed, occlusion, output.prediction, resize(masks, size))
-        ]
-        for picture, keypoints in zip(pictures, (output.source_keypoints, output.driving_keypoints), strict=False):
-            draw_keypoints(picture, keypoints.points[i], colours)
-        rows.append(np.hstack(pictures))
-    return titled(np.vstack(rows), COLUMNS)
+    shown = (source, driving, deformed, occlusion, output.prediction, resize(masks, size))
+    columns = [to_pictures(pictures) for pictures in shown]
+    for pictures, keypoints in zip(columns, (output.source_keypoints, output.driving_keypoints), strict=False):
+        for picture, points in zip(pictures, keypoints.points, strict=True):
+            draw_keypoints(picture, points, colours)
+    return titled(columns, COLUMNS)
 
 
 @torch.no_grad()
 def animation(model: FOMM, source: Tensor, driving: Tensor) -> list[np.ndarray]:
-    """Frames (H, 3 * W, 3) uint8 RGB: source, driving, and the source in the driving frame's pose.
-
-    Args:
-        source: (3, H, W) in [0, 1].
-        driving: (T, 3, H, W) in [0, 1].
-    """
+    """Frames (H, 3 * W, 3) uint8 RGB: source (3, H, W) in [0, 1], driving (T, 3, H, W), and the source in the pose of
+    the driving frame."""
     encoded = model.encode_source(source[None])
+    predictions = (model.animate(encoded, model.detect(frame[None])).prediction[0] for frame in driving)
     return [
-        np.hstack(
-            [
-                to_picture(source),
-                to_picture(frame),
-                to_picture(model.animate(encoded, model.detect(frame[None])).prediction[0]),
-            ]
-        )
-        for frame in driving
+        np.hstack([*to_pictures(torch.stack([source, frame, prediction]))])
+        for frame, prediction in zip(driving, predictions, strict=True)
     ]
 
 
@@ -82,17 +71,12 @@ def patch_snapshot(model: FaceModel, patch: Tensor, conditions: Tensor, target: 
     """
     made = model.generator(patch, conditions)
     columns = patch, made.painted, made.occlusion_map.expand_as(patch), made.prediction, target
-    grid = np.vstack([np.hstack([to_picture(picture) for picture in row]) for row in zip(*columns, strict=True)])
-    return titled(grid, PATCH_COLUMNS)
+    return titled([to_pictures(pictures) for pictures in columns], PATCH_COLUMNS)
 
 
 def head_animation(model: FaceModel, frames: np.ndarray, mesh: np.ndarray) -> list[np.ndarray]:
-    """Frames (S, 3 * S, 3) uint8 RGB: a head's first frame, each other one, the first moved by it.
-
-    Args:
-        frames: (K, S, S, 3) uint8.
-        mesh: (K, 478, 3) their landmarks.
-    """
+    """Frames (S, 3 * S, 3) uint8 RGB: a head's first frame, each other one, the first moved by it; of frames
+    (K, S, S, 3) uint8 and their landmarks (K, 478, 3)."""
     portrait = model.portrait(Sitter(frames[0], mesh[0]))
     faces = [Face(points.astype(np.float64)) for points in mesh]
     return [
@@ -101,26 +85,17 @@ def head_animation(model: FaceModel, frames: np.ndarray, mesh: np.ndarray) -> li
     ]
 
 
-def titled(grid: np.ndarray, columns: Sequence[str]) -> np.ndarray:
-    """A grid (H, W, 3) uint8 of equally wide columns, under a line with their titles, which fill a column at most."""
-    font, wide = cv2.FONT_HERSHEY_SIMPLEX, grid.shape[1] // len(columns)
-    widest = max(cv2.getTextSize(title, font, 1.0, 1)[0][0] for title in columns)
+def titled(columns: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
+    """Columns (B, H, W, 3) uint8 side by side, under a line with their titles, which fill a column at most."""
+    grid = np.hstack([np.concatenate(column) for column in columns])
+    font, wide = cv2.FONT_HERSHEY_SIMPLEX, columns[0].shape[2]
+    widest = max(cv2.getTextSize(title, font, 1.0, 1)[0][0] for title in titles)
     scale = min(0.5, 0.92 * wide / widest)
     line = np.full((max(8, round(36 * scale)), grid.shape[1], 3), 255, np.uint8)
-    for index, title in enumerate(columns):
+    for index, title in enumerate(titles):
         left = index * wide + (wide - cv2.getTextSize(title, font, scale, 1)[0][0]) // 2
         cv2.putText(line, title, (left, round(0.7 * len(line))), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack([line, grid])
-
-
-def to_picture(image: Tensor) -> np.ndarray:
-    """(3, H, W) in [0, 1] -> (H, W, 3) uint8."""
-    return to_pictures(image[None])[0]
-
-
-def keypoint_colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 RGB, evenly spaced hues."""
-    return np.array([[round(255 * c) for c in colorsys.hsv_to_rgb(i / count, 0.9, 1)] for i in range(count)], np.uint8)
 
 
 def draw_keypoints(picture: np.ndarray, points: Tensor, colours: np.ndarray) -> None:

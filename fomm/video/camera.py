@@ -29,11 +29,7 @@ class Camera(Protocol):
 
 @contextmanager
 def opened_camera(number: int = 0) -> Iterator[Camera]:
-    """The machine's camera of this number, closed at the end.
-
-    Raises:
-        InputError: there is none, or another program uses it.
-    """
+    """The machine's camera of this number, closed in the end; raises InputError where there is none, or it is used."""
     cv2.setLogLevel(0)  # what it has to say is said below, in one line
     capture = cv2.VideoCapture(number)
     try:
@@ -49,11 +45,8 @@ def opened_camera(number: int = 0) -> Iterator[Camera]:
 
 
 def camera_frames(camera: Camera, seconds: float) -> Iterator[Frame]:
-    """Frames (H, W, 3) uint8 RGB as they are seen, for so long; times count from the first one.
-
-    Raises:
-        InputError: the camera gives no picture (any more).
-    """
+    """Frames (H, W, 3) uint8 RGB as they are seen, for so long; times count from the first one. Raises InputError where
+    the camera gives no picture (any more)."""
     begun = last = None
     while True:
         found, image = camera.read()

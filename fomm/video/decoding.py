@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,13 @@ def clock(timed: av.VideoStream | av.AudioStream | av.AudioFrame) -> Fraction:
     return timed.time_base
 
 
+@dataclass
 class Findings:
-    """What a decoding loop met: packets that could not be decoded, the latest time in the file (seconds), and whether
-    frames were interlaced."""
+    """What a decoding loop met."""
 
-    def __init__(self) -> None:
-        self.errors = 0
-        self.last_seen = Fraction(0)
-        self.interlaced = False
+    errors: int = 0  # packets that could not be decoded
+    last_seen: Fraction = Fraction(0)  # the latest time in the file, s
+    interlaced: bool = False
 
 
 def decoded(
@@ -146,10 +146,7 @@ def _chain(like: av.VideoFrame, time_base: Fraction, filter: tuple[str, str]) ->
     """A filter for frames like this one."""
     graph = av.filter.Graph()
     source = graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=time_base)
-    made = graph.add(*filter)
-    source.link_to(made)
-    made.link_to(graph.add("buffersink"))
-    graph.configure()
+    graph.link_nodes(source, graph.add(*filter), graph.add("buffersink")).configure()
     return graph
 
 

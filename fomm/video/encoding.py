@@ -34,11 +34,11 @@ class Encoding:
     """How frames are to be stored, as `VideoWriter` says; each kind of file takes what it can hold."""
 
     metadata: Mapping[str, str]
-    fps: Fraction | None = None
-    clock: Fraction | None = None
-    open_sound: Callable[[], Sound | None] = lambda: None
-    keyframe_every: int | None = None
-    threads: int = 0
+    fps: Fraction | None
+    clock: Fraction | None
+    open_sound: Callable[[], Sound | None]
+    keyframe_every: int | None
+    threads: int
 
 
 class Sink:
@@ -125,13 +125,10 @@ class _GifSink(Sink):
         split = self.graph.add("split")
         palette = self.graph.add("palettegen", "stats_mode=single")
         use = self.graph.add("paletteuse", "new=1:dither=sierra2_4a")
-        sink = self.graph.add("buffersink")
-        source.link_to(split)
-        split.link_to(palette, 0, 0)
+        self.graph.link_nodes(source, split, palette)
         split.link_to(use, 1, 0)
         palette.link_to(use, 0, 1)
-        use.link_to(sink)
-        self.graph.configure()
+        self.graph.link_nodes(use, self.graph.add("buffersink")).configure()
         self.last = -2
 
     def add(self, image: np.ndarray, time: Fraction, length: Fraction) -> None:
@@ -178,14 +175,9 @@ def _tag_gif(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 class Yuv420:
-    """Pictures (H, W, 3) uint8 RGB as FFmpeg's frames in yuv420p, limited range.
+    """Pictures (H, W, 3) uint8 RGB of one size (width, height) as FFmpeg's frames in yuv420p, limited range.
 
-    Args:
-        size: width and height of the pictures.
-        multiple: the sides become multiples of it; the last column or row is repeated.
-
-    Attributes:
-        size: width and height of the frames.
+    The sides of those, `size`, are the next multiples; the last column or row is repeated.
     """
 
     def __init__(self, size: tuple[int, int], colorspace: Colorspace, multiple: int = 2) -> None:
@@ -271,7 +263,7 @@ class _ContainerSink(Sink):
         self.container.mux(self.stream.encode(None))
         if self.sound is not None:
             self.sound.play_until(end)
-            self.sound.finish(end)
+            self.sound.finish()
         self.container.close()
         if self.metadata and self.kind in ("mp4", "mov"):
             # A top-level box at the end: XMP as its specification places it in MP4 (part 3, section 1.1.4).

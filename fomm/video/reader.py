@@ -28,7 +28,7 @@ from fomm.video.pictures import (
     pillow_to_rgb,
     read_image,
 )
-from fomm.video.streams import audio_streams, choices, choose_audio, choose_video, video_streams
+from fomm.video.streams import audio_streams, choices, choose_audio, choose_video, version, video_streams
 
 VIDEO_SUFFIXES = tuple(".mp4 .mov .m4v .webm .mkv .avi .mpg .mpeg .ts .wmv .flv .3gp .gif".split())
 """By which videos are known in folders; whatever FFmpeg reads can be named itself."""
@@ -385,8 +385,7 @@ def _frame_stamps(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, np.
 
 
 def _read_container_frames(path: Path, wanted: Sequence[int]) -> dict[int, np.ndarray]:
-    status = path.stat()
-    stamps, keys = _frame_stamps(path, status.st_mtime_ns, status.st_size)
+    stamps, keys = _frame_stamps(path, *version(path))
     if not len(stamps):
         return _read_from_start(path, wanted)
     _check_index(path, wanted[-1], len(stamps))

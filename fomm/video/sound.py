@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, groupby
 from pathlib import Path
@@ -17,6 +18,7 @@ from fomm.video.reader import VideoReader
 from fomm.video.streams import choose_audio
 
 
+@dataclass(eq=False)
 class Sound:
     """The sound of one video, moved to the clock of another and handed out as far as the picture has come."""
 
@@ -27,23 +29,16 @@ class Sound:
     # Stamps of recorders jitter by some ms around the count of samples; only beyond this is it a gap.
     _GAP = Fraction(1, 50)
 
-    out: av.container.OutputContainer  # this and the next from attach() on
-    out_stream: av.AudioStream
-    _next: tuple[Fraction, av.Packet | av.AudioFrame] | None
-
-    def __init__(
-        self,
-        session: AbstractContextManager[av.container.InputContainer],
-        container: av.container.InputContainer,
-        stream: av.AudioStream,
-        origin: Fraction,
-        warnings: list[str],
-        path: Path,
-    ) -> None:
-        self._session = session
-        self.source, self.stream, self.origin = container, stream, origin
-        self.warnings, self.path = warnings, path
-        self._items: Iterator[tuple[Fraction, av.Packet | av.AudioFrame]] = iter(())
+    session: AbstractContextManager[av.container.InputContainer]
+    source: av.container.InputContainer
+    stream: av.AudioStream
+    origin: Fraction  # s on the clock of the file: zero of the result
+    warnings: list[str]
+    path: Path
+    out: av.container.OutputContainer = field(init=False)  # this and the next from attach() on
+    out_stream: av.AudioStream = field(init=False)
+    _items: Iterator[tuple[Fraction, av.Packet | av.AudioFrame]] = field(init=False)
+    _next: tuple[Fraction, av.Packet | av.AudioFrame] | None = field(init=False)
 
     @classmethod
     def open(cls, reader: VideoReader, start: Fraction, warnings: list[str]) -> Sound | None:
@@ -79,23 +74,21 @@ class Sound:
     def play_until(self, end: Fraction) -> None:
         """Hand out what begins before `end` (seconds from the first frame of the result)."""
         while self._next is not None and self._next[0] < end:
-            self._send(self._next[1], end)
+            item = self._next[1]
+            if isinstance(item, av.AudioFrame):
+                self.out.mux(self.out_stream.encode(item))
+            else:
+                item.stream = self.out_stream
+                self.out.mux(item)
             self._next = next(self._items, None)
 
-    def _send(self, item: av.Packet | av.AudioFrame, end: Fraction) -> None:
-        if isinstance(item, av.AudioFrame):
-            self.out.mux(self.out_stream.encode(item))
-        else:
-            item.stream = self.out_stream
-            self.out.mux(item)
-
-    def finish(self, end: Fraction) -> None:
+    def finish(self) -> None:
         if self.out_stream.codec_context.is_encoder:
             self.out.mux(self.out_stream.encode(None))
 
     def close(self) -> None:
         with suppress(Exception):
-            self._session.__exit__(None, None, None)
+            self.session.__exit__(None, None, None)
 
     def _packets(self) -> Iterator[av.Packet[av.AudioStream]]:
         try:

@@ -23,11 +23,7 @@ _PACKETS = 2000  # by then a moving picture has shown its second one
 
 
 def video_streams(container: av.container.InputContainer, path: Path) -> list[av.VideoStream]:
-    """All pictures that can be decoded, in the file's order; covers that say so are none.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Pictures that can be decoded, in the file's order; covers that say so are none. Raises InputError for none."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         what = "only sound" if container.streams.audio else "no video"
@@ -51,7 +47,7 @@ def choose_video(container: av.container.InputContainer, path: Path, number: int
     streams = video_streams(container, path)
     if number is not None or len(streams) == 1:
         return _numbered(streams, number, path, "video")
-    moving = _moving(path, *_version(path))
+    moving = _moving(path, *version(path))
     return max(
         streams,
         key=lambda s: (
@@ -81,16 +77,19 @@ def choices(
     if len(streams) < 2:
         return []
     kind, what = ("video", "pictures") if isinstance(chosen, av.VideoStream) else ("audio", "sounds")
-    listed = "; ".join(f"{number}: {_described(stream)}" for number, stream in enumerate(streams, 1))
     used = [stream.index for stream in streams].index(chosen.index) + 1
-    return [f"{path}: holds {len(streams)} {what} ({listed}); {used} is used, --{kind}_stream takes another"]
+    return [f"{path}: holds {len(streams)} {what} ({_listed(streams)}); {used} is used, --{kind}_stream takes another"]
 
 
 def _numbered(streams: Sequence[Stream], number: int | None, path: Path, kind: str) -> Stream:
     if number is not None and not 1 <= number <= len(streams):
-        listed = "; ".join(f"{n}: {_described(stream)}" for n, stream in enumerate(streams, 1)) or "none"
-        raise InputError(f"{path}: --{kind}_stream {number}: there is no such {kind} stream; there are {listed}")
+        there = _listed(streams) or "none"
+        raise InputError(f"{path}: --{kind}_stream {number}: there is no such {kind} stream; there are {there}")
     return streams[(number or 1) - 1]
+
+
+def _listed(streams: Sequence[av.VideoStream | av.AudioStream]) -> str:
+    return "; ".join(f"{number}: {_described(stream)}" for number, stream in enumerate(streams, 1))
 
 
 def _described(stream: av.VideoStream | av.AudioStream) -> str:
@@ -103,7 +102,8 @@ def _described(stream: av.VideoStream | av.AudioStream) -> str:
     return " ".join(word for word in words if word)
 
 
-def _version(path: Path) -> tuple[int, int]:
+def version(path: Path) -> tuple[int, int]:
+    """Changes when the file does."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 

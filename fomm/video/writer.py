@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -88,32 +88,24 @@ class VideoWriter:
             raise InputError(f"{path}: is a folder; choose another name for the result")
         kind.check(self.path)
         self._kind = kind
-        self._fps = Fraction(fps) if fps else None
-        self._clock = time_base
-        if audio_from is None or isinstance(audio_from, VideoReader):
-            self._audio_from = audio_from
-        else:
-            self._audio_from = VideoReader(audio_from)
+        rate = Fraction(fps) if fps else None
+        self._encoding = Encoding(dict(metadata or {}), rate, time_base, self._open_sound, keyframe_every, threads)
+        self._audio_from = VideoReader(audio_from) if isinstance(audio_from, (str, Path)) else audio_from
         self._audio_start = audio_start
-        self._metadata = dict(metadata or {})
-        self._keyframe_every = keyframe_every
-        self._threads = threads
         self._sink: Sink | None = None
         self._part: Path | None = None
         self._held: tuple[np.ndarray, Fraction] | None = None  # waits for the next frame: only then its length is known
         self._origin = Fraction(0)  # the time of the first frame
         self._count = 0
-        self._interval = self._length = 1 / (self._fps or Fraction(25))  # s; the last lasts as long as the one before
+        self._interval = self._length = 1 / (rate or Fraction(25))  # s; the last lasts as long as the one before
 
     def __enter__(self) -> VideoWriter:
         self._session = self._open_session()
         self._session.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._session.__exit__(kind, error, trace)
+    def __exit__(self, *raised: Any) -> bool | None:
+        return self._session.__exit__(*raised)
 
     @contextmanager
     def _open_session(self) -> Iterator[None]:
@@ -168,27 +160,16 @@ class VideoWriter:
     def _emit(self, part: Path, image: np.ndarray, time: Fraction) -> Sink:
         with self._explained(image.shape):
             if self._sink is None:
-                self._sink = self._make_sink(part, image)
+                if self._audio_from is not None and self._audio_from.has_audio and not self._kind.holds_sound:
+                    self.warnings.append(f"{self.path}: this kind of file holds no sound, so the sound was left out")
+                self._sink = self._kind(part, (image.shape[1], image.shape[0]), self._encoding)
             self._sink.add(image, time - self._origin, self._length)
         return self._sink
 
-    def _make_sink(self, part: Path, image: np.ndarray) -> Sink:
+    def _open_sound(self) -> Sound | None:
         start = self._origin if self._audio_start is None else self._audio_start
         source = self._audio_from
-        if source is not None and source.has_audio and not self._kind.holds_sound:
-            self.warnings.append(f"{self.path}: this kind of file holds no sound, so the sound was left out")
-        return self._kind(
-            part,
-            (image.shape[1], image.shape[0]),
-            Encoding(
-                fps=self._fps,
-                clock=self._clock,
-                open_sound=lambda: Sound.open(source, start, self.warnings) if source and source.has_audio else None,
-                metadata=self._metadata,
-                keyframe_every=self._keyframe_every,
-                threads=self._threads,
-            ),
-        )
+        return Sound.open(source, start, self.warnings) if source and source.has_audio else None
 
     def _finish(self, part: Path) -> None:
         if self._held is None:

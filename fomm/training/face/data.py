@@ -23,7 +23,7 @@ from fomm.model.face import Face
 from fomm.model.face.mesh import NUM_LANDMARKS
 from fomm.training.data import PairData, PairSet
 from fomm.training.face.finish import finished
-from fomm.training.face.patches import Pair, Source, training_pair
+from fomm.training.face.patches import Pair, training_pair
 
 SHUT, LEFT_OUT = 0.012, 0.6  # a mouth that opens onto less of the patch is shut; of these so many are left out
 
@@ -44,7 +44,7 @@ class Head(NamedTuple):
     def pair(self, source: int, driving: int) -> Pair:
         """The training pair of two of its frames."""
         faces = [Face(self.mesh[index].astype(np.float64)) for index in (source, driving)]
-        return training_pair(Source(self.frames[source], faces[0]), self.frames[driving], faces[1])
+        return training_pair(self.frames[source], faces[0], self.frames[driving], faces[1])
 
 
 def find_sets(folder: Path) -> list[Path]:
@@ -56,11 +56,7 @@ def find_sets(folder: Path) -> list[Path]:
 
 
 def open_set(folder: Path) -> HeadSet:
-    """Open a set.
-
-    Raises:
-        InputError: not a set, or heads of a single frame.
-    """
+    """Open a set; raises InputError for something else, or heads of a single frame."""
     try:
         opened = HeadSet(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in HeadSet._fields))
     except (OSError, ValueError) as error:
@@ -167,11 +163,8 @@ class FaceData(PairData):
         self.folder, self.held_out = Path(folder), held_out
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the sets.
-
-        Raises:
-            InputError: there is none, it is damaged, or has fewer than two heads or fewer pairs than a batch.
-        """
+        """Open the sets; raises InputError where there is none, one is damaged, or they have fewer than two heads or
+        fewer pairs than a batch."""
         folders = find_sets(self.folder)
         if not folders:
             raise InputError(

@@ -49,10 +49,12 @@ def terms(output: Output, opening: Tensor, target: Tensor, weights: FaceLossWeig
     output = Output(*map(at_least_float32, output))
     raw = {
         "prediction": important_l1(output.prediction, target, opening),
-        "painted": painted_l1(output.painted, target, opening),
+        # wherever the generator may paint, whether it does or not
+        "painted": (support(opening) * (output.painted - target).abs()).mean(),
         "edges": edges_l1(output.prediction, target, opening),
         "coarse": coarse_l1(output.prediction, target),
-        "occlusion": painted_beside(output.occlusion_map, opening),
+        # the share of paint outside of the opening
+        "occlusion": ((1 - output.occlusion_map) * (1 - opening)).mean(),
     }
     return {name: getattr(weights, name) * value for name, value in raw.items()}
 
@@ -85,11 +87,6 @@ def important_l1(prediction: Tensor, target: Tensor, opening: Tensor) -> Tensor:
     return (importance(opening) * (prediction - target).abs()).mean()
 
 
-def painted_l1(painted: Tensor, target: Tensor, opening: Tensor) -> Tensor:
-    """Mean absolute difference where the generator may paint, whether it does or not."""
-    return (support(opening) * (painted - target).abs()).mean()
-
-
 def edges_l1(prediction: Tensor, target: Tensor, opening: Tensor) -> Tensor:
     """Mean absolute difference of the steps from pixel to pixel, down plus to the right, times `importance`."""
     weight, error = importance(opening), prediction - target
@@ -103,8 +100,3 @@ def coarse_l1(prediction: Tensor, target: Tensor) -> Tensor:
     while len(errors) < COARSE_LEVELS:
         errors.append(F.avg_pool2d(errors[-1], 2))
     return total(error.abs().mean() for error in errors)
-
-
-def painted_beside(occlusion_map: Tensor, opening: Tensor) -> Tensor:
-    """Mean share (0..1) of paint, counted outside of the opening."""
-    return ((1 - occlusion_map) * (1 - opening)).mean()

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from fomm.checkpoint import Checkpoint
-from fomm.checkpoint.architectures import FACE_NAME
 from fomm.errors import InputError, require
 from fomm.model.face import FaceConfig, FaceModel
 from fomm.model.face.generator import support
@@ -64,16 +63,13 @@ class FaceTraining(BaseTraining[FaceModel]):
             init: start from this checkpoint's weights, a known name or a file.
             seed: of the initial weights.
         """
-        super().__init__()
-        self.automatic_optimization = False
+        super().__init__(clip_gradient_norm=clip_gradient_norm, average_decay=average_decay)
         rates = {"learning_rate": learning_rate, "critic_learning_rate": critic_learning_rate}
         for name, value in (rates | {"weight_decay": weight_decay, "warmup_steps": warmup_steps}).items():
             require(value >= 0, f"model.{name} {value}: must be at least 0")
-        self.clip_gradient_norm, self.average_decay = clip_gradient_norm, average_decay
-        self.check_limits()
-        start = None if init is None else Checkpoint.read(init).expect(FACE_NAME)
+        start = None if init is None else Checkpoint.read(init)
         if network is None:
-            network = FaceConfig() if start is None else start.face().config
+            network = FaceConfig() if start is None else start.model_of(FaceModel).config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
@@ -91,11 +87,10 @@ class FaceTraining(BaseTraining[FaceModel]):
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.zero_grad()
         patch, conditions, target = batch["patch"], batch["conditions"], batch["target"]
-        optimizers = self.optimizers()
-        optimizer, *critic_optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         factor = rate_factor(self.global_step, steps=self._steps, warmup_steps=self.warmup_steps)
-        optimizer.param_groups[0]["lr"] = factor * self.learning_rate
+        self.trainer.optimizers[0].param_groups[0]["lr"] = factor * self.learning_rate
         output = self.model.generator(patch, conditions)
         losses = terms(output, conditions[:, :1], target, self.weights)
         # What the warp makes around the mouth is not the generator's: the critic sees the same of it on both sides.
@@ -105,15 +100,11 @@ class FaceTraining(BaseTraining[FaceModel]):
                 judged, judged_real = self.critic(output.prediction, conditions), self.critic(real, conditions)
                 losses |= critic_terms(judged, judged_real, self.weights)
         loss = total(losses.values())
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
+        self.descend(loss)
         if self.critic is not None:
             judged, judged_real = self.critic(output.prediction.detach(), conditions), self.critic(real, conditions)
             losses["critic"] = critic_hinge(judged, judged_real)
-            critic_optimizers[0].zero_grad()
-            self.manual_backward(losses["critic"])
-            self.step_uncounted(critic_optimizers[0])
+            self.descend(losses["critic"], critic=True)
         self._update_average()
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})
         self.log("train/loss", loss.detach(), prog_bar=True)

@@ -1,4 +1,4 @@
-"""ONNX files of the user's: arithmetic only, no program."""
+"""Files of other people's networks, read as data: what is in them is never run as code."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """The network in a file, on the GPU where there is one.
+def read_weights(path: Path, url: str) -> dict[str, object]:
+    """What a file of `torch.save` holds by name; no code in it is run. For anything else raises InputError that names
+    `url`, where the right file is."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {str(name): value for name, value in state.items()}
+    except Exception as error:  # whatever a damaged or hostile pickle raises
+        raise InputError(f"{path}: not a file of weights, or damaged; get {url} again") from error
 
-    Raises:
-        InputError: not an ONNX network.
-    """
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """The network in a file, on the GPU where there is one; raises InputError for a file that is no ONNX network."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
