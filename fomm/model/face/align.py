@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.mesh import BROWS, EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE, angle_between_deg, beside
-from fomm.model.face.motion import Face, Moved
+from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.surface import Surface
 
 FACE_PX = 150.0  # height of the face at which frames are compared
@@ -25,7 +25,8 @@ SMOOTH_PX = 4.0  # flow is averaged over this much of it, standard deviation
 EDGE_PX, OPENING_PX = 2, 5  # inside the outline and around openings, where the flow sees two things at once
 KEPT = 0.8  # of the last frame's correction, to begin with
 MOST = 0.08  # correction that is approached, in the head's frame
-BROWS_DOUBTED = 0.5  # to what part brows are looked for at rest instead of where the mesh sees them
+BROWS_DOUBTED = 0.5  # to what part lowered brows are looked for at rest instead of where the mesh sees them
+LOWERED = (0.0, 0.06)  # between these, in the head's frame, it comes to that
 NOISE_LEVELS = 2.0  # difference of grey values that says nothing
 NOSE_LIGHT_PX = 55  # differences over more than this are the light's
 NOSE_NOISE = 10.0  # variance of grey values that says nothing
@@ -44,14 +45,9 @@ def _share() -> np.ndarray:
     return (1 - 0.6 * lips - 0.6 * lids)[:_MESH, None]
 
 
-def _doubt() -> np.ndarray:
-    """(478, 3) to what part a landmark is looked for at rest."""
-    above_eyes = REFERENCE[:, 1] < REFERENCE[[eye.outer for eye in EYES], 1].mean() - 0.1
-    return BROWS_DOUBTED * (above_eyes * beside(np.concatenate(BROWS), 0.25))[:, None] * [0, 1, 0]
-
-
 _SHARE = _share()
-_DOUBT = _doubt()
+_ABOVE_EYES = REFERENCE[:, 1] < REFERENCE[[eye.outer for eye in EYES], 1].mean() - 0.1
+_NEAR_BROWS = tuple(_ABOVE_EYES * beside(brow, 0.25) for brow in BROWS)
 
 
 class Aligned:
@@ -82,7 +78,7 @@ class Aligned:
         self.covered = False
         found = Face(landmarks)
         unit = found.pose.scale
-        guess = found.pose.place(found.shape + _DOUBT * (self._initial_shape - found.shape))
+        guess = found.pose.place(_doubted(found.shape, self._initial_shape))
         start = guess.copy()
         start[:, :2] += KEPT * unit * self._correction
         moved = Face(start)
@@ -134,6 +130,15 @@ class Aligned:
         """Corners (2,) int of what is compared of a small frame whose face is at `points` (N, 2) of the frame."""
         low, high = (_into(points.min(0), self._factor), _into(points.max(0), self._factor))
         return np.maximum(np.floor(low).astype(int) - 6, 0), np.minimum(np.ceil(high).astype(int) + 7, self._size)
+
+
+def _doubted(shape: np.ndarray, initial: np.ndarray) -> np.ndarray:
+    """A shape (478, 3) whose lowered brows are nearer to where they were in the initial one."""
+    lowered = shape[:, 1] - initial[:, 1]
+    guess = shape.copy()
+    for brow, near in zip(BROWS, _NEAR_BROWS, strict=True):
+        guess[:, 1] -= BROWS_DOUBTED * ramp(float(lowered[brow].mean()), *LOWERED) * near * lowered
+    return guess
 
 
 def _into(points: np.ndarray, factor: np.ndarray) -> np.ndarray:
