@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import requests
 from PIL import Image
@@ -64,12 +65,12 @@ UNNAMED = """() => [...document.querySelectorAll('button, input, textarea, selec
 class Server:
     """`python app.py` as a process of its own."""
 
-    def __init__(self, temporary: Path, *arguments: str) -> None:
+    def __init__(self, temporary: Path, *arguments: str, forked: bool = True) -> None:
         temporary.mkdir(exist_ok=True)
         environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
         self._log = open(temporary / "log", "w+")  # noqa: SIM115 - it lives as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", "0", "--browser", "false", *arguments],
+        self._process = processes.Popen(
+            ["app.py", "--port", "0", "--browser", "false", *arguments], forked=forked,
             cwd=ROOT, env=environment, stdout=self._log, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         deadline = time.monotonic() + 120
@@ -779,7 +780,7 @@ def test_what_a_killed_studio_leaves_goes_when_the_next_one_begins(tmp_path: Pat
 
 
 def test_others_need_the_token_and_a_hang_up_ends_all(tmp_path: Path) -> None:
-    server = Server(tmp_path, "--host", "0.0.0.0", "--names", "[studio.example]")
+    server = Server(tmp_path, "--host", "0.0.0.0", "--names", "[studio.example]", forked=False)
     address, _, token = server.url.partition("/?token=")
     port = address.rpartition(":")[2]
     assert len(token) >= 32
