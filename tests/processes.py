@@ -4,8 +4,9 @@
 ...`, `-c code ...`. A process beside the tests has imported the libraries (never the code of this project) and has run
 nothing, not even a thread; it forks for each program. What comes is a child of the tests: its exit code, signals,
 streams, folder and environment are real. But it sees no `sitecustomize` of another folder, and no library is loaded
-anew: for each value of the variables that matter then there is a process of its own that forks. Where the start itself
-is the matter (what is imported, what `--help` takes, an installation), say `forked=False`.
+anew: for each value of the variables that matter then there is a process of its own that forks. And at its end exit
+functions run and threads are waited for, but objects that still live are not taken apart. Where the start itself is the
+matter (what is imported, what `--help` takes, an installation), say `forked=False`.
 
 Where forking is not sensible (other systems than Linux, CUDA), or $FOMM_TEST_REAL_STARTS is set, each program is
 started in earnest.
@@ -29,7 +30,7 @@ import time
 import types
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 LOADED = ("OMP_", "MKL_", "KMP_", "LD_", "CUDA_", "TORCH_", "PYTORCH_", "PYTHON")  # variables that loading looks at
 PICTURES = ["numpy", "cv2", "av", "torch", "mediapipe", "safetensors.torch", "jsonargparse", "requests", "c2pa"]
@@ -223,8 +224,25 @@ def execute(arguments: list[str]) -> None:
     exec(code, vars(main))
 
 
+def end(code: int) -> NoReturn:
+    """What the interpreter does at its end, but for taking all objects apart, which with torch takes a second."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    with suppress(OSError):  # what cannot be written is told by the interpreter
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder
     wanted = serve(socket.socket(fileno=int(sys.argv[1])))
     become(wanted)
-    execute(wanted["arguments"])
+    try:
+        execute(wanted["arguments"])
+    except SystemExit as leaving:
+        if not isinstance(leaving.code, int | None):
+            raise
+        end(leaving.code or 0)
+    end(0)

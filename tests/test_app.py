@@ -216,7 +216,7 @@ def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> 
 def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server, tmp_path: Path) -> None:
     """The first one's job is a long one. Who leaves ends it: the files go, and the second one's begins."""
     with VideoWriter(tmp_path / "long.mp4", fps=25) as writer:
-        for _ in range(5):
+        for _ in range(2):
             for frame in VideoReader(SPEAKER):
                 writer.write(frame.image)
     one, two = visit(), visit(390)

@@ -75,13 +75,16 @@ def test_a_program_sees_the_same(folder: Path, words: list[str]) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT, "KeyboardInterrupt\n"),
         ("import os; os.abort()", -signal.SIGABRT, ""),
         ("import atexit, sys; atexit.register(print, 'bye', file=sys.stderr)", 0, "bye\n"),
+        ("import threading as t, sys; t.Timer(0.1, lambda: sys.stderr.write('late')).start()", 0, "late"),
         ("import tempfile; raise SystemExit(tempfile.gettempdir() != tempfile._get_default_tempdir())", 0, ""),
     ],
 )
 def test_a_program_ends_in_the_same_way(folder: Path, code: str, exit_code: int, said: str) -> None:
     done = processes.run(["-c", code], capture_output=True, text=True)
     assert done.returncode == exit_code and done.stderr.endswith(said)
-    assert processes.run(["-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT).returncode == exit_code
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    assert processes.run(["-c", code], **quiet).returncode == exit_code
+    assert processes.run(["-c", code], forked=False, **quiet).returncode == exit_code
 
 
 def test_it_can_be_killed_and_waited_for(folder: Path) -> None:
