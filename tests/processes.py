@@ -120,7 +120,7 @@ class Forks:
         read = {k: v for k, v in environment.items() if k.startswith(LOADED) and k != "PYTHONPATH"}
         key = os.getpid(), *sorted(read.items())
         with cls.lock:
-            if key not in cls.known:
+            if key not in cls.known or cls.known[key]._process.poll() is not None:
                 cls.known[key] = cls({k: v for k, v in environment.items() if k != "PYTHONPATH"})
         return cls.known[key]
 

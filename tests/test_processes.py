@@ -50,10 +50,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def environment(folder: Path) -> dict[str, str]:
+    """Of a process that forks for these tests alone, and so has no library loaded: ends are cheap."""
+    return {**os.environ, "TORCH_HOME": str(folder)}
+
+
 @pytest.mark.parametrize("words", [["-c", FACTS, "a"], ["facts.py", "--a", "b"], ["-m", "package", "a"]])
-def test_a_program_sees_the_same(folder: Path, words: list[str]) -> None:
+def test_a_program_sees_the_same(folder: Path, environment: dict[str, str], words: list[str]) -> None:
     (folder / "input").write_text("said to it")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TMPDIR": str(folder)}
+    environment = {**environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TMPDIR": str(folder)}
     told = []
     for run in (processes.run, lambda words, **how: subprocess.run([sys.executable, *words], **how)):
         with open(folder / "input") as stdin:
@@ -79,16 +85,17 @@ def test_a_program_sees_the_same(folder: Path, words: list[str]) -> None:
         ("import tempfile; raise SystemExit(tempfile.gettempdir() != tempfile._get_default_tempdir())", 0, ""),
     ],
 )
-def test_a_program_ends_in_the_same_way(folder: Path, code: str, exit_code: int, said: str) -> None:
-    done = processes.run(["-c", code], capture_output=True, text=True)
+def test_a_program_ends_in_the_same_way(environment: dict[str, str], code: str, exit_code: int, said: str) -> None:
+    done = processes.run(["-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == exit_code and done.stderr.endswith(said)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     assert processes.run(["-c", code], **quiet).returncode == exit_code
     assert processes.run(["-c", code], forked=False, **quiet).returncode == exit_code
 
 
-def test_it_can_be_killed_and_waited_for(folder: Path) -> None:
-    process = processes.Popen(["-c", "print('here', flush=True); import time; time.sleep(100)"], stdout=subprocess.PIPE)
+def test_it_can_be_killed_and_waited_for(environment: dict[str, str]) -> None:
+    code = "print('here', flush=True); import time; time.sleep(100)"
+    process = processes.Popen(["-c", code], env=environment, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"here\n" and process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.01)
@@ -97,10 +104,10 @@ def test_it_can_be_killed_and_waited_for(folder: Path) -> None:
     process.stdout.close()
     before = time.monotonic()
     with pytest.raises(subprocess.TimeoutExpired):
-        processes.run(["-c", "import time; time.sleep(100)"], timeout=0.2)
+        processes.run(["-c", "import time; time.sleep(100)"], env=environment, timeout=0.2)
     assert time.monotonic() - before < 60
 
 
-def test_what_it_spawns_finds_its_functions(folder: Path) -> None:
-    done = processes.run(["spawns.py", "x"], capture_output=True, text=True, cwd=folder)
+def test_what_it_spawns_finds_its_functions(folder: Path, environment: dict[str, str]) -> None:
+    done = processes.run(["spawns.py", "x"], env=environment, capture_output=True, text=True, cwd=folder)
     assert (done.stdout, done.stderr) == ("[42] ['x']\n", "")
