@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import requests
 from PIL import Image
@@ -64,12 +65,12 @@ UNNAMED = """() => [...document.querySelectorAll('button, input, textarea, selec
 class Server:
     """`python app.py` as a process of its own."""
 
-    def __init__(self, temporary: Path, *arguments: str) -> None:
+    def __init__(self, temporary: Path, *arguments: str, forked: bool = True) -> None:
         temporary.mkdir(exist_ok=True)
         environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
         self._log = open(temporary / "log", "w+")  # noqa: SIM115 - it lives as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", "0", "--browser", "false", *arguments],
+        self._process = processes.Popen(
+            ["app.py", "--port", "0", "--browser", "false", *arguments], forked=forked,
             cwd=ROOT, env=environment, stdout=self._log, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         deadline = time.monotonic() + 120
@@ -215,7 +216,7 @@ def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> 
 def test_two_people_wait_for_each_other_and_leaving_stops_a_job(visit: Any, server: Server, tmp_path: Path) -> None:
     """The first one's job is a long one. Who leaves ends it: the files go, and the second one's begins."""
     with VideoWriter(tmp_path / "long.mp4", fps=25) as writer:
-        for _ in range(5):
+        for _ in range(2):
             for frame in VideoReader(SPEAKER):
                 writer.write(frame.image)
     one, two = visit(), visit(390)
@@ -779,7 +780,7 @@ def test_what_a_killed_studio_leaves_goes_when_the_next_one_begins(tmp_path: Pat
 
 
 def test_others_need_the_token_and_a_hang_up_ends_all(tmp_path: Path) -> None:
-    server = Server(tmp_path, "--host", "0.0.0.0", "--names", "[studio.example]")
+    server = Server(tmp_path, "--host", "0.0.0.0", "--names", "[studio.example]", forked=False)
     address, _, token = server.url.partition("/?token=")
     port = address.rpartition(":")[2]
     assert len(token) >= 32

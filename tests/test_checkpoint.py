@@ -682,6 +682,18 @@ def test_dictionaries_of_something_else(tmp_path: Path) -> None:
         refused(path, words)
 
 
+def test_a_model_is_loaded_without_torchs_compiler() -> None:
+    """It takes as long to import as all the rest, and comes with any arithmetic on the meta device."""
+    program = """
+import os, sys
+from fomm.checkpoint import load_model
+load_model("puppets")
+os._exit(bool({"torch._dynamo", "sympy"} & sys.modules.keys()))
+"""
+    done = python(program)
+    assert done.returncode == 0, done.stderr
+
+
 # ---- known checkpoints ----------------------------------------------------------------------------------------------
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 from pictures import ROOT
@@ -19,9 +19,10 @@ from fomm.video import VideoReader
 TINY = ROOT / "tests" / "tiny.yaml"
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+def command(*arguments: object, forked: bool = True) -> subprocess.CompletedProcess:
+    return processes.run(
+        list(map(str, arguments)),
+        forked=forked,
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -67,7 +68,7 @@ def test_from_raw_videos_to_a_report(videos: Path, tmp_path: Path) -> None:
 
     report = tmp_path / "report"
     done(command("evaluate.py", "--checkpoint", weights, "--baseline", "source", "--data", clips / "manifest.csv",
-                 "--output", report))  # fmt: skip
+                 "--output", report, "--every", 3, forked=False))  # fmt: skip
     written = json.loads((report / "report.json").read_text())
     assert written["schema"] == "fomm-report/1" and (report / "report.html").stat().st_size > 0
     assert written["data"]["clips"] == sum(row.split == "test" for row in rows)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from report_example import example_report, typed
@@ -200,9 +201,9 @@ def test_wandb_has_the_tables_and_the_clips(report: dict, here: Path) -> None:
 @pytest.mark.slow
 def test_killed_resumed_on_two_processes_and_gated(report: dict, here: Path, environment: dict[str, str]) -> None:
     """SIGKILL after the first record; two processes finish; the report is that of the undisturbed run."""
-    command = [sys.executable, "evaluate.py", *arguments(here, "killed")]
+    command = ["evaluate.py", *arguments(here, "killed")]
     environment = os.environ | environment
-    first = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = processes.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     records, deadline = here / "killed" / "records", time.monotonic() + 300
     while not list(records.glob("[0-9]*.npz")):
         assert first.poll() is None and time.monotonic() < deadline
@@ -212,7 +213,7 @@ def test_killed_resumed_on_two_processes_and_gated(report: dict, here: Path, env
     before = {path.name: path.stat().st_mtime_ns for path in records.glob("[0-9]*.npz")}
     assert 0 < len(before) < 9 and not (here / "killed" / "report.json").exists()
 
-    done = subprocess.run([*command, "--devices", "2"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = processes.run([*command, "--devices", "2"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr[-3000:]
     assert "gate failed: five: l1 > 0.5 * baseline" in done.stderr and "Traceback" not in done.stderr
     after = {path.name: path.stat().st_mtime_ns for path in records.glob("[0-9]*.npz")}

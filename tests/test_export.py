@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+import processes
 import pytest
 import torch
 from fill import fill_model
@@ -79,8 +79,8 @@ def test_a_small_model(align_corners: bool, size: int, tmp_path: Path) -> None:
 
 
 def test_the_embedded_model_from_the_command_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fomm", "export", "puppets", str(tmp_path / "onnx")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    command = ["-m", "fomm", "export", "puppets", str(tmp_path / "onnx")]
+    done = processes.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(".onnx") == 3 and done.stderr == ""
     model, info = load_model("puppets")

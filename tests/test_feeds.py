@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import av
 import numpy as np
+import processes
 import pytest
 
 from fomm import errors
@@ -87,7 +88,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(inputs: Path, output: str) -> list[str]:
     return [
-        *(sys.executable, "infer.py", "--device", "cpu", "--output", output),
+        *("infer.py", "--device", "cpu", "--output", output),
         *("--source", str(inputs / "photo.png"), "--driving", str(inputs / "m.json")),
     ]
 
@@ -157,7 +158,7 @@ def test_each_frame_is_there_as_soon_as_it_is_made(tmp_path: Path) -> None:
 
 
 def test_stdout_holds_frames_alone_with_the_mark_and_is_what_a_file_shows(inputs: Path, tmp_path: Path) -> None:
-    done = subprocess.run(words(inputs, "-"), cwd=ROOT, capture_output=True, timeout=250)
+    done = processes.run(words(inputs, "-"), cwd=ROOT, capture_output=True, timeout=250)
     said = done.stderr.decode()
     assert done.returncode == 0 and f"sent to another program: {FRAMES} frames, 0.40 s, {SIDE}x{SIDE}" in said, said
     stream = Y4m(done.stdout)
@@ -176,7 +177,7 @@ def test_stdout_holds_frames_alone_with_the_mark_and_is_what_a_file_shows(inputs
 
 
 def test_a_reader_that_goes_is_one_line_and_the_exit_code_of_a_broken_pipe(inputs: Path) -> None:
-    process = subprocess.Popen(words(inputs, "-"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = processes.Popen(words(inputs, "-"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.read(10)
     process.stdout.close()
@@ -203,7 +204,8 @@ def test_a_closed_stdout_gets_no_frames() -> None:
 
 def test_whoever_waits_for_a_reader_says_so(inputs: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    process = subprocess.Popen(words(inputs, str(tmp_path / "pipe")), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    to_pipe = words(inputs, str(tmp_path / "pipe"))
+    process = processes.Popen(to_pipe, forked=False, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert "a named pipe; the frames wait until somebody reads it" in process.stderr.readline()
     frames = Y4m((tmp_path / "pipe").read_bytes()).planes

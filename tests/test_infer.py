@@ -17,6 +17,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import processes
 import pytest
 from made_videos import audio_codec, beeps_in, make_clip, numbered, steady
 from pictures import ASTRONAUT, picture
@@ -557,10 +558,6 @@ def test_the_sidecar_is_all_or_nothing(folder: Path, tmp_path: Path, tools: Tool
 # --------------------------------------------------------------------------------------------- as a program of its own
 
 
-def python(*arguments: str, **options: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, **options)
-
-
 def test_help_answers_at_once() -> None:
     """Nothing heavy is loaded for it: that, unlike seconds, is the same on every machine."""
     code = (
@@ -570,7 +567,7 @@ def test_help_answers_at_once() -> None:
         "heavy = {'torch', 'cv2', 'av', 'mediapipe', 'numpy', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    done = python("-c", code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     for name in inspect.signature(Options).parameters:
         assert f"--{name} " in done.stdout
@@ -587,11 +584,9 @@ def test_the_names_that_other_programs_call_hold() -> None:
 
 
 LIMITED = """
-import resource, sys
-from fomm import errors
-import infer
+import resource, runpy
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-errors.run(infer.main)
+runpy.run_path("infer.py", run_name="__main__")
 """
 
 
@@ -605,7 +600,8 @@ def words_for(folder: Path, output: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["r.mp4", "frames"])  # found at the end; or at once, while the networks compute
 def test_full_disk(folder: Path, tmp_path: Path, name: str) -> None:
     """A limit on the size of files stands in for it: the system refuses to write on."""
-    done = python("-c", LIMITED, *words_for(folder, tmp_path / name))
+    words = ["-c", LIMITED, *words_for(folder, tmp_path / name)]
+    done = processes.run(words, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2, done.stderr
     assert f"{name}: cannot be written" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
     assert names_in(tmp_path) == []
@@ -619,9 +615,7 @@ def test_ctrl_c_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
     for index in range(1, 2000):
         (clip / f"{index:04d}.png").symlink_to(clip / "0000.png")
     words = words_for(folder, tmp_path / "out" / "r.mp4") + ["--driving", str(clip), "--crop", "false"]
-    process = subprocess.Popen(
-        [sys.executable, "infer.py", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    process = processes.Popen(["infer.py", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     deadline = time.monotonic() + 120
     while not any(".part" in name for name in names_in(tmp_path / "out")):
         assert process.poll() is None and time.monotonic() < deadline

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import torch
 from pictures import ROOT
@@ -121,10 +122,13 @@ def test_a_full_disk_in_the_middle_of_a_training_keeps_the_checkpoint_and_is_one
     train.main(arguments)
     before = point.read_bytes()
     limit = len(before) // 2
-    second = subprocess.run(
-        [sys.executable, "train.py", *arguments],
+    limited = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "sys.argv[0] = 'train.py'; runpy.run_path('train.py', run_name='__main__')"
+    )
+    second = processes.run(
+        ["-c", limited, *arguments],
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
     errors = [line for line in second.stderr.splitlines() if "error" in line.lower()]
     assert second.returncode == 2 and len(errors) == 1, second.stderr
@@ -243,9 +247,9 @@ def test_what_a_killed_process_began_is_swept_and_what_others_are_writing_is_not
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_stopped_training_says_so_in_its_exit_code(tmp_path: Path, name: str) -> None:
     clips = write_clips(tmp_path / "clips")
-    process = subprocess.Popen(
+    process = processes.Popen(
         [
-            sys.executable, "train.py", "fit", "--config", "tests/tiny.yaml", "--data.manifest", str(clips),
+            "train.py", "fit", "--config", "tests/tiny.yaml", "--data.manifest", str(clips),
             "--trainer.logger.init_args.save_dir", str(tmp_path / "out"), "--trainer.max_steps=100000",
             "--resume_point.every_n_train_steps=1",
         ],

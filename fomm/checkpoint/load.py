@@ -334,7 +334,7 @@ def _build(kind: Architecture, config: Config, state: dict[str, Tensor], path: P
     expected = model.state_dict()
     # counters that some versions of torch leave out, and nothing reads
     counters = [name for name in expected if name.endswith("num_batches_tracked")]
-    state = {name: torch.zeros_like(expected[name], device="cpu") for name in counters} | state
+    state = {name: torch.zeros((), dtype=expected[name].dtype) for name in counters} | state
     _compare(state, expected, str(path))
     _require_finite(state, path)
     model.load_state_dict({name: state[name].to(expected[name].dtype) for name in expected}, assign=True)

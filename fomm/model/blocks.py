@@ -135,11 +135,12 @@ class AntiAliasDownsample(nn.Module):
             return
         sigma = (self.stride - 1) / 2
         radius = round(4 * sigma)
-        offsets = torch.arange(2 * radius + 1, dtype=torch.float32) - radius
-        bell = torch.exp(-offsets.square() / (2 * sigma**2))
-        kernel = bell[:, None] * bell[None, :]
-        kernel = (kernel / kernel.sum()).expand(channels, 1, -1, -1).clone()
-        self.register_buffer("weight", kernel, persistent=persistent)
+        with torch.device("cpu"):  # arithmetic on the meta device loads torch's compiler, which takes two seconds
+            offsets = torch.arange(2 * radius + 1, dtype=torch.float32) - radius
+            bell = torch.exp(-offsets.square() / (2 * sigma**2))
+            kernel = bell[:, None] * bell[None, :]
+            kernel = (kernel / kernel.sum()).expand(channels, 1, -1, -1).clone()
+        self.register_buffer("weight", kernel.to(torch.get_default_device()), persistent=persistent)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride == 1:

@@ -50,7 +50,8 @@ class KeypointDetector(nn.Module):
             self.jacobian = nn.Conv2d(self.predictor.out_channels, 4 * maps, kernel_size=7)
             # Start from identity frames: training begins as pure translation.
             nn.init.zeros_(self.jacobian.weight)
-            self.jacobian.bias = nn.Parameter(torch.eye(2).flatten().repeat(maps))
+            # Not torch.eye, which on the meta device loads torch's compiler.
+            self.jacobian.bias = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 1.0] * maps))
         self.down = AntiAliasDownsample(image_channels, scale_factor)
         self.temperature = temperature
 
