@@ -42,9 +42,10 @@ demo: $(VENV)/installed
 app: $(VENV)/installed
 	$(BIN)/python app.py
 
-# One thread per worker: two workers with two threads each would fight over two cores.
+# One thread per worker: two workers with two threads each would fight over two cores. One more worker than cores:
+# tests of the page and of processes also wait.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Broken files, each in a process that may die of it; what is neither read nor refused is a fault.
 fuzz: $(VENV)/installed
