@@ -42,10 +42,9 @@ demo: $(VENV)/installed
 app: $(VENV)/installed
 	$(BIN)/python app.py
 
-# One thread per worker: two workers with two threads each would fight over two cores. One more worker than cores:
-# tests of the page and of processes also wait.
+# One thread per worker: two workers with two threads each would fight over two cores.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Broken files, each in a process that may die of it; what is neither read nor refused is a fault.
 fuzz: $(VENV)/installed

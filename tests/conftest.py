@@ -11,8 +11,6 @@ from pathlib import Path
 import pictures
 import pytest
 
-LONG = {f"test_{name}.py" for name in ("training", "recipe", "evaluate_script", "closed_loop", "face_evaluation")}
-
 # Threads that wait for one another leave the core to the other worker; read where torch is loaded, after this file.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -47,11 +45,6 @@ def chromium() -> str:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     return found or pytest.skip("no Chromium: install the system's package `chromium`")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with tests of half a minute come first, so that in the end no worker waits for one."""
-    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.hookimpl(trylast=True)
