@@ -30,7 +30,8 @@ Constants: TypeAlias = tuple[np.floating, ...]
 
 
 def constants(dtype: np.dtype) -> Constants:
-    """What the functions below multiply with, each rounded once."""
+    """What the functions below compute with, each rounded once: `FAR` to the power of 1 to 4, `NEAR` likewise, the sum
+    of their squares, and 0."""
     return tuple(
         np.array([*(FAR**i for i in range(1, 5)), *(NEAR**i for i in range(1, 5)), FAR**2 + NEAR**2, 0], dtype)
     )
@@ -100,6 +101,19 @@ def _five(v0: Number, v1: Number, v2: Number, v3: Number, v4: Number, v5: Number
     """Values -> five pixels in a line, of a kernel of 2."""
     p0, p1, p2, p3 = _four(v0, v1, v2, v3, v4, k[9], k)
     return p0, p1, p2, p3, k[3] * (v1 + v2) + k[7] * (v3 + v4) + v5
+
+
+@njit
+def _column(values: np.ndarray, j: int, c: int) -> tuple[Number, Number, Number, Number, Number, Number]:
+    """Of a tile's values (36, K), those of column j and channel c, from the top down."""
+    return (
+        _wide(values[j, c]),
+        _wide(values[6 + j, c]),
+        _wide(values[12 + j, c]),
+        _wide(values[18 + j, c]),
+        _wide(values[24 + j, c]),
+        _wide(values[30 + j, c]),
+    )
 
 
 @compiled
@@ -179,15 +193,7 @@ def put_together(
         v = values[tile]
         for j in range(TILE):
             for c in range(channels):
-                half[0, j, c], half[1, j, c], half[2, j, c], half[3, j, c] = _four(
-                    _wide(v[j, c]),
-                    _wide(v[6 + j, c]),
-                    _wide(v[12 + j, c]),
-                    _wide(v[18 + j, c]),
-                    _wide(v[24 + j, c]),
-                    _wide(v[30 + j, c]),
-                    k,
-                )
+                half[0, j, c], half[1, j, c], half[2, j, c], half[3, j, c] = _four(*_column(v, j, c), k)
         right = min(left + made, width)
         for i in range(min(made, height - top)):
             for c in range(channels):
@@ -226,15 +232,7 @@ def put_together_doubled(values: np.ndarray, first: int, bias: np.ndarray, k: Co
         v = values[tile]
         for j in range(TILE):
             for c in range(2 * pair):
-                half[0, j, c], half[1, j, c], half[2, j, c], half[3, j, c], half[4, j, c] = _five(
-                    _wide(v[j, c]),
-                    _wide(v[6 + j, c]),
-                    _wide(v[12 + j, c]),
-                    _wide(v[18 + j, c]),
-                    _wide(v[24 + j, c]),
-                    _wide(v[30 + j, c]),
-                    k,
-                )
+                half[0, j, c], half[1, j, c], half[2, j, c], half[3, j, c], half[4, j, c] = _five(*_column(v, j, c), k)
         # A block's lower pixels are made from one row further down, its right ones from one column further right: a
         # line begins with the right pixel of the block before.
         begin = 2 * left - 1

@@ -91,6 +91,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def array(x: Tensor) -> np.ndarray:
+    """A tensor on the CPU as the compiled loops take it, not copied; bfloat16 as its bits."""
     return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
