@@ -284,7 +284,10 @@ def expand_shortcuts(args: Sequence[str], architecture: str = FOMM_NAME) -> list
 
 def architecture_of(args: Sequence[str]) -> str:
     """Which model is to be trained, by the options or else by the config files among them: it decides on all others.
-    Raises InputError where it is not known."""
+
+    Raises:
+        InputError: a model that is not known.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--architecture")
     parser.add_argument("--config", "-c", action="append", default=[], type=Path)
