@@ -75,6 +75,17 @@ def test_light_goes_on_smoothly() -> None:
     assert steps.max() <= 4  # no seam
 
 
+def test_the_outline_is_not_seen() -> None:
+    """Of clouds nobody can say how they go on; what is made begins where they end all the same."""
+    rng = np.random.default_rng(0)
+    clouds = cv2.GaussianBlur(rng.normal(0, 900, (SIDE, SIDE, 3)), (0, 0), 12)
+    background = np.clip(128 + clouds, 0, 255).astype(np.uint8)
+    hidden = person()
+    made = behind(background, hidden)
+    steps, natural = (np.abs(np.diff(one.astype(int), axis=1)).max() for one in (made, background))
+    assert steps <= 2 * natural
+
+
 def test_grain_goes_on() -> None:
     rng = np.random.default_rng(0)
     background = np.clip(120 + rng.normal(0, 8, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)

@@ -26,6 +26,8 @@ INWARDS = 2.0  # how much more a patch counts than one that lies a pixel further
 LEVEL = 3  # how much nearer what is beside a place counts than what is above it
 FEWEST = 40  # patches that the photo has to show
 FADES = 0.36  # depth behind the person, in face heights, at which fine detail fades
+SEAM_PX = 2  # width of the seam between what the photo shows and what is made
+STEP_FADES = 0.4  # how far behind the person a step at the seam is evened out, in face heights
 
 
 def fill(photo: np.ndarray, hidden: np.ndarray, face_px: float) -> np.ndarray:
@@ -37,9 +39,23 @@ def fill(photo: np.ndarray, hidden: np.ndarray, face_px: float) -> np.ndarray:
     known = np.clip(1.1 - 4 * hidden, 0, 1).astype(np.float32)
     smooth = _level(photo.astype(np.float32), known)
     if known.min() < 1:
-        smooth = _continued(smooth, known, face_px)
+        smooth = _seamless(_continued(smooth, known, face_px), photo, known, face_px)
     weight = known[..., None]
     return np.clip(np.round(weight * photo + (1 - weight) * smooth), 0, 255).astype(np.uint8)
+
+
+def _seamless(made: np.ndarray, photo: np.ndarray, known: np.ndarray, face_px: float) -> np.ndarray:
+    """What is made (H, W, 3) float32 where the photo is not `known` (H, W), without the step between the two.
+
+    The difference along the seam goes on inwards, and fades: a membrane as of Pérez, Gangnet, Blake, "Poisson image
+    editing", SIGGRAPH 2003. Else the person's outline would be seen where the person was.
+    """
+    hidden = (known < 1).astype(np.uint8)
+    depth = cv2.distanceTransform(hidden, cv2.DIST_L2, cv2.DIST_MASK_5)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SEAM_PX + 1,) * 2)
+    within, beside = (hidden > 0) & (depth <= SEAM_PX), (hidden == 0) & (cv2.dilate(hidden, disc) > 0)
+    step = spread(photo - spread(made, within.astype(np.float32)), beside.astype(np.float32))
+    return made + np.exp(-depth / (STEP_FADES * face_px))[..., None] * step
 
 
 def _level(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
