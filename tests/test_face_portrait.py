@@ -11,7 +11,8 @@ from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
-from fomm.model.face.layers import LAYERS_PX, Layers, crowned, foreground, refine_matte
+from fomm.model.face.layers import LAYERS_PX, Layers, crowned
+from fomm.model.face.matte import foreground, refine_matte, strands
 from fomm.model.face.mesh import CHIN, EYES, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.portrait import finer
@@ -282,6 +283,32 @@ def test_a_matte_follows_the_edges_and_nothing_is_filled_far_from_the_person() -
     np.testing.assert_array_equal(background[far], photo[far])
     colours = foreground(photo, matte, 120.0)
     assert np.abs(colours[matte > 0.5].astype(int) - (60, 40, 30)).max() < 25  # of 170 that lie between the two
+
+
+def test_hair_that_stands_off_goes_with_the_head_and_lines_of_the_background_stay() -> None:
+    rng = np.random.default_rng(0)
+    hair = np.zeros((200, 200), np.uint8)
+    for end in ((30, 65), (100, 22), (172, 70)):
+        cv2.line(hair, (100, 100), end, 255, 1, cv2.LINE_AA)
+    head = cv2.circle(np.zeros((200, 200), np.uint8), (100, 100), 55, 255, -1, cv2.LINE_AA)
+    wires = cv2.line(np.zeros((200, 200), np.uint8), (0, 52), (199, 52), 255, 1)
+    standing_off = (hair > 200) & (cv2.dilate(head, np.ones((7, 7))) == 0)
+    assert standing_off.sum() > 30
+
+    def photo(drawn: np.ndarray, grain: float) -> np.ndarray:
+        wall = 200 + rng.normal(0, grain, (200, 200, 3))
+        wall = wall + drawn[..., None] / 255.0 * (np.array([60, 40, 30]) - wall)
+        return np.clip(wall, 0, 255).astype(np.uint8)
+
+    matte = head / np.float32(255)
+    with_hair = photo(cv2.max(head, hair), 2)
+    found = strands(with_hair, matte, 110.0)
+    assert found[standing_off].mean() > 0.5
+    assert found[cv2.dilate(cv2.max(head, hair), np.ones((3, 3))) == 0].max() < 0.1  # and nothing else
+    background = Layers.of(with_hair, cv2.GaussianBlur(matte, (0, 0), 4), 110.0).background
+    assert np.abs(background[standing_off].astype(int) - 200).max() < 25
+    assert strands(photo(cv2.max(head, wires), 2), matte, 110.0).max() < 0.1  # goes on far from the head
+    assert (strands(photo(head, 40), matte, 110.0) > 0.1).mean() < 1e-3  # a rough wall
 
 
 def test_shrinking_averages_and_lands_where_the_matrix_says() -> None:

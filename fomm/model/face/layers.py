@@ -13,13 +13,13 @@ import numpy as np
 
 from fomm.model.face.behind import fill
 from fomm.model.face.canvas import Canvas, polygon
+from fomm.model.face.matte import foreground, refine_matte, strands
 from fomm.model.face.mesh import BROWS, CHEEKS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, MOUTH_CORNERS, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
-EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the person's outline follows
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half widths
 NO_EAR = 0.4  # what is mirrored at a side is drawn out, or a second ear would be seen
@@ -65,6 +65,7 @@ class Layers(NamedTuple):
         factor = LAYERS_PX / face_px
         if factor >= 1:
             matte = refine_matte(edges, person, face_px)
+            matte = np.maximum(matte, strands(photo, matte, face_px))
             return cls(matte, foreground(photo, matte, face_px), fill(photo, _around(matte, face_px), face_px))
         height, width = photo.shape[:2]
         small_wh = max(1, round(factor * width)), max(1, round(factor * height))
@@ -87,38 +88,6 @@ def _around(matte: np.ndarray, face_px: float) -> np.ndarray:
     reach = 2 * max(2, round(face_px / 18)) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     return cv2.dilate(np.ceil(255 * matte).astype(np.uint8), disc) / np.float32(255)
-
-
-def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: the person's outline drawn to the photo's own edges.
-
-    He, Sun, Tang, "Guided image filtering", ECCV 2010.
-    """
-    rough = np.clip(5 * (person - 0.5) + 0.5, 0, 1).astype(np.float32)
-    fine = cv2.ximgproc.guidedFilter(photo, 255 * rough, max(2, round(face_px / 16)), EDGE_LEVELS**2) / 255
-    matte = np.clip((fine - 0.1) / 0.8, 0, 1)
-    # what is enclosed by the person (an earring, a reflection in glasses) belongs to it
-    outside = np.pad((matte < 0.5).astype(np.uint8), 1, constant_values=1)
-    cv2.floodFill(outside, None, (0, 0), 2)
-    return np.where(outside[1:-1, 1:-1] == 1, 1, matte).astype(np.float32)
-
-
-def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
-    """The person's own colours, also where the background shines through and a little beyond the outline.
-
-    Forte, "Approximate fast foreground colour estimation", ICIP 2021: averages over the person nearby.
-    """
-    picture = photo.astype(np.float32)
-    alpha = matte[..., None]
-    near, behind = picture, picture
-    for size in (max(3, round(face_px / 8)), max(3, round(face_px / 40))):
-        window = (size, size)
-        weight = cv2.blur(matte, window)[..., None]
-        own = cv2.blur(near * alpha, window) / (weight + 1e-5)
-        rest = cv2.blur(behind * (1 - alpha), window) / (1 - weight + 1e-5)
-        near = np.clip(own + alpha * (picture - alpha * own - (1 - alpha) * rest), 0, 255)
-        behind = np.clip(rest, 0, 255)
-    return np.round(near).astype(np.uint8)
 
 
 def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
