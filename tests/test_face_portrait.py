@@ -258,6 +258,8 @@ def test_the_photos_teeth_go_on_under_a_lip_that_rises(roll: float) -> None:
     landmarks = place.place(shape)
     photo = lit_face(landmarks)
     photo[polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128] = (235, 225, 215)
+    shadow = np.round(landmarks[MOUTH.upper, :2]).astype(np.int32)
+    cv2.polylines(photo, [shadow], False, (120, 70, 60), 3)  # the lip's, on the upper ends of the teeth
     source, model = Face(landmarks), FaceModel()
     model.generator = None
     raised = source.shape.copy()
@@ -269,6 +271,23 @@ def test_the_photos_teeth_go_on_under_a_lip_that_rises(roll: float) -> None:
     for below in (2.5, 4.0, 6.0):
         x, y = np.round(middle + below * down).astype(int)
         assert result[y, x].min() > 180, "the dark behind the teeth shows"
+
+
+def test_lips_that_are_barely_parted_show_nothing_of_the_inside() -> None:
+    """A shadow, or the lips' own red, is not what an open mouth shows."""
+    shape = somebody(1)
+    shape[MOUTH.lower, 1] += 0.5 * (shape[MOUTH.upper, 1] - shape[MOUTH.lower, 1])  # 0.04 apart
+    source = Face(AT_REST.place(shape))
+    photo = lit_face(source.landmarks)
+    photo[polygon(source.landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 0] = (0, 255, 0)
+    opened = source.shape.copy()
+    opened[MOUTH.lower, 1] += 0.3
+    moved = move(source, Face(source.pose.place(opened)), source)
+    model = FaceModel()
+    torch.nn.init.constant_(model.generator.last.bias, 4.0)  # paints white wherever it may
+    result = model.portrait(Sitter(photo, source.landmarks, outline(source.landmarks)))(moved)
+    inside = cv2.erode(polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)), np.ones((5, 5))) > 250
+    assert result[inside].min() > 200
 
 
 def test_a_matte_follows_the_edges_and_nothing_is_filled_far_from_the_person() -> None:

@@ -31,6 +31,8 @@ BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by 
 TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
 TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
 TEETH_GO_UP = 0.06  # how far under the lip teeth that the photo shows go on, in the head's frame
+LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
+PARTED = (0.05, 0.1)  # lips not farther apart show a shadow, and from then on what is behind them, likewise
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 SKIN_PX, SKIN_SOFT = 160.0, 0.05  # width of a face in which its bare skin is found; how smooth, in widths of the face
 SKIN_ROOM = 0.03  # how far from outline, eyes, brows and lips bare skin begins, in widths of the face
@@ -269,16 +271,28 @@ class Mouth:
         self.dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
         is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
         self._parts = (inside.only(255 - is_teeth), True), (self._gone_up(inside.only(is_teeth)), False)
+        parted = ramp((source.shape[MOUTH.lower, 1] - source.shape[MOUTH.upper, 1]).max(), *PARTED)
+        for part, _ in self._parts:
+            part.seen = (parted * part.seen).astype(np.uint8)
 
     def _gone_up(self, teeth: Inside) -> Inside:
-        """They go on under a lip that rises."""
-        up = -self._source.pose.rotation[:2, 1] / np.linalg.norm(self._source.pose.rotation[:2, 1])
-        step, (height, width) = np.column_stack([np.eye(2), up]), teeth.seen.shape
-        teeth.texture = teeth.texture.copy()
-        for _ in range(round(TEETH_GO_UP * self._source.pose.scale)):
-            colours, seen = (cv2.warpAffine(one, step, (width, height)) for one in (teeth.texture, teeth.seen))
-            new = seen > teeth.seen
-            teeth.texture[new], teeth.seen[new] = colours[new], seen[new]
+        """They go on under a lip that rises, as light as they are below its shadow."""
+        scale, down = self._source.pose.scale, self._source.pose.rotation[:2, 1]
+        down = down / np.linalg.norm(down)
+        height, width = teeth.seen.shape
+        side = int(np.hypot(height, width)) + 1
+        upright = np.array([[down[1], -down[0]], down])
+        upright = np.column_stack([upright, side / 2 - upright @ (width / 2, height / 2)])
+        texture, seen = (cv2.warpAffine(one, upright, (side, side)) for one in (teeth.texture, teeth.seen))
+        rows, top = np.arange(side)[:, None], (seen > 127).argmax(0)
+        lit = (seen > 127) & (rows < top + max(1, LIP_SHADOW * scale))
+        lightest = np.where(lit, texture @ _LIGHT, -1).argmax(0)
+        goes_on = lit.any(0) & (top - TEETH_GO_UP * scale <= rows) & (rows <= lightest + 1)
+        colours = np.where(lit.any(0)[:, None], texture[lightest, rows.T[0]], self.dark)
+        above = np.dstack([np.broadcast_to(colours, texture.shape), 255 * goes_on]).astype(np.uint8)
+        above = cv2.warpAffine(above, upright, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        teeth.texture = np.where(above[..., 3:] > 127, above[..., :3], teeth.texture)
+        teeth.seen = cv2.max(teeth.seen, above[..., 3])
         return teeth
 
     def draw(self, canvas: Canvas, moved: Moved) -> list[Piece]:
