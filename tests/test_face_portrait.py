@@ -10,10 +10,11 @@ from drawn_face import CENTRE, SIDE, lit_face, outline, somebody
 
 from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
+from fomm.model.face.crown import crowned
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
-from fomm.model.face.layers import LAYERS_PX, Layers, crowned
+from fomm.model.face.layers import LAYERS_PX, Layers
 from fomm.model.face.matte import foreground, refine_matte, strands
-from fomm.model.face.mesh import CHIN, EYES, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
+from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.portrait import finer
 from fomm.model.face.surface import Surface
@@ -463,6 +464,20 @@ def test_a_cut_off_head_goes_on_beyond_the_photo(sitter: Sitter, edge: str) -> N
     assert widths[0] == 0
     assert (np.diff(widths) >= 0).all()
     assert widths[-1] >= 0.95 * (cut[head] > 0.5).sum()
+
+
+@pytest.mark.parametrize("beyond", [6, 20, 45])
+def test_the_outline_of_a_cut_off_head_goes_on_as_it_came(sitter: Sitter, beyond: int) -> None:
+    """Of a round head, little, more and half of which is beyond the photo's upper edge."""
+    x, y = sitter.landmarks[FOREHEAD, :2]
+    landmarks = sitter.landmarks - [0, y - 2, 0]
+    rows, columns = np.mgrid[-100:SIDE, :SIDE]
+    head = np.clip(50 - np.hypot(columns - x, rows - (50 - beyond)) + 0.5, 0, 1).astype(np.float32)
+    photo = np.ascontiguousarray(np.broadcast_to(np.uint8(60), (SIDE, SIDE, 3)))
+    added = crowned(Layers(head[100:], photo, photo), Face(landmarks))[0][:-SIDE, :, 3] / 255
+    true = head[100 - len(added) : 100]
+    assert abs(len(added) - beyond) < 0.25 * beyond + 3
+    assert np.minimum(added, true).sum() > 0.75 * np.maximum(added, true).sum()
 
 
 def test_heads_that_the_photo_shows_whole_stay_as_they_are(sitter: Sitter) -> None:

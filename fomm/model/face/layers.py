@@ -14,16 +14,12 @@ import numpy as np
 from fomm.model.face.behind import fill
 from fomm.model.face.canvas import Canvas, polygon
 from fomm.model.face.matte import foreground, refine_matte, strands
-from fomm.model.face.mesh import BROWS, CHEEKS, CHIN, EYES, FOREHEAD, LIPS, MOUTH, MOUTH_CORNERS, OVAL, Pose
+from fomm.model.face.mesh import BROWS, CHIN, EYES, LIPS, MOUTH, MOUTH_CORNERS, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
 STILL_PX = (0.03, 0.3)  # a motion below the first leaves the photo as it is, from the second on it is drawn
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
-CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
-EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half widths
-NO_EAR = 0.4  # what is mirrored at a side is drawn out, or a second ear would be seen
-LEAST_CROWN = 0.18  # height of what is added to a head that the photo cuts off, in widths of the cut
 PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
 SHADOW, SHADOW_SOFT = 0.9, 1.5  # how dark it is behind pursed lips; how softly that ends, in pixels of the patch
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
@@ -90,66 +86,6 @@ def _around(matte: np.ndarray, face_px: float) -> np.ndarray:
     reach = 2 * max(2, round(face_px / 18)) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     return cv2.dilate(np.ceil(255 * matte).astype(np.uint8), disc) / np.float32(255)
-
-
-def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
-    """(A + H, L + W + R, 4) uint8, the person's colours and matte, and (L, A), where the photo begins in it.
-
-    A head that the photo cuts off goes on beyond its edge, with a round outline and mirrored hair.
-    """
-    person = np.dstack([layers.person, np.round(255 * layers.matte).astype(np.uint8)])
-    forehead, chin, *cheeks = source.landmarks[[FOREHEAD, CHIN, *CHEEKS], :2]
-    middle, crown = (forehead + chin) / 2, forehead + CROWN * (forehead - chin)
-    ends = np.array([crown, *(cheek + EAR * (cheek - middle) for cheek in cheeks)])  # of the head
-    above = _goes_on(person, forehead[0], -ends[:, 1].min()) if crown[1] < forehead[1] else person[:0]
-    person, start = np.concatenate([above, person]), np.array([0, len(above)])
-    for far in (False, True):
-        sideways = (person[:, ::-1] if far else person).transpose(1, 0, 2)
-        beyond = ends[:, 0].max() - (person.shape[1] - 1) if far else -ends[:, 0].min()
-        side = _goes_on(sideways, middle[1] + start[1], beyond, NO_EAR, round(chin[1]) + start[1]).transpose(1, 0, 2)
-        person = np.concatenate([person, side[:, ::-1]] if far else [side, person], axis=1)
-        start[0] += 0 if far else side.shape[1]
-    return person, start
-
-
-def _goes_on(
-    person: np.ndarray, middle: float, beyond: float, shown: float = 1.0, body: int | None = None
-) -> np.ndarray:
-    """(A, W, 4), what is above a person's colours and matte (H, W, 4); none where the first row cuts off no head.
-
-    Args:
-        middle: column of the head's middle.
-        beyond: how many rows above the first one the head ends.
-        shown: rows of the picture that one of them mirrors.
-        body: column from which on, at the latest, it is the body, which goes on as it is.
-    """
-    body = person.shape[1] if body is None else max(0, min(body, person.shape[1]))
-    steps = np.flatnonzero(np.diff(np.pad(person[0, :body, 3] > 127, 1)))
-    if len(steps) == 0:
-        return person[:0]
-    cuts = steps.reshape(-1, 2) - [0, 1]  # first and last columns
-    left, right = cuts[np.maximum(cuts[:, 0] - middle, middle - cuts[:, 1]).argmin()]
-    to_body = body < person.shape[1] and right == body - 1
-    if left == 0 and right == body - 1:  # no head: the whole picture moves
-        return person[:0]
-    above = int(np.clip(beyond, LEAST_CROWN * (right - left), person.shape[0] // 2)) if right > left else 0
-    if above < 2:
-        return person[:0]
-    rows = np.arange(-above, 0, dtype=np.float32)[:, None]
-    narrow = np.sqrt(1 - np.square(rows / (above + 1)))
-    centre = float(right if to_body else (left + right) / 2)  # of the round, whose other half the body is
-    half = float(centre - left)
-    column = np.arange(person.shape[1], dtype=np.float32)[None]
-    is_head, x = (left <= column) & (column <= right), column - centre
-    if right < cuts[-1, 0] and cuts[-1, 1] == body - 1:  # a collar, say
-        body = cuts[-1, 0]
-    mirrored = np.broadcast_to(-shown * rows, (above, person.shape[1]))
-    along = np.where(is_head, centre + x / narrow, column)
-    hair = cv2.remap(person, along, mirrored, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    is_round = np.clip((half * narrow - np.abs(x) + 0.5) * 255, 0, 255)
-    hair[..., 3] = np.where(is_head, is_round, hair[..., 3] * (column >= body))
-    hair[0, left : right + 1, 3] = 0  # what lies still higher is like the first row
-    return hair
 
 
 class Inside:

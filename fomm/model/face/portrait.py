@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fomm.model.face.canvas import Canvas, shrunk
+from fomm.model.face.crown import crowned
 from fomm.model.face.eyes import Eyeball, Lid
 from fomm.model.face.generator import PATCH_WH, Generator, conditions, patch_matrix
 from fomm.model.face.hidden import HiddenSide
@@ -21,7 +22,6 @@ from fomm.model.face.layers import (
     Mouth,
     Palette,
     Skin,
-    crowned,
     in_shadow,
     mouth_change,
     pursed,
