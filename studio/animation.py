@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -175,17 +175,25 @@ class Making:
         met: Callable[[Rendered], list[str]],
         details: Mapping[str, object],
         *,
+        fps: Fraction | None,
+        time_base: Fraction | None,
         sound: VideoReader | None,
-        **how: Any,
+        sound_start: Fraction | None = None,
+        paste: Callable[[np.ndarray], np.ndarray] | None,
+        shown: Callable[[Frame], tuple[np.ndarray, np.ndarray]],
     ) -> Result:
         """Write, sign and describe the result.
 
         Args:
             animated: each driving frame with the picture that was made of it; closed in any case.
             count: of the frames, as far as it is known.
-            met: what is to be told when all are written.
+            met: what is to be told when all are written; raises InputError where the result is none.
             details: more for the sidecar.
-            sound, how: as for `render`.
+            fps, time_base, sound, sound_start, paste, shown: as for `render`.
+
+        Raises:
+            InputError: it cannot be written or signed, or is none. Nothing is left behind.
+            BrokenPipeError: the program that read the frames has gone.
         """
         outputs, settings = self.outputs, self.settings
         with all_or_none(outputs), closing(animated):  # no result without a sidecar
@@ -193,9 +201,13 @@ class Making:
                 watched(animated, "animate", count, self.progress),
                 self.output,
                 settings,
+                fps=fps,
+                time_base=time_base,
                 sound=sound if settings.audio else None,
+                sound_start=sound_start,
+                paste=paste,
                 side_by_side=outputs[1] if settings.side_by_side else None,
-                **how,
+                shown=shown,
             )
             self.tell(met(rendered))
             sidecar = self._write_record(details) if outputs else None
@@ -296,7 +308,7 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
 
     outputs = [output]
     if settings.side_by_side:
-        outputs.append(output.with_name(f"{output.stem}_side_by_side{output.suffix}"))
+        outputs.append(output.parent / f"{output.stem}_side_by_side{output.suffix}")
     if feed(output):
         if settings.side_by_side or settings.sign:
             raise InputError(
