@@ -296,7 +296,7 @@ def architecture_of(args: Sequence[str]) -> str:
     configs = [read_yaml(path) if path.is_file() else None for path in reversed(told.config)]
     named = [told.architecture, *(config.get("architecture") for config in configs if isinstance(config, dict))]
     found = next(filter(None, named), FOMM_NAME)
-    if found not in RECIPES:
+    if found not in tuple(RECIPES):  # a list, say, could not even be looked up
         raise InputError(f"architecture {found}: must be one of {', '.join(RECIPES)}")
     return found
 

@@ -257,6 +257,7 @@ def test_fine_tuning_starts_from_a_checkpoint(heads: Path, tmp_path: Path) -> No
         ("--watch.collapse_radius=1", "watch.collapse_radius"),
         ("--model.weights.gan=1", "weights.gan"),
         ("--architecture=bear", "architecture bear: must be one of fomm, face"),
+        ("--config=list.yaml", r"architecture \['face'\]: must be one of fomm, face"),
         ("--model.network.width=7", "model.network.width 7: impossible"),
         ("--model.average_decay=1", "average_decay 1.0: must be above 0 and below 1"),
         ("--model.learning_rate=-1", "learning_rate -1.0: must be at least 0"),
@@ -266,7 +267,9 @@ def test_fine_tuning_starts_from_a_checkpoint(heads: Path, tmp_path: Path) -> No
         ("--trainer.max_steps=-1 --trainer.max_epochs=-1", "the training has no end"),
     ],
 )
-def test_faults_are_named(heads: Path, tmp_path: Path, fault: str, said: str) -> None:
+def test_faults_are_named(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("list.yaml").write_text("architecture: [face]")
     more = ["--trainer.max_steps=9", "--watch.patience=1", "--model.warmup_steps=0", *fault.split()]
     with pytest.raises(InputError, match=said):
         train.main(options(heads, tmp_path, *more))
