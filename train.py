@@ -243,8 +243,9 @@ def _check(options: Namespace) -> None:
         )
     if trainer.precision is not None and str(trainer.precision) not in PRECISIONS:
         raise InputError(f"trainer.precision {trainer.precision}: must be one of {', '.join(PRECISIONS)}")
-    if trainer.limit_val_batches == 0:
-        raise InputError("trainer.limit_val_batches 0: what is kept is chosen by the held-out pairs; leave it out")
+    for name in ("limit_val_batches", "val_check_interval", "check_val_every_n_epoch"):
+        if trainer[name] == 0:
+            raise InputError(f"trainer.{name} 0: what is kept is chosen by the held-out pairs; leave it out")
     for checkpoint in ("checkpoint", "last_checkpoint"):
         for name in ("every_n_train_steps", "train_time_interval", "every_n_epochs"):
             if options[checkpoint][name] is not None:
