@@ -321,6 +321,7 @@ def doubts_about_beginning(photo: np.ndarray, driving: np.ndarray, number: int) 
 
 
 def doubts_about_person(person: np.ndarray | None) -> list[str]:
+    """Whether it is known where the person is, which (H, W) in [0, 1] says."""
     said = "the person's outline is not found, so the background moves along with the head"
     return [said] if person is None else []
 

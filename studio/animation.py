@@ -148,13 +148,13 @@ class Making:
     Raises: as `outputs_of`.
     """
 
-    given: Mapping[str, Path | Edit]  # by option
+    given: Mapping[str, Path | Edit]  # what it is made of, by option
     output: Path
-    settings: AnimationSettings
+    settings: AnimationSettings  # nothing of them is left open
     tools: Tools
     progress: Progress
-    warn: Callable[[str], None]
-    begun: float
+    warn: Callable[[str], None]  # is called with each warning
+    begun: float  # by `time.monotonic`
     warnings: list[str] = field(default_factory=list)  # so far, each once
 
     def __post_init__(self) -> None:
@@ -163,6 +163,7 @@ class Making:
         self.outputs = outputs_of(self.output, self.settings, *self.inputs.values())
 
     def tell(self, sentences: list[str]) -> None:
+        """Warn of what was not said before."""
         for sentence in sentences:
             if sentence not in self.warnings:
                 self.warnings.append(sentence)
@@ -294,6 +295,7 @@ def read_photo(path: Path, *, video: bool) -> tuple[np.ndarray, list[str]]:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
+    """Raises InputError for a picture or video too small to hold a face."""
     if min(width, height) < MIN_SIDE_PX:
         raise InputError(f"{path}: is {width}x{height} pixels, each side needs {MIN_SIDE_PX} or more; use a larger one")
 

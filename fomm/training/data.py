@@ -250,6 +250,14 @@ class PairData(L.LightningDataModule):
     """Batches of training and held-out pairs, the same for any number of workers and processes, also when resumed.
 
     `setup` of a subclass sets the pairs; an item of the training pairs is asked for as (epoch, position).
+
+    Args:
+        batch_size: pairs per step and process.
+        workers: processes that prepare batches; 0 prepares them in the training process.
+        seed: of the order.
+
+    Raises:
+        InputError: a number below its least.
     """
 
     train_pairs: PairSet
