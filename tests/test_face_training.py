@@ -128,9 +128,10 @@ def test_sets_that_cannot_be_used(heads: Path, tmp_path: Path) -> None:
         FaceData(folder=str(heads), batch_size=64).setup()
     (tmp_path / "set").mkdir()
     np.save(tmp_path / "set" / "frames.npy", np.zeros((3, 2, 8, 8, 3), np.uint8))
-    np.save(tmp_path / "set" / "mesh.npy", np.zeros((3, 2, 468, 3), np.float32))
-    with pytest.raises(InputError, match="not a set of heads; make it again"):
-        FaceData(folder=str(tmp_path)).setup()
+    for wrong in (np.zeros((3, 2, 468, 3), np.float32), np.zeros((3, 2, 478, 3), "U1")):
+        np.save(tmp_path / "set" / "mesh.npy", wrong)
+        with pytest.raises(InputError, match="not a set of heads; make it again"):
+            FaceData(folder=str(tmp_path)).setup()
     (tmp_path / "set" / "mesh.npy").write_bytes(b"nothing")
     with pytest.raises(InputError, match="set: cannot be read .*; make the set again"):
         FaceData(folder=str(tmp_path)).setup()
@@ -259,6 +260,7 @@ def test_fine_tuning_starts_from_a_checkpoint(heads: Path, tmp_path: Path) -> No
         ("--architecture=bear", "architecture bear: must be one of fomm, face"),
         ("--config=list.yaml", r"architecture \['face'\]: must be one of fomm, face"),
         ("--model.network.width=7", "model.network.width 7: impossible"),
+        ("--model.network.width=0", "model.network.width 0: must be at least 1"),
         ("--model.average_decay=1", "average_decay 1.0: must be above 0 and below 1"),
         ("--model.learning_rate=-1", "learning_rate -1.0: must be at least 0"),
         ("--data.held_out=0", "data.held_out 0: must be at least 1"),
