@@ -243,8 +243,9 @@ def _check(options: Namespace) -> None:
         )
     if trainer.precision is not None and str(trainer.precision) not in PRECISIONS:
         raise InputError(f"trainer.precision {trainer.precision}: must be one of {', '.join(PRECISIONS)}")
-    if trainer.limit_val_batches == 0:
-        raise InputError("trainer.limit_val_batches 0: what is kept is chosen by the held-out pairs; leave it out")
+    for name in ("limit_val_batches", "val_check_interval", "check_val_every_n_epoch"):
+        if trainer[name] == 0:
+            raise InputError(f"trainer.{name} 0: what is kept is chosen by the held-out pairs; leave it out")
     for checkpoint in ("checkpoint", "last_checkpoint"):
         for name in ("every_n_train_steps", "train_time_interval", "every_n_epochs"):
             if options[checkpoint][name] is not None:
@@ -296,7 +297,7 @@ def architecture_of(args: Sequence[str]) -> str:
     configs = [read_yaml(path) if path.is_file() else None for path in reversed(told.config)]
     named = [told.architecture, *(config.get("architecture") for config in configs if isinstance(config, dict))]
     found = next(filter(None, named), FOMM_NAME)
-    if found not in RECIPES:
+    if found not in tuple(RECIPES):  # a list, say, could not even be looked up
         raise InputError(f"architecture {found}: must be one of {', '.join(RECIPES)}")
     return found
 

@@ -145,17 +145,17 @@ def pair_faces(
     return Pairing(
         source_crop.apply(photo),
         driving_crop.apply,
-        track.start,
-        track.stop,
-        best and best.image,
-        initial_index,
-        source_crop,
-        driving_crop,
-        [*warnings, *doubts, *(f"{reader.path}: {doubt}" for doubt in about_driving)],
-        faces,
-        face,
-        tracks,
-        track,
+        start=track.start,
+        stop=track.stop,
+        initial=best and best.image,
+        initial_index=initial_index,
+        source_crop=source_crop,
+        driving_crop=driving_crop,
+        doubts=[*warnings, *doubts, *(f"{reader.path}: {doubt}" for doubt in about_driving)],
+        faces=faces,
+        face=face,
+        tracks=tracks,
+        track=track,
     )
 
 

@@ -246,20 +246,20 @@ def pair_portrait(
     return Pairing(
         region.of(photo),
         view,
-        track.start,
-        track.stop,
-        None if start is None else initial,
-        index,
-        region,
-        driving_crop,
-        [*warnings, *doubts, *(f"{reader.path}: {doubt}" for doubt in about_driving)],
-        faces,
-        face,
-        tracks,
-        track,
-        mesh - [region.left, region.top, 0],
-        person,
-        glance,
+        start=track.start,
+        stop=track.stop,
+        initial=None if start is None else initial,
+        initial_index=index,
+        source_crop=region,
+        driving_crop=driving_crop,
+        doubts=[*warnings, *doubts, *(f"{reader.path}: {doubt}" for doubt in about_driving)],
+        faces=faces,
+        face=face,
+        tracks=tracks,
+        track=track,
+        mesh=mesh - [region.left, region.top, 0],
+        person=person,
+        glance=glance,
     )
 
 
@@ -321,6 +321,7 @@ def doubts_about_beginning(photo: np.ndarray, driving: np.ndarray, number: int) 
 
 
 def doubts_about_person(person: np.ndarray | None) -> list[str]:
+    """Whether it is known where the person is, which (H, W) in [0, 1] says."""
     said = "the person's outline is not found, so the background moves along with the head"
     return [said] if person is None else []
 

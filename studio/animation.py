@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -148,13 +148,13 @@ class Making:
     Raises: as `outputs_of`.
     """
 
-    given: Mapping[str, Path | Edit]  # by option
+    given: Mapping[str, Path | Edit]  # what it is made of, by option
     output: Path
-    settings: AnimationSettings
+    settings: AnimationSettings  # nothing of them is left open
     tools: Tools
     progress: Progress
-    warn: Callable[[str], None]
-    begun: float
+    warn: Callable[[str], None]  # is called with each warning
+    begun: float  # by `time.monotonic`
     warnings: list[str] = field(default_factory=list)  # so far, each once
 
     def __post_init__(self) -> None:
@@ -163,6 +163,7 @@ class Making:
         self.outputs = outputs_of(self.output, self.settings, *self.inputs.values())
 
     def tell(self, sentences: list[str]) -> None:
+        """Warn of what was not said before."""
         for sentence in sentences:
             if sentence not in self.warnings:
                 self.warnings.append(sentence)
@@ -175,17 +176,25 @@ class Making:
         met: Callable[[Rendered], list[str]],
         details: Mapping[str, object],
         *,
+        fps: Fraction | None,
+        time_base: Fraction | None,
         sound: VideoReader | None,
-        **how: Any,
+        sound_start: Fraction | None = None,
+        paste: Callable[[np.ndarray], np.ndarray] | None,
+        shown: Callable[[Frame], tuple[np.ndarray, np.ndarray]],
     ) -> Result:
         """Write, sign and describe the result.
 
         Args:
             animated: each driving frame with the picture that was made of it; closed in any case.
             count: of the frames, as far as it is known.
-            met: what is to be told when all are written.
+            met: what is to be told when all are written; raises InputError where the result is none.
             details: more for the sidecar.
-            sound, how: as for `render`.
+            fps, time_base, sound, sound_start, paste, shown: as for `render`.
+
+        Raises:
+            InputError: it cannot be written or signed, or is none. Nothing is left behind.
+            BrokenPipeError: the program that read the frames has gone.
         """
         outputs, settings = self.outputs, self.settings
         with all_or_none(outputs), closing(animated):  # no result without a sidecar
@@ -193,9 +202,13 @@ class Making:
                 watched(animated, "animate", count, self.progress),
                 self.output,
                 settings,
+                fps=fps,
+                time_base=time_base,
                 sound=sound if settings.audio else None,
+                sound_start=sound_start,
+                paste=paste,
                 side_by_side=outputs[1] if settings.side_by_side else None,
-                **how,
+                shown=shown,
             )
             self.tell(met(rendered))
             sidecar = self._write_record(details) if outputs else None
@@ -282,6 +295,7 @@ def read_photo(path: Path, *, video: bool) -> tuple[np.ndarray, list[str]]:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
+    """Raises InputError for a picture or video too small to hold a face."""
     if min(width, height) < MIN_SIDE_PX:
         raise InputError(f"{path}: is {width}x{height} pixels, each side needs {MIN_SIDE_PX} or more; use a larger one")
 
@@ -296,7 +310,7 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
 
     outputs = [output]
     if settings.side_by_side:
-        outputs.append(output.with_name(f"{output.stem}_side_by_side{output.suffix}"))
+        outputs.append(output.parent / f"{output.stem}_side_by_side{output.suffix}")
     if feed(output):
         if settings.side_by_side or settings.sign:
             raise InputError(

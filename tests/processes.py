@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import importlib
+import inspect
 import json
 import multiprocessing.process
 import os
@@ -41,6 +42,8 @@ NEEDS = {
     **{"infer.py": PICTURES, "-m fomm": PICTURES, "train.py": TRAINING},
     **{"evaluate.py": [*TRAINING, "jinja2", "pydantic"], "app.py": PAGE},
 }
+# our and its ends for stdin, stdout, stderr, as Popen calls them; -1 where it has what we have
+PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -60,22 +63,22 @@ class Popen(subprocess.Popen):
 
     def __init__(self, arguments: list[str], *, forked: bool = True, **options: Any) -> None:
         self._forks = forked and sensible()
-        self._session = options.get("start_new_session", False)
         super().__init__([sys.executable, *arguments], **options)
 
-    def _execute_child(self, args: list[str], executable: Any, preexec: Any, close: Any, keep: Any, cwd: Any, env: Any,
-                       *rest: Any) -> None:  # fmt: skip
-        """The one step of Popen in which a process begins."""
+    def _execute_child(self, *given: Any) -> None:
+        """The one step of Popen in which a process begins. It is not public: what it is given is looked up by name,
+        since newer versions of Python give more."""
         if not self._forks:
-            return super()._execute_child(args, executable, preexec, close, keep, cwd, env, *rest)
-        pipes = rest[3:9]  # our and its ends for stdin, stdout, stderr; -1 where it has what we have
+            return super()._execute_child(*given)
+        told = inspect.signature(super()._execute_child).bind(*given).arguments
+        pipes = [told[name] for name in PIPES]
         ends = [own if end == -1 else end for own, end in enumerate((pipes[0], pipes[3], pipes[5]))]
-        environment = {**(os.environ if env is None else env)}
+        environment = {**(os.environ if told["env"] is None else told["env"])}
         wanted = {
-            "arguments": args[1:],
-            "folder": os.path.abspath(cwd or "."),
+            "arguments": told["args"][1:],
+            "folder": os.path.abspath(told["cwd"] or "."),
             "environment": environment,
-            "session": self._session,
+            "session": told["start_new_session"],
         }
         try:
             self.pid = Forks.of(environment).begin(wanted, ends)

@@ -181,6 +181,12 @@ def test_impossible_augmentation_is_refused(wrong):
         Augmentation(**wrong)
 
 
+def test_a_frame_can_shrink_to_one_pixel_of_which_all_is_made():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    changed = Augmentation(resize_ratio=(0.001, 0.001)).apply(frames, np.random.default_rng(0))
+    assert changed.shape == frames.shape and (changed == changed[:, :1, :1]).all()
+
+
 def test_workers_deliver_the_same_batches(tmp_path):
     manifest = write_clips(tmp_path)
     batches = []

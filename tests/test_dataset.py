@@ -329,6 +329,10 @@ def test_duplicates_partitions_and_missing_videos(tmp_path: Path) -> None:
         ("a", "duplicate"), ("b", "other_partition"), ("gone", "missing"),
     ]  # fmt: skip
     assert asked.partitions["id2"] == "test" and asked.partitions["id1"] == "train"
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "d.mp4").touch()
+    with pytest.raises(InputError, match="none of the 4 videos of"):
+        prepare_dataset(tmp_path / "videos", tmp_path / "out", metadata=tmp_path / "m.csv")
 
 
 def test_taichi_has_no_people(tmp_path: Path) -> None:

@@ -128,9 +128,10 @@ def test_sets_that_cannot_be_used(heads: Path, tmp_path: Path) -> None:
         FaceData(folder=str(heads), batch_size=64).setup()
     (tmp_path / "set").mkdir()
     np.save(tmp_path / "set" / "frames.npy", np.zeros((3, 2, 8, 8, 3), np.uint8))
-    np.save(tmp_path / "set" / "mesh.npy", np.zeros((3, 2, 468, 3), np.float32))
-    with pytest.raises(InputError, match="not a set of heads; make it again"):
-        FaceData(folder=str(tmp_path)).setup()
+    for wrong in (np.zeros((3, 2, 468, 3), np.float32), np.zeros((3, 2, 478, 3), "U1")):
+        np.save(tmp_path / "set" / "mesh.npy", wrong)
+        with pytest.raises(InputError, match="not a set of heads; make it again"):
+            FaceData(folder=str(tmp_path)).setup()
     (tmp_path / "set" / "mesh.npy").write_bytes(b"nothing")
     with pytest.raises(InputError, match="set: cannot be read .*; make the set again"):
         FaceData(folder=str(tmp_path)).setup()
@@ -257,7 +258,9 @@ def test_fine_tuning_starts_from_a_checkpoint(heads: Path, tmp_path: Path) -> No
         ("--watch.collapse_radius=1", "watch.collapse_radius"),
         ("--model.weights.gan=1", "weights.gan"),
         ("--architecture=bear", "architecture bear: must be one of fomm, face"),
+        ("--config=list.yaml", r"architecture \['face'\]: must be one of fomm, face"),
         ("--model.network.width=7", "model.network.width 7: impossible"),
+        ("--model.network.width=0", "model.network.width 0: must be at least 1"),
         ("--model.average_decay=1", "average_decay 1.0: must be above 0 and below 1"),
         ("--model.learning_rate=-1", "learning_rate -1.0: must be at least 0"),
         ("--data.held_out=0", "data.held_out 0: must be at least 1"),
@@ -266,7 +269,9 @@ def test_fine_tuning_starts_from_a_checkpoint(heads: Path, tmp_path: Path) -> No
         ("--trainer.max_steps=-1 --trainer.max_epochs=-1", "the training has no end"),
     ],
 )
-def test_faults_are_named(heads: Path, tmp_path: Path, fault: str, said: str) -> None:
+def test_faults_are_named(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("list.yaml").write_text("architecture: [face]")
     more = ["--trainer.max_steps=9", "--watch.patience=1", "--model.warmup_steps=0", *fault.split()]
     with pytest.raises(InputError, match=said):
         train.main(options(heads, tmp_path, *more))

@@ -515,10 +515,12 @@ def test_bad_places_for_the_result(folder: Path, tmp_path: Path, call) -> None:
         (tmp_path / "result.png", "one picture"),
         (tmp_path / f"{'n' * 250}.mp4", "File name too long"),
         ("", "--output is missing"),
+        ("/", "/: this folder cannot be replaced"),
     ]:
         (folder / "x").mkdir(exist_ok=True)
         outcome = call(output)
         assert outcome.code == 2 and re.search(says, outcome.error), (output, outcome.error)
+    assert "/: this folder cannot be replaced" in call("/", "--side_by_side true").error
     longest = tmp_path / f"{'n' * 246}.mp4"  # beside it goes a name of 255 letters, which is as many as there may be
     assert call(longest, "--best_frame false").code == 0
     assert names_in(tmp_path) == ["file", "full", longest.name, f"{longest.name}.json"]

@@ -348,6 +348,9 @@ def test_bad_counts_are_named(tmp_path: Path):
         puppet_splits(2)
     with pytest.raises(InputError, match="frames 1"):
         write_puppets(tmp_path / "x", identities=3, clips=1, frames=1, size=32)
+    for wrong in ({"scale_range": (2.0, 1.0)}, {"scale_range": (0.0, 1.0)}, {"calm": 2.0}):
+        with pytest.raises(InputError, match=f"--{next(iter(wrong))} "):
+            write_puppets(tmp_path / "x", identities=3, clips=1, frames=2, size=32, **wrong)
     with pytest.raises(InputError, match="test identity"):
         write_puppet_pairs(tmp_path / "x", identities=5, pairs=1, frames=2, size=32)
     assert not (tmp_path / "x").exists()

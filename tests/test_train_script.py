@@ -429,6 +429,16 @@ def test_a_rank_that_crashes_ends_the_run(manifest, tmp_path):
         (["--trainer.enable_checkpointing=false"], "found `ModelCheckpoint`"),
         (["--checkpoint.every_n_train_steps=5"], "is resume_point.every_n_train_steps"),
         (["--trainer.limit_val_batches=0"], "limit_val_batches 0: .* leave it out"),
+        (["--trainer.val_check_interval=0"], "val_check_interval 0: .* leave it out"),
+        (["--trainer.check_val_every_n_epoch=0"], "check_val_every_n_epoch 0: .* leave it out"),
+        (["--model.scales=[1,0]"], r"model.scales \[1.0, 0.0\]: needs at least one scale, such as 1, and none of 0"),
+        (["--model.category=cat"], "model.category 'cat': must be one of face, body"),
+        (["--model.learning_rates.cosine_steps=-1"], "learning_rates.cosine_steps -1: must be at least 0"),
+        (["--data.augmentation.brightness=.inf"], "augmentation.brightness inf: must be at least 0, and finite"),
+        (["--weights_file.name=/"], "weights_file.name '/': must be a name"),
+        (["--snapshots.pairs=-1"], "snapshots.pairs -1: must be at least 0"),
+        (["--snapshots.frames=0"], "snapshots.frames 0: must be at least 1"),
+        (["--snapshots.every_n_validations=0"], "snapshots.every_n_validations 0: must be at least 1"),
     ],
 )
 def test_faults_are_named(manifest, tmp_path, fault, said):

@@ -95,7 +95,8 @@ class BaseTraining(L.LightningModule, Generic[Model]):
                 nn.utils.clip_grads_with_norm_(group["params"], self.clip_gradient_norm, norm)
 
     def descend(self, loss: Tensor, *, critic: bool = False) -> None:
-        """A step of the optimiser: of the model's, the first, or of its critic's, the second."""
+        """A step down a loss (a scalar) of the model's optimiser, the first, or of its critic's, the second; gradients
+        that are there already count, too."""
         optimizers = self.optimizers()
         optimizer = optimizers[int(critic)] if isinstance(optimizers, list) else optimizers
         self.manual_backward(loss)

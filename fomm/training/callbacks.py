@@ -24,7 +24,7 @@ from torch import Tensor
 
 from fomm.checkpoint import save_weights
 from fomm.checkpoint.save import write_torch
-from fomm.errors import InputError
+from fomm.errors import InputError, require
 from fomm.evaluation import metrics
 from fomm.evaluation.frames import bytes_256
 from fomm.files import atomic_output, make_folder
@@ -80,6 +80,7 @@ class WeightsFile(L.Callback):
         Args:
             name: the files are NAME-last.safetensors and NAME-best.safetensors.
         """
+        require(bool(name) and Path(name).name == name, f"weights_file.name {name!r}: must be a name, not a path")
         self.name = name
         self.best = math.inf
 
@@ -256,6 +257,9 @@ class Snapshots(L.Callback):
             frames: length of the clip at most.
             every_n_validations: leave out the others.
         """
+        require(pairs >= 0, f"snapshots.pairs {pairs}: must be at least 0")
+        for name, number in {"frames": frames, "every_n_validations": every_n_validations}.items():
+            require(number >= 1, f"snapshots.{name} {number}: must be at least 1")
         self.pairs, self.frames, self.every_n_validations = pairs, frames, every_n_validations
         self.validations = 0
 

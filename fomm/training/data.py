@@ -6,6 +6,7 @@ of workers and any number of processes see the same pairs.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
             amount = getattr(self, name)
-            require(amount >= 0, f"data.augmentation.{name} {amount}: must be at least 0")
+            require(0 <= amount < math.inf, f"data.augmentation.{name} {amount}: must be at least 0, and finite")
         require(0 <= self.hue <= 0.5, f"data.augmentation.hue {self.hue}: must be between 0 and 0.5")
         low, high = self.resize_ratio or (1, 1)
         require(
@@ -112,7 +113,8 @@ def _change_hue(frames: np.ndarray, turns: float) -> np.ndarray:
 
 def _resize_and_crop(frames: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
     height, width = frames.shape[1:3]
-    frames = np.stack([cv2.resize(f, (round(width * ratio), round(height * ratio))) for f in frames])
+    wh = max(1, round(width * ratio)), max(1, round(height * ratio))
+    frames = np.stack([cv2.resize(frame, wh) for frame in frames])
     pad_y, pad_x = max(0, height - frames.shape[1]), max(0, width - frames.shape[2])
     pads = ((0, 0), (pad_y // 2, pad_y - pad_y // 2), (pad_x // 2, pad_x - pad_x // 2), (0, 0))
     frames = np.pad(frames, pads, mode="edge")
@@ -248,6 +250,14 @@ class PairData(L.LightningDataModule):
     """Batches of training and held-out pairs, the same for any number of workers and processes, also when resumed.
 
     `setup` of a subclass sets the pairs; an item of the training pairs is asked for as (epoch, position).
+
+    Args:
+        batch_size: pairs per step and process.
+        workers: processes that prepare batches; 0 prepares them in the training process.
+        seed: of the order.
+
+    Raises:
+        InputError: a number below its least.
     """
 
     train_pairs: PairSet

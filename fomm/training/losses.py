@@ -94,8 +94,8 @@ def make_perceptual(
         raise InputError(f"perceptual {name!r}: must be one of {', '.join(expected)}")
     if len(weights) != expected[name]:
         raise InputError(f"perceptual {name!r} takes {expected[name]} weights, got {len(weights)}: {list(weights)}")
-    if not scales:
-        raise InputError("model.scales []: needs at least one scale, such as 1")
+    if not scales or 0 in scales:
+        raise InputError(f"model.scales {list(scales)}: needs at least one scale, such as 1, and none of 0")
     features = Vgg19.pretrained(vgg19_file) if name == "vgg19" else PixelFeatures()
     try:
         return Perceptual(features, scales=scales, weights=weights)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fomm.checkpoint import Checkpoint
 from fomm.errors import InputError, require
+from fomm.known import CATEGORIES
 from fomm.model import FOMM, DiscriminatorConfig, ModelConfig, Output
 from fomm.model.geometry import Keypoints
 from fomm.training.base import BaseTraining, Pictures, frozen, parameter_group
@@ -66,8 +67,8 @@ class LearningRates:
     cosine_steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("generator", "detector", "discriminator", "gamma", "warmup_steps"):
-            value = getattr(self, name)
+        for name in ("generator", "detector", "discriminator", "gamma", "warmup_steps", "cosine_steps"):
+            value = getattr(self, name) or 0
             require(value >= 0, f"model.learning_rates.{name} {value}: must be at least 0")
 
     def factor(self, *, step: int, epoch: int) -> float:
@@ -150,6 +151,7 @@ class Training(BaseTraining[FOMM]):
         """
         super().__init__(clip_gradient_norm=clip_gradient_norm, average_decay=average_decay)
         require(0 <= seed < 2**31, f"model.seed {seed}: must be at least 0 and below 2^31")
+        require(category in CATEGORIES, f"model.category {category!r}: must be one of {', '.join(CATEGORIES)}")
         start = None if init is None else Checkpoint.read(init)
         if network is None:
             network = ModelConfig() if start is None else start.model_of(FOMM).config

@@ -39,7 +39,14 @@ def convert_config(source: str | Path, output: str | Path) -> list[str]:
 
 
 def convert(original: Any, where: str) -> tuple[dict[str, Any], list[str]]:
-    """The mapping itself: parsed original -> parsed config of `train.py`, and notes."""
+    """The mapping itself: parsed original -> parsed config of `train.py`, and notes.
+
+    Args:
+        where: the original's name in messages.
+
+    Raises:
+        InputError: as `convert_config`.
+    """
     top = _Options(original, where)
     model = top.inside("model_params")
     common = model.inside("common_params")

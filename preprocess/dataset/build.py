@@ -118,7 +118,8 @@ def _asked(videos: Path, output: Path, metadata: str | Path | None) -> Asked:
     listed = read_list(metadata)
     asked = ask(listed.rows, files)
     if not asked.videos:
-        raise InputError(f"{videos}: none of the {len(asked.rejects)} videos of {metadata} is there, as VIDEO_ID.mp4")
+        names = {row.video_id for row in listed.rows}
+        raise InputError(f"{videos}: none of the {len(names)} videos of {metadata} is there, as VIDEO_ID.mp4")
     return replace(asked, rejects=[*asked.rejects, *listed.rejects, *unnamed])
 
 

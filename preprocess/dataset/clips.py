@@ -167,6 +167,7 @@ class View(NamedTuple):
 
     @property
     def inside_xyxy(self) -> tuple[int, int, int, int]:
+        """The part of the box that lies in the frame."""
         left, top, right, bottom = self.box_xyxy
         return max(0, left), max(0, top), min(self.frame_wh[0], right), min(self.frame_wh[1], bottom)
 
@@ -179,6 +180,7 @@ class View(NamedTuple):
 
     @property
     def enlargement(self) -> float:
+        """How many times larger the clip is than the longer side of its box."""
         left, top, right, bottom = self.box_xyxy
         return self.size / max(right - left, bottom - top)
 
@@ -233,12 +235,12 @@ class ClipWriter:
     """A clip that is being written, and what is measured of it on the way."""
 
     cut: Cut
-    output: Path
+    output: Path  # the data set's folder
     rules: Rules
-    verifier: FaceFinder | None
+    verifier: FaceFinder | None  # looks for the face in a box that was given; None: it was found, or none is wanted
     video: Video
-    outcome: Outcome
-    on_clip: Callable[[Clip], None]
+    outcome: Outcome  # gets the clip, or why there is none
+    on_clip: Callable[[Clip], None]  # is called with the finished clip
 
     def __post_init__(self) -> None:
         self._name = f"{CLIPS}/{self.cut.clip_id}" + (".mp4" if self.rules.format == "mp4" else "")
@@ -253,6 +255,7 @@ class ClipWriter:
         self._scores: list[float] = []
 
     def add(self, frame: LazyFrame) -> None:
+        """Write the next frame; raises OutputFault where it cannot be written."""
         crop, time = self.cut.view.of(frame), frame.time
         if self._writer is None:
             self._first = time
@@ -315,6 +318,7 @@ class ClipWriter:
             self.abandon()
 
     def ends_early(self) -> None:
+        """Reject it: the video has not all of its frames."""
         self._reject("ends_early", f"the video has {self._count} of its {self._expected} frames")
 
     def abandon(self) -> None:

@@ -68,6 +68,7 @@ class Canvas:
         area[:] = cv2.blendLinear(colour, np.ascontiguousarray(area), cover, 1 - cover)
 
     def darken(self, box: Box, cover: np.ndarray, factor: Sequence[float]) -> None:
+        """Multiply a box by a factor for each channel, as far as `cover` (h, w) 0..1 says."""
         left, top, right, bottom = box
         factors = cv2.merge([1 - cover * np.float32(1 - f) for f in factor])
         self.image[top:bottom, left:right] *= factors
@@ -75,6 +76,7 @@ class Canvas:
     def fill(
         self, points: np.ndarray, colour: ArrayLike, *, alpha: float = 1.0, soft: float = 0.0, lit: bool = True
     ) -> None:
+        """Paint a polygon (N, 2) in a colour (RGB, 0..255), its edge blurred by `soft` pixels; `lit`: shaded."""
         if (box := self.box(points, 2 + 3 * soft)) is not None:
             cover = self.mask(points, box, soft)
             self.blend(box, cover * np.float32(alpha) if alpha != 1 else cover, colour, lit)

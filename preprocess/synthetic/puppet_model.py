@@ -147,11 +147,13 @@ def mix(a: ArrayLike, b: ArrayLike, t: float) -> np.ndarray:
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
+    """The colour (RGB, 0..255) of these, each in 0..1."""
     pixel = np.array([[[int(hue * 179.99), int(saturation * 255), int(value * 255)]]], np.uint8)
     return three(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0], 1)
 
 
 def rgb(values: Iterable[float]) -> Colour:
+    """The colour of red, green and blue, cut to 0..255."""
     return three((np.clip(v, 0, 255) for v in values), 1)
 
 
@@ -276,6 +278,7 @@ CROWN = 0.92  # half height of the head's upper half
 
 
 def rotation_of(pose: Pose) -> np.ndarray:
+    """(3, 3) turn of the head."""
     cy, sy, cp, sp, cr, sr = (f(v) for v in (pose.yaw, pose.pitch, pose.roll) for f in (np.cos, np.sin))
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
@@ -388,6 +391,7 @@ def _brow(i: Identity, pose: Pose, side: int) -> Features:
 
 
 def brow_half(i: Identity, side: int) -> np.ndarray:
+    """(15,) half thickness of a brow, left to right, head units."""
     t = side * T
     return i.brow_thickness * (0.95 - 0.35 * np.clip(t, 0, 1) ** 2) * np.clip(1.02 - np.abs(t) ** 6, 0.12, 1)
 

@@ -132,6 +132,8 @@ def _beard(i: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 class Hair(NamedTuple):
+    """An ellipsoid over the head's, with a texture."""
+
     axes: np.ndarray  # (3,) of the hair's ellipsoid
     middle: np.ndarray  # (3,) in head coordinates
     nape: float  # head y where the hair behind the head ends
@@ -164,6 +166,7 @@ _STYLES = {
 
 @lru_cache(maxsize=8)
 def paint_hair(identity: Identity) -> Hair | None:
+    """The hair of an identity; None of a bald one."""
     i, buzz = identity, identity.hair_style == "buzz"
     if i.hair_style == "bald":
         return None

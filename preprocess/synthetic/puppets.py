@@ -15,6 +15,7 @@ the portrait and the clip with sound of the demonstration. Model and coordinates
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -25,7 +26,7 @@ import av
 import cv2
 import numpy as np
 
-from fomm.errors import InputError, require_at_least
+from fomm.errors import InputError, require, require_at_least
 from fomm.files import atomic_output, require_new
 from fomm.manifest import Clip, Pair, hash_clip, write_manifest, write_pairs
 from fomm.video import write_image
@@ -89,6 +90,14 @@ def puppet_splits(identities: int, *, val: float = 0.1, test: float = 0.1) -> li
     return ["train"] * train_count + ["val"] * val_count + ["test"] * test_count
 
 
+def require_range(scale_range: tuple[float, float]) -> None:
+    """Raise `InputError` unless squares can have sides of this range, in longer sides of a face's box."""
+    low, high = scale_range
+    require(
+        0 < low <= high < math.inf, f"--scale_range {low:g} {high:g}: must be two numbers above 0, the smaller first"
+    )
+
+
 def write_puppets(
     output: str | Path,
     *,
@@ -126,12 +135,14 @@ def write_puppets(
         the manifest, `output/manifest.csv`.
 
     Raises:
-        InputError: a count below its minimum, a folder in use, a disk that is full.
+        InputError: a count below its minimum, a part or a range that cannot be, a folder in use, a disk that is full.
     """
     splits = puppet_splits(identities, val=val, test=test)
     require_at_least(
         clips=(clips, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
     )
+    require_range(scale_range)
+    require(0 <= calm <= 1, f"--calm {calm}: must be from 0 to 1")
     jobs = []
     for person in range(identities):
         for take in range(clips):
@@ -179,6 +190,7 @@ def write_puppet_pairs(
     require_at_least(
         pairs=(pairs, 1), frames=(frames, 2), fps=(fps, 1), size=(size, 16), seed=(seed, 0), workers=(workers, 1)
     )
+    require_range(scale_range)
     jobs = []
     for k in range(pairs):
         rng = np.random.default_rng([seed, 0xAB, k])

@@ -13,13 +13,17 @@ from fomm.model.face.generator import CHANNELS
 
 
 class Judged(NamedTuple):
+    """What the critic makes of patches."""
+
     scores: Tensor  # (B, 1, h, w), above 0 where a place looks drawn
     features: list[Tensor]  # of each layer (B, C, h, w)
 
 
 class Critic(nn.Module):
-    """Four convolutions and a score for each place, all with spectral norm; `width`, 2, 4 and 4 times as many channels.
+    """Four convolutions and a score for each place, all with spectral norm.
 
+    Args:
+        width: channels of the first layer; 2, 4 and 4 times as many follow.
     Call: patch (B, 3, H, W) in [0, 1], the generator's conditions (B, 5, H, W) -> `Judged`.
     """
 

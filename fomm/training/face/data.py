@@ -63,10 +63,11 @@ def open_set(folder: Path) -> HeadSet:
         raise InputError(f"{folder}: cannot be read ({error}); make the set again") from error
     frames, mesh = opened
     fits = frames.ndim == 5 and frames.shape[2] == frames.shape[3] and frames.shape[4] == 3
-    if not fits or frames.dtype != np.uint8 or mesh.shape != (*frames.shape[:2], NUM_LANDMARKS, 3):
+    fits = fits and mesh.shape == (*frames.shape[:2], NUM_LANDMARKS, 3)
+    if not fits or frames.dtype != np.uint8 or mesh.dtype.kind != "f":
         raise InputError(
-            f"{folder}: frames {frames.shape} {frames.dtype} and landmarks {mesh.shape} are not a set of heads; make "
-            "it again"
+            f"{folder}: frames {frames.shape} {frames.dtype} and landmarks {mesh.shape} {mesh.dtype} are not a set of "
+            "heads; make it again"
         )
     if frames.shape[1] < 2:
         raise InputError(f"{folder}: has one frame of each head, need at least 2; make it again")

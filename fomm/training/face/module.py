@@ -70,6 +70,7 @@ class FaceTraining(BaseTraining[FaceModel]):
         start = None if init is None else Checkpoint.read(init)
         if network is None:
             network = FaceConfig() if start is None else start.model_of(FaceModel).config
+        require(network.width >= 1, f"model.network.width {network.width}: must be at least 1; give 48, say")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:

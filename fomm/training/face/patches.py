@@ -15,6 +15,8 @@ from fomm.model.face.surface import Surface
 
 
 class Pair(NamedTuple):
+    """A training pair around the mouth, `generator.PATCH_WH` pixels large."""
+
     patch: np.ndarray  # (80, 96, 3) float32 in [0, 1], what the warp makes of the source
     conditions: np.ndarray  # (5, 80, 96) float32, see `generator.conditions`
     target: np.ndarray  # (80, 96, 3) float32 in [0, 1], what it should be
