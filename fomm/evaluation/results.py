@@ -102,10 +102,12 @@ class _ProtocolSums:
                 values.setdefault(metric, {})[model] = ClipValue(
                     mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
                 )
-        for metric, features in (("fid", record.features), ("kid", record.features), ("fvd", record.video_features)):
+        for metric, sums in self.sets.items():
+            features = record.video_features if metric == "fvd" else record.features
             for model, (wanted, made) in features.items() if metric in self.infos else ():
-                sums = Kid(wanted.shape[-1]) if metric == "kid" else Fid(wanted.shape[-1])
-                self.sets[metric].setdefault(model, sums).add(wanted, made)
+                if model not in sums:  # a `Fid` has matrices that take a while to make
+                    sums[model] = Kid(wanted.shape[-1]) if metric == "kid" else Fid(wanted.shape[-1])
+                sums[model].add(wanted, made)
         self.clips.append(
             Clip(
                 clip=task.name,

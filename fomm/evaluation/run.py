@@ -18,7 +18,7 @@ from lightning_fabric.strategies import DDPStrategy
 from pydantic import JsonValue
 
 from fomm.animator import choose_device
-from fomm.errors import InputError
+from fomm.errors import InputError, require_at_least
 from fomm.evaluation import statistics
 from fomm.evaluation.contenders import MAYBE_FACES, DataSet, animate, baseline_of, notes_on, on_device
 from fomm.evaluation.definitions import FOLLOWED
@@ -48,8 +48,7 @@ def launch(device: str = "auto", *, devices: int | None = None, nodes: int = 1) 
     Raises:
         InputError: no such device, or not so many.
     """
-    if nodes < 1 or (devices is not None and devices < 1):
-        raise InputError(f"--devices {devices} --nodes {nodes}: must be at least 1")
+    require_at_least(devices=(1 if devices is None else devices, 1), nodes=(nodes, 1))
     chosen = choose_device(device)
     devices = devices or int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = max(nodes, int(os.environ.get("GROUP_WORLD_SIZE", 1)))
