@@ -42,6 +42,14 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 2 and message.count("\n") == 1 and "libGL.so.1" in message and "apt-get install" in message
 
 
+def test_signs_that_a_terminal_lacks_are_no_error() -> None:
+    """A terminal of Latin-1 has no arrow, and a file's name may be no text at all."""
+    code = r"from fomm.errors import run; run(lambda: print('AKD \u2193', 'b\udcff.mp4'))"
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=latin, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "AKD \\u2193 b\\udcff.mp4\n"), done.stderr
+
+
 def test_ctrl_c_again_does_not_cut_the_first_one_short(tmp_path: Path) -> None:
     code = (
         "import signal; from fomm.errors import run; from fomm.files import atomic_output\n"
