@@ -60,6 +60,7 @@ def cells(table: tables.Table) -> dict[tuple[str, str], list[tables.Cell]]:
         ([], [], 2),
         ([1.0, 1.0], [(1.0, 1.0)], 2),  # an interval without width says nothing about digits
         ([12345.0], [(12000.0, 12600.0)], 0),
+        ([1e308], [(-1e308, 1e308)], 0),
     ],
 )
 def test_digits_follow_the_interval(values: list[float], intervals: list[tuple[float, float]], digits: int) -> None:
