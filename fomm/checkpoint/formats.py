@@ -65,6 +65,7 @@ class Contents(NamedTuple):
 
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or infinite numbers."""
     # A finite sum proves finite numbers, several times faster.
     return [n for n, t in state.items() if t.is_floating_point() and not (t.sum().isfinite() or t.isfinite().all())]
 
