@@ -16,6 +16,7 @@ from report_example import example_report, typed, write_example
 from fomm.errors import InputError
 from fomm.report import (
     charts,
+    files,
     read_report,
     render_markdown,
     render_page,
@@ -42,6 +43,15 @@ def report() -> dict[str, Any]:
 def cells(table: tables.Table) -> dict[tuple[str, str], list[tables.Cell]]:
     """(heading of the group, heading of the row) -> the other cells."""
     return {(group.head.text, row[0].text): row[1:] for group in table.groups for row in group.rows}
+
+
+def test_the_numbers_are_there_whatever_happens_to_what_is_made_of_them(
+    report: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "render_latex", lambda report: report.nothing)
+    with pytest.raises(AttributeError):
+        files.write_files(typed(report), tmp_path)
+    assert read_report(tmp_path / "report.json") == typed(report)
 
 
 # ------------------------------------------------------------------------------------------------------------- numbers

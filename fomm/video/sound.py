@@ -84,6 +84,7 @@ class Sound:
             self._next = next(self._items, None)
 
     def finish(self) -> None:
+        """Hand out what the encoder holds back."""
         if self.out_stream.codec_context.is_encoder:
             self.out.mux(self.out_stream.encode(None))
 
