@@ -188,7 +188,8 @@ class _ProtocolSums:
 
 
 class Fid:
-    """The Fréchet distance of all that one model made: a number for a set of clips, whatever the order of frames."""
+    """The Fréchet distance of all that one model made, by so many features of each frame: a number for a set of clips,
+    whatever the order of frames."""
 
     def __init__(self, num_features: int = 2048) -> None:
         self._metric = FrechetInceptionDistance(_as_they_are(num_features))
@@ -214,7 +215,7 @@ class Fid:
 
 
 class Kid:
-    """The kernel distance of all that one model made: a number for a set of clips, not for frames."""
+    """The kernel distance of all that one model made, by so many features of each frame; for a set of clips."""
 
     MOST = 16384  # frames that are kept
     SUBSETS, SUBSET = 100, 1000

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from fomm.animator import choose_device
 from fomm.errors import InputError, require_at_least
 from fomm.evaluation import statistics
-from fomm.evaluation.contenders import MAYBE_FACES, DataSet, animate, baseline_of, notes_on, on_device
+from fomm.evaluation.contenders import MAYBE_FACES, DataSet, any_are, baseline_of, notes_on, on_device
 from fomm.evaluation.definitions import FOLLOWED
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
@@ -217,7 +217,7 @@ def _report(
         models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
                 for c in contenders],
         metrics={name: Metric(**{key: getattr(infos[name], key) for key in Metric.model_fields}) for name in computed},
-        not_computed=instruments.not_computed + why_not(instruments, computed, animate(contenders, *MAYBE_FACES)),
+        not_computed=instruments.not_computed + why_not(instruments, computed, any_are(contenders, *MAYBE_FACES)),
         protocols=results.protocols,
         failures=results.failures,
     )  # fmt: skip

@@ -123,7 +123,7 @@ def is_lossless(path: Path) -> bool:
 class Truth(NamedTuple):
     """What a data set knows exactly about a run of frames; see `frames.Reference`."""
 
-    landmarks_px: np.ndarray | None = None  # (T, N, 2), in pixels of the clip as it is
+    landmarks_px: np.ndarray | None = None  # (T, N, 2), in pixels of the frames that are compared
     portraits: Callable[[], Mapping[str, np.ndarray]] | None = None
 
     def of(self, chosen: slice) -> Truth:
