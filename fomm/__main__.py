@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from pathlib import Path
 
-from jsonargparse import CLI
-
+from fomm.command_line import call, choose_command
 from fomm.errors import InputError, run
 
 PARTS = ("discriminator", "optimizer_generator", "optimizer_discriminator", "optimizer_kp_detector", "epoch")
@@ -143,5 +144,13 @@ def verify(file: Path) -> None:
         raise SystemExit(1)
 
 
+def main() -> None:
+    """Parse the command line and run the command."""
+    commands = {command.__name__: command for command in (convert, convert_config, export, info, strip, verify)}
+    texts = {name: (inspect.getdoc(command) or "").partition("\n\n")[0] for name, command in commands.items()}
+    name = choose_command("python -m fomm", "Small tools for checkpoints and results.", texts)
+    call(commands[name], f"python -m fomm {name}", sys.argv[2:], as_positional=True)
+
+
 if __name__ == "__main__":
-    run(lambda: CLI([convert, convert_config, export, info, strip, verify], prog="python -m fomm"))
+    run(main)

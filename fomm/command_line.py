@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from argparse import ArgumentError
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, g
 from fomm.errors import InputError
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+    import jsonargparse
 
 T = TypeVar("T")
 
@@ -37,15 +37,39 @@ def parse(
     Raises:
         InputError: unknown, missing or wrong options.
     """
-    from jsonargparse import ArgumentParser
+    import jsonargparse
 
-    parser = ArgumentParser(prog=script, usage=usage, description=description, exit_on_error=False)
+    parser = jsonargparse.ArgumentParser(prog=script, usage=usage, description=description, exit_on_error=False)
     parser.add_class_arguments(schema)
     types = get_type_hints(schema)
     if gather:
         lists = [name for name, kind in types.items() if get_origin(kind) is list]
         arguments = gathered(sys.argv[1:] if arguments is None else arguments, lists)
     return schema(**values(parser, arguments, types, f"python {script}"))
+
+
+def choose_command(script: str, description: str, commands: Mapping[str, str]) -> str:
+    """The command that comes first on the command line; `--help` lists them and ends the program.
+
+    Args:
+        script: as it is started, for texts.
+        commands: name, in which - is as good as _ -> what it does.
+
+    Raises:
+        InputError: none of them.
+    """
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    if asked in ("-h", "--help"):
+        parser = ArgumentParser(prog=script, description=description)
+        listed = parser.add_subparsers(metavar="COMMAND")
+        for name, what in commands.items():
+            listed.add_parser(name, help=what)
+        parser.parse_args()
+    name = asked.replace("-", "_")
+    if name not in commands:
+        wrong = f"no command is called {asked!r}" if asked else "a command is missing"
+        raise InputError(f"{wrong}; choose from {', '.join(commands)} (`{script} --help` explains them)")
+    return name
 
 
 def call(function: Callable[..., object], script: str, arguments: Sequence[str], *, as_positional: bool) -> None:
@@ -55,12 +79,12 @@ def call(function: Callable[..., object], script: str, arguments: Sequence[str],
     Raises:
         InputError: as `parse`, or what the function raises.
     """
-    from jsonargparse import ArgumentParser
+    import jsonargparse
 
     types = get_type_hints(function)
     types.pop("return", None)
     schemas: dict[str, Any] = {name: kind for name, kind in types.items() if is_dataclass(kind)}
-    parser = ArgumentParser(prog=script, exit_on_error=False)
+    parser = jsonargparse.ArgumentParser(prog=script, exit_on_error=False)
     parser.add_argument("--config", action="config", help="Path to a configuration file.")
     parser.add_function_arguments(function, as_positional=as_positional, skip=set(schemas))
     for kind in schemas.values():
@@ -73,7 +97,7 @@ def call(function: Callable[..., object], script: str, arguments: Sequence[str],
 
 
 def values(
-    parser: "ArgumentParser", arguments: Sequence[str] | None, types: Mapping[str, Any], script: str
+    parser: "jsonargparse.ArgumentParser", arguments: Sequence[str] | None, types: Mapping[str, Any], script: str
 ) -> dict[str, Any]:
     """What the options say, by name; `types` are theirs. Raises InputError for unknown, missing or wrong options."""
     try:
@@ -94,7 +118,7 @@ def _in_words(annotation: Any) -> str:
         return f"a list of values, each {_in_words(get_args(annotation)[0])}"
     kinds = get_args(annotation) or (annotation,)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return next(name for kind, name in names.items() if kind in kinds)
+    return next((name for kind, name in names.items() if kind in kinds), "the name of a file or folder")
 
 
 def gathered(arguments: Sequence[str], lists: Collection[str]) -> list[str]:

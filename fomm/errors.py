@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import signal
@@ -87,6 +88,8 @@ def run(main: Callable[[], object]) -> NoReturn:
     shells count: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 when whoever read the output has gone.
     """
     keep_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: what a terminal cannot show is no error
     try:
         interrupt_on_signals()
         try:

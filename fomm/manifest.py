@@ -244,11 +244,16 @@ def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence
 
 @contextmanager
 def csv_output(path: str | Path, columns: Sequence[str]) -> Iterator[Any]:
-    """Yield a `csv.writer` of a file, whole or not there, that has its header already."""
+    """Yield a `csv.writer` of a file, whole or not there, that has its header already; raises InputError where a name
+    of a file is written that is no text."""
     with atomic_output(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        yield writer
+        try:
+            yield writer
+        except UnicodeEncodeError as error:
+            row = error.object.strip()
+            raise InputError(f"{path}: cannot hold {row!a}, which is not UTF-8; rename that file or folder") from error
 
 
 def _written(value: object) -> str:

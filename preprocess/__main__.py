@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from importlib import import_module
 
-from fomm.command_line import call
+from fomm.command_line import call, choose_command
 from fomm.errors import run
 
 COMMANDS = {  # name: (module, function, what it does)
@@ -34,21 +33,11 @@ POSITIONAL = ("check", "pairs", "face", "crop_video", "motion")  # `face PHOTO` 
 
 def main() -> None:
     """Parse the command line and run the command; only its own module is loaded."""
-    name = sys.argv[1].replace("-", "_") if len(sys.argv) > 1 else ""
-    if name not in COMMANDS:
-        _list_commands()
+    texts = {name: text for name, (_, _, text) in COMMANDS.items()}
+    name = choose_command("python -m preprocess", "Pictures and videos -> training data.", texts)
     module, function, _ = COMMANDS[name]
     command = getattr(import_module(f"preprocess.{module}"), function)
     call(command, f"python -m preprocess {name}", sys.argv[2:], as_positional=name in POSITIONAL)
-
-
-def _list_commands() -> None:
-    """The answer to --help, or to something that is no command; ends the program."""
-    parser = argparse.ArgumentParser(prog="python -m preprocess", description="Pictures and videos -> training data.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (_, _, help_text) in COMMANDS.items():
-        commands.add_parser(name, help=help_text)
-    parser.parse_args()
 
 
 if __name__ == "__main__":

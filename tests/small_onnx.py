@@ -20,6 +20,19 @@ def write_video_onnx(path: Path, *, frames: int = 4, side: int = 8) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
 
 
+def write_constant_onnx(path: Path) -> None:
+    """Nothing -> (4,)."""
+    onnx = pytest.importorskip("onnx")
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["vector"], value_floats=[1.0, 2.0, 3.0, 4.0])],
+        "constant",
+        [],
+        [helper.make_tensor_value_info("vector", float32, [4])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
+
+
 def write_onnx(
     path: Path, *, size: int | None = 112, batch: int | str = "faces", metadata: str = "", broken: bool = False
 ) -> None:

@@ -30,6 +30,7 @@ from fomm.checkpoint import (
     infer_discriminator_config,
     load_model,
     save_weights,
+    sizes,
 )
 from fomm.download import fetch
 from fomm.errors import InputError, MissingWeightsError
@@ -255,8 +256,9 @@ def test_complete_checkpoint_of_the_original(old: bool, tmp_path: Path) -> None:
     assert any("0.1" in note for note in loaded.info.notes)  # what was assumed is said
 
     training = Checkpoint.read(path).training_state()
-    assert training.epoch == 49 and training.discriminator_config.spectral_norm
-    rebuilt = training.discriminator_config.build(loaded.model.config)
+    config = infer_discriminator_config(sizes.shapes_of(training.discriminator), loaded.model.config)
+    assert training.epoch == 49 and config.spectral_norm
+    rebuilt = config.build(loaded.model.config)
     rebuilt.load_state_dict(training.discriminator)
     networks = {
         "generator": [*loaded.model.dense_motion.parameters(), *loaded.model.generator.parameters()],
@@ -431,7 +433,7 @@ def test_checkpoint_of_a_training_run(tmp_path: Path) -> None:
     assert loaded.model.config == SMALL and loaded.info.format == "training"
     assert (loaded.info.category, loaded.info.image_size) == ("animal", 32)
     training = Checkpoint.read(path).training_state()
-    assert training.discriminator_config.block_expansion == 2
+    assert infer_discriminator_config(sizes.shapes_of(training.discriminator), SMALL).block_expansion == 2
     assert training.discriminator.keys() == module.discriminator.state_dict().keys()
 
     plain = torch.load(path, weights_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,14 @@ def test_the_command_says_it_in_words(tmp_path: Path) -> None:
     result(path)
     without = fomm("verify", path)
     assert without.returncode == 2 and "carries no content credentials" in without.stderr
+
+
+def test_names_of_files_need_not_be_text(tmp_path: Path) -> None:
+    path, photo = result(tmp_path / os.fsdecode(b"r\xff.png")), os.fsdecode(b"photo\xff.jpg")
+    inputs = {"source": {"path": photo, "sha256": "ab" * 32}}
+    sign(path, None, source_type=SYNTHETIC_COMPOSITE, inputs=inputs, checkpoint={"name": "face", "sha256": "cd" * 32})
+    said, intact = verify(path.rename(tmp_path / "r.png"))
+    assert intact and "Made with source photo?.jpg (sha256 abab" in " ".join(said)
 
 
 def test_ones_own_certificate_signs(tmp_path: Path) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
-from small_onnx import write_onnx
+from small_onnx import write_constant_onnx, write_onnx, write_video_onnx
 
 from fomm.errors import InputError, MissingWeightsError
 from fomm.files import hash_file
 from fomm.pretrained import embedders
 from fomm.pretrained.embedders import Convention, align, five_points, load_embedder, similarity
 from fomm.pretrained.openface import OpenFace
+from fomm.pretrained.video_network import VideoNetwork
 
 
 def expected_vector(colour: np.ndarray, mean: float, std: float) -> np.ndarray:
@@ -196,11 +198,12 @@ def test_a_convention_may_lie_beside_the_file(tmp_path) -> None:
         "[1]",
         "{",
         '{"size": 96}',
+        "\udcff{}",
     ],
 )
 def test_a_wrong_convention_is_told(said, tmp_path) -> None:
     write_onnx(tmp_path / "mine.onnx", size=64)
-    (tmp_path / "mine.onnx.json").write_text(said)
+    (tmp_path / "mine.onnx.json").write_bytes(os.fsencode(said))
     with pytest.raises(InputError, match=r"mine\.onnx\.json"):
         load_embedder(tmp_path / "mine.onnx")
 
@@ -215,6 +218,20 @@ def test_what_is_no_face_network_is_told(tmp_path) -> None:
     write_onnx(tmp_path / "broken.onnx", size=None, broken=True)
     with pytest.raises(InputError, match=r"does not take \(T, 3, 112, 112\)"):
         load_embedder(tmp_path / "broken.onnx")
+
+
+def test_a_network_of_another_input_is_told(tmp_path) -> None:
+    write_constant_onnx(tmp_path / "none.onnx")
+    write_video_onnx(tmp_path / "video.onnx")
+    write_onnx(tmp_path / "face.onnx")
+    write_video_onnx(tmp_path / "empty.onnx", frames=0)
+    for load, names, what in (
+        (load_embedder, ("none", "video"), r"a face network has one, \(T, 3, S, S\)"),
+        (VideoNetwork, ("none", "face", "empty"), r"a video network has one, \(N, 3, frames, side, side\)"),
+    ):
+        for name in names:
+            with pytest.raises(InputError, match=rf"{name}\.onnx: its inputs are .*; {what}"):
+                load(tmp_path / f"{name}.onnx")
 
 
 def test_no_program_of_a_users_is_run(tmp_path, capfd) -> None:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from in_process import fomm
 
 from fomm.errors import InputError, run
 from fomm.files import all_or_none, atomic_output, hash_file
@@ -40,6 +41,34 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     missing = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
     code, message = exit_of(missing, capsys)
     assert code == 2 and message.count("\n") == 1 and "libGL.so.1" in message and "apt-get install" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "a command is missing; choose from convert, "),
+        (("no_such",), "no command is called 'no_such'; choose from convert, "),
+        (("convert",), "required: checkpoint, output; `python -m fomm convert --help`"),
+        (("strip", "a.mp4", "b.png", "--count", "x"), "--count: 'x' must be a whole number"),
+        (("convert", "puppets", "b.safetensors", "--half", "maybe"), "--half: 'maybe' must be true or false"),
+    ],
+)
+def test_wrong_words_for_a_small_tool_are_told_in_one_line(arguments: tuple[str, ...], said: str) -> None:
+    done = fomm(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and said in done.stderr, done.stderr
+
+
+def test_help_lists_the_small_tools() -> None:
+    done = fomm("--help")
+    assert done.returncode == 0 and "model `face` its generator" in " ".join(done.stdout.split())
+
+
+def test_signs_that_a_terminal_lacks_are_no_error() -> None:
+    """A terminal of Latin-1 has no arrow, and a file's name may be no text at all."""
+    code = r"from fomm.errors import run; run(lambda: print('AKD \u2193', 'b\udcff.mp4'))"
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=latin, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "AKD \\u2193 b\\udcff.mp4\n"), done.stderr
 
 
 def test_ctrl_c_again_does_not_cut_the_first_one_short(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 
@@ -42,6 +43,15 @@ def test_equal_clips_give_equal_bytes(tmp_path):
     write_manifest(tmp_path / "b.csv", [CLIP])
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert b"\r" not in (tmp_path / "a.csv").read_bytes()
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [CLIP])
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"manifest\.csv: cannot hold .*b\\udcff\.mp4.* not UTF-8; rename"):
+        write_manifest(path, [CLIP, replace(CLIP, clip_id="b", path=os.fsdecode(b"b\xff.mp4"))])
+    assert path.read_bytes() == before
 
 
 def test_columns_that_have_defaults_may_be_absent(tmp_path):

@@ -16,6 +16,7 @@ from report_example import example_report, typed, write_example
 from fomm.errors import InputError
 from fomm.report import (
     charts,
+    files,
     read_report,
     render_markdown,
     render_page,
@@ -44,6 +45,15 @@ def cells(table: tables.Table) -> dict[tuple[str, str], list[tables.Cell]]:
     return {(group.head.text, row[0].text): row[1:] for group in table.groups for row in group.rows}
 
 
+def test_the_numbers_are_there_whatever_happens_to_what_is_made_of_them(
+    report: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "render_latex", lambda report: report.nothing)
+    with pytest.raises(AttributeError):
+        files.write_files(typed(report), tmp_path)
+    assert read_report(tmp_path / "report.json") == typed(report)
+
+
 # ------------------------------------------------------------------------------------------------------------- numbers
 
 
@@ -60,6 +70,7 @@ def cells(table: tables.Table) -> dict[tuple[str, str], list[tables.Cell]]:
         ([], [], 2),
         ([1.0, 1.0], [(1.0, 1.0)], 2),  # an interval without width says nothing about digits
         ([12345.0], [(12000.0, 12600.0)], 0),
+        ([1e308], [(-1e308, 1e308)], 0),
     ],
 )
 def test_digits_follow_the_interval(values: list[float], intervals: list[tuple[float, float]], digits: int) -> None:

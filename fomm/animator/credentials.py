@@ -115,7 +115,8 @@ def _sign(original: IO[bytes], signed: IO[bytes], kind: str, manifest: Mapping[s
     try:
         algorithm, key = _usable(key)
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm, certificates.encode(), key.encode(), None))
-        c2pa.Builder(manifest).sign(signer, kind, original, signed)
+        text = json.dumps(manifest, ensure_ascii=False).encode(errors="replace").decode()  # names of files may be none
+        c2pa.Builder(text).sign(signer, kind, original, signed)
     except (c2pa.C2paError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: the key is encrypted
         ours = f"{config_folder()}: what is kept here cannot sign ({error}); remove its .pem files, and it is made anew"
         raise InputError(

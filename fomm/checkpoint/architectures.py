@@ -16,6 +16,8 @@ Config: TypeAlias = ModelConfig | FaceConfig
 
 
 class Architecture(NamedTuple):
+    """A model, and its configuration as files tell it."""
+
     kind: type[nn.Module]  # the model's class
     build: Callable[[Any], Model]  # the model of a config, with fresh weights
     stored: Callable[[Mapping[str, Any]], Config]  # of a file's metadata; TypeError or KeyError where it is none

@@ -25,7 +25,6 @@ from torch import Tensor
 
 from fomm.download import inspect
 from fomm.errors import InputError, first_line, is_out_of_memory
-from fomm.model import DiscriminatorConfig
 
 FORMAT_VERSION = 1
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8)
@@ -36,22 +35,16 @@ DENSE_MOTION = "dense_motion_network."  # where the original keeps it, inside it
 class TrainingState:
     """What a checkpoint holds beside the model, for going on with a training; None for what is absent.
 
-    Optimiser states are the original's: one Adam each. Their parameters are numbered in the networks' order: for the
-    generator `dense_motion`, then `generator`; a discriminator's and a detector's as `parameters()` yields them.
-
-    Attributes:
-        discriminator: its state dict.
-        discriminator_config: read from that.
-        optimizer_generator, optimizer_discriminator, optimizer_kp_detector: state dicts of torch.optim.Adam.
-        epoch: the last finished one, from 0.
+    Optimiser states are the original's: state dicts of one `torch.optim.Adam` each. Their parameters are numbered in
+    the networks' order: for the generator `dense_motion`, then `generator`; a discriminator's and a detector's as
+    `parameters()` yields them.
     """
 
-    discriminator: dict[str, Tensor] | None = None
-    discriminator_config: DiscriminatorConfig | None = None
+    discriminator: dict[str, Tensor] | None = None  # its state dict
     optimizer_generator: dict[str, Any] | None = None
     optimizer_discriminator: dict[str, Any] | None = None
     optimizer_kp_detector: dict[str, Any] | None = None
-    epoch: int | None = None
+    epoch: int | None = None  # the last finished one, from 0
 
 
 class Contents(NamedTuple):
@@ -65,6 +58,7 @@ class Contents(NamedTuple):
 
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or infinite numbers."""
     # A finite sum proves finite numbers, several times faster.
     return [n for n, t in state.items() if t.is_floating_point() and not (t.sum().isfinite() or t.isfinite().all())]
 

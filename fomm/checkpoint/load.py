@@ -228,7 +228,7 @@ class Checkpoint:
         _require_finite(training.discriminator, path)
         parameters = discriminator.parameters()
         _check_optimizer(training.optimizer_discriminator, parameters, f"{path}: optimizer_discriminator")
-        return replace(training, discriminator_config=config)
+        return training
 
     def initialize(self, model: nn.Module) -> InitReport:
         """Copy into a model, in place, all tensors of equal name and shape; the others start afresh.

@@ -31,6 +31,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
+    """What the functions below read: no numbers."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 

@@ -296,6 +296,6 @@ def baseline_of(contenders: Iterable[Contender]) -> str | None:
     return next((contender.name for contender in contenders if contender.role == "baseline"), None)
 
 
-def animate(contenders: Iterable[Contender], *categories: str) -> bool:
-    """Whether one of them is a model of these."""
+def any_are(contenders: Iterable[Contender], *categories: str) -> bool:
+    """Whether one of them is a model of one of these categories."""
     return any(contender.category in categories for contender in contenders)

@@ -11,7 +11,7 @@ import torch
 
 from fomm.errors import InputError
 from fomm.evaluation import measures
-from fomm.evaluation.contenders import MAYBE_FACES, animate
+from fomm.evaluation.contenders import MAYBE_FACES, any_are
 from fomm.evaluation.definitions import METRICS, MetricInfo, custom_identity, fvd
 from fomm.evaluation.following import Following
 from fomm.evaluation.frames import Detector
@@ -73,8 +73,8 @@ class Detectors(NamedTuple):
     ) -> Detectors:
         """Those that say something about these models, or that the named metrics ask for; `finder` makes what finds, if
         there is anything to look for."""
-        faces = animate(contenders, *MAYBE_FACES)
-        bodies = animate(contenders, "body") or any(name.endswith("_pose") for name in metrics)
+        faces = any_are(contenders, *MAYBE_FACES)
+        bodies = any_are(contenders, "body") or any(name.endswith("_pose") for name in metrics)
         return cls(
             face_mesh(finder()) if faces else None,
             Detector("mediapipe_refined", finder().mesh) if faces else None,

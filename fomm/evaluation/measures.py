@@ -58,13 +58,13 @@ class Measure:
 
 
 class OfDetector(Measure):
-    """A measure of what a detector finds."""
+    """A measure of the landmarks that a detector finds."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
 
     def found_and_wanted(self, frames: Frames, wanted: Which = "truth") -> Iterator[list[np.ndarray | None]]:
-        """Landmarks of the prediction, and of what it is compared with."""
+        """Landmarks of the prediction, and of what it is compared with, as `Detector.landmarks_of` has them."""
         return (self.detector.landmarks_of(frames, which) for which in ("prediction", wanted))
 
 

@@ -102,10 +102,12 @@ class _ProtocolSums:
                 values.setdefault(metric, {})[model] = ClipValue(
                     mean=_number(tally.mean), frames=tally.frames, missed=tally.missed
                 )
-        for metric, features in (("fid", record.features), ("kid", record.features), ("fvd", record.video_features)):
+        for metric, sums in self.sets.items():
+            features = record.video_features if metric == "fvd" else record.features
             for model, (wanted, made) in features.items() if metric in self.infos else ():
-                sums = Kid(wanted.shape[-1]) if metric == "kid" else Fid(wanted.shape[-1])
-                self.sets[metric].setdefault(model, sums).add(wanted, made)
+                if model not in sums:  # a `Fid` has matrices that take a while to make
+                    sums[model] = Kid(wanted.shape[-1]) if metric == "kid" else Fid(wanted.shape[-1])
+                sums[model].add(wanted, made)
         self.clips.append(
             Clip(
                 clip=task.name,
@@ -186,7 +188,8 @@ class _ProtocolSums:
 
 
 class Fid:
-    """The Fréchet distance of all that one model made: a number for a set of clips, whatever the order of frames."""
+    """The Fréchet distance of all that one model made, by so many features of each frame: a number for a set of clips,
+    whatever the order of frames."""
 
     def __init__(self, num_features: int = 2048) -> None:
         self._metric = FrechetInceptionDistance(_as_they_are(num_features))
@@ -212,7 +215,7 @@ class Fid:
 
 
 class Kid:
-    """The kernel distance of all that one model made: a number for a set of clips, not for frames."""
+    """The kernel distance of all that one model made, by so many features of each frame; for a set of clips."""
 
     MOST = 16384  # frames that are kept
     SUBSETS, SUBSET = 100, 1000

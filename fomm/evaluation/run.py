@@ -18,9 +18,9 @@ from lightning_fabric.strategies import DDPStrategy
 from pydantic import JsonValue
 
 from fomm.animator import choose_device
-from fomm.errors import InputError
+from fomm.errors import InputError, require_at_least
 from fomm.evaluation import statistics
-from fomm.evaluation.contenders import MAYBE_FACES, DataSet, animate, baseline_of, notes_on, on_device
+from fomm.evaluation.contenders import MAYBE_FACES, DataSet, any_are, baseline_of, notes_on, on_device
 from fomm.evaluation.definitions import FOLLOWED
 from fomm.evaluation.gallery import choose_shown, write_shown
 from fomm.evaluation.instruments import Instruments, why_not
@@ -48,8 +48,7 @@ def launch(device: str = "auto", *, devices: int | None = None, nodes: int = 1) 
     Raises:
         InputError: no such device, or not so many.
     """
-    if nodes < 1 or (devices is not None and devices < 1):
-        raise InputError(f"--devices {devices} --nodes {nodes}: must be at least 1")
+    require_at_least(devices=(1 if devices is None else devices, 1), nodes=(nodes, 1))
     chosen = choose_device(device)
     devices = devices or int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = max(nodes, int(os.environ.get("GROUP_WORLD_SIZE", 1)))
@@ -218,7 +217,7 @@ def _report(
         models=[Model(**{name: getattr(c, name) for name in Model.model_fields} | {"notes": [*c.notes]})
                 for c in contenders],
         metrics={name: Metric(**{key: getattr(infos[name], key) for key in Metric.model_fields}) for name in computed},
-        not_computed=instruments.not_computed + why_not(instruments, computed, animate(contenders, *MAYBE_FACES)),
+        not_computed=instruments.not_computed + why_not(instruments, computed, any_are(contenders, *MAYBE_FACES)),
         protocols=results.protocols,
         failures=results.failures,
     )  # fmt: skip

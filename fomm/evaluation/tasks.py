@@ -77,6 +77,7 @@ class Task:
 
     @property
     def name(self) -> str:
+        """In reports and files: the clip's id; of two clips "source+driving"."""
         if self.protocol == "reconstruction":
             return self.driving.clip_id
         return f"{self.source.clip_id}+{self.driving.clip_id}"
@@ -88,6 +89,7 @@ class Task:
 
     @property
     def relative(self) -> bool:
+        """Whether keypoints move as the driver's do since its first frame, at the source's scale."""
         return self.protocol != "reconstruction"
 
 
@@ -121,7 +123,7 @@ def is_lossless(path: Path) -> bool:
 class Truth(NamedTuple):
     """What a data set knows exactly about a run of frames; see `frames.Reference`."""
 
-    landmarks_px: np.ndarray | None = None  # (T, N, 2), in pixels of the clip as it is
+    landmarks_px: np.ndarray | None = None  # (T, N, 2), in pixels of the frames that are compared
     portraits: Callable[[], Mapping[str, np.ndarray]] | None = None
 
     def of(self, chosen: slice) -> Truth:

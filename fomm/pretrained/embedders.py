@@ -190,21 +190,15 @@ def _arcface_file() -> Path:
 
 def _onnx(path: Path) -> tuple[Network, int | None, str]:
     """The network, the size of its input where the file tells, and the convention in its metadata or ""."""
-    session = open_session(path)
-    inputs = session.get_inputs()
-    shape = inputs[0].shape
-    if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (3, None) and not isinstance(shape[1], str):
-        raise InputError(
-            f"{path}: its inputs are {[(each.name, each.shape) for each in inputs]}; "
-            "a face network has one, (T, 3, S, S)"
-        )
-    size = shape[2] if isinstance(shape[2], int) else None
-    one_by_one = shape[0] == 1  # exported for a single face
+    session = open_session(path, "a face network", "T", "3", "S", "S")
+    faces_in = session.get_inputs()[0]
+    size = faces_in.shape[2] if isinstance(faces_in.shape[2], int) else None
+    one_by_one = faces_in.shape[0] == 1  # exported for a single face
 
     def network(faces: Tensor) -> Tensor:
         array = np.ascontiguousarray(faces.cpu().numpy(), np.float32)
         batches = np.split(array, len(array)) if one_by_one else [array]
-        return torch.from_numpy(np.concatenate([session.run(None, {inputs[0].name: batch})[0] for batch in batches]))
+        return torch.from_numpy(np.concatenate([session.run(None, {faces_in.name: batch})[0] for batch in batches]))
 
     return network, size, session.get_modelmeta().custom_metadata_map.get("fomm", "")
 
@@ -212,7 +206,9 @@ def _onnx(path: Path) -> tuple[Network, int | None, str]:
 def _convention(path: Path, inside: str, size: int | None) -> Convention:
     """What the file says, or the file beside it, or nothing."""
     beside = path.with_name(path.name + ".json")
-    where, text = (path, inside) if inside else (beside, beside.read_text() if beside.is_file() else "{}")
+    where, text = (path, inside or "{}")
+    if not inside and beside.is_file():
+        where, text = beside, beside.read_text(errors="replace")
     types = {field.name: type(field.default) for field in fields(Convention)}
     try:
         said = json.loads(text)

@@ -26,9 +26,6 @@ OPENFACE = RemoteFile(
 )
 """The weights file; its hash is published nowhere that we know of."""
 
-NUM_PARAMETERS = 3_733_968
-"""Of nn4.small2 with 128 outputs, as its definition says."""
-
 
 def _unit(inputs: int, outputs: int, kernel: int, stride: int, first: int) -> dict[str, nn.Module]:
     """Convolution, batch norm, ReLU, named by their position in a branch."""

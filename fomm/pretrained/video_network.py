@@ -25,12 +25,8 @@ class VideoNetwork:
         self.path = Path(path).expanduser()
         if not self.path.is_file() or self.path.suffix.lower() != ".onnx":
             raise InputError(f"{path}: no such ONNX file; docs/evaluation.md says how to make one of an I3D")
-        self.session = open_session(self.path)
-        inputs = self.session.get_inputs()
-        shape = inputs[0].shape
-        fits = len(inputs) == 1 and len(shape) == 5 and (shape[1] in (3, None) or isinstance(shape[1], str))
-        if not fits:  # sizes that the file leaves open have names, or none
-            raise InputError(f"{path}: its input is {shape}; a video network has one, (N, 3, frames, side, side)")
+        self.session = open_session(self.path, "a video network", "N", "3", "frames", "side", "side")
+        shape = self.session.get_inputs()[0].shape
         self.frames, self.side = (
             size if isinstance(size, int) else usual for size, usual in ((shape[2], FRAMES), (shape[3], SIDE))
         )

@@ -17,7 +17,8 @@ PER_CLIP = ("protocol", "clip", "identity", "model", "metric", "mean", "frames",
 
 def write_files(report: Report, output: Path) -> None:
     """report.json, per_clip.csv, report.tex, and the pages made of them."""
-    _write(output, {"report.json": report.to_json(), "report.tex": render_latex(report)})
+    _write(output, {"report.json": report.to_json()})  # before anything is made of it
+    _write(output, {"report.tex": render_latex(report)})
     with csv_output(output / "per_clip.csv", PER_CLIP) as writer:
         writer.writerows([cell(v) if isinstance(v, str) else v for v in row] for row in per_clip(report))
     write_pages(report, output)

@@ -28,15 +28,15 @@ _CONDITION = re.compile(
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition; `bound` None: the baseline's number."""
+    """One condition, as `parse` reads it."""
 
-    text: str
-    protocol: str | None
+    text: str  # as it was written, but for spaces
+    protocol: str | None  # None: each that has the metric
     metric: str
-    number: str
+    number: str  # one of `NUMBERS`
     comparison: str
-    factor: float
-    bound: float | None
+    factor: float  # of the bound
+    bound: float | None  # None: the baseline's number
 
     @classmethod
     def parse(cls, text: str) -> Condition:

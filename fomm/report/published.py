@@ -16,6 +16,8 @@ REPRODUCED_WITHIN = 0.05
 
 
 class Number(NamedTuple):
+    """A published number."""
+
     text: str  # the digits that its source prints
     confirmed_at: str  # a public page (URL)
 

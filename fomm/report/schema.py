@@ -136,6 +136,7 @@ class Clip(_Value):
     failed: dict[str, str] = {}
 
     def mean(self, metric: str, model: str) -> float | None:
+        """Over the clip's frames; None where the model has no value of this metric."""
         value = self.values.get(metric, {}).get(model)
         return value.mean if value else None
 

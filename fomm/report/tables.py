@@ -84,7 +84,7 @@ def digits_for(values: Iterable[float | None], intervals: Iterable[Sequence[floa
     orders = [math.floor(math.log10(size)) for size in sizes] or [0]
     order = max(orders)
     widths = [i[1] - i[0] for i in intervals if i is not None]
-    widths = [width for width in widths if width > 10.0 ** (order - 6)]  # narrower ones are rounding noise
+    widths = [w for w in widths if is_number(w) and w > 10.0 ** (order - 6)]  # narrower ones are rounding noise
     if not widths:
         return min(max(2 - min(orders), 0), max(4 - order, 0), 9)
     width = max(min(widths), sorted(widths)[(len(widths) - 1) // 2] / 10)

@@ -29,7 +29,7 @@ class Camera(Protocol):
 
 @contextmanager
 def opened_camera(number: int = 0) -> Iterator[Camera]:
-    """The machine's camera of this number, closed in the end; raises InputError where there is none, or it is used."""
+    """The machine's camera of this number, closed in the end; raises InputError where none is there, or free."""
     cv2.setLogLevel(0)  # what it has to say is said below, in one line
     capture = cv2.VideoCapture(number)
     try:

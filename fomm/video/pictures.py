@@ -108,6 +108,7 @@ def write_image(path: str | Path, image: np.ndarray, metadata: Mapping[str, str]
 
 
 def save_picture(path: Path, image: np.ndarray, metadata: Mapping[str, str]) -> None:
+    """`write_image` into a file that somebody else makes whole."""
     picture = Image.fromarray(image)
     packet = xmp_packet(metadata)
     if path.suffix.lower() == ".png":
@@ -152,6 +153,7 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
 
 
 def is_picture(path: Path) -> bool:
+    """Whether Pillow knows the file's kind; animations are pictures, too."""
     with suppress(Exception):  # a damaged file makes Pillow raise nearly anything
         with Image.open(path, formats=_PILLOW_FORMATS):
             return True
@@ -242,6 +244,7 @@ def frame_files(folder: str | Path) -> list[Path]:
 
 
 def check_image(image: np.ndarray) -> None:
+    """Raises ValueError for anything but a picture, (H, W, 3) uint8."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, but got {image.shape} {image.dtype}")
 

@@ -35,7 +35,8 @@ class Sound:
     origin: Fraction  # s on the clock of the file: zero of the result
     warnings: list[str]
     path: Path
-    out: av.container.OutputContainer = field(init=False)  # this and the next from attach() on
+    # from attach() on
+    out: av.container.OutputContainer = field(init=False)
     out_stream: av.AudioStream = field(init=False)
     _items: Iterator[tuple[Fraction, av.Packet | av.AudioFrame]] = field(init=False)
     _next: tuple[Fraction, av.Packet | av.AudioFrame] | None = field(init=False)
@@ -83,6 +84,7 @@ class Sound:
             self._next = next(self._items, None)
 
     def finish(self) -> None:
+        """Hand out what the encoder holds back."""
         if self.out_stream.codec_context.is_encoder:
             self.out.mux(self.out_stream.encode(None))
 
