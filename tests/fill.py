@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import cache
 
 import numpy as np
 import torch
@@ -40,9 +41,16 @@ def filled(net: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _fill(name: str, tensor: Tensor) -> Tensor:
-    shape, last, rng = tuple(tensor.shape), name.rsplit(".", 1)[-1], _rng(name)
+    last = name.rsplit(".", 1)[-1]
     if last == "num_batches_tracked" or name.endswith("down.weight") or last in ("weight_u", "weight_v"):
         return torch.zeros_like(tensor) if last == "num_batches_tracked" else tensor.clone()
+    return _drawn(name, tuple(tensor.shape))
+
+
+@cache
+def _drawn(name: str, shape: tuple[int, ...]) -> Tensor:
+    """What the generators draw; nobody may change it: all networks of a process are filled from it."""
+    last, rng = name.rsplit(".", 1)[-1], _rng(name)
     if last == "running_mean":
         value = 0.1 * rng.standard_normal(shape)
     elif last == "running_var":

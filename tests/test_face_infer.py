@@ -80,6 +80,12 @@ def animated(
     return result, np.stack([frame.image for frame in VideoReader(output)])
 
 
+@pytest.fixture(scope="module")
+def usual(folder: Path, tools, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, np.ndarray]:
+    """What comes out of the photo and the clip where nothing else is asked for."""
+    return animated(folder, tmp_path_factory.mktemp("usual") / "out", tools)
+
+
 def still_clip(folder: Path, image: np.ndarray, count: int) -> Path:
     for index in range(count):
         write_image(folder / f"{index}.png", image)
@@ -115,16 +121,16 @@ def test_equal_driving_frames_give_the_photo_back_bit_for_bit(folder: Path, tmp_
         np.testing.assert_array_equal(frames, [read_image(folder / "photo.png")] * 4)
 
 
-def test_what_is_far_from_the_person_stays_bit_equal(folder: Path, tmp_path: Path, tools) -> None:
-    _, frames = animated(folder, tmp_path / "out", tools)
+def test_what_is_far_from_the_person_stays_bit_equal(folder: Path, tools, usual) -> None:
+    _, frames = usual
     photo = read_image(folder / "photo.png")
     person = cv2.dilate((tools.finder.person(photo) > 0.05).astype(np.uint8), np.ones((51, 51), np.uint8)) > 0
     assert (frames[:, ~person] == photo[~person]).all() and (~person).mean() > 0.25
     assert (frames[:, person] != photo[person]).any()
 
 
-def test_without_embedding_the_part_around_the_face_comes_out(folder: Path, tmp_path: Path, tools) -> None:
-    _, whole = animated(folder, tmp_path / "whole", tools)
+def test_without_embedding_the_part_around_the_face_comes_out(folder: Path, tmp_path: Path, tools, usual) -> None:
+    _, whole = usual
     result, part = animated(folder, tmp_path / "part", tools, AnimationSettings(embed=False))
     matrix = np.array(json.loads(result.sidecar.read_text())["crop_matrices"]["source"])
     left, top = -matrix[:, 2].astype(int)
@@ -155,19 +161,19 @@ class Watched:
         return self._animator.animate(source, *arguments, **more)
 
 
-def test_a_photo_that_lies_is_animated_as_it_lies(folder: Path, tmp_path: Path, tools) -> None:
+def test_a_photo_that_lies_is_animated_as_it_lies(folder: Path, tmp_path: Path, tools, usual) -> None:
     photo = read_image(folder / "photo.png")
     write_image(tmp_path / "lies.png", np.rot90(photo))
-    _, stands = animated(folder, tmp_path / "stands", tools)
+    _, stands = usual
     _, lies = animated(folder, tmp_path / "lies", tools, source=tmp_path / "lies.png")
     back = np.rot90(lies, -1, axes=(1, 2)).astype(int)
     moved = np.abs(stands.astype(int) - photo).mean()
     assert np.abs(back - stands).mean() < 0.4 * moved
 
 
-def test_a_driving_frame_read_in_part_is_the_same(folder: Path, tmp_path: Path, tools) -> None:
+def test_a_driving_frame_read_in_part_is_the_same(folder: Path, tmp_path: Path, tools, usual) -> None:
     """Where the whole frame is not shown beside the result, only what the mesh needs of it is converted."""
-    _, part = animated(folder, tmp_path / "part", tools)
+    _, part = usual
     _, whole = animated(folder, tmp_path / "whole", tools, AnimationSettings(side_by_side=True))
     np.testing.assert_array_equal(part, whole)
 
@@ -192,8 +198,8 @@ def test_absolute_motion_takes_the_drivers_pose_over(folder: Path, tmp_path: Pat
 # ------------------------------------------------------------------------------------ the frame that motion starts from
 
 
-def test_shut_eyes_and_an_open_mouth_lose(folder: Path, tmp_path: Path, tools) -> None:
-    result, _ = animated(folder, tmp_path / "out", tools)
+def test_shut_eyes_and_an_open_mouth_lose(usual) -> None:
+    result, _ = usual
     assert json.loads(result.sidecar.read_text())["driving_frames"]["initial"] == 5  # of 0, 5 and 10
 
 
@@ -397,7 +403,7 @@ def test_a_face_at_the_edge_of_the_picture_is_told() -> None:
     assert sides_cut_off(mesh - [0, 20, 0], (height - 40, width - 20, 3)) == ["right", "top", "bottom"]
 
 
-def test_shut_eyes_and_a_cut_face_in_the_photo_are_told(tmp_path: Path, folder: Path, tools) -> None:
+def test_shut_eyes_and_a_cut_face_in_the_photo_are_told(tmp_path: Path, folder: Path, tools, usual) -> None:
     photo = draw(random_identity(1), Pose(blink=1.0), (320, 250), Camera(-0.3, 0.4, 4.5)).image
     write_image(tmp_path / "shut.png", photo)
     result, _ = animated(folder, tmp_path / "out", tools, source=tmp_path / "shut.png")
@@ -408,7 +414,7 @@ def test_shut_eyes_and_a_cut_face_in_the_photo_are_told(tmp_path: Path, folder: 
     write_image(tmp_path / "cut.png", whole[:, left + (right - left) // 5 :])
     result, _ = animated(folder, tmp_path / "cut", tools, source=tmp_path / "cut.png")
     assert any("cut.png: the face is cut off by the picture's edge (left)" in warning for warning in result.warnings)
-    result, _ = animated(folder, tmp_path / "whole", tools)
+    result, _ = usual
     assert not any("eyes are shut" in warning or "cut off" in warning for warning in result.warnings)
 
 

@@ -40,7 +40,7 @@ from studio.animation import CropTools, Tools, animate_files
 from studio.batch import list_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
-FRAMES, FPS = 24, 12
+FRAMES, FPS = 12, 6
 SIZE = 64  # of the small model
 
 
@@ -155,13 +155,13 @@ def test_a_photo_and_a_clip_become_a_finished_video(folder: Path, tmp_path: Path
     output = tmp_path / "new" / "result.mp4"
     outcome = call(output, "--side_by_side true")
     assert outcome.code == 0, outcome.err
-    assert "24 frames, 2.00 s, 320x250" in outcome.out and re.search("on cpu, (fp32|bf16)", outcome.err)
+    assert "12 frames, 2.00 s, 320x250" in outcome.out and re.search("on cpu, (fp32|bf16)", outcome.err)
     assert names_in(output.parent) == ["result.mp4", "result.mp4.json", "result_side_by_side.mp4"]
     images, times = frames_of(output)
     assert images.shape == (FRAMES, 250, 320, 3)
     assert times == frames_of(folder / "clip.mp4")[1]
     assert audio_codec(output) == "aac"
-    np.testing.assert_allclose(beeps_in(output), beeps_in(folder / "clip.mp4"), atol=0.5 / FPS)
+    np.testing.assert_allclose(beeps_in(output), beeps_in(folder / "clip.mp4"), atol=0.04)
     photo = read_image(folder / "photo.png").astype(int)
     change = np.abs(images - photo).max(-1)
     assert change[..., :100].max() < 40 and np.median(change[..., :100]) <= 2  # far from the face only the codec's loss
@@ -367,7 +367,7 @@ def test_progress_tells_every_frame_of_every_stage(folder: Path, tmp_path: Path,
                   progress=lambda *event: heard.append(event))  # fmt: skip
     stages = list(dict.fromkeys(stage for stage, *_ in heard))
     assert stages == ["find faces", "find best frame", "animate"]
-    for stage, frames in (("find faces", FRAMES), ("find best frame", 5), ("animate", FRAMES)):
+    for stage, frames in (("find faces", FRAMES), ("find best frame", 3), ("animate", FRAMES)):
         assert [done for s, done, _ in heard if s == stage] == [*range(frames + 1), frames]
 
 

@@ -208,10 +208,6 @@ def lay(picture: np.ndarray, identity: Identity, pose: Pose, place: np.ndarray) 
     unit = size * height / _HEAD_HEIGHT  # pixels per scene unit
     side = max(32, round(_VIEW * unit))
     camera = Camera(0.0, 0.75, _VIEW)
-    black, white = (draw(identity, pose, side, camera, grey=grey) for grey in (0.0, 255.0))
-    cover = 1 - (white.image.astype(np.float32) - black.image).mean(2) / 255
-    fade = np.clip((side - 1 - np.arange(side, dtype=np.float32)) / (0.12 * side), 0, 1)  # below, the body is cut off
-    cut_out = np.dstack([black.image.astype(np.float32), 255 * np.clip(cover, 0, 1)]) * fade[:, None, None]
     head = camera.to_pixels(np.zeros(2), side, side)
     # rotation about the head's middle, which comes to the wanted place
     turn = crop_matrix(np.zeros(2), 1.0, -np.degrees(tilt), 1)[:, :2]
@@ -219,6 +215,10 @@ def lay(picture: np.ndarray, identity: Identity, pose: Pose, place: np.ndarray) 
     corners = transform(matrix, np.array([[0, 0], [side, 0], [side, side], [0, side]], float))
     if (corners.max(0) < 0).any() or (corners.min(0) > (width, height)).any():
         return None
+    black, white = (draw(identity, pose, side, camera, grey=grey) for grey in (0.0, 255.0))
+    cover = 1 - (white.image.astype(np.float32) - black.image).mean(2) / 255
+    fade = np.clip((side - 1 - np.arange(side, dtype=np.float32)) / (0.12 * side), 0, 1)  # below, the body is cut off
+    cut_out = np.dstack([black.image.astype(np.float32), 255 * np.clip(cover, 0, 1)]) * fade[:, None, None]
     laid = cv2.warpAffine(cut_out, matrix, (width, height), flags=cv2.INTER_LINEAR)
     cover = laid[..., 3] / 255
     picture *= 1 - cover[..., None]
