@@ -13,8 +13,8 @@ import pytest
 
 # Threads that wait for one another leave the core to the other worker; read where torch is loaded, after this file.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Freed memory is kept and taken again, not asked of the system, and cleared by it, anew for each tensor: a third of a
-# training step. Read where a process begins, so by pytest's workers and by what tests start.
+# Freed memory is kept and taken again, not asked of the system, and cleared by it, anew for each tensor of a training
+# step. Read where a process begins, so by pytest's workers and by what tests start.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 31))
 
