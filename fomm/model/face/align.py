@@ -16,13 +16,24 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fomm.model.face.mesh import BROWS, EYES, LIPS, MOUTH, NOSE, NUM_LANDMARKS, REFERENCE, angle_between_deg, beside
+from fomm.model.face.mesh import (
+    BROWS,
+    EYES,
+    LIPS,
+    MOUTH,
+    NOSE,
+    NUM_LANDMARKS,
+    OVAL,
+    REFERENCE,
+    angle_between_deg,
+    beside,
+)
 from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.surface import Surface
 
 FACE_PX = 150.0  # height of the face at which frames are compared
 SMOOTH_PX = 4.0  # flow is averaged over this much of it, standard deviation
-EDGE_PX, OPENING_PX = 2, 5  # inside the outline and around openings, where the flow sees two things at once
+EDGE_PX, OPENING_PX = 5, 11  # inside the outline and around openings, where the flow sees two things at once
 KEPT = 0.8  # of the last frame's correction, to begin with
 MOST = 0.08  # correction that is approached, in the head's frame
 BROWS_DOUBTED = 0.5  # to what part lowered brows are looked for at rest instead of where the mesh sees them
@@ -39,10 +50,12 @@ _OPENINGS = (*(eye.opening for eye in EYES), MOUTH.opening)
 
 
 def _share() -> np.ndarray:
-    """(468, 1) how much of the flow a landmark follows: less at lids and lips, whose edges the mesh finds well."""
+    """(468, 1) how much of the flow a landmark follows: less at lids, lips and outline, whose edges the mesh finds well
+    and beside which the flow does not see the face."""
     lids = beside(np.concatenate([eye.opening for eye in EYES]), 0.06)
     lips = beside(np.concatenate([LIPS, MOUTH.opening]), 0.1)
-    return (1 - 0.6 * lips - 0.6 * lids)[:_MESH, None]
+    outline = beside(OVAL, 0.15)
+    return ((1 - 0.6 * lips - 0.6 * lids) * (1 - 0.25 * outline))[:_MESH, None]
 
 
 _SHARE = _share()

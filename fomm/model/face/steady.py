@@ -7,7 +7,7 @@ import numpy as np
 from fomm.model.face.mesh import find_pose
 
 REST_HZ = 0.4  # cutoff at rest
-HZ_PER_SPEED = 20.0  # cutoff added per unit of the head's frame a second
+HZ_PER_SPEED = 50.0  # cutoff added per unit of the head's frame a second
 SPEED_HZ = 3.0
 
 
