@@ -13,7 +13,7 @@ import numpy as np
 
 from fomm.model.face.behind import fill
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.matte import foreground, refine_matte, strands
+from fomm.model.face.matte import foreground, outlined
 from fomm.model.face.mesh import BROWS, CHIN, EYES, LIPS, MOUTH, MOUTH_CORNERS, OVAL, Pose
 from fomm.model.face.motion import Face, Moved, ramp
 
@@ -59,33 +59,28 @@ class Layers(NamedTuple):
         Outline and filling of a large face are found in a smaller photo: they are smooth, and the photo's own pixels
         stay wherever one layer alone is seen.
         """
-        edges = photo if edges is None else edges
-        factor = LAYERS_PX / face_px
-        if factor >= 1:
-            matte = refine_matte(edges, person, face_px)
-            matte = np.maximum(matte, strands(photo, matte, face_px))
-            return cls(matte, foreground(photo, matte, face_px), fill(photo, _around(matte, face_px), face_px))
-        height, width = photo.shape[:2]
-        small_wh = max(1, round(factor * width)), max(1, round(factor * height))
-        less_photo, less_person, less_edges = (
-            cv2.resize(one, small_wh, interpolation=cv2.INTER_AREA) for one in (photo, person, edges)
-        )
-        small = cls.of(less_photo, less_person, LAYERS_PX, less_edges)
-        matte, near, behind = (cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in small)
-        alone = ramp(matte, 0.9, 1.0).astype(np.float32)
-        hidden = _around(small.matte, LAYERS_PX)
-        hidden = cv2.resize(hidden, (width, height), interpolation=cv2.INTER_LINEAR)
-        hidden = np.minimum(1.0, 8 * hidden)
-        return cls(
-            matte, cv2.blendLinear(photo, near, alone, 1 - alone), cv2.blendLinear(behind, photo, hidden, 1 - hidden)
-        )
+        return _taken_apart(photo, person, face_px, photo if edges is None else edges)[0]
 
 
-def _around(matte: np.ndarray, face_px: float) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: the person, and around it where the photo is not trusted to be background alone."""
-    reach = 2 * max(2, round(face_px / 18)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    return cv2.dilate(np.ceil(255 * matte).astype(np.uint8), disc) / np.float32(255)
+def _taken_apart(photo: np.ndarray, person: np.ndarray, face_px: float, edges: np.ndarray) -> tuple[Layers, np.ndarray]:
+    """As `Layers.of`, and (H, W) float32 in [0, 1], where the photo is not trusted to be background alone."""
+    factor = LAYERS_PX / face_px
+    if factor >= 1:
+        matte, hidden = outlined(photo, person, face_px, edges)
+        return Layers(matte, foreground(photo, matte, face_px), fill(photo, hidden, face_px)), hidden
+    height, width = photo.shape[:2]
+    small_wh = max(1, round(factor * width)), max(1, round(factor * height))
+    less_photo, less_person, less_edges = (
+        cv2.resize(one, small_wh, interpolation=cv2.INTER_AREA) for one in (photo, person, edges)
+    )
+    small, hidden = _taken_apart(less_photo, less_person, LAYERS_PX, less_edges)
+    matte, near, behind, hidden = (
+        cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in (*small, hidden)
+    )
+    alone = ramp(matte, 0.9, 1.0).astype(np.float32)
+    hidden = np.minimum(1.0, 8 * hidden)
+    person = cv2.blendLinear(photo, near, alone, 1 - alone)
+    return Layers(matte, person, cv2.blendLinear(behind, photo, hidden, 1 - hidden)), hidden
 
 
 class Inside:

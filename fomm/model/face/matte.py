@@ -10,12 +10,34 @@ from fomm.model.face.motion import ramp
 
 EDGE_LEVELS = 2.5  # differences of colour, in grey levels, that the outline follows
 HEAD = 1.5  # height of a head with its hair, from the person's top on, in face heights
-BESIDE = 0.25  # how far from the outline hair stands off, in face heights
+BESIDE = 0.2  # how far from the outline hair stands off, in face heights
+AROUND = 18.0  # part of the face's height around the outline in which the person's colours are seen, too
+HAIR_PX = 2.0  # and around hair that stands off
 STRAND = 1 / 30  # of the face's height: what is narrower is a strand
-STANDS_OUT = (3.0, 6.0)  # by how much a strand differs, in times of what such differences are farther away, to be one
+LENGTH = 0.1  # of the face's height, that a strand has at least
+STANDS_OUT = (4.0, 7.0)  # by how much a strand differs, in times of what such differences are farther away, to be one
 LEAST_LEVELS = 2.0  # such a difference that says nothing
 COLOURS_PX = 60.0  # height of a face in which the colours on both sides of the outline are found
 CLEAR_LEVELS = 20.0  # difference of these colours that is needed
+
+
+def outlined(photo: np.ndarray, person: np.ndarray, face_px: float, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The matte (H, W) float32 in [0, 1], and the same with what is around it: where a photo is not trusted to be
+    background alone.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        person: (H, W) float32 in [0, 1], how sure it is that a pixel shows the person.
+        face_px: height of the face.
+        edges: (H, W, 3) uint8, in whose edges the outline is looked for.
+    """
+    matte = refine_matte(edges, person, face_px)
+    hair = strands(photo, matte, face_px)
+    return np.maximum(matte, hair), np.maximum(_around(matte, face_px / AROUND), _around(hair, HAIR_PX))
+
+
+def _around(matte: np.ndarray, px: float) -> np.ndarray:
+    return cv2.dilate(np.ceil(255 * matte).astype(np.uint8), _disc(px)) / np.float32(255)
 
 
 def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
@@ -82,10 +104,11 @@ def strands(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
     usual = spread(np.dstack([cv2.resize(line, small, interpolation=cv2.INTER_AREA)] * 3), far)[..., 0]
     found = np.clip(line / np.maximum(large(levels), CLEAR_LEVELS), 0, 1)
     near = large(near * head[:, None]) > 0.5
-    _, pieces = cv2.connectedComponents((found > 0.1).astype(np.uint8))
-    goes_on = np.isin(pieces, np.unique(pieces[~near]))
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats((found > 0.1).astype(np.uint8))
+    is_hair = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) >= LENGTH * face_px
+    is_hair[np.unique(pieces[~near])] = False  # goes on
     found *= ramp(line / (large(usual) + LEAST_LEVELS), *STANDS_OUT)
-    found[goes_on | (matte > 0.5)] = 0
+    found[~is_hair[pieces] | (matte > 0.5)] = 0
     return found.astype(np.float32)
 
 
