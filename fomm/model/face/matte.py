@@ -99,14 +99,15 @@ def strands(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
     colours = colours.astype(np.float32)
     apart = spread(colours, (person > 0.95).astype(np.float32)) - spread(colours, far)
     levels = np.linalg.norm(apart, axis=2)
-    towards = (photo * large(apart / np.maximum(levels, 1.0)[..., None])).sum(2)  # the person's colour
-    line = cv2.morphologyEx(towards, cv2.MORPH_TOPHAT, _disc(STRAND * face_px))
+    towards = np.einsum("hwc,hwc->hw", photo, large(apart / np.maximum(levels, 1.0)[..., None]))  # the person's colour
+    wide = 2 * max(2, round(STRAND * face_px)) + 1
+    line = cv2.morphologyEx(towards, cv2.MORPH_TOPHAT, np.ones((wide, wide)))
     usual = spread(np.dstack([cv2.resize(line, small, interpolation=cv2.INTER_AREA)] * 3), far)[..., 0]
     found = np.clip(line / np.maximum(large(levels), CLEAR_LEVELS), 0, 1)
     near = large(near * head[:, None]) > 0.5
     _, pieces, stats, _ = cv2.connectedComponentsWithStats((found > 0.1).astype(np.uint8))
     is_hair = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) >= LENGTH * face_px
-    is_hair[np.unique(pieces[~near])] = False  # goes on
+    is_hair[pieces[~near]] = False  # goes on
     found *= ramp(line / (large(usual) + LEAST_LEVELS), *STANDS_OUT)
     found[~is_hair[pieces] | (matte > 0.5)] = 0
     return found.astype(np.float32)
