@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gradio as gr
 
@@ -28,6 +28,7 @@ from studio.visitors import ASSETS, Studio
 EXAMPLE_CLIP = ASSETS / "speaker.mp4"
 DRAWN_EXAMPLES = (11, 23)  # identities drawn when the page starts, beside the portrait that comes with the package
 KEPT_S = 3600  # Gradio removes files after this time
+HIDDEN: Final = "hidden"  # there, but not seen; what is not there yet can miss what it is told while it is made
 SWITCHES = ("crop", "embed", "best_frame", "label")
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE = {**QUIET, "concurrency_limit": None}  # the studio has queues of its own
@@ -138,7 +139,7 @@ class AnimateTab:
             self.go = gr.Button("Animate", variant="primary", scale=3)
             self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1)
         self.status = gr.HTML("", elem_id="status")
-        with gr.Column(visible=False) as self.results:
+        with gr.Column(visible=HIDDEN) as self.results:
             with gr.Row():
                 self.result = gr.Video(label="Result", interactive=False, min_width=300)
                 self.beside = gr.Video(label="Photo, video and result", interactive=False, min_width=300)
@@ -211,7 +212,7 @@ class AnimateTab:
             }
 
         busy = {self.go: gr.update(interactive=False), self.stop: gr.update(interactive=True)}
-        busy |= {self.results: gr.update(visible=False)}
+        busy |= {self.results: gr.update(visible=HIDDEN)}
         job = self.work.start("animate", visitor, checkpoint, make)
         for news in told(job, self.status, self.work.folder, stopped="Stopped."):
             yield busy | news
@@ -253,9 +254,9 @@ class PortraitTab:
                 for path in sorted((ASSETS / "motions").glob("*.json"))
             }
         self.status = gr.HTML("", elem_id="portrait-status")
-        self.video = gr.Video(label="The portrait in motion", interactive=False, visible=False)
+        self.video = gr.Video(label="The portrait in motion", interactive=False, visible=HIDDEN)
         self.files = gr.File(
-            label="Download: result, and the record of how it was made", interactive=False, visible=False
+            label="Download: result, and the record of how it was made", interactive=False, visible=HIDDEN
         )
         self._connect(page)
 
