@@ -139,15 +139,16 @@ class AnimateTab:
             self.go = gr.Button("Animate", variant="primary", scale=3)
             self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1)
         self.status = gr.HTML("", elem_id="status")
-        with gr.Column(visible=HIDDEN) as self.results:
-            with gr.Row():
-                self.result = gr.Video(label="Result", interactive=False, min_width=300)
-                self.beside = gr.Video(label="Photo, video and result", interactive=False, min_width=300)
-            self.files = gr.File(
-                label="Download: result, comparison, and the record of how it was made",
-                interactive=False,
-                elem_id="files",
-            )
+        with gr.Row():
+            self.result = gr.Video(label="Result", interactive=False, visible=HIDDEN, min_width=300)
+            self.beside = gr.Video(label="Photo, video and result", interactive=False, visible=HIDDEN, min_width=300)
+        self.files = gr.File(
+            label="Download: result, comparison, and the record of how it was made",
+            interactive=False,
+            visible=HIDDEN,
+            elem_id="files",
+        )
+        self.results = self.result, self.beside, self.files
 
     def _connect(self) -> None:
         choices = [self.face, self.track, self.room, self.motion, self.switches, self.region, self.strength]
@@ -156,7 +157,7 @@ class AnimateTab:
         changes += [self.room.release, self.switches.input]
         looked = [self.found, self.face, self.track]
         gr.on(changes, self.show_found, inputs, looked, trigger_mode="multiple", **AT_ONCE)
-        outputs = [self.status, self.results, self.result, self.beside, self.files, self.go, self.stop]
+        outputs = [self.status, *self.results, self.go, self.stop]
         self.go.click(self.animate, inputs, outputs, **AT_ONCE)
         self.stop.click(self.end, queue=False, **QUIET)
         filled = [self.photo, self.video, self.face, self.track]
@@ -205,14 +206,13 @@ class AnimateTab:
             paths = [str(path) for path in made.files]
             return {
                 self.status: shown.done_view(made, self.work.folder),
-                self.results: gr.update(visible=True),
-                self.result: paths[0],
-                self.beside: paths[1],
-                self.files: paths,
+                self.result: gr.update(visible=True, value=paths[0]),
+                self.beside: gr.update(visible=True, value=paths[1]),
+                self.files: gr.update(visible=True, value=paths),
             }
 
-        busy = {self.go: gr.update(interactive=False), self.stop: gr.update(interactive=True)}
-        busy |= {self.results: gr.update(visible=HIDDEN)}
+        busy: dict[Any, dict] = {self.go: gr.update(interactive=False), self.stop: gr.update(interactive=True)}
+        busy |= {result: gr.update(visible=HIDDEN) for result in self.results}
         job = self.work.start("animate", visitor, checkpoint, make)
         for news in told(job, self.status, self.work.folder, stopped="Stopped."):
             yield busy | news

@@ -177,6 +177,7 @@ def animate(page: Any) -> None:
 def test_record_animate_download(visit: Any, server: Server, tmp_path: Path) -> None:
     """The whole way: a photo is uploaded, a video recorded, both are shown, animated, and the files downloaded."""
     page = visit()
+    assert not page.locator("#files").is_visible() and not page.get_by_text("Photo, video and result").is_visible()
     page.locator("input[type=file]").first.set_input_files(PORTRAIT)
     driving = block(page, "Driving video")
     driving.get_by_role("button", name="Capture from camera").click()
