@@ -141,7 +141,7 @@ class Forks:
 
     def end(self) -> None:
         self._socket.close()
-        self._process.wait()
+        self._process.communicate()
 
 
 def adopting(yes: bool) -> None:

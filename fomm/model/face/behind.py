@@ -39,21 +39,21 @@ def fill(photo: np.ndarray, hidden: np.ndarray, face_px: float) -> np.ndarray:
     known = np.clip(1.1 - 4 * hidden, 0, 1).astype(np.float32)
     smooth = _level(photo.astype(np.float32), known)
     if known.min() < 1:
-        smooth = _seamless(_continued(smooth, known, face_px), photo, known, face_px)
+        depth = cv2.distanceTransform((known < 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+        smooth = _seamless(_continued(smooth, known, depth, face_px), photo, depth, face_px)
     weight = known[..., None]
     return np.clip(np.round(weight * photo + (1 - weight) * smooth), 0, 255).astype(np.uint8)
 
 
-def _seamless(made: np.ndarray, photo: np.ndarray, known: np.ndarray, face_px: float) -> np.ndarray:
-    """What is made (H, W, 3) float32 where the photo is not `known` (H, W), without the step between the two.
+def _seamless(made: np.ndarray, photo: np.ndarray, depth: np.ndarray, face_px: float) -> np.ndarray:
+    """What is made (H, W, 3) float32 at a `depth` (H, W) in pixels behind the person, without the step to the photo.
 
     The difference along the seam goes on inwards, and fades: a membrane as of Pérez, Gangnet, Blake, "Poisson image
     editing", SIGGRAPH 2003. Else the person's outline would be seen where the person was.
     """
-    hidden = (known < 1).astype(np.uint8)
-    depth = cv2.distanceTransform(hidden, cv2.DIST_L2, cv2.DIST_MASK_5)
+    hidden = depth > 0
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SEAM_PX + 1,) * 2)
-    within, beside = (hidden > 0) & (depth <= SEAM_PX), (hidden == 0) & (cv2.dilate(hidden, disc) > 0)
+    within, beside = hidden & (depth <= SEAM_PX), ~hidden & (cv2.dilate(hidden.astype(np.uint8), disc) > 0)
     step = spread(photo - spread(made, within.astype(np.float32)), beside.astype(np.float32))
     return made + np.exp(-depth / (STEP_FADES * face_px))[..., None] * step
 
@@ -88,8 +88,9 @@ def spread(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _continued(smooth: np.ndarray, known: np.ndarray, face_px: float) -> np.ndarray:
-    """A picture (H, W, 3) float32 that is smooth where it is not known, with structure and grain there."""
+def _continued(smooth: np.ndarray, known: np.ndarray, depth: np.ndarray, face_px: float) -> np.ndarray:
+    """A picture (H, W, 3) float32 that is smooth where it is not known, with structure and grain there; `depth` (H, W)
+    is how far, in pixels, from what is."""
     height, width = known.shape
     factor = min(1.0, SIDE / np.sqrt(height * width))
     small = max(PATCH, round(factor * width)), max(PATCH, round(factor * height))
@@ -100,7 +101,6 @@ def _continued(smooth: np.ndarray, known: np.ndarray, face_px: float) -> np.ndar
         return smooth
     made, away = completed
     coarse, was = (cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in (made + light, picture))
-    depth = cv2.distanceTransform((known < 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     return coarse + np.exp(-np.square(depth / (FADES * face_px)))[..., None] * _copied(smooth - was, away)
 
 

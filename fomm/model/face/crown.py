@@ -18,7 +18,10 @@ SLOPE_OVER = 0.2  # widths of the cut over which an outline's slope is found
 
 
 def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
-    """(A + H, L + W + R, 4) uint8, the person's colours and matte, and (L, A), where the photo begins in it."""
+    """(A + H, L + W + R, 4) uint8, the person's colours and matte, and (L, A), where the photo begins in it.
+
+    A, L and R are the rows above and the columns beside the photo in which a head that it cuts off goes on.
+    """
     person = np.dstack([layers.person, np.round(255 * layers.matte).astype(np.uint8)])
     forehead, chin, *cheeks = source.landmarks[[FOREHEAD, CHIN, *CHEEKS], :2]
     middle, crown = (forehead + chin) / 2, forehead + CROWN * (forehead - chin)

@@ -37,16 +37,17 @@ def outlined(photo: np.ndarray, person: np.ndarray, face_px: float, edges: np.nd
 
 
 def _around(matte: np.ndarray, px: float) -> np.ndarray:
+    """(H, W) float32, 1 or less: a matte and so many pixels around it, of any weight above 0."""
     return cv2.dilate(np.ceil(255 * matte).astype(np.uint8), _disc(px)) / np.float32(255)
 
 
-def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: the person's outline drawn to the photo's own edges.
+def refine_matte(edges: np.ndarray, person: np.ndarray, face_px: float) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: the person's outline drawn to the photo's own edges; arguments as for `outlined`.
 
     He, Sun, Tang, "Guided image filtering", ECCV 2010.
     """
     rough = np.clip(5 * (person - 0.5) + 0.5, 0, 1).astype(np.float32)
-    fine = cv2.ximgproc.guidedFilter(photo, 255 * rough, max(2, round(face_px / 16)), EDGE_LEVELS**2) / 255
+    fine = cv2.ximgproc.guidedFilter(edges, 255 * rough, max(2, round(face_px / 16)), EDGE_LEVELS**2) / 255
     matte = np.clip((fine - 0.1) / 0.8, 0, 1)
     # what is enclosed by the person (an earring, a reflection in glasses) belongs to it
     outside = np.pad((matte < 0.5).astype(np.uint8), 1, constant_values=1)
@@ -55,7 +56,8 @@ def refine_matte(photo: np.ndarray, person: np.ndarray, face_px: float) -> np.nd
 
 
 def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
-    """The person's own colours, also where the background shines through and a little beyond the outline.
+    """(H, W, 3) uint8: the person's own colours in a photo (H, W, 3) uint8 with this matte (H, W), also where the
+    background shines through and a little beyond the outline.
 
     Forte, "Approximate fast foreground colour estimation", ICIP 2021: averages over the person nearby.
     """
@@ -92,8 +94,8 @@ def strands(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
 
     colours, person = (cv2.resize(one, small, interpolation=cv2.INTER_AREA) for one in (photo, matte))
     near = cv2.dilate((person > 0.02).astype(np.uint8), _disc(BESIDE * factor * face_px))
-    head = np.arange(small[1]) < np.argmax(person.max(1) > 0.5) + HEAD * factor * face_px
     far = 1 - near.astype(np.float32)
+    in_head = np.arange(small[1])[:, None] < np.argmax(person.max(1) > 0.5) + HEAD * factor * face_px  # rows
     if not far.any():
         return np.zeros_like(matte)
     colours = colours.astype(np.float32)
@@ -102,9 +104,9 @@ def strands(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
     towards = np.einsum("hwc,hwc->hw", photo, large(apart / np.maximum(levels, 1.0)[..., None]))  # the person's colour
     wide = 2 * max(2, round(STRAND * face_px)) + 1
     line = cv2.morphologyEx(towards, cv2.MORPH_TOPHAT, np.ones((wide, wide)))
-    usual = spread(np.dstack([cv2.resize(line, small, interpolation=cv2.INTER_AREA)] * 3), far)[..., 0]
+    usual = spread(np.dstack([cv2.resize(line, small, interpolation=cv2.INTER_AREA)] * 3), far)[..., 0]  # takes colours
     found = np.clip(line / np.maximum(large(levels), CLEAR_LEVELS), 0, 1)
-    near = large(near * head[:, None]) > 0.5
+    near = large(near * in_head) > 0.5
     _, pieces, stats, _ = cv2.connectedComponentsWithStats((found > 0.1).astype(np.uint8))
     is_hair = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) >= LENGTH * face_px
     is_hair[pieces[~near]] = False  # goes on
