@@ -96,7 +96,8 @@ def test_damaged_credentials_are_altered_or_cannot_be_read(tmp_path: Path) -> No
     content = path.read_bytes()
     start, end = boxes(content)["c2pa"]
     label = content.index(b"urn:c2pa:", start)  # of the manifest: what names it does not find it then
-    for place in (label, label + 9, *np.random.default_rng(1).integers(start, end, 100)):
+    inputs = content.index(b"iphoto.jpg", start)  # of what it was made of: a name, which becomes a list
+    for place in (label, label + 9, inputs, *np.random.default_rng(1).integers(start, end, 100)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
         try:
             said, intact = verify(path)

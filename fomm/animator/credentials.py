@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -182,15 +182,22 @@ def verify(path: Path) -> tuple[list[str], bool]:
     trusted = str(state) == "Trusted"
     vouched = "someone known vouches for it" if trusted else "nobody vouches for it, so it proves no identity"
     said.append(f"Signed by a certificate that names {who}; {vouched}.")
+    try:
+        said += _claims(manifest)
+    except (AttributeError, KeyError, TypeError):  # of an altered file, or of somebody else's program
+        said.append("What it claims is not written as such claims are, and cannot be read.")
+    return said, intact
+
+
+def _claims(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What a manifest says of how a file was made, in sentences; its assertions may be anything."""
     for assertion in manifest.get("assertions", []):
         for action in assertion["data"].get("actions", ()) if assertion["label"].startswith("c2pa.actions") else ():
             kind = str(action.get("digitalSourceType", "")).rsplit("/", 1)[-1]
-            said.append(f"Claims: {action['action'].removeprefix('c2pa.')}, digital source type {kind or 'not said'}.")
+            yield f"Claims: {action['action'].removeprefix('c2pa.')}, digital source type {kind or 'not said'}."
         if assertion["label"] == INPUTS:
-            said += [
-                f"Made with {role} {one['name']} (sha256 {one['sha256']})." for role, one in assertion["data"].items()
-            ]
-    return said, intact
+            for role, one in assertion["data"].items():
+                yield f"Made with {role} {one['name']} (sha256 {one['sha256']})."
 
 
 def config_folder() -> Path:
