@@ -24,7 +24,8 @@ LIMBUS = (0.9, 1.08)  # radii between which the iris goes over into the white
 NEAR_IRIS = (1.08, 1.3)  # the same for where the photo shows white alone
 LID_EDGE = 0.07  # how far from a lid's edge what the photo shows of the ball is not trusted, in widths of the eye
 LID_SHADOW = 0.6  # how much darker the ball is right below the upper lid
-LASHES_REACH = 0.13  # how far inwards a lid's edge shows its shadow and lashes, in widths of the eye
+LASHES_REACH = (0.13, 0.06)  # how far inwards a lid's edge shows its shadow and lashes, in widths of the eye ...
+LASHES_REACH_PX = (1.0, 0.5)  # ... and this much more: where the eye looks as in the photo, and elsewhere
 WHITE_LIGHT, WHITE_COLOUR = (1.0, 1.9), 0.8  # bounds of the white's brightness and colourfulness, of the skin's
 MOST_WHITE = 75.0  # percentile of brightness of what is between lids, up to which it may be lashes or shadow
 LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
@@ -106,8 +107,9 @@ class Eyeball:
         lit = cv2.GaussianBlur(polygon(edge - low + below, size), (0, 0), max(0.5, LID_EDGE * width))
         shadow = LID_SHADOW / 255**2 * (255 - lit.astype(np.float32)) * (255 - ball[..., 3])
         colours = np.round(ball[..., :3] * (1 - shadow)[..., None]).astype(np.uint8)
-        # next to the lids there are their own edges, which the warp moves
-        deep = ramp(_depth(between), 0.0, LASHES_REACH * width + 1).astype(np.float32)
+        # next to the lids there are their own edges, which the warp moves; with them goes what is left of the old iris
+        reach = float(np.interp(turned, (0, 1), LASHES_REACH) * width + np.interp(turned, (0, 1), LASHES_REACH_PX))
+        deep = ramp(_depth(between), 0.0, reach).astype(np.float32)
         canvas.blend(low, colours, strength * np.minimum(between.astype(np.float32) / 255, deep))
 
 
