@@ -16,7 +16,8 @@ SIDE = 72  # of a square with as many pixels as the small picture
 PATCH = 5  # of them, a patch
 LEVELS, ROUNDS = 3, 3  # each level half as large as the next; rounds of matching on each
 LIGHT = 0.3  # what varies over more than this part of the longer side is light
-NEAR = 90.0  # grey levels that a patch may differ more if it lies nearer by the longer side
+NEAR = 150.0, 50.0  # grey levels that a patch may differ more if it lies nearer by the longer side, down and across:
+# horizons and rooms are level
 OFFSETS, AGREE = 20, 9  # places that patches come from, and over how many pixels they agree on one
 LEAST_APART = PATCH  # patches nearer to their place show the same
 DULL = 4.0  # times the usual difference, and those who differ more are all alike
@@ -161,11 +162,12 @@ def _features(picture: np.ndarray, trust: np.ndarray) -> tuple[np.ndarray, np.nd
         return seen.reshape(*seen.shape[:2], -1)
 
     colours = patches(picture)
-    place = np.float32(NEAR * PATCH / max(picture.shape[:2])) * np.mgrid[: colours.shape[0], : colours.shape[1]]
+    place = np.mgrid[: colours.shape[0], : colours.shape[1]].astype(np.float32).transpose(1, 2, 0)
+    place *= np.float32(NEAR) * np.float32(PATCH / max(picture.shape[:2]))
     counts = patches(np.repeat(trust[..., None], 3, axis=2))
     counts = counts / counts.mean(2, keepdims=True)
     return (
-        np.concatenate([colours, place.transpose(1, 2, 0)], 2, dtype=np.float32),
+        np.concatenate([colours, place], 2, dtype=np.float32),
         np.concatenate([counts, np.ones((*counts.shape[:2], 2))], 2, dtype=np.float32),
     )
 
