@@ -17,7 +17,7 @@ import fomm
 from fomm import command_line
 from fomm.errors import InputError, run
 from fomm.evaluation.settings import MeasureSettings, check_count
-from fomm.files import hash_code, hash_file
+from fomm.files import hash_code, hash_file, require_place
 from fomm.progress import Bars
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def evaluate(options: Options) -> "Report | None":
     begun, output = time.monotonic(), Path(options.output)
     conditions = options.conditions()  # before anything heavy is loaded
     options.check()
+    require_place(output)
     import preprocess
     from fomm.evaluation import run as evaluation
     from fomm.evaluation.contenders import load_all, read_data

@@ -37,7 +37,8 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     existing `path` stays as it was. What killed processes left in the folder is removed.
 
     Raises:
-        InputError: the folder does not exist and cannot be made, cannot be written, or the disk is full.
+        InputError: the folder does not exist and cannot be made, cannot be written, or the disk is full; or another
+            file that the block needs cannot be read or written.
     """
     path = Path(path)
     beside = path.parent / f".{_machine()}-{os.getpid()}-{secrets.token_hex(2)}.part{path.suffix}"
@@ -51,9 +52,12 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         else:
             os.replace(beside, path)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and error.filename != str(beside):
+        other = str(error.filename or beside)
+        if other == str(path) or other.startswith(str(beside)):
+            raise _unwritten(path, error) from error
+        if isinstance(error, FileNotFoundError):
             raise
-        raise _unwritten(path, error) from error
+        raise InputError(f"{other}: {error.strerror}; check this path, its permissions and the disk") from error
     finally:
         _remove(beside)
 
@@ -72,6 +76,15 @@ def make_folder(folder: Path) -> None:
         raise _unwritten(folder, error) from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: cannot be written (no permission to write here); choose another --output")
+
+
+def require_place(folder: Path) -> None:
+    """Raises InputError where a folder could not be made or written into; makes nothing."""
+    place = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not place.is_dir():
+        raise InputError(f"{folder}: cannot be written ({place} is not a folder); choose another --output")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written (no permission to write in {place}); choose another --output")
 
 
 def _unwritten(path: Path, error: OSError) -> InputError:

@@ -156,6 +156,10 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_a_missing_input_inside_the_block_is_not_blamed_on_the_output(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_output(tmp_path / "out"):
         (tmp_path / "no such input").read_text()
+    with pytest.raises(InputError, match=r"^/elsewhere: Permission denied"), atomic_output(tmp_path / "out"):
+        raise PermissionError(13, "Permission denied", "/elsewhere")
+    with pytest.raises(InputError, match=r"out: cannot be written"), atomic_output(tmp_path / "out") as part:
+        raise PermissionError(13, "Permission denied", str(part / "frame.png"))
 
 
 def test_files_that_belong_together_are_all_there_or_none(tmp_path: Path) -> None:

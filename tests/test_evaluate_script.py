@@ -248,6 +248,7 @@ def test_lists_without_anything_to_measure(here: Path, tmp_path: Path) -> None:
         ({"fail_if": [""]}, "cannot be read"),
         ({"checkpoint": []}, "--checkpoint, --predictions: name nothing"),
         ({"output": " "}, "--output: is empty"),
+        ({"output": f"{here / 'five.safetensors'}/report"}, "five.safetensors is not a folder.; choose another"),
         ({"fail_if": ["l2 > 1"]}, "no metric is called 'l2'; choose from"),
         ({"fail_if": ["cross.l1 > 1"]}, "no protocol is called 'cross'; choose from"),
         ({"fail_if": ["lpips > 1"]}, "lpips cannot be computed here"),

@@ -132,6 +132,9 @@ def test_sets_that_cannot_be_used(heads: Path, tmp_path: Path) -> None:
         np.save(tmp_path / "set" / "mesh.npy", wrong)
         with pytest.raises(InputError, match="not a set of heads; make it again"):
             FaceData(folder=str(tmp_path)).setup()
+    np.save(tmp_path / "set" / "mesh.npy", np.full((3, 2, 478, 3), np.nan, np.float32))
+    with pytest.raises(InputError, match="landmarks that are no numbers; make it again"):
+        FaceData(folder=str(tmp_path)).setup()
     (tmp_path / "set" / "mesh.npy").write_bytes(b"nothing")
     with pytest.raises(InputError, match="set: cannot be read .*; make the set again"):
         FaceData(folder=str(tmp_path)).setup()

@@ -163,7 +163,7 @@ def _features(picture: np.ndarray, trust: np.ndarray) -> tuple[np.ndarray, np.nd
 
     colours = patches(picture)
     place = np.mgrid[: colours.shape[0], : colours.shape[1]].astype(np.float32).transpose(1, 2, 0)
-    place *= np.float32(NEAR) * np.float32(PATCH / max(picture.shape[:2]))
+    place *= np.array(NEAR, np.float32) * np.float32(PATCH / max(picture.shape[:2]))
     counts = patches(np.repeat(trust[..., None], 3, axis=2))
     counts = counts / counts.mean(2, keepdims=True)
     return (

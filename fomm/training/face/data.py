@@ -69,6 +69,8 @@ def open_set(folder: Path) -> HeadSet:
             f"{folder}: frames {frames.shape} {frames.dtype} and landmarks {mesh.shape} {mesh.dtype} are not a set of "
             "heads; make it again"
         )
+    if not np.isfinite(mesh).all():
+        raise InputError(f"{folder}: has landmarks that are no numbers; make it again")
     if frames.shape[1] < 2:
         raise InputError(f"{folder}: has one frame of each head, need at least 2; make it again")
     return opened
