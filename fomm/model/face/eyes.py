@@ -26,7 +26,7 @@ LID_EDGE = 0.07  # how far from a lid's edge what the photo shows of the ball is
 LID_SHADOW = 0.6  # how much darker the ball is right below the upper lid
 LASHES_REACH = (0.13, 0.06)  # how far inwards a lid's edge shows its shadow and lashes, in widths of the eye ...
 LASHES_REACH_PX = (1.0, 0.5)  # ... and this much more: where the eye looks as in the photo, and elsewhere
-WHITE_LIGHT, WHITE_COLOUR = (1.0, 1.9), 0.8  # bounds of the white's brightness and colourfulness, of the skin's
+WHITE_LIGHT, WHITE_COLOUR = (1.0, 1.9), 1.2  # bounds of the white's brightness and colourfulness, of the skin's
 MOST_WHITE = 75.0  # percentile of brightness of what is between lids, up to which it may be lashes or shadow
 LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
 LID_COVER, LASHES, LASH_WIDTH = 0.95, 0.45, 0.065  # weight of that skin; brightness and width of the line of lashes
@@ -137,7 +137,7 @@ def _white(texture: np.ndarray, seen: np.ndarray, along: np.ndarray, skin: np.nd
 
     Args:
         along: (h, w) 0 to 1 from corner to corner.
-        skin: (N, 3) colours of the skin around it: the white is no darker and has less colour.
+        skin: (N, 3) colours of the skin around it: the white is no darker, and only a varnish gives it more colour.
     """
 
     def split(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
