@@ -117,6 +117,7 @@ def test_the_report_follows_its_schema_and_is_whole(report: dict, here: Path) ->
     assert all(row["reason"] and row["how"] for row in report["not_computed"])
     assert not report["metrics"].keys() & {row["metric"] for row in report["not_computed"]}
     assert report["data"]["size"] == [256, 256], "the models differ in size"
+    assert {"code of fomm", "code of preprocess", "code of evaluate.py"} <= report["versions"].keys()
 
 
 def test_every_fault_is_told_and_costs_nothing_else(report: dict) -> None:

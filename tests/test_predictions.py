@@ -222,6 +222,15 @@ def test_a_copy_of_a_report_adds_nothing(report: Report, here: Path, tmp_path: P
     assert {path.name for path in (tmp_path / "board" / "media").iterdir()} == {Path(s.media).name for s in one.gallery}
 
 
+def test_reports_of_different_code_are_merged_with_a_warning(report: Report, here: Path, tmp_path: Path) -> None:
+    content = json.loads((here / "both" / "report.json").read_text())
+    content["versions"]["code of fomm"] = "0" * 64
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    merge([str(here / "both"), str(tmp_path), "--output", str(tmp_path / "board")])
+    warnings = read_report(tmp_path / "board" / "report.json").data.warnings
+    assert warnings == [*report.data.warnings, "The reports were made with different versions of code of fomm."]
+
+
 def test_what_does_not_compare_is_not_merged(report: Report, here: Path, tmp_path: Path) -> None:
     content = json.loads((here / "both" / "report.json").read_text())
     for key, value in (("manifest_sha256", "0" * 64), ("split", "val")):

@@ -99,14 +99,11 @@ def evaluate(
         for contender in contenders
     ]
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    versions |= {f"code of {name}": sha256 for name, sha256 in code.items()}
     records, started = output / RECORDS, time.time()
     check_records(
         records,
-        _depends_on(data, contenders, instruments, size)
-        | {
-            "device": fabric.device.type,
-            "versions": versions | {f"code of {name}": sha256 for name, sha256 in code.items()},
-        },
+        _depends_on(data, contenders, instruments, size) | {"device": fabric.device.type, "versions": versions},
     )
     tasks = [task for task in data.tasks if any(contender.takes_part(task) for contender in contenders)]
     folder = data.manifest.parent
