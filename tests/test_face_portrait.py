@@ -137,6 +137,23 @@ def test_lids_close_over_the_eyes(sitter: Sitter) -> None:
         assert np.abs(result[y[2:5], x[2:5]].mean(0) - (175, 129, 106)).max() < 25
 
 
+def test_a_shut_lid_has_the_skins_grain(sitter: Sitter) -> None:
+    noise = np.random.default_rng(0).normal(0, 6, sitter.photo.shape)
+    grainy = np.clip(sitter.photo + noise, 0, 255).astype(np.uint8)
+    source = Face(sitter.landmarks)
+    shut = source.shape.copy()
+    for eye in EYES:
+        shut[eye.upper, 1] = shut[eye.lower, 1]
+    moved = move(source, Face(source.pose.place(shut)), source)
+    result = FaceModel().portrait(Sitter(grainy, sitter.landmarks, sitter.person))(moved).astype(np.float32)
+    fine = result - cv2.GaussianBlur(result, (0, 0), 2)
+    for eye in EYES:
+        lid = [eye.outer, *eye.crease, eye.inner, *eye.upper[::-1]]
+        mask = polygon(cv2.convexHull(moved.landmarks[lid, :2].astype(np.float32))[:, 0], (SIDE, SIDE))
+        on_lid = cv2.erode(mask, np.ones((7, 7))) > 128
+        assert on_lid.sum() > 50 and 3 < fine[on_lid].std() < 9
+
+
 def between_lids(landmarks: np.ndarray, eye: Eye, inner_px: int) -> np.ndarray:
     """(SIDE, SIDE) bool, what is at least so far from the lids' edge."""
     mask = polygon(landmarks[eye.opening, :2], (SIDE, SIDE)) > 128

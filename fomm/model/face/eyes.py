@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.layers import STILL_PX, Inside, change_px, turn_of
+from fomm.model.face.layers import STILL_PX, Inside, Skin, change_px, turn_of
 from fomm.model.face.mesh import Eye
 from fomm.model.face.motion import Face, Moved, ramp
 
@@ -30,6 +30,7 @@ WHITE_LIGHT, WHITE_COLOUR = (1.0, 1.9), 1.2  # bounds of the white's brightness 
 MOST_WHITE = 75.0  # percentile of brightness of what is between lids, up to which it may be lashes or shadow
 LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
 LID_COVER, LASHES, LASH_WIDTH = 0.95, 0.45, 0.065  # weight of that skin; brightness and width of the line of lashes
+LID_ENDS = 0.2  # how far from the eye's corners that skin is drawn in full, in widths of the eye
 LID_OVER = 0.04  # how far a shut lid lies over the lower one, in widths of the eye
 
 
@@ -187,9 +188,9 @@ class Lid:
     and the lashes stay a line.
     """
 
-    def __init__(self, photo: np.ndarray, source: Face, eye: Eye) -> None:
-        self._eye, self._source = eye, source
-        width = float(np.linalg.norm(source.landmarks[eye.outer, :2] - source.landmarks[eye.inner, :2]))
+    def __init__(self, photo: np.ndarray, source: Face, eye: Eye, skin: Skin) -> None:
+        self._eye, self._source, self._skin = eye, source, skin
+        self._width = width = float(np.linalg.norm(source.landmarks[eye.outer, :2] - source.landmarks[eye.inner, :2]))
         near = Inside(photo, source.landmarks[[*eye.fold, *eye.bag], :2], 0.2 * width)
         smooth = cv2.GaussianBlur(near.texture, (0, 0), max(0.5, 0.05 * width))
 
@@ -221,13 +222,15 @@ class Lid:
         within = ((along > 0) & (along < 1)).astype(np.float32)
         edge = edge + LID_OVER * closed * 4 * along * (1 - along)
         lid = ramp(down, top + 0.2 * (begins - top), begins + 1e-3) * ramp(edge - down, -0.5 / size[0], 0.5 / size[0])
-        lid *= within * ramp(along, 0.0, 0.1) * ramp(1 - along, 0.0, 0.1)
+        lid *= within * ramp(along, 0.0, LID_ENDS) * ramp(1 - along, 0.0, LID_ENDS)
         powers = np.stack([np.ones_like(along), along, along**2], -1)  # (h, w, 3)
         skin, under = powers @ self._above, powers @ self._below
         part = np.clip((down - begins) / np.maximum(edge - begins, 1e-3), 0, 1)[..., None]
         colour = skin + (0.3 + 0.4 * part) * (under - skin)
+        colour += self._skin.grain((self._width * np.dstack([along, down])).astype(np.float32))
         canvas.blend(low, np.clip(colour, 0, 255).astype(np.uint8), (LID_COVER * closed * lid).astype(np.float32))
-        line = np.exp(-(((down - edge) / LASH_WIDTH) ** 2)) * within * ramp(along, 0.0, 0.1) * ramp(1 - along, 0.0, 0.1)
+        ends = np.sqrt(np.clip(4 * along * (1 - along), 1e-3, 1))  # the line gets thin and faint at the corners
+        line = np.exp(-(((down - edge) / (LASH_WIDTH * ends)) ** 2)) * within * ends
         lashes = np.broadcast_to(np.round(self._lashes).astype(np.uint8), (*line.shape, 3))
         canvas.blend(low, lashes, (0.75 * closed * line).astype(np.float32))
 

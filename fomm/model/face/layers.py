@@ -326,8 +326,11 @@ class Skin:
         """(h, w, 3) uint8 at points (h, w, 2) of the photo, which lie there (h, w, 2) on the unrolled skin."""
         there = ((points + 0.5 - self._low) * self._scale - 0.5).astype(np.float32)
         smooth = cv2.remap(self._picture, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        grain = cv2.remap(self._grain, unrolled, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
-        return cv2.add(smooth, grain, dtype=cv2.CV_8U)
+        return cv2.add(smooth, self.grain(unrolled), dtype=cv2.CV_8U)
+
+    def grain(self, unrolled: np.ndarray) -> np.ndarray:
+        """(h, w, 3) float32 that is added to smooth skin, at points (h, w, 2) of it laid out flat."""
+        return cv2.remap(self._grain, unrolled, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
 
 
 class Palette:

@@ -202,10 +202,10 @@ class Portrait:
         near = cv2.resize(layers.matte, self._grid_wh, interpolation=cv2.INTER_AREA)
         self._near = cv2.dilate(near, np.ones((reach, reach), np.uint8))  # (h, w) where the person may be, in cells
         self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
-        self._lids = [Lid(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
         self._palette = Palette(photo, source)
         self._skin = Skin(photo, source)
+        self._lids = [Lid(photo, source, eye, self._skin) for eye in EYES]
         beside = len(self.surface.photo_points) - len(self._skin.unrolled)
         self._unrolled = np.pad(self._skin.unrolled, ((0, beside), (0, 0)))
 
