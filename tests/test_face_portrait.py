@@ -137,21 +137,24 @@ def test_lids_close_over_the_eyes(sitter: Sitter) -> None:
         assert np.abs(result[y[2:5], x[2:5]].mean(0) - (175, 129, 106)).max() < 25
 
 
-def test_a_shut_lid_has_the_skins_grain(sitter: Sitter) -> None:
+def test_what_is_made_has_the_skins_grain(sitter: Sitter) -> None:
+    """Shut lids, and what is painted into the mouth."""
     noise = np.random.default_rng(0).normal(0, 6, sitter.photo.shape)
     grainy = np.clip(sitter.photo + noise, 0, 255).astype(np.uint8)
-    source = Face(sitter.landmarks)
-    shut = source.shape.copy()
+    source, model = Face(sitter.landmarks), FaceModel()
+    torch.nn.init.constant_(model.generator.last.bias[12:], 4.0)  # paints grey wherever it may
+    shape = source.shape.copy()
+    shape[MOUTH.lower, 1] += 0.3
     for eye in EYES:
-        shut[eye.upper, 1] = shut[eye.lower, 1]
-    moved = move(source, Face(source.pose.place(shut)), source)
-    result = FaceModel().portrait(Sitter(grainy, sitter.landmarks, sitter.person))(moved).astype(np.float32)
+        shape[eye.upper, 1] = shape[eye.lower, 1]
+    moved = move(source, Face(source.pose.place(shape)), source)
+    result = model.portrait(Sitter(grainy, sitter.landmarks, sitter.person))(moved).astype(np.float32)
     fine = result - cv2.GaussianBlur(result, (0, 0), 2)
-    for eye in EYES:
-        lid = [eye.outer, *eye.crease, eye.inner, *eye.upper[::-1]]
-        mask = polygon(cv2.convexHull(moved.landmarks[lid, :2].astype(np.float32))[:, 0], (SIDE, SIDE))
-        on_lid = cv2.erode(mask, np.ones((7, 7))) > 128
-        assert on_lid.sum() > 50 and 3 < fine[on_lid].std() < 9
+    lids = [[eye.outer, *eye.crease, eye.inner, *eye.upper[::-1]] for eye in EYES]
+    for part in (*lids, MOUTH.opening):
+        mask = polygon(cv2.convexHull(moved.landmarks[part, :2].astype(np.float32))[:, 0], (SIDE, SIDE))
+        inside = cv2.erode(mask, np.ones((9, 9))) > 128
+        assert inside.sum() > 50 and 2 < 1.4826 * np.median(np.abs(fine[inside])) < 8
 
 
 def between_lids(landmarks: np.ndarray, eye: Eye, inner_px: int) -> np.ndarray:
@@ -206,7 +209,8 @@ def test_a_generator_paints_only_at_an_open_mouth(sitter: Sitter) -> None:
     mouth = polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128
     changed = np.abs(with_it - without).max(2) > 2
     inside = cv2.erode(mouth.astype(np.uint8), np.ones((5, 5))) > 0
-    assert np.mean(with_it[inside].min(1) > 240) > 0.7  # all but what the photo showed of the mouth's inside
+    # all but what the photo showed of the mouth's inside; its grain takes away some levels
+    assert np.mean(with_it[inside].min(1) > 225) > 0.7
     assert not changed[cv2.dilate(mouth.astype(np.uint8), np.ones((31, 31))) == 0].any()
 
 

@@ -14,7 +14,7 @@ import torch
 from fomm.model.face.canvas import Canvas, shrunk
 from fomm.model.face.crown import crowned
 from fomm.model.face.eyes import Eyeball, Lid
-from fomm.model.face.generator import PATCH_WH, Generator, conditions, patch_matrix
+from fomm.model.face.generator import PATCH_WH, PER_UNIT, Generator, conditions, patch_matrix
 from fomm.model.face.hidden import HiddenSide
 from fomm.model.face.layers import (
     STILL_PX,
@@ -34,6 +34,7 @@ from fomm.model.face.surface import Field, Surface
 GRID = 288  # longer side of the grid of the dense motion
 EDGE_SOFT = 0.008  # softness of the face's edge over what is behind it, in its widths
 FINE, FINE_PX = 2, 8e6  # how much finer the person is kept to be read from linearly, in photos of up to so many pixels
+GRAIN_INSIDE = 0.7  # how much of the skin's grain the inside of the mouth has
 DRAWN_OUT = (0.3, 0.6)  # pixels of the photo for one: where there are fewer, one sees streaks
 SHARPER = 0.25  # what linear reading takes away of that
 _LANCZOS: np.ndarray = np.sinc(np.arange(-3.5, 4)) * np.sinc(np.arange(-3.5, 4) / 4)
@@ -418,4 +419,11 @@ class Portrait:
         back[:, 2] -= start
         weight = strength * cv2.warpAffine(paints, back, size, flags=cv2.INTER_LINEAR)
         colours = cv2.warpAffine(colours, back, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        colours += GRAIN_INSIDE * self._skin.grain(self._flat(to, start, size))
         canvas.blend(start, np.clip(np.round(colours), 0, 255).astype(np.uint8), weight)
+
+    def _flat(self, to: np.ndarray, start: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+        """(h, w, 2) float32, where pixels from `start` on lie in the patch that `to` (2, 3) leads to, in the photo's
+        pixels: what has a pattern there goes with the mouth."""
+        pixels = np.dstack(np.meshgrid(*(np.arange(n) + first for n, first in zip(size_wh, start, strict=True))))
+        return ((pixels @ to[:, :2].T + to[:, 2]) * (self.source.pose.scale / PER_UNIT)).astype(np.float32)
