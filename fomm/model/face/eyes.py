@@ -229,10 +229,10 @@ class Lid:
         colour = skin + (0.3 + 0.4 * part) * (under - skin)
         colour += self._skin.grain((self._width * np.dstack([along, down])).astype(np.float32))
         canvas.blend(low, np.clip(colour, 0, 255).astype(np.uint8), (LID_COVER * closed * lid).astype(np.float32))
-        ends = np.sqrt(np.clip(4 * along * (1 - along), 1e-3, 1))  # the line gets thin and faint at the corners
-        line = np.exp(-(((down - edge) / (LASH_WIDTH * ends)) ** 2)) * within * ends
+        ends = np.sqrt(np.clip(4 * along * (1 - along), 1e-3, 1))  # the line gets faint at the corners
+        line = np.exp(-(((down - edge) / LASH_WIDTH) ** 2)) * within * ends
         lashes = np.broadcast_to(np.round(self._lashes).astype(np.uint8), (*line.shape, 3))
-        canvas.blend(low, lashes, (0.75 * closed * line).astype(np.float32))
+        canvas.blend(low, lashes, (0.85 * closed * line).astype(np.float32))
 
 
 def _curve(points: np.ndarray, along: np.ndarray) -> np.ndarray:
