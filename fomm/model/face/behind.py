@@ -16,7 +16,7 @@ SIDE = 72  # of a square with as many pixels as the small picture
 PATCH = 5  # of them, a patch
 LEVELS, ROUNDS = 3, 3  # each level half as large as the next; rounds of matching on each
 LIGHT = 0.3  # what varies over more than this part of the longer side is light
-NEAR = 150.0, 50.0  # grey levels that a patch may differ more if it lies nearer by the longer side, down and across:
+NEAR = 180.0, 60.0  # grey levels that a patch may differ more if it lies nearer by the longer side, down and across:
 # horizons and rooms are level
 OFFSETS, AGREE = 20, 9  # places that patches come from, and over how many pixels they agree on one
 LEAST_APART = PATCH  # patches nearer to their place show the same
