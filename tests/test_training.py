@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def vgg19(tmp_path_factory) -> Path:
     [
         ("vox-adv-256", 2),
         ("bair-256", 2),  # spectral normalisation: the order in which the discriminator sees frames counts
-        ("vox-256", 1),  # no discriminator; the optimizers are those of the others
+        pytest.param("vox-256", 2, marks=pytest.mark.slow),
     ],
 )
 def test_the_original_s_steps(golden, tmp_path, vgg19, name, count):
@@ -91,11 +92,11 @@ def test_the_original_s_steps(golden, tmp_path, vgg19, name, count):
 
 
 # Float32 gradients of the original are themselves reproducible to a few per cent only, and the first Adam step is close
-# to a sign step: in step 2 its own float32 and float64 norms differ by up to 121 % (vox-256, mask), so one step is all
-# that can be compared. The golden numbers come from two threads; another number sums in another order. What has to
-# agree is held in float64 above.
-FLOAT32 = {"losses": 3e-4, "norms": 0.15, "discriminator norm": 2e-3}  # relative
-FLOAT32_SUMS = {"generator": 5.0, "kp_detector": 5.0, "discriminator": 6e-2}  # absolute, after the step
+# to a sign step: in step 2 its own float32 and float64 norms differ by up to 121 % (vox-256, mask), so there a norm
+# may lie anywhere between them, and on processors with matrix units up to 44 % beyond (vox-adv-256, mask). The golden
+# numbers come from two threads; another number sums in another order. What has to agree is held in float64 above.
+FLOAT32 = {"losses": (3e-4, 0.3), "norms": (0.15, 0.6), "discriminator norm": (2e-3, 0.3)}
+FLOAT32_SUMS = {"generator": 5.0, "kp_detector": 5.0, "discriminator": 6e-2}  # absolute, after the first step
 
 
 @pytest.fixture
@@ -106,16 +107,21 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vox-adv-256", "vox-256", "bair-256"])
 def test_float32_stays_near_the_original(golden, tmp_path, vgg19, name, two_threads):
-    record, (step, _) = run_steps(name, "32-true", golden, tmp_path, vgg19, steps=1)
-    for loss, value in record.losses[0].items():
-        assert value == pytest.approx(step["losses"][LOSS_NAMES[loss]], rel=FLOAT32["losses"]), loss
-    for part, value in record.norms[0].items():
-        rel = FLOAT32["discriminator norm" if part == "discriminator/total" else "norms"]
-        assert value == pytest.approx(golden_norm(step, part), rel=rel), part
+    record, steps = run_steps(name, "32-true", golden, tmp_path, vgg19, steps=2)
+    exact = json.loads((golden / "train_losses_ac1.json").read_text())[name]["float64"]["steps"]
+    for index, (losses, norms) in enumerate(zip(record.losses, record.norms, strict=True)):
+        for loss, value in losses.items():
+            assert value == pytest.approx(steps[index]["losses"][LOSS_NAMES[loss]], rel=FLOAT32["losses"][index]), loss
+        for part, value in norms.items():
+            wanted, precise = golden_norm(steps[index], part), golden_norm(exact[index], part)
+            rel = FLOAT32["discriminator norm" if part == "discriminator/total" else "norms"][index]
+            low, high = sorted((wanted, precise)) if index else (wanted, wanted)
+            assert (1 - rel) * low <= value <= (1 + rel) * high, (index, part)
     for net, value in record.sums[0].items():
-        wanted = step[CHECKSUMS][net]["parameters_without_free_biases"][0]
+        wanted = steps[0][CHECKSUMS][net]["parameters_without_free_biases"][0]
         assert value == pytest.approx(wanted, abs=FLOAT32_SUMS[net]), net
 
 

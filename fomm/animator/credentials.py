@@ -190,7 +190,10 @@ def verify(path: Path) -> tuple[list[str], bool]:
 
 
 def _claims(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """What a manifest says of how a file was made, in sentences; its assertions may be anything."""
+    """What a manifest says of how a file was made, in sentences.
+
+    Its assertions may be anything: AttributeError, KeyError or TypeError where they are not written as ours are.
+    """
     for assertion in manifest.get("assertions", []):
         for action in assertion["data"].get("actions", ()) if assertion["label"].startswith("c2pa.actions") else ():
             kind = str(action.get("digitalSourceType", "")).rsplit("/", 1)[-1]

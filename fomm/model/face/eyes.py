@@ -108,7 +108,7 @@ class Eyeball:
         lit = cv2.GaussianBlur(polygon(edge - low + below, size), (0, 0), max(0.5, LID_EDGE * width))
         shadow = LID_SHADOW / 255**2 * (255 - lit.astype(np.float32)) * (255 - ball[..., 3])
         colours = np.round(ball[..., :3] * (1 - shadow)[..., None]).astype(np.uint8)
-        # next to the lids there are their own edges, which the warp moves: fewer of them where they hold the old iris
+        # next to the lids there are their own edges, which the warp moves: narrower where they show the old iris
         reach = float(np.interp(turned, (0, 1), LASHES_REACH) * width + np.interp(turned, (0, 1), LASHES_REACH_PX))
         deep = ramp(_depth(between), 0.0, reach).astype(np.float32)
         canvas.blend(low, colours, strength * np.minimum(between.astype(np.float32) / 255, deep))
