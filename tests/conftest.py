@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Freed memory is kept and taken again, not asked of the system, and cleared by it, anew for each tensor of a training
 # step. Read where a process begins, so by pytest's workers and by what tests start.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
-os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 28))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 32))
 
 
 @pytest.fixture(scope="session", autouse=True)

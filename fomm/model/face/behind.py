@@ -102,7 +102,11 @@ def _continued(smooth: np.ndarray, known: np.ndarray, depth: np.ndarray, face_px
         return smooth
     made, away = completed
     coarse, was = (cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in (made + light, picture))
-    return coarse + np.exp(-np.square(depth / (FADES * face_px)))[..., None] * _copied(smooth - was, away)
+    left, top, across, down = cv2.boundingRect((depth > 0).astype(np.uint8))
+    here = slice(top, top + down), slice(left, left + across)  # the rest is known
+    fades = np.exp(-np.square(depth[here] / (FADES * face_px)))[..., None]
+    coarse[here] += fades * _copied(smooth - was, away, here)
+    return coarse
 
 
 def _completed(picture: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -204,15 +208,13 @@ def _agreed(
     dull = DULL * float(np.median(apart)) + NOISE_LEVELS**2 * features.shape[2]
     least, agreed = np.full(len(targets), np.inf, np.float32), away.copy()
     far = np.abs(away).max(1) >= LEAST_APART
-    offsets, much = np.unique(away[far], axis=0, return_counts=True)
-    offsets = list(offsets[np.argsort(-much, kind="stable")[:OFFSETS]])
+    offsets = list(_frequent(away[far], OFFSETS))
     alone = far.copy()
     for number in range(2 * OFFSETS):
         if number >= len(offsets):  # then those that most come from that none of these is for
             if not alone.any():
                 break
-            others, much = np.unique(away[alone], axis=0, return_counts=True)
-            offsets.append(others[much.argmax()])
+            offsets.extend(_frequent(away[alone], 1))
         sources = targets + offsets[number]
         inside = np.flatnonzero(((sources >= 0) & (sources < shows.shape)).all(1))
         inside = inside[shows[tuple(sources[inside].T)]]
@@ -226,17 +228,31 @@ def _agreed(
     return agreed
 
 
-def _copied(detail: np.ndarray, away: np.ndarray) -> np.ndarray:
-    """Detail (H, W, 3) from where the pixels of a small picture come from, (h, w, 2) of it; across its pixels one
-    place gives way to the next."""
+def _frequent(offsets: np.ndarray, most: int) -> np.ndarray:
+    """The most frequent of offsets (T, 2) int, at most so many, the most frequent first."""
+    if not len(offsets):
+        return offsets
+    low = offsets.min(0)
+    span = np.ptp(offsets[:, 1]) + 1
+    much = np.bincount((offsets - low) @ [span, 1])
+    there = np.argsort(-much, kind="stable")[: min(most, np.count_nonzero(much))]
+    return np.stack([there // span, there % span], 1) + low
+
+
+def _copied(detail: np.ndarray, away: np.ndarray, here: tuple[slice, slice]) -> np.ndarray:
+    """Detail (H, W, 3) `here`, from where the pixels of a small picture come from, (h, w, 2) of it; across its pixels
+    one place gives way to the next."""
     (height, width), (rows, columns) = detail.shape[:2], away.shape[:2]
     away = np.round(away * [width / columns, height / rows]).astype(np.float32)
-    x, y = (((np.arange(n) + 0.5) * m / n - 0.5).astype(np.float32) for n, m in ((width, columns), (height, rows)))
+    down, across = (np.arange(part.start, part.stop) for part in here)
+    x, y = (
+        ((at + 0.5) * m / n - 0.5).astype(np.float32) for at, n, m in ((across, width, columns), (down, height, rows))
+    )
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    found = np.zeros_like(detail)
-    for down, right in np.ndindex(2, 2):
-        part = away[np.ix_((top + down).clip(0, rows - 1), (left + right).clip(0, columns - 1))]
-        part += np.dstack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (width, height))))
-        weight = np.outer(1 - np.abs(y - top - down), 1 - np.abs(x - left - right))
+    grid = np.dstack(np.meshgrid(across.astype(np.float32), down.astype(np.float32)))
+    found = np.zeros_like(grid, shape=(*grid.shape[:2], 3))
+    for lower, right in np.ndindex(2, 2):
+        part = away[np.ix_((top + lower).clip(0, rows - 1), (left + right).clip(0, columns - 1))] + grid
+        weight = np.outer(1 - np.abs(y - top - lower), 1 - np.abs(x - left - right))
         found += weight[..., None] * cv2.remap(detail, part, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
     return found
