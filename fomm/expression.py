@@ -32,6 +32,7 @@ BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
 UPPER_LIP = (82, 13, 312)  # inner edge
 LOWER_LIP = (87, 14, 317)
 MOUTH_CORNERS = (61, 291)
+LIPS_MIDDLE = (0, 13, 14, 17, 61, 291)  # their middle is the mouth's
 FOREHEAD, CHIN = 10, 152
 
 VARIES = {"mouth": 0.03, "eyes": 0.02, "gaze": 0.03, "brows": 0.015, "pose": 2.0}
@@ -62,6 +63,17 @@ def mouth_width(mesh: np.ndarray) -> np.ndarray:
     """Between the corners of the mouth, in distances of the outer eye corners: (...)."""
     mesh = np.asarray(mesh, np.float64)
     return np.linalg.norm(mesh[..., MOUTH_CORNERS[0], :] - mesh[..., MOUTH_CORNERS[1], :], axis=-1) / eye_distance(mesh)
+
+
+def mouth_aside(mesh: np.ndarray) -> np.ndarray:
+    """How far the lips' middle lies beside the middle of the eyes, along their line, positive to the screen's right.
+
+    In distances of the outer eye corners: (...). About 0.1 where somebody screws up the mouth.
+    """
+    mesh = np.asarray(mesh, np.float64)
+    first, last = mesh[..., EYE_CORNERS[0][0], :], mesh[..., EYE_CORNERS[1][1], :]
+    offset = mesh[..., list(LIPS_MIDDLE), :].mean(-2) - (first + last) / 2
+    return _dot(offset, last - first) / np.square(last - first).sum(-1)
 
 
 def eye_openings(mesh: np.ndarray) -> np.ndarray:

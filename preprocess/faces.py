@@ -61,6 +61,7 @@ _LOOKS = (
     (1.55, 0.0, 0.05, -1), (1.65, 0.05, -0.01, 1), (1.6, -0.05, 0.0, 2), (1.5, 0.01, -0.05, -2),
 )  # fmt: skip
 _PERSON_INPUT = 256  # what the segmentation reads
+_HEAD_ABOVE = 0.7  # where a head ends above the middle of its face, in the face's sides
 _PERSON_SIDES, _PERSON_LOWER = 3.0, 0.2  # side of its square, and how much lower than the face, in face sides
 _HEAD_REACH = 0.9  # beyond so many face sides from a face's middle there is more than its head
 _DETECT_SIDE = 512  # the detectors read 128 and 192 pixels and alias: larger pictures are first shrunk to this
@@ -313,11 +314,16 @@ class FaceFinder:
     def person_at(self, photo: np.ndarray, face: Face, region: Region) -> np.ndarray | None:
         """How surely each pixel of a part of a photo shows the person with this face: (H, W) float32 in [0, 1].
 
-        Looked for in an upright square of three face sides; around it the square's edge is repeated. None where that
-        fails: the face itself hardly counts as a person, or all that the photo shows around it does.
+        Looked for in an upright square of three face sides; around it the square's edge is repeated. Above a head that
+        the photo cuts off, hair that is drawn out to a column would be no person's: there the square lies lower. None
+        where that fails: the face itself hardly counts as a person, or all that the photo shows around it does.
         """
-        size = _PERSON_INPUT
-        crop = Crop(crop_matrix(face.at(0.0, _PERSON_LOWER), _PERSON_SIDES * face.side_px, face.roll_deg, size), size)
+        size, centre = _PERSON_INPUT, face.at(0.0, _PERSON_LOWER)
+        last = np.array(photo.shape[1::-1]) - 1.0
+        head, top = face.at(0.0, -_HEAD_ABOVE), face.at(0.0, _PERSON_LOWER - _PERSON_SIDES / 2)
+        if (np.clip(head, 0, last) != head).any():
+            centre = centre + np.clip(top, 0, last) - top
+        crop = Crop(crop_matrix(centre, _PERSON_SIDES * face.side_px, face.roll_deg, size), size)
         person = self.person(crop.apply(photo))
         corners, hull = Region.whole(photo).corners_px, cv2.convexHull(face.landmarks_px.astype(np.float32))[:, 0]
         on_photo, on_face = (

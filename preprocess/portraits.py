@@ -53,6 +53,9 @@ SHUT_MOUTH, OPEN_MOUTH = 0.04, 0.12
 # What counts as one step of difference between the faces that motion starts from.
 STEP_DEG, STEP_EYES, STEP_MOUTH, STEP_GAZE = 6.0, 0.25, 0.05, 0.15
 STEP_WIDTH = 0.1  # of the mouth, in its usual widths
+STEP_ASIDE = 0.03  # of the mouth, from where it usually is, see `expression.mouth_aside`
+STEP_PLACE = 0.5  # from where the head usually is, in distances of the outer eye corners
+USUAL_WIDTH, WIDTHS_DIFFER = 0.54, 0.12  # mouths at rest, see `expression.mouth_width`; by what part people's differ
 SHUT_EYES = (0.07, 0.14)  # openings of the photo's eyes from shut to open, see `fomm.expression`
 
 
@@ -87,18 +90,20 @@ class FoundFace(NamedTuple):
 def find_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder, number: int | None) -> FoundFace:
     """The face of a photo (H, W, 3) uint8 RGB with its mesh; `number` as for `choose_face`.
 
+    Where no number is given it is the largest of those that are seen well: something else may look like a larger one.
+
     Raises:
         InputError: no such face, or it is not seen well enough.
     """
     faces = finder.find(photo)
     face = choose_face(faces, number, photo_path)
-    mesh = finder.close_mesh(photo, face)
-    if mesh is None:
-        raise InputError(
-            f"{photo_path}: the face at {face.centre_px[0]:.0f},{face.centre_px[1]:.0f} is not seen well enough to be "
-            "animated; give a picture that shows it larger or clearer"
-        )
-    return FoundFace(faces, face, mesh)
+    for one in faces if number is None else [face]:
+        if (mesh := finder.close_mesh(photo, one)) is not None:
+            return FoundFace(faces, one, mesh)
+    raise InputError(
+        f"{photo_path}: the face at {face.centre_px[0]:.0f},{face.centre_px[1]:.0f} is not seen well enough to be "
+        "animated; give a picture that shows it larger or clearer"
+    )
 
 
 def find_whole_portrait(photo: np.ndarray, photo_path: Path, finder: FaceFinder) -> FoundFace:
@@ -122,28 +127,41 @@ class Look(NamedTuple):
     eyes: np.ndarray  # (..., 2) openings
     mouth: np.ndarray  # (...) opening
     gaze: np.ndarray  # (..., 2)
+    width: np.ndarray  # (...) of the mouth
+    aside: np.ndarray  # (...) how far it is drawn to a side
+    place: np.ndarray  # (..., 2) of the head in the picture, in distances of the outer eye corners
 
     @classmethod
     def of(cls, mesh: np.ndarray, photo: np.ndarray) -> Look:
         """Of meshes (..., 478, 3), of which `photo` (478, 3) is the photo's, upright."""
         turn = expression.pose_angles(expression.head_rotation(mesh, photo))[..., :2]
-        return cls(turn, expression.eye_openings(mesh), expression.mouth_opening(mesh), expression.gaze(mesh))
+        eyes, mouth, gaze = expression.eye_openings(mesh), expression.mouth_opening(mesh), expression.gaze(mesh)
+        place = mesh[..., list(expression.RIGID), :2].mean(-2) / expression.eye_distance(mesh)[..., None]
+        return cls(turn, eyes, mouth, gaze, expression.mouth_width(mesh), expression.mouth_aside(mesh), place)
 
 
 def steps_from(photo: Look, driving: Look) -> np.ndarray:
     """(N,) how far the driving faces (N,) are from looking like the photo's, in steps, for motion to start from.
 
     Eyes: how wide people open them differs more than what they do with them. Eyes that are open in the photo are to be
-    as open as this driver's mostly are, shut ones shut.
+    as open as this driver's mostly are, shut ones shut. Mouths differ likewise: it is to be as wide as it mostly is,
+    unless the photo's is wider or narrower than people's are, and where it mostly is: what moves from pursed lips is a
+    grin, and from a mouth drawn to one side all that follows is drawn to the other. Likewise the head: what moves from
+    the furthest lean leaves the picture.
     """
     low, high = SHUT_EYES
     opened = np.clip((photo.eyes - low) / (high - low), 0, 1)
     usual = np.maximum(np.median(driving.eyes, axis=0), 0.02)
+    wider = photo.width / USUAL_WIDTH - 1
+    wider = wider - np.clip(wider, -WIDTHS_DIFFER, WIDTHS_DIFFER)
     differences = (
         (driving.turn_deg - photo.turn_deg) / STEP_DEG,
         (driving.eyes / usual - opened) / STEP_EYES,
         (driving.mouth - photo.mouth)[:, None] / STEP_MOUTH,
         opened.min() * (driving.gaze - photo.gaze) / STEP_GAZE,
+        (driving.width / np.median(driving.width) - 1 - wider)[:, None] / STEP_WIDTH,
+        (driving.aside - np.median(driving.aside))[:, None] / STEP_ASIDE,
+        (driving.place - np.median(driving.place, axis=0)) / STEP_PLACE,
     )
     return np.sqrt(sum(np.square(one).sum(1) for one in differences))
 
@@ -168,8 +186,7 @@ def seek_start(
 ) -> int | None:
     """Number of the driving frame that looks most like the photo, of every 5th; None where none shows a face.
 
-    Without a photo it is the one in which the face is most at rest: straight, and its mouth shut and as wide as it
-    mostly is. Lips that are pursed are shut, too; what moves from there would be a grin.
+    Without a photo it is the one in which the face is most at rest: straight, and its mouth shut.
 
     Left out, as far as there are others, are frames in which something covers the face, those that show none, and
     those beside them: what their meshes say is half invented.
@@ -204,9 +221,6 @@ def seek_start(
     seen = np.stack([mesh for number in numbers if (mesh := meshes[number]) is not None])
     model = REFERENCE if photo is None else photo
     steps = steps_from(Look.of(model, model), Look.of(seen, model))
-    if photo is None:
-        widths = expression.mouth_width(seen)
-        steps = np.hypot(steps, (widths / np.median(widths) - 1) / STEP_WIDTH)
     return start + BEST_FRAME_EVERY * int(numbers[steps.argmin()])
 
 

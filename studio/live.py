@@ -171,8 +171,7 @@ class LivePortrait:
     ) -> None:
         self.setting, self.ready = setting, False
         self._finder, self._animator = tools.faces, tools.animator
-        chosen = choose_face(tools.faces.find(photo), face, "photo")
-        self._portrait = self._animator.portrait(sitter_of(photo, chosen, tools.faces))
+        self._portrait = self._animator.portrait(sitter_of(photo, Path("photo"), tools.faces, face))
         self._looked, self._strength = 0.0, strength
 
     def begin(self, frame: np.ndarray) -> None:

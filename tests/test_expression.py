@@ -23,6 +23,7 @@ from fomm.expression import (
     fit_similarity,
     gaze,
     head_rotation,
+    mouth_aside,
     mouth_opening,
     pose_angles,
     rotation_of,
@@ -63,6 +64,13 @@ def test_shut_is_zero_and_each_eye_is_told_apart(face: np.ndarray) -> None:
     assert eye_openings(face) == pytest.approx([0, 0.3]) and eye_opening(face) == pytest.approx(0.15)
 
 
+def test_a_mouth_is_drawn_aside(face: np.ndarray) -> None:
+    face[list(expression.LIPS_MIDDLE)] = [0.0, 0.55, 0]
+    assert mouth_aside(face) == pytest.approx(0)
+    face[list(expression.LIPS_MIDDLE)] += [0.07, 0.1, 0]  # to the screen's right, and down
+    assert mouth_aside(face) == pytest.approx(0.1)
+
+
 def test_gaze_follows_the_irises(face: np.ndarray) -> None:
     face[list(IRISES)] += [0.04, 0.01, 0]  # to the screen's right, and down
     assert gaze(face) == pytest.approx([0.2, 0.05])
@@ -71,8 +79,9 @@ def test_gaze_follows_the_irises(face: np.ndarray) -> None:
 @pytest.mark.parametrize("angles", [(0, 0, 0), (25, 0, 0), (0, -20, 0), (0, 0, 40), (15, 10, -30)])
 def test_turn_size_and_place_change_nothing(face: np.ndarray, angles: tuple[float, float, float]) -> None:
     face[list(IRISES)] += [0.03, -0.02, 0]
+    face[list(expression.LIPS_MIDDLE)] += [0.05, 0, 0]
     moved = 137 * face @ rotation_of(*angles).T + [320, 240, -7]
-    for measure in (mouth_opening, eye_openings, gaze, brow_height):
+    for measure in (mouth_opening, mouth_aside, eye_openings, gaze, brow_height):
         assert measure(moved) == pytest.approx(measure(face), abs=1e-9)
     assert pose_angles(head_rotation(moved, face)) == pytest.approx(angles, abs=1e-6)
 

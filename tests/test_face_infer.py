@@ -31,7 +31,7 @@ from fomm.video import SYNTHETIC_COMPOSITE, VideoReader, read_image, write_image
 from infer import Options, infer
 from preprocess.crop import Region
 from preprocess.faces import FaceFinder
-from preprocess.portraits import Look, doubts_about_beginning, seek_start, sides_cut_off, steps_from
+from preprocess.portraits import Look, doubts_about_beginning, find_portrait, seek_start, sides_cut_off, steps_from
 from preprocess.synthetic.puppets import Camera, Pose, draw, random_identity
 from preprocess.track import find_tracks
 from studio.animation import Result, animate_files, load_tools
@@ -252,8 +252,10 @@ def test_a_face_with_pursed_lips_is_not_at_rest(tmp_path: Path) -> None:
     assert seek(meshes[2]) == 5, "of a photo with pursed lips it is the one"
 
 
-def a_look(turn=(0.0, 0.0), eyes=(0.3, 0.3), mouth=0.0, gaze=(0.0, 0.0)) -> Look:
-    return Look(*(np.array(value) for value in (turn, eyes, mouth, gaze)))
+def a_look(
+    turn=(0.0, 0.0), eyes=(0.3, 0.3), mouth=0.0, gaze=(0.0, 0.0), width=0.54, aside=0.0, place=(2.0, 2.0)
+) -> Look:
+    return Look(*(np.array(value) for value in (turn, eyes, mouth, gaze, width, aside, place)))
 
 
 def test_eyes_are_to_be_as_open_as_this_driver_has_them() -> None:
@@ -269,6 +271,22 @@ def test_turn_mouth_and_gaze_count() -> None:
     together = Look(*(np.stack(values) for values in zip(*driver, strict=True)))
     assert steps_from(a_look(), together).argmin() == 4
     assert steps_from(a_look(mouth=0.4), together).argmin() == 2
+
+
+def test_motion_starts_from_a_mouth_as_it_mostly_is() -> None:
+    """Where the driver screws it up to a side or purses it, nothing starts, however well the head is turned; of a photo
+    with a broad smile it is the smile. People's mouths differ: one that is a little wider asks for nothing."""
+    driver = [a_look((1, 0), aside=-0.1), a_look((1, 0), width=0.38), a_look((9, 0), width=0.65), *[a_look((5, 0))] * 4]
+    together = Look(*(np.stack(values) for values in zip(*driver, strict=True)))
+    assert steps_from(a_look(), together).argmin() == 3
+    assert steps_from(a_look(width=0.59), together).argmin() == 3
+    assert steps_from(a_look(width=0.75), together).argmin() == 2
+
+
+def test_motion_starts_where_the_head_mostly_is() -> None:
+    driver = [a_look((1, 0), place=(3.5, 2.0)), *[a_look((4, 0))] * 4]
+    together = Look(*(np.stack(values) for values in zip(*driver, strict=True)))
+    assert steps_from(a_look(place=(7.0, 1.0)), together).argmin() == 1
 
 
 # -------------------------------------------------------------------------------------------------------- what is said
@@ -427,6 +445,21 @@ def finder() -> Iterator[FaceFinder]:
         yield finder
 
 
+def test_what_only_looks_like_a_face_is_not_taken_for_one_where_another_is_seen(finder: FaceFinder) -> None:
+    head = draw(random_identity(2), Pose(), 200, Camera(0, 0, 3.4)).image
+    photo = np.concatenate([np.full((200, 300, 3), 128, np.uint8), head], 1)
+    (real,) = finder.find(photo)
+    larger = replace(real, landmarks_px=1.2 * (real.landmarks_px - real.centre_px) + [130, 100])
+
+    class Seen:
+        find = staticmethod(lambda photo: [larger, real])
+        close_mesh = finder.close_mesh
+
+    assert find_portrait(photo, Path("photo"), Seen(), None).face is real
+    with pytest.raises(InputError, match="not seen well enough"):
+        find_portrait(photo, Path("photo"), Seen(), 1)
+
+
 def test_the_close_mesh_is_calm_and_in_the_photos_pixels(finder: FaceFinder) -> None:
     photo = read_image(PORTRAIT)
     face = finder.find(photo)[0]
@@ -437,6 +470,18 @@ def test_the_close_mesh_is_calm_and_in_the_photos_pixels(finder: FaceFinder) -> 
     back = np.column_stack([photo.shape[1] - 1 - other[:, 1], other[:, 0]])
     assert np.abs(back - mesh[:, :2]).mean() < 0.003 * face.side_px
     assert np.abs(other[:, 2] - mesh[:, 2]).mean() < 0.01 * face.side_px
+
+
+def test_hair_that_the_photo_cuts_off_is_the_persons(finder: FaceFinder) -> None:
+    """Drawn out to columns above the photo it would be half a person's, and half of it would stay behind."""
+    photo = read_image(picture("photo_glasses.jpg"))
+    face = finder.find(photo)[0]
+    whole = finder.person_at(photo, face, Region.whole(photo))
+    top = int(face.at(0.0, -0.33)[1])  # just above the brows
+    cut = np.ascontiguousarray(photo[top:])
+    seen = finder.person_at(cut, finder.find(cut)[0], Region.whole(cut))
+    beside = np.s_[:40, int(face.centre_px[0] - face.side_px) : int(face.centre_px[0] + face.side_px)]
+    assert np.abs(seen[beside] - whole[top:][beside]).mean() < 0.05
 
 
 def test_the_persons_outline_is_placed_into_the_photo(finder: FaceFinder) -> None:
