@@ -138,6 +138,39 @@ def test_open_eyes_are_open_alike() -> None:
     assert right < 0.6 < 0.9 < left
 
 
+def test_in_a_turned_head_both_eyes_do_what_the_nearer_one_does() -> None:
+    """The farther one is seen half open where it is shut. Looking straight ahead, a wink is a wink."""
+    source, start = with_lids(10, 0.25), with_lids(11, 0.3)
+
+    def opened(yaw_deg: float, left: float, right: float) -> list[float]:
+        shape = somebody(11)
+        for eye, size in zip(EYES, (left, right), strict=True):
+            shape = with_gap(shape, eye, 0.3 * size * float(np.linalg.norm(shape[eye.outer] - shape[eye.inner])))
+        pose = FRONTAL._replace(rotation=rotation_of(np.array([yaw_deg, 0.0, 0.0])))
+        moved = move(source, Face(pose.place(shape)), start)
+        return [gap(moved.landmarks, eye) / gap(source.landmarks, eye) for eye in EYES]
+
+    assert max(opened(30.0, 0.0, 0.8)) < 0.2 and max(opened(-30.0, 0.8, 0.0)) < 0.2
+    assert min(opened(30.0, 0.95, 0.3)) > 0.7
+    left, right = opened(0.0, 0.0, 1.0)
+    assert left < 0.05 and right > 0.9
+
+
+@pytest.mark.parametrize("wider, expected", [(1.15, 1.15), (1.6, None)])
+def test_a_mouth_gets_as_wide_as_mouths_do(wider: float, expected: float | None) -> None:
+    corners = [61, 291]
+    source, start = Face(FRONTAL.place(somebody(14))), somebody(15)
+    drawn = start.copy()
+    drawn[corners, 0] += (wider - 1) * (drawn[corners, 0] - drawn[corners, 0].mean())
+    moved = move(source, Face(FRONTAL.place(drawn)), Face(FRONTAL.place(start)))
+    width, own = (abs(float(np.subtract(*face.shape[corners, 0]))) for face in (moved, source))
+    eyes = float(np.linalg.norm(source.shape[33] - source.shape[263]))
+    if expected is not None:
+        assert width / own == pytest.approx(expected, abs=0.03)
+    else:
+        assert 1.2 * own < width <= 0.8 * eyes + 1e-6
+
+
 @pytest.mark.parametrize("own", [0.0, 0.1, 0.25])
 @pytest.mark.parametrize("neutral", [0.08, 0.2])
 def test_a_shut_mouth_is_shut(own: float, neutral: float) -> None:
@@ -208,6 +241,24 @@ def test_gaze_follows_within_the_eye() -> None:
             assert now[2][0] - was[2][0] == pytest.approx(side * 0.15, abs=0.02)
             corners = np.sort(moved.landmarks[[eye.outer, eye.inner], 0])
             assert corners[0] < moved.landmarks[eye.iris[0], 0] < corners[1]
+
+
+def test_eyes_that_look_aside_already_look_no_further_than_eyes_do() -> None:
+    """Further aside no iris is seen. What looks back is followed all the way."""
+    aside, start = somebody(14), Face(FRONTAL.place(somebody(15)))
+    for eye in EYES:
+        aside[eye.iris, 0] += 0.2 * np.linalg.norm(aside[eye.outer] - aside[eye.inner])
+    source = Face(FRONTAL.place(aside))
+    for looks, expected in ((0.2, None), (-0.2, -0.2)):
+        looking = somebody(15)
+        for eye in EYES:
+            looking[eye.iris, 0] += looks * np.linalg.norm(looking[eye.outer] - looking[eye.inner])
+        moved = Face(move(source, Face(FRONTAL.place(looking)), start).landmarks)
+        for was, now in zip(source.eyes, moved.eyes, strict=True):
+            if expected is not None:
+                assert now[2][0] - was[2][0] == pytest.approx(expected, abs=0.02)
+            else:
+                assert was[2][0] < now[2][0] < 0.36
 
 
 def test_turns_are_bounded_smoothly_and_told() -> None:

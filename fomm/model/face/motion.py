@@ -39,9 +39,11 @@ from fomm.model.face.mesh import (
 SEEN_OPEN, IS_OPEN = (0.32, 0.42, 0.6, 0.8, 0.9, 1.0), (0.0, 0.22, 0.4, 0.6, 0.75, 1.0)
 SEEN_WIDER = 2.0  # how much more than it looks is open of an eye that is wide
 OPEN_TOGETHER = (0.6, 0.85)  # parts of their own opening that both eyes have, from which on they open alike
+FAR_EYE_DEG = (10.0, 20.0)  # turns of the driving head between which its farther eye is no longer believed
 WIDER_EYE = 0.5  # by what part of its own opening an eye may open wider
 ROUND_EYE = (0.3, 0.5)  # opening, in widths, up to which it may do so, and from which on it is round already
 LOOKS_ASIDE, LOOKS_UP = (0.2, 0.32), (0.1, 0.18)  # gaze, in widths of the eye: followed up to, approaching
+LOOKS_FAR = 0.24, 0.32  # the same for where the eye looks in the end: further aside no iris is seen
 SHUT_MOUTH = 0.02  # gap of the lips, in the head's frame, below which a mouth counts as shut
 OWN_COUNTS = 0.3  # by how much a mouth opens until its own opening counts a third, in the head's frame
 TURN_DEG = (25.0, 40.0)  # turns up to the first are followed, larger ones approach the second: what a photo can show
@@ -50,6 +52,9 @@ IS_TURNED_DEG = (3.0, 17.0)  # between these the one goes over into the other
 TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
 ALIKE = 0.05  # difference of two shapes, in the head's frame, up to which they count as the same face
 HIGHEST_LIP = 0.4  # the same for the upper lip and the nose
+WIDE_MOUTH, WIDER = (0.7, 0.8), 0.05  # widths of a mouth, of the distance of the outer corners of the eyes: followed up
+# to, approaching; by how much more than its own it may be where that is wide
+BESIDE_MOUTH = (0.3, 0.45)  # how far beside and above the mouth what holds it back is felt, in the head's frame
 LOWEST_BROW = 0.3  # by how much of their distance brows may come nearer to the eyes
 SCALES = (0.6, 1.7)  # bounds of the head's size against the source's
 
@@ -147,12 +152,16 @@ def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
     shape = source.shape + change
     _set_mouth(shape, source, driving, initial, float(factors[CHIN, 1]), 1 - alike)
     _limit_upper_lip(shape, source.shape, 1 - alike)
+    _limit_mouth_width(shape, source.shape, 1 - alike)
     eyes = list(zip(source.eyes, driving.eyes, initial.eyes, strict=True))
     parts = [_opened_part(own[1], now[1], was[1], 1 - alike) for own, now, was in eyes]
+    yaw = float(angles_deg(driving.pose.rotation)[0])
+    near, far = (0, 1) if yaw > 0 else (1, 0)
+    parts[far] += (1 - alike) * ramp(abs(yaw), *FAR_EYE_DEG) * (parts[near] - parts[far])
     # Open eyes are open alike; what the mesh sees between them, looking aside above all, is its error, and no wink.
     both = (1 - alike) * ramp(min(parts), *OPEN_TOGETHER)
     for eye, part, (own, now, was) in zip(EYES, parts, eyes, strict=True):
-        _set_eye(shape, source.shape, eye, part + both * (sum(parts) / 2 - part), own, now, was)
+        _set_eye(shape, source.shape, eye, part + both * (sum(parts) / 2 - part), own, now, was, 1 - alike)
     return shape
 
 
@@ -277,6 +286,23 @@ def _limit_upper_lip(shape: np.ndarray, source: np.ndarray, strength: float) -> 
         shape[:, 1] += strength * (own - now - room * np.tanh((own - now) / room)) * _UPPER_LIP.sum(1)
 
 
+def _limit_mouth_width(shape: np.ndarray, source: np.ndarray, strength: float) -> None:
+    """Keep a mouth from getting wider than mouths are: one that smiles in the photo and then is drawn wide."""
+    corners = list(MOUTH_CORNERS)
+    eyes = float(np.linalg.norm(np.subtract(*source[[eye.outer for eye in EYES]])))
+    own, now = (abs(float(np.subtract(*s[corners, 0]))) for s in (source, shape))
+    free = max(WIDE_MOUTH[0] * eyes, own)
+    held = _bounded(now, free, max(WIDE_MOUTH[1] * eyes, free + WIDER * eyes))
+    if held == now:
+        return
+    middle, half = shape[corners].mean(0), now / 2
+    across, down = shape[:, 0] - middle[0], shape[:, 1] - middle[1]
+    beyond = np.maximum(np.abs(across) - half, 0)
+    felt = np.exp(-((beyond / BESIDE_MOUTH[0]) ** 2) - (down / BESIDE_MOUTH[1]) ** 2)
+    inwards = np.clip(across / half, -1, 1) * felt * LOWER_FACE
+    shape[:, 0] -= strength * (now - held) / 2 * inwards
+
+
 def _opened_part(own: float, now: float, was: float, strength: float) -> float:
     """What part of its `own` opening an eye has that went from `was` to `now`; 0 is shut.
 
@@ -297,8 +323,12 @@ def _set_eye(
     source: tuple[float, float, np.ndarray],
     driving: tuple[float, float, np.ndarray],
     initial: tuple[float, float, np.ndarray],
+    strength: float,
 ) -> None:
-    """Move lids and iris: opened by this part of its own opening, looking as far aside as the driving eye."""
+    """Move lids and iris: opened by this part of its own opening, looking as far aside as the driving eye.
+
+    By `strength`, in [0, 1], no further than eyes do: one's own are copied as they are seen.
+    """
     width = source[0]
     own = _gaps(source_shape, eye.upper, eye.lower)
     missing = np.where(own > 0, part * own, own) - _gaps(shape, eye.upper, eye.lower)
@@ -307,7 +337,11 @@ def _set_eye(
 
     seen = ramp(min(driving[1], initial[1]), 0.06, 0.12)  # under shut lids the iris is a guess
     looks = driving[2] - initial[2]
-    away = width * seen * np.array([_bounded(looks[0], *LOOKS_ASIDE), _bounded(looks[1], *LOOKS_UP)])
+    away = seen * np.array([_bounded(looks[0], *LOOKS_ASIDE), _bounded(looks[1], *LOOKS_UP)])
+    own_aside = abs(source[2][0])
+    ends = max(LOOKS_FAR[0], own_aside), max(LOOKS_FAR[1], own_aside + 0.02)
+    held = _bounded(source[2][0] + away[0], *ends) - source[2][0]
+    away = width * np.array([away[0] + strength * (held - away[0]), away[1]])
     corners = [eye.outer, eye.inner]
     with_corners = shape[corners].mean(0) - source_shape[corners].mean(0)
     shape[eye.iris] = source_shape[eye.iris] + with_corners

@@ -33,7 +33,7 @@ MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo beg
 ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
 BEYOND = 0.12  # how far beyond the last point of a side that it hides the photo shows no face, in the head's frame
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
-UNTANGLING = 30  # steps; a knot that is left then stays
+UNTANGLING = 30  # steps, after half of which what is around a knot moves, too; one that is left then stays
 _SOFTLY = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
 _BITS = 4  # of a pixel, in which triangles are drawn
 
@@ -300,11 +300,13 @@ def _smoothed(points: np.ndarray, here: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Points (V, 2) with those of mirrored triangles, of the mesh's that look `here`, moved to where their neighbours
     are; the numbers of those that were moved."""
     points, moved = points.copy(), np.zeros(0, int)
-    for _ in range(UNTANGLING):
+    for step in range(UNTANGLING):
         mirrored = here & (_areas(points[TRIANGLES]) <= 0)
         if not mirrored.any():
             break
         moving = np.unique(TRIANGLES[mirrored])
+        if step >= UNTANGLING // 2:
+            moving = np.flatnonzero(_NEIGHBOURS[moving].any(0))
         points[moving] = _NEIGHBOURS[moving] @ points[:468]
         moved = np.union1d(moved, moving)
     return points, moved
