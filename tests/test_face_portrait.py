@@ -12,9 +12,9 @@ from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
 from fomm.model.face.crown import crowned
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
-from fomm.model.face.layers import LAYERS_PX, Layers
+from fomm.model.face.layers import DARKNESS, LAYERS_PX, Layers, deep
 from fomm.model.face.matte import foreground, refine_matte, strands
-from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
+from fomm.model.face.mesh import BROWS, CHIN, EYES, FOREHEAD, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
 from fomm.model.face.portrait import finer
 from fomm.model.face.surface import Surface
@@ -211,7 +211,18 @@ def test_a_generator_paints_only_at_an_open_mouth(sitter: Sitter, monkeypatch: p
     changed = np.abs(with_it - without).max(2) > 2
     inside = cv2.erode(mouth.astype(np.uint8), np.ones((5, 5))) > 0
     assert np.mean(with_it[inside].min(1) > 240) > 0.7  # all but what the photo showed of the mouth's inside
-    assert not changed[cv2.dilate(mouth.astype(np.uint8), np.ones((31, 31))) == 0].any()
+    assert not changed[cv2.dilate(mouth.astype(np.uint8), np.ones((11, 11))) == 0].any()  # the lips are the photo's
+
+
+def test_flesh_behind_lips_that_are_little_parted_is_darker_than_they_are_and_teeth_stay() -> None:
+    lips = np.array([180.0, 110, 100])
+    for teeth in ((225.0, 220, 205), (150.0, 140, 120)):  # bright ones, and paler ones in a dim picture
+        painted = np.stack([[teeth, lips, 1.1 * lips, 0.3 * lips]] * 12).repeat(6, 1)  # columns of six pixels each
+        got = deep(painted.astype(np.float32), DARKNESS * lips, np.ones(painted.shape[:2], np.float32))[6, 2::6]
+        assert np.abs(got[0] - teeth).max() < 12
+        assert (got[1:3].sum(1) < 0.7 * lips.sum()).all() and np.allclose(got[3], 0.3 * lips, rtol=0.05)
+    painted = np.full((8, 8, 3), lips, np.float32)
+    np.testing.assert_array_equal(deep(painted, DARKNESS * lips, np.zeros((8, 8), np.float32)), painted)
 
 
 def test_it_is_dark_behind_pursed_lips(sitter: Sitter) -> None:
@@ -485,6 +496,16 @@ def test_a_cut_off_head_goes_on_beyond_the_photo(sitter: Sitter, edge: str) -> N
     assert widths[0] == 0
     assert (np.diff(widths) >= 0).all()
     assert widths[-1] >= 0.95 * (cut[head] > 0.5).sum()
+
+
+def test_what_goes_on_above_a_cut_forehead_shows_no_second_brows(sitter: Sitter) -> None:
+    brows = int(sitter.landmarks[np.concatenate(BROWS), 1].min())
+    start = brows - 10
+    photo, person = sitter.photo[start:].copy(), outline(sitter.landmarks)[start:].copy()
+    photo[brows - start - 2 : brows - start + 12] = (0, 255, 0)
+    whole, (_, above) = crowned(Layers(person, photo, photo), Face(sitter.landmarks - [0, start, 0]))
+    added = whole[:above].astype(int)
+    assert above > 25 and not (added[..., :3] == (0, 255, 0)).all(-1).any()
 
 
 @pytest.mark.parametrize("beyond", [6, 20, 45])

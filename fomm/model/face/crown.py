@@ -6,12 +6,16 @@ import cv2
 import numpy as np
 
 from fomm.model.face.layers import Layers
-from fomm.model.face.mesh import CHEEKS, CHIN, FOREHEAD
+from fomm.model.face.mesh import BROWS, CHEEKS, CHIN, FOREHEAD
 from fomm.model.face.motion import Face
 
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half widths
 NO_EAR = 0.4  # what is mirrored at a side is drawn out, or a second ear would be seen
+OVER_BROWS, LEAST_ROOM = (
+    0.08,
+    2.0,
+)  # rows so far above the brows, in the head's frame, are mirrored; in pixels, at least
 LEAST_CROWN = 0.18  # height up to which the outline may go on anyhow, in widths of the cut
 STEEPEST = 4.0  # slope with which an outline goes on that meets the photo's edge at right angles
 SLOPE_OVER = 0.2  # widths of the cut over which an outline's slope is found
@@ -26,25 +30,28 @@ def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
     forehead, chin, *cheeks = source.landmarks[[FOREHEAD, CHIN, *CHEEKS], :2]
     middle, crown = (forehead + chin) / 2, forehead + CROWN * (forehead - chin)
     ends = np.array([crown, *(cheek + EAR * (cheek - middle) for cheek in cheeks)])  # of the head
-    above = _goes_on(person, forehead[0], -ends[:, 1].min()) if crown[1] < forehead[1] else person[:0]
+    brows = float(source.landmarks[np.concatenate(BROWS), 1].min()) - OVER_BROWS * source.pose.scale
+    above = _goes_on(person, forehead[0], -ends[:, 1].min(), brows) if crown[1] < forehead[1] else person[:0]
     person, start = np.concatenate([above, person]), np.array([0, len(above)])
     for far in (False, True):
         sideways = (person[:, ::-1] if far else person).transpose(1, 0, 2)
         beyond = ends[:, 0].max() - (person.shape[1] - 1) if far else -ends[:, 0].min()
-        side = _goes_on(sideways, middle[1] + start[1], beyond, NO_EAR, round(chin[1]) + start[1]).transpose(1, 0, 2)
+        body = round(chin[1]) + start[1]
+        side = _goes_on(sideways, middle[1] + start[1], beyond, np.inf, NO_EAR, body).transpose(1, 0, 2)
         person = np.concatenate([person, side[:, ::-1]] if far else [side, person], axis=1)
         start[0] += 0 if far else side.shape[1]
     return person, start
 
 
 def _goes_on(
-    person: np.ndarray, middle: float, beyond: float, shown: float = 1.0, body: int | None = None
+    person: np.ndarray, middle: float, beyond: float, room: float, shown: float = 1.0, body: int | None = None
 ) -> np.ndarray:
     """(A, W, 4), what is above a person's colours and matte (H, W, 4); none where the first row cuts off no head.
 
     Args:
         middle: column of the head's middle.
         beyond: how many rows above the first one the head ends, at most.
+        room: rows of the picture that are mirrored, to and fro where more are needed.
         shown: rows of the picture that one of them mirrors.
         body: column from which on, at the latest, it is the body, which goes on as it is.
     """
@@ -70,7 +77,9 @@ def _goes_on(
         return person[:0]
     rows = np.arange(-above - 1, 0, dtype=np.float32)[:, None]
     columns = np.broadcast_to(np.arange(person.shape[1], dtype=np.float32), (above + 1, person.shape[1]))
-    mirrored = np.broadcast_to(-shown * rows, columns.shape)
+    room = max(room, LEAST_ROOM)
+    rows_shown = -shown * rows if np.isinf(room) else room - np.abs(-shown * rows % (2 * room) - room)
+    mirrored = np.broadcast_to(rows_shown, columns.shape)
     hair = cv2.remap(person, columns, mirrored, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     is_head = (left <= columns) & (columns <= right)
     is_round = np.clip((outline + rows + 1.0) * 255, 0, 255)

@@ -26,7 +26,12 @@ UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
 TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
-TEETH_GO_UP = 0.06  # how far under the lip teeth that the photo shows go on, in the head's frame
+TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
+PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, in the head's frame
+DEEP, DEEP_GAP = 0.6, (0.2, 0.4)  # how light what is painted beside the teeth may be, of the lips; between which gaps
+# of the lips that ends, in the head's frame: then light comes in
+PALER, NO_SHADOW = (0.08, 0.2), (0.6, 0.9)  # by what part less coloured than the lips teeth are, and how light, of them
+LIGHTER, TEETH_SOFT = (1.2, 1.5), 0.8  # what is as light as this is teeth; how softly they end, in pixels of the patch
 LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
 PARTED = (0.05, 0.1)  # lips not farther apart show a shadow, and from then on what is behind them, likewise
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
@@ -150,6 +155,38 @@ def pursed(source: Face, moved: Moved) -> float:
     return 1 - ramp(float(wide / was), *PURSED)
 
 
+def shaded(moved: Moved) -> float:
+    """1 where lips are parted so little that no light comes in, 0 where it does."""
+    return 1 - ramp(float((moved.shape[MOUTH.lower, 1] - moved.shape[MOUTH.upper, 1]).max()), *DEEP_GAP)
+
+
+def _coloured(colours: np.ndarray) -> np.ndarray:
+    """(...) how far colours (..., 3) are from grey: spread of the three, of the largest."""
+    most = colours.max(-1)
+    return (most - colours.min(-1)) / np.maximum(most, 1)
+
+
+def like_teeth(colours: np.ndarray, dark: np.ndarray) -> np.ndarray:
+    """(...) in [0, 1]: how like teeth colours (..., 3) inside of a mouth are, lighter or paler than its lips.
+
+    Args:
+        dark: (3,), `Mouth.dark`.
+    """
+    light = colours @ _LIGHT * (DARKNESS / max(float(dark @ _LIGHT), 1e-3))
+    pale = ramp(1 - _coloured(colours) / max(float(_coloured(dark)), 0.1), *PALER) * ramp(light, *NO_SHADOW)
+    return np.maximum(pale, ramp(light, *LIGHTER)).astype(np.float32)
+
+
+def deep(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:
+    """Painted colours (h, w, 3) float32 of which, where `much` (h, w) float32 in [0, 1] says so, all but the teeth lie
+    behind the lips and get less light; `dark` (3,) is `Mouth.dark`."""
+    light = np.maximum(colours @ _LIGHT, 1.0)
+    start = max(0.5 * DEEP / DARKNESS * float(dark @ _LIGHT), 1e-3)
+    held = np.where(light > start, start * (1 + np.tanh(light / start - 1)), light)
+    teeth = cv2.GaussianBlur(like_teeth(colours, dark), (0, 0), TEETH_SOFT)
+    return colours * (1 + much * (1 - teeth) * (held / light - 1))[..., None]
+
+
 def in_shadow(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:
     """Painted colours (h, w, 3) float32 of which `much` (h, w) float32 in [0, 1] lie in shadow, as dark as `dark` (3,).
 
@@ -203,8 +240,12 @@ class Mouth:
         is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
         self._parts = (inside.only(255 - is_teeth), True), (self._gone_up(inside.only(is_teeth)), False)
         parted = ramp((source.shape[MOUTH.lower, 1] - source.shape[MOUTH.upper, 1]).max(), *PARTED)
+        # Their edge is the lips', which they leave behind: they fade there, or red rims would lie among painted teeth.
+        seen = cv2.max(*(part.seen for part, _ in self._parts))
+        apart = cv2.distanceTransform((seen > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+        soft = np.minimum(255 * apart / (PIECE_SOFT * source.pose.scale), 255)
         for part, _ in self._parts:
-            part.seen = (parted * part.seen).astype(np.uint8)
+            part.seen = (parted * np.minimum(part.seen, soft)).astype(np.uint8)
 
     def _gone_up(self, teeth: Inside) -> Inside:
         """They go on under a lip that rises, as light as they are below its shadow."""
@@ -220,6 +261,7 @@ class Mouth:
         lightest = np.where(lit, texture @ _LIGHT, -1).argmax(0)
         goes_on = lit.any(0) & (top - TEETH_GO_UP * scale <= rows) & (rows <= lightest + 1)
         colours = np.where(lit.any(0)[:, None], texture[lightest, rows.T[0]], self.dark)
+        goes_on &= like_teeth(colours, self.dark) > 0.5  # gums and tongue do not
         above = np.dstack([np.broadcast_to(colours, texture.shape), 255 * goes_on]).astype(np.uint8)
         above = cv2.warpAffine(above, upright, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         teeth.texture = np.where(above[..., 3:] > 127, above[..., :3], teeth.texture)
@@ -385,6 +427,5 @@ class Palette:
 
     def _tooth(self, colours: np.ndarray) -> np.ndarray:
         """(h, w) float32 in [0, 1]: how like a tooth colours (h, w, 3) are, pale and light."""
-        most = colours.max(2)
-        pale = 1 - ramp((most - colours.min(2)) / np.maximum(most, 1), *TOOTH_PALE)
+        pale = 1 - ramp(_coloured(colours), *TOOTH_PALE)
         return (pale * ramp(colours @ _LIGHT / self._brightest, *TOOTH_LIGHT)).astype(np.float32)

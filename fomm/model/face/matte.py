@@ -19,6 +19,7 @@ STANDS_OUT = (4.0, 7.0)  # by how much a strand differs, in times of what such d
 LEAST_LEVELS = 2.0  # such a difference that says nothing
 COLOURS_PX = 60.0  # height of a face in which the colours on both sides of the outline are found
 CLEAR_LEVELS = 20.0  # difference of these colours that is needed
+LEAST_WEIGHT = 0.01  # of the person in a window: with less, the person's colours come from farther away
 
 
 def outlined(photo: np.ndarray, person: np.ndarray, face_px: float, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,17 +58,18 @@ def refine_matte(edges: np.ndarray, person: np.ndarray, face_px: float) -> np.nd
 
 def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarray:
     """(H, W, 3) uint8: the person's own colours in a photo (H, W, 3) uint8 with this matte (H, W), also where the
-    background shines through and a little beyond the outline.
+    background shines through and beyond the outline.
 
     Forte, "Approximate fast foreground colour estimation", ICIP 2021: averages over the person nearby.
     """
     picture = photo.astype(np.float32)
     alpha = matte[..., None]
+    far = spread(picture, (matte > 0.95).astype(np.float32))  # where no window reaches the person
     near, behind = picture, picture
     for size in (max(3, round(face_px / 8)), max(3, round(face_px / 40))):
         window = (size, size)
         weight = cv2.blur(matte, window)[..., None]
-        own = cv2.blur(near * alpha, window) / (weight + 1e-5)
+        own = (cv2.blur(near * alpha, window) + LEAST_WEIGHT * far) / (weight + LEAST_WEIGHT)
         rest = cv2.blur(behind * (1 - alpha), window) / (1 - weight + 1e-5)
         near = np.clip(own + alpha * (picture - alpha * own - (1 - alpha) * rest), 0, 255)
         behind = np.clip(rest, 0, 255)

@@ -22,9 +22,11 @@ from fomm.model.face.layers import (
     Mouth,
     Palette,
     Skin,
+    deep,
     in_shadow,
     mouth_change,
     pursed,
+    shaded,
     shown_by,
 )
 from fomm.model.face.mesh import EYES
@@ -356,7 +358,7 @@ class Portrait:
         """(h, w, 4) uint8: what a texture shows at points (h, w, 2), softened at `jumps`; the points are changed."""
         seen = texture.at(points)
         if jumps.any():
-            cv2.copyTo(cv2.blur(seen, (self._cell + 1,) * 2), jumps, seen)
+            cv2.copyTo(cv2.blur(seen, (2 * self._cell + 1,) * 2), jumps, seen)
         return seen
 
     def _shift(self, field: Field, window: tuple[slice, slice]) -> np.ndarray:
@@ -403,14 +405,17 @@ class Portrait:
         pictures = torch.from_numpy(patch).to(device).permute(2, 0, 1)[None].float() / 255
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
         colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
+        colours = deep(colours, self._mouth.dark, shaded(moved) * cv2.blur(known[0], (3, 3)))
         colours = self._palette.teeth_like(colours, patch, shown)
         colours = in_shadow(colours, self._mouth.dark, pursed(self.source, moved) * known[0])
-        paints = (1 - made.occlusion_map[0, 0]).cpu().numpy()
-        painted = np.argwhere(paints > 0.01)[:, ::-1]
-        if len(painted) == 0:
+        # It may paint over drawn lips, too, which are flat; a photo's are its own up to their edge.
+        within = cv2.blur(cv2.dilate(known[0], np.ones((3, 3), np.uint8)), (3, 3))
+        paints = within * (1 - made.occlusion_map[0, 0]).cpu().numpy()
+        there = np.argwhere(paints > 0.01)[:, ::-1]
+        if len(there) == 0:
             return
         back = cv2.invertAffineTransform(to)
-        low, high = painted.min(0) - 1, painted.max(0) + 1
+        low, high = there.min(0) - 1, there.max(0) + 1
         corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], float)
         window = canvas.window(corners @ back[:, :2].T + back[:, 2])
         if window is None:
