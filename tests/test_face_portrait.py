@@ -335,6 +335,8 @@ def test_a_matte_follows_the_edges_and_nothing_is_filled_far_from_the_person() -
     np.testing.assert_array_equal(background[far], photo[far])
     colours = foreground(photo, matte, 120.0)
     assert np.abs(colours[matte > 0.5].astype(int) - (60, 40, 30)).max() < 25  # of 170 that lie between the two
+    beyond = np.hypot(*(np.mgrid[:200, :200] - 100)) < 80  # and where the outline may come to lie
+    assert np.abs(colours[beyond].astype(int) - (60, 40, 30)).max() < 40
 
 
 def test_hair_that_stands_off_goes_with_the_head_and_lines_of_the_background_stay() -> None:

@@ -17,7 +17,7 @@ STRAND = 1 / 30  # of the face's height: what is narrower is a strand
 LENGTH = 0.1  # of the face's height, that a strand has at least
 STANDS_OUT = (4.0, 7.0)  # by how much a strand differs, in times of what such differences are farther away, to be one
 LEAST_LEVELS = 2.0  # such a difference that says nothing
-COLOURS_PX = 60.0  # height of a face in which the colours on both sides of the outline are found
+COLOURS_PX = 60.0  # height of a face in which colours far from the outline are found
 CLEAR_LEVELS = 20.0  # difference of these colours that is needed
 LEAST_WEIGHT = 0.01  # of the person in a window: with less, the person's colours come from farther away
 
@@ -64,7 +64,12 @@ def foreground(photo: np.ndarray, matte: np.ndarray, face_px: float) -> np.ndarr
     """
     picture = photo.astype(np.float32)
     alpha = matte[..., None]
-    far = spread(picture, (matte > 0.95).astype(np.float32))  # where no window reaches the person
+    height, width = matte.shape
+    factor = min(1.0, COLOURS_PX / face_px)
+    small = max(2, round(factor * width)), max(2, round(factor * height))
+    surely = cv2.resize((matte > 0.95).astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    far = spread(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), (surely > 0.99).astype(np.float32))
+    far = cv2.resize(far, (width, height), interpolation=cv2.INTER_LINEAR)  # where no window reaches the person
     near, behind = picture, picture
     for size in (max(3, round(face_px / 8)), max(3, round(face_px / 40))):
         window = (size, size)
