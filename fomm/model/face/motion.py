@@ -157,7 +157,8 @@ def move_shape(source: Face, driving: Face, initial: Face) -> np.ndarray:
     parts = [_opened_part(own[1], now[1], was[1], 1 - alike) for own, now, was in eyes]
     yaw = float(angles_deg(driving.pose.rotation)[0])
     near, far = (0, 1) if yaw > 0 else (1, 0)
-    parts[far] += (1 - alike) * ramp(abs(yaw), *FAR_EYE_DEG) * (parts[near] - parts[far])
+    doubted = ramp(abs(yaw), *FAR_EYE_DEG) * (1 - ramp(parts[near], *OPEN_TOGETHER) * (parts[far] > parts[near]))
+    parts[far] += (1 - alike) * doubted * (parts[near] - parts[far])
     # Open eyes are open alike; what the mesh sees between them, looking aside above all, is its error, and no wink.
     both = (1 - alike) * ramp(min(parts), *OPEN_TOGETHER)
     for eye, part, (own, now, was) in zip(EYES, parts, eyes, strict=True):
