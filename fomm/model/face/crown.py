@@ -12,10 +12,8 @@ from fomm.model.face.motion import Face
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half widths
 NO_EAR = 0.4  # what is mirrored at a side is drawn out, or a second ear would be seen
-OVER_BROWS, LEAST_ROOM = (
-    0.08,
-    2.0,
-)  # rows so far above the brows, in the head's frame, are mirrored; in pixels, at least
+OVER_BROWS = 0.08  # how far above the brows the photo is mirrored no more, in the head's frame
+LEAST_ROOM = 2.0  # rows that are mirrored in any case
 LEAST_CROWN = 0.18  # height up to which the outline may go on anyhow, in widths of the cut
 STEEPEST = 4.0  # slope with which an outline goes on that meets the photo's edge at right angles
 SLOPE_OVER = 0.2  # widths of the cut over which an outline's slope is found

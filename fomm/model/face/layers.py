@@ -28,8 +28,8 @@ TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colour
 TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
 TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
 PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, in the head's frame
-DEEP, DEEP_GAP = 0.6, (0.2, 0.4)  # how light what is painted beside the teeth may be, of the lips; between which gaps
-# of the lips that ends, in the head's frame: then light comes in
+DEEP = 0.6  # how light what is painted beside the teeth may be, of the lips
+DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
 PALER, NO_SHADOW = (0.08, 0.2), (0.6, 0.9)  # by what part less coloured than the lips teeth are, and how light, of them
 LIGHTER, TEETH_SOFT = (1.2, 1.5), 0.8  # what is as light as this is teeth; how softly they end, in pixels of the patch
 LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise

@@ -51,11 +51,11 @@ TURN_BACK_DEG = (14.0, 24.0)  # the same in a photo that is turned already, to t
 IS_TURNED_DEG = (3.0, 17.0)  # between these the one goes over into the other
 TURNED_DEG = (35.0, 50.0)  # the same for where the head looks in the end
 ALIKE = 0.05  # difference of two shapes, in the head's frame, up to which they count as the same face
-HIGHEST_LIP = 0.4  # the same for the upper lip and the nose
-WIDE_MOUTH, WIDER = (0.7, 0.8), 0.05  # widths of a mouth, of the distance of the outer corners of the eyes: followed up
-# to, approaching; by how much more than its own it may be where that is wide
-BESIDE_MOUTH = (0.3, 0.45)  # how far beside and above the mouth what holds it back is felt, in the head's frame
 LOWEST_BROW = 0.3  # by how much of their distance brows may come nearer to the eyes
+HIGHEST_LIP = 0.4  # the same for the upper lip and the nose
+WIDE_MOUTH = (0.7, 0.8)  # widths of a mouth, of the distance of the eyes' outer corners: followed up to, approaching
+WIDER = 0.05  # by how much more than its own it may be where that is as wide already
+BESIDE_MOUTH = (0.3, 0.45)  # how far beside and above the mouth what holds it back is felt, in the head's frame
 SCALES = (0.6, 1.7)  # bounds of the head's size against the source's
 
 
