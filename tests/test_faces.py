@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from pictures import ASTRONAUT, COFFEE, is_here, picture
 
+from fomm import expression
 from fomm.errors import InputError
-from fomm.video import read_image
+from fomm.video import read_frames, read_image
 from preprocess.crop import Crop, Paster, crop_matrix, transform
 from preprocess.faces import (
     NOSE_TIP,
@@ -25,6 +26,7 @@ from preprocess.faces import (
     Lookout,
     box_iou,
     choose_face,
+    cleared,
     describe_faces,
     face_crop,
     framing_box,
@@ -352,3 +354,17 @@ def test_person_mask(found: Found, finder: FaceFinder, name: str) -> None:
     assert mask.shape == photo.shape[:2] and mask.dtype == np.float32
     x, y = face.centre_px.astype(int)
     assert mask[y, x] > 0.9 and mask[:20, -20:].max() < 0.1
+
+
+def test_an_open_mouth_stays_open_in_the_noise_of_a_dark_room(finder: FaceFinder) -> None:
+    frames = read_frames(picture("drive_audio.mp4"), range(70, 95, 4))
+    crop = face_crop(finder.find(frames[0])[0], 320, scale=1.6)
+    rng = np.random.default_rng(0)
+    for frame in frames:
+        view = crop.apply(frame)
+        assert cleared(view) is view, "what is well lit is looked at as it is"
+        dark = (0.2 * view + rng.normal(0, 4, view.shape)).clip(0, 255).astype(np.uint8)
+        seen, wanted = (finder.mesh(one) for one in (dark, view))
+        assert expression.mouth_opening(wanted) > 0.3
+        assert abs(expression.mouth_opening(seen) - expression.mouth_opening(wanted)) < 0.12
+        assert np.abs(seen - wanted)[:, :2].mean() < 0.01 * 320
