@@ -16,7 +16,7 @@ from fomm.model.face.layers import DARKNESS, LAYERS_PX, Layers, deep
 from fomm.model.face.matte import foreground, refine_matte, strands
 from fomm.model.face.mesh import BROWS, CHIN, EYES, FOREHEAD, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
-from fomm.model.face.portrait import finer
+from fomm.model.face.portrait import finer, without_specks
 from fomm.model.face.surface import Surface
 
 AT_REST = Pose(SIDE / 5, rotation_of(np.array([4.0, -3.0, 2.0])), np.array([*CENTRE, 0.0]))
@@ -212,6 +212,16 @@ def test_a_generator_paints_only_at_an_open_mouth(sitter: Sitter, monkeypatch: p
     inside = cv2.erode(mouth.astype(np.uint8), np.ones((5, 5))) > 0
     assert np.mean(with_it[inside].min(1) > 240) > 0.7  # all but what the photo showed of the mouth's inside
     assert not changed[cv2.dilate(mouth.astype(np.uint8), np.ones((11, 11))) == 0].any()  # the lips are the photo's
+
+
+def test_single_pixels_of_the_motion_go_and_edges_stay() -> None:
+    """A triangle thinner than a pixel shows what lies far away; lids and lips are where the motion jumps."""
+    motion = np.dstack(np.meshgrid(np.linspace(0, 30, 40), np.linspace(5, 25, 30))).astype(np.float32)
+    motion[:, 20:] += 8.0
+    np.testing.assert_array_equal(without_specks(motion), motion)
+    specked = motion.copy()
+    specked[10, 5], specked[20, 30] = (25.0, 3.0), (0.0, 20.0)
+    assert np.abs(without_specks(specked) - motion).max() < 1.0
 
 
 def test_flesh_behind_lips_that_are_little_parted_is_darker_than_they_are_and_teeth_stay() -> None:

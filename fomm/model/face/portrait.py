@@ -38,6 +38,7 @@ EDGE_SOFT = 0.008  # softness of the face's edge over what is behind it, in its 
 FINE, FINE_PX = 2, 8e6  # how much finer the person is kept to be read from linearly, in photos of up to so many pixels
 GRAIN_INSIDE = 0.7  # how much of the skin's grain the inside of the mouth has
 DRAWN_OUT = (0.3, 0.6)  # pixels of the photo for one: where there are fewer, one sees streaks
+SPECK_PX = 2.5  # how far from its neighbours' median a pixel of the dense motion may be
 SHARPER = 0.25  # what linear reading takes away of that
 _LANCZOS: np.ndarray = np.sinc(np.arange(-3.5, 4)) * np.sinc(np.arange(-3.5, 4) / 4)
 _HALF_WAY, _THERE = _LANCZOS / _LANCZOS.sum(), np.ones(1)  # kernels between two pixels, and at one
@@ -157,6 +158,13 @@ def finer(picture: np.ndarray) -> np.ndarray:
     fine = cv2.addWeighted(fine, 1 + SHARPER, cv2.GaussianBlur(fine, (0, 0), 0.6 * FINE), -SHARPER, 0)
     fine[::FINE, ::FINE] = picture
     return fine
+
+
+def without_specks(points: np.ndarray) -> np.ndarray:
+    """Dense motion (h, w, 2) in which no single pixel shows what lies far from what its neighbours show: triangles that
+    have become thinner than a pixel do."""
+    usual = cv2.merge([cv2.medianBlur(one, 3) for one in cv2.split(points)])
+    return np.where(farther(points - usual)[..., None] > SPECK_PX, usual, points)
 
 
 def farther(shift: np.ndarray) -> np.ndarray:
@@ -390,7 +398,8 @@ class Portrait:
         to = np.column_stack([np.eye(2), -low])
         field = self.surface.field(part.vertices, to, size, triangles, part.shown_at, both_sides=False)
         (left, top), (right, bottom) = low - start, high - start
-        np.copyto(points[top:bottom, left:right], field.points, where=field.covered[..., None])
+        found = without_specks(field.points)
+        np.copyto(points[top:bottom, left:right], found, where=field.covered[..., None])
 
     @torch.inference_mode()
     def _paint(self, generator: Generator, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
