@@ -293,6 +293,26 @@ def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:
     assert result[inside].min() > 200  # teeth or white, and nothing dark between them
 
 
+def test_what_the_photo_shows_of_a_mouth_has_no_rim_of_its_lips() -> None:
+    """The opening's edge in the photo, green here, stays behind when the lips go."""
+    shape = somebody(1)
+    shape[MOUTH.lower, 1] += 0.3
+    landmarks = AT_REST.place(shape)
+    photo = lit_face(landmarks)
+    opening = landmarks[MOUTH.opening, :2]
+    photo[polygon(opening, (SIDE, SIDE)) > 128] = (120, 60, 60)
+    cv2.polylines(photo, [np.round(opening).astype(np.int32)], True, (0, 255, 0), 3)
+    source, model = Face(landmarks), FaceModel()
+    model.generator = None
+    opened = source.shape.copy()
+    opened[MOUTH.lower, 1] += 0.3
+    moved = move(source, Face(source.pose.place(opened)), source)
+    result = model.portrait(Sitter(photo, landmarks, outline(landmarks)))(moved).astype(int)
+    inside = cv2.erode(polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)), np.ones((7, 7))) > 250
+    rim = (result[..., 1] - result[..., 0])[inside] > 150  # more than half of it
+    assert inside.sum() > 300 and rim.mean() < 0.02
+
+
 @pytest.mark.parametrize("roll", [0.0, 60.0])
 def test_the_photos_teeth_go_on_under_a_lip_that_rises(roll: float) -> None:
     place = Pose(AT_REST.scale, rotation_of(np.array([0.0, 0.0, roll])) @ AT_REST.rotation, AT_REST.shift)
