@@ -61,8 +61,9 @@ class Sitting:
     def __init__(self, path: Path, tools: PortraitTools) -> None:
         self._finder, self._animator = tools.faces, tools.animator
         self.photo = shrunk(read_image(path), PHOTO_PX)
-        _, self.face, _ = find_portrait(self.photo, path, self._finder, None)
-        self.portrait = tools.animator.portrait(sitter_of(self.photo, path, self._finder, None))
+        found = find_portrait(self.photo, path, self._finder, None)
+        self.face = found.face
+        self.portrait = tools.animator.portrait(sitter_of(self.photo, found, self._finder))
         self.unit = 256 / (TRACK_SCALE * self.face.side_px)
         self.seen = self.mesh(self.photo)
         self.upper = np.zeros(self.photo.shape[:2], np.uint8)

@@ -61,9 +61,9 @@ _LOOKS = (
     (1.55, 0.0, 0.05, -1), (1.65, 0.05, -0.01, 1), (1.6, -0.05, 0.0, 2), (1.5, 0.01, -0.05, -2),
 )  # fmt: skip
 _PERSON_INPUT = 256  # what the segmentation reads
-# Noise is looked for in so many pixels in the middle; between these parts of the contrast it begins to disturb; how
-# softly, in widths of the picture, and how light such a picture is looked at.
-_NOISE_PX, _NOISY, _SOFT, _LIGHT = 384, (0.03, 0.06), 1 / 270, 200.0
+_NOISE_PX = 384  # side of the middle of a picture in which noise is looked for
+_NOISY = (0.03, 0.06)  # noise, of the contrast, between which it begins to disturb
+_SOFT, _LIGHT = 1 / 270, 200.0  # how softly, in its widths, and how light a noisy picture is looked at
 _ROUGH = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _HEAD_ABOVE = 0.7  # where a head ends above the middle of its face, in the face's sides
 _PERSON_SIDES, _PERSON_LOWER = 3.0, 0.2  # side of its square, and how much lower than the face, in face sides
@@ -479,8 +479,9 @@ def choose_face(faces: Sequence[Face], number: int | None, path: str | os.PathLi
 
 
 def cleared(image: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) uint8 as it is looked at for its mesh: in the noise of a dark room a mouth that is open is
-    seen shut from one frame to the next, so there it is lighter and softer. Any other is given back itself.
+    """A picture (H, W, 3) uint8 RGB as it is looked at for its mesh, of the same size; itself where there is no noise.
+
+    In the noise of a dark room an open mouth is seen shut from one frame to the next: it is made lighter and softer.
 
     Noise is the median of what Immerkaer, "Fast noise variance estimation", CVIU 1996, takes the mean of.
     """

@@ -26,7 +26,7 @@ from fomm.video.camera import Camera, camera_frames
 from preprocess.crop import Crop, Paster, shrunk
 from preprocess.faces import choose_face
 from preprocess.pairing import pair_frame
-from preprocess.portraits import camera_crop
+from preprocess.portraits import camera_crop, find_portrait
 from studio.recording import count_down
 from studio.tools import CropTools, PortraitTools, Tools, sitter_of
 
@@ -171,7 +171,8 @@ class LivePortrait:
     ) -> None:
         self.setting, self.ready = setting, False
         self._finder, self._animator = tools.faces, tools.animator
-        self._portrait = self._animator.portrait(sitter_of(photo, Path("photo"), tools.faces, face))
+        found = find_portrait(photo, Path("photo"), tools.faces, face)
+        self._portrait = self._animator.portrait(sitter_of(photo, found, tools.faces))
         self._looked, self._strength = 0.0, strength
 
     def begin(self, frame: np.ndarray) -> None:

@@ -233,7 +233,7 @@ class PortraitTab:
 
     def __init__(self, page: gr.Blocks, work: Studio) -> None:
         self.work = work
-        self._shown: dict[str, EditedPortrait] = {}  # of the page's own pictures, which every visitor may open
+        self._own: dict[str, EditedPortrait] = {}  # of the page's own pictures, which every visitor may open
         gr.Markdown("What the face is to do; 0 is the photo. Below, the picture is made at its full size.")
         with gr.Row():
             with gr.Column(min_width=260, scale=1):
@@ -279,9 +279,9 @@ class PortraitTab:
 
         def draw_edit(tools: Tools, job: Job) -> dict:
             if visitor.portrait is None or visitor.portrait.photo != photo:
-                visitor.portrait = self._shown.get(photo) or EditedPortrait(photo, tools)
-            if Path(photo) in self.work.shared:
-                self._shown[photo] = visitor.portrait
+                visitor.portrait = self._own.get(photo) or EditedPortrait(photo, tools)
+                if Path(photo) in self.work.shared:
+                    self._own[photo] = visitor.portrait
             return {self.view: shown.before_and_after(*visitor.portrait(edit_of(values)))}
 
         try:

@@ -24,7 +24,7 @@ from fomm.video import VideoReader
 from preprocess.crop import Crop, Paster, Region, soft_mask
 from preprocess.faces import FaceFinder, NoFaceError
 from preprocess.pairing import Landmarks, Pairing, Tracked, pair_faces, pair_whole, track_driving
-from preprocess.portraits import find_portrait, pair_portrait, pair_whole_portrait
+from preprocess.portraits import FoundFace, pair_portrait, pair_whole_portrait
 from preprocess.track import TRACK_SCALE
 
 WITHOUT_EFFECT = ("adapt_scale", "best_frame_by", "precision", "batch_size", "detail")  # with model `face`
@@ -32,10 +32,9 @@ ROOM = 1.5  # side of what is read around a crop, in its sides
 UNLIKE = 0.1  # no model gives a picture of the kind that it knows back with a mean error (of 1) as large as this
 
 
-def sitter_of(photo: np.ndarray, path: Path, finder: FaceFinder, number: int | None) -> Sitter:
-    """The face of a photo (H, W, 3) uint8 RGB, all of which may move; arguments and errors as for `find_portrait`."""
-    _, face, mesh = find_portrait(photo, path, finder, number)
-    return Sitter(photo, mesh, finder.person_at(photo, face, Region.whole(photo)))
+def sitter_of(photo: np.ndarray, found: FoundFace, finder: FaceFinder) -> Sitter:
+    """A face that was found in a photo (H, W, 3) uint8 RGB, all of which may move."""
+    return Sitter(photo, found.mesh, finder.person_at(photo, found.face, Region.whole(photo)))
 
 
 @dataclass(frozen=True)

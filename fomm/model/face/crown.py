@@ -35,7 +35,8 @@ def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
         sideways = (person[:, ::-1] if far else person).transpose(1, 0, 2)
         beyond = ends[:, 0].max() - (person.shape[1] - 1) if far else -ends[:, 0].min()
         body = round(chin[1]) + start[1]
-        side = _goes_on(sideways, middle[1] + start[1], beyond, np.inf, NO_EAR, body).transpose(1, 0, 2)
+        room = float(len(sideways))
+        side = _goes_on(sideways, middle[1] + start[1], beyond, room, NO_EAR, body).transpose(1, 0, 2)
         person = np.concatenate([person, side[:, ::-1]] if far else [side, person], axis=1)
         start[0] += 0 if far else side.shape[1]
     return person, start
@@ -76,8 +77,7 @@ def _goes_on(
     rows = np.arange(-above - 1, 0, dtype=np.float32)[:, None]
     columns = np.broadcast_to(np.arange(person.shape[1], dtype=np.float32), (above + 1, person.shape[1]))
     room = max(room, LEAST_ROOM)
-    rows_shown = -shown * rows if np.isinf(room) else room - np.abs(-shown * rows % (2 * room) - room)
-    mirrored = np.broadcast_to(rows_shown, columns.shape)
+    mirrored = np.broadcast_to(room - np.abs(-shown * rows % (2 * room) - room), columns.shape)
     hair = cv2.remap(person, columns, mirrored, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     is_head = (left <= columns) & (columns <= right)
     is_round = np.clip((outline + rows + 1.0) * 255, 0, 255)
