@@ -47,6 +47,16 @@ def test_structure_goes_on() -> None:
         assert off(behind(background, hidden), background, hidden > 0) < 0.6 * off(smooth, background, hidden > 0)
 
 
+@pytest.mark.parametrize(("centre", "radius"), [((60, 180), 90), ((0, 120), 130), ((40, 240), 150)])
+def test_an_edge_that_no_other_place_shows_goes_on_too(centre: tuple[int, int], radius: int) -> None:
+    """A round hill: nowhere else it is as steep as where the person hides it."""
+    background = np.full((SIDE, SIDE, 3), (210, 225, 235), np.uint8)
+    cv2.circle(background, centre, radius, (90, 120, 100), -1, cv2.LINE_AA)
+    hidden = person()
+    uncovered = (hidden > 0) & (cv2.distanceTransform((hidden > 0).astype(np.uint8), cv2.DIST_L2, 5) < 0.2 * FACE_PX)
+    assert off(behind(background, hidden), background, uncovered) < 6
+
+
 def test_a_horizon_goes_on_level() -> None:
     """Behind a tall person that leaves little beside them."""
     height, width = 360, 200

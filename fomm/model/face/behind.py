@@ -2,7 +2,8 @@
 
 It is completed in a small picture, coarse to fine, until each patch of it looks like one that the photo shows (Wexler,
 Shechtman, Irani, "Space-time completion of video", TPAMI 2007), and neighbouring patches come from the same place
-(He, Sun, "Statistics of patch offsets for image completion", ECCV 2012). What is finer is then copied from there.
+(He, Sun, "Statistics of patch offsets for image completion", ECCV 2012). What is finer is then copied from there. Where
+no patch goes with what is next to the person, the edges there go on as they come.
 
 Light and shade over large distances are left out of all this and go on smoothly.
 """
@@ -28,6 +29,11 @@ LEVEL = 3  # how much nearer what is beside a place counts than what is above it
 FEWEST = 40  # patches that the photo has to show
 FADES = 0.36  # depth behind the person, in face heights, at which fine detail fades
 SEAM_PX = 2  # width of the seam between what the photo shows and what is made
+EDGES_SIDE, EDGES_FROM_PX = 250, 3  # side likewise of the picture in which edges go on, and how much of it they follow
+EDGES_FADE = 0.35  # depth behind the person, in face heights, at which they are no longer carried on
+PATCHES_FAIL = 3.0  # grey levels by which patches differ from the photo at the seam, and edges are carried on instead
+GRAIN = 3.0  # times the usual fine detail, and it is an edge
+SURE = 0.99  # of a pixel of a smaller picture that counts as known
 STEP_FADES = 0.4  # how far behind the person a step at the seam is evened out, in face heights
 
 
@@ -52,11 +58,21 @@ def _seamless(made: np.ndarray, photo: np.ndarray, depth: np.ndarray, face_px: f
     The difference along the seam goes on inwards, and fades: a membrane as of Pérez, Gangnet, Blake, "Poisson image
     editing", SIGGRAPH 2003. Else the person's outline would be seen where the person was.
     """
+    return made + np.exp(-depth / (STEP_FADES * face_px))[..., None] * _step(made, photo, depth)
+
+
+def _step(made: np.ndarray, photo: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """By how much (H, W, 3) what is made differs from the photo along the seam, and from there on smoothly; 0 away from
+    the person."""
+    left, top, across, down = cv2.boundingRect((depth > 0).astype(np.uint8))
+    around = tuple(slice(max(0, at - SEAM_PX), at + much + SEAM_PX) for at, much in ((top, down), (left, across)))
+    step = np.zeros_like(made)
+    made, photo, depth = made[around], photo[around], depth[around]
     hidden = depth > 0
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SEAM_PX + 1,) * 2)
     within, beside = hidden & (depth <= SEAM_PX), ~hidden & (cv2.dilate(hidden.astype(np.uint8), disc) > 0)
-    step = spread(photo - spread(made, within.astype(np.float32)), beside.astype(np.float32))
-    return made + np.exp(-depth / (STEP_FADES * face_px))[..., None] * step
+    step[around] = spread(photo - spread(made, within.astype(np.float32)), beside.astype(np.float32))
+    return step
 
 
 def _level(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -90,8 +106,8 @@ def spread(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _continued(smooth: np.ndarray, known: np.ndarray, depth: np.ndarray, face_px: float) -> np.ndarray:
-    """A picture (H, W, 3) float32 that is smooth where it is not known, with structure and grain there; `depth` (H, W)
-    is how far, in pixels, from what is."""
+    """A picture (H, W, 3) that is smooth where it is not known, with structure and grain there; `depth` (H, W) is how
+    far, in pixels, from what is."""
     height, width = known.shape
     factor = min(1.0, SIDE / np.sqrt(height * width))
     small = max(PATCH, round(factor * width)), max(PATCH, round(factor * height))
@@ -104,9 +120,31 @@ def _continued(smooth: np.ndarray, known: np.ndarray, depth: np.ndarray, face_px
     coarse, was = (cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in (made + light, picture))
     left, top, across, down = cv2.boundingRect((depth > 0).astype(np.uint8))
     here = slice(top, top + down), slice(left, left + across)  # the rest is known
-    fades = np.exp(-np.square(depth[here] / (FADES * face_px)))[..., None]
-    coarse[here] += fades * _copied(smooth - was, away, here)
+    fades, edges = (np.exp(-np.square(depth[here] / (far * face_px)))[..., None] for far in (FADES, EDGES_FADE))
+    wrong = np.abs(_step(coarse, smooth, depth)[here]).max(2, keepdims=True)
+    edges = edges * np.minimum(1, wrong / PATCHES_FAIL)
+    detail = smooth - was
+    found = _copied(detail, away, here)
+    # there it is grain alone: its place has edges elsewhere
+    grain = GRAIN * float(np.median(np.abs(detail[known == 1])))
+    found += edges * (np.clip(found, -grain, grain) - found)
+    coarse[here] += edges * (_carried_on(smooth, known)[here] - coarse[here]) + fades * found
     return coarse
+
+
+def _carried_on(smooth: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) into whose unknown part edges go on as they come to it, and blur further in.
+
+    Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, fluid dynamics, and image and video inpainting", CVPR 2001.
+    """
+    height, width = known.shape
+    factor = min(1.0, EDGES_SIDE / np.sqrt(height * width))
+    small = max(1, round(factor * width)), max(1, round(factor * height))
+    picture, less_known = (cv2.resize(one, small, interpolation=cv2.INTER_AREA) for one in (smooth, known))
+    unknown = (less_known < SURE).astype(np.uint8)
+    went_on = cv2.inpaint(np.clip(picture, 0, 255).astype(np.uint8), unknown, EDGES_FROM_PX, cv2.INPAINT_NS)
+    large = cv2.resize(went_on.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.where(known[..., None] < 1, large, smooth)
 
 
 def _completed(picture: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -116,7 +154,7 @@ def _completed(picture: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.n
     for level in reversed(range(LEVELS)):
         size = tuple(max(PATCH, round(n / 2**level)) for n in picture.shape[1::-1])
         here = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        sure = cv2.resize(known, size, interpolation=cv2.INTER_AREA) > 0.99
+        sure = cv2.resize(known, size, interpolation=cv2.INTER_AREA) > SURE
         shows = np.lib.stride_tricks.sliding_window_view(sure, (PATCH, PATCH)).all((2, 3))
         if shows.sum() < FEWEST or shows.all():
             continue
