@@ -224,6 +224,22 @@ def test_single_pixels_of_the_motion_go_and_edges_stay() -> None:
     assert np.abs(without_specks(specked) - motion).max() < 1.0
 
 
+@pytest.mark.parametrize("angles", [(16, -4, 6), (-14, -8, 3), (-20, 6, 4)])
+def test_no_pixel_shows_anything_else_than_its_neighbours_do(
+    sitter: Sitter, angles: tuple[float, float, float]
+) -> None:
+    """On a photo that gets lighter to the right and redder downwards, moved, skin is smooth."""
+    y, x = np.mgrid[:SIDE, :SIDE] * (230 / SIDE)
+    moved = turned(sitter, angles, (3, 2))
+    result = FaceModel().portrait(Sitter(np.dstack([y, x, x]).astype(np.uint8), sitter.landmarks, None))(moved)
+    landmarks = moved.landmarks[:, :2]
+    skin = cv2.erode(polygon(landmarks[OVAL], (SIDE, SIDE)), np.ones((9, 9)))
+    for opening in (MOUTH.opening, *(eye.opening for eye in EYES)):
+        skin[cv2.dilate(polygon(landmarks[opening], (SIDE, SIDE)), np.ones((9, 9))) > 0] = 0
+    apart = np.abs(result.astype(int) - cv2.medianBlur(result, 5)).max(2)
+    assert apart[skin > 128].max() < 5
+
+
 def test_flesh_behind_lips_that_are_little_parted_is_darker_than_they_are_and_teeth_stay() -> None:
     lips = np.array([180.0, 110, 100])
     for teeth in ((225.0, 220, 205), (150.0, 140, 120)):  # bright ones, and paler ones in a dim picture

@@ -398,8 +398,8 @@ class Portrait:
         to = np.column_stack([np.eye(2), -low])
         field = self.surface.field(part.vertices, to, size, triangles, part.shown_at, both_sides=False)
         (left, top), (right, bottom) = low - start, high - start
-        found = without_specks(field.points)
-        np.copyto(points[top:bottom, left:right], found, where=field.covered[..., None])
+        here, covered = points[top:bottom, left:right], field.covered[..., None]
+        here[...] = np.where(covered, without_specks(np.where(covered, field.points, here)), here)
 
     @torch.inference_mode()
     def _paint(self, generator: Generator, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
