@@ -117,7 +117,7 @@ class _View:
 
     def points(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the photo shows each pixel (height, width, 2), from how far that is from its own place on this part of
-        the grid; (height, width) uint8, 1 where it jumps: there is nothing in between."""
+        the grid; (height, width) float32 in [0, 1], how much it jumps: there is nothing in between."""
         jumps = np.zeros(shift.shape[:2], np.uint8)
         for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
             apart = farther(shift[one] - shift[other]) > self._cell
@@ -130,11 +130,10 @@ class _View:
             columns, rows = cells[:, 0].T[..., None] * self._cell + within  # (n, cell) each
             columns, rows = columns.clip(max=self.width - 1), rows.clip(max=self.height - 1)
             points[rows[:, :, None], columns[:, None]] = shift[cells[:, 0, 1], cells[:, 0, 0]][:, None, None]
-        size = jumps.shape[1] * self._cell, jumps.shape[0] * self._cell
-        jumps = cv2.resize(jumps, size, interpolation=cv2.INTER_NEAREST)[: self.height, : self.width]
+        soft = self.large(cv2.blur(jumps.astype(np.float32), (3, 3)))  # else cells would be seen as steps and beads
         points[..., 0] += np.arange(self.low[0], self.low[0] + self.width, dtype=np.float32)
         points[..., 1] += np.arange(self.low[1], self.low[1] + self.height, dtype=np.float32)[:, None]
-        return points, jumps
+        return points, soft
 
 
 def finer(picture: np.ndarray) -> np.ndarray:
@@ -363,10 +362,13 @@ class Portrait:
         return mask
 
     def _seen_at(self, texture: _Texture, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-        """(h, w, 4) uint8: what a texture shows at points (h, w, 2), softened at `jumps`; the points are changed."""
+        """(h, w, 4) uint8: what a texture shows at points (h, w, 2), softened by as much as `jumps` (h, w) says; the
+        points are changed."""
         seen = texture.at(points)
-        if jumps.any():
-            cv2.copyTo(cv2.blur(seen, (2 * self._cell + 1,) * 2), jumps, seen)
+        where = np.nonzero(jumps)
+        if len(where[0]):
+            softer = cv2.blur(seen, (2 * self._cell + 1,) * 2)[where].astype(np.float32)
+            seen[where] = np.round(softer + (1 - jumps[where][:, None]) * (seen[where] - softer))
         return seen
 
     def _shift(self, field: Field, window: tuple[slice, slice]) -> np.ndarray:
