@@ -65,7 +65,7 @@ _NOISE_PX = 384  # side of the middle of a picture in which noise is looked for
 _NOISY = (0.03, 0.06)  # noise, of the contrast, between which it begins to disturb
 _SOFT, _LIGHT = 1 / 270, 200.0  # how softly, in its widths, and how light a noisy picture is looked at
 _ROUGH = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-_HEAD_ABOVE = 0.7  # where a head ends above the middle of its face, in the face's sides
+_HEAD_ENDS = 0.7  # where a head ends above and beside the middle of its face, in the face's sides
 _PERSON_SIDES, _PERSON_LOWER = 3.0, 0.2  # side of its square, and how much lower than the face, in face sides
 _HEAD_REACH = 0.9  # beyond so many face sides from a face's middle there is more than its head
 _DETECT_SIDE = 512  # the detectors read 128 and 192 pixels and alias: larger pictures are first shrunk to this
@@ -318,15 +318,19 @@ class FaceFinder:
     def person_at(self, photo: np.ndarray, face: Face, region: Region) -> np.ndarray | None:
         """How surely each pixel of a part of a photo shows the person with this face: (H, W) float32 in [0, 1].
 
-        Looked for in an upright square of three face sides; around it the square's edge is repeated. Above a head that
-        the photo cuts off, hair that is drawn out to a column would be no person's: there the square lies lower. None
-        where that fails: the face itself hardly counts as a person, or all that the photo shows around it does.
+        Looked for in an upright square of three face sides; around it the square's edge is repeated. Beyond a head that
+        the photo cuts off, hair that is drawn out to stripes would be no person's: there the square lies further in.
+        None where that fails: the face itself hardly counts as a person, or all that the photo shows around it does.
         """
         size, centre = _PERSON_INPUT, face.at(0.0, _PERSON_LOWER)
         last = np.array(photo.shape[1::-1]) - 1.0
-        head, top = face.at(0.0, -_HEAD_ABOVE), face.at(0.0, _PERSON_LOWER - _PERSON_SIDES / 2)
-        if (np.clip(head, 0, last) != head).any():
-            centre = centre + np.clip(top, 0, last) - top
+        half = _PERSON_SIDES / 2
+        above, beside = (0, -_HEAD_ENDS), ((-_HEAD_ENDS, 0), (_HEAD_ENDS, 0))
+        ends = (above, (0, _PERSON_LOWER - half)), (beside[0], (-half, 0)), (beside[1], (half, 0))
+        for of_head, of_square in ends:
+            head, edge = face.at(*of_head), face.at(*of_square)
+            if (np.clip(head, 0, last) != head).any():
+                centre = centre + np.clip(edge, 0, last) - edge
         crop = Crop(crop_matrix(centre, _PERSON_SIDES * face.side_px, face.roll_deg, size), size)
         person = self.person(crop.apply(photo))
         corners, hull = Region.whole(photo).corners_px, cv2.convexHull(face.landmarks_px.astype(np.float32))[:, 0]

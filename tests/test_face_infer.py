@@ -484,6 +484,19 @@ def test_hair_that_the_photo_cuts_off_is_the_persons(finder: FaceFinder) -> None
     assert np.abs(seen[beside] - whole[top:][beside]).mean() < 0.05
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_hair_that_the_photo_cuts_off_at_a_side_is_too(finder: FaceFinder, mirrored: bool) -> None:
+    photo = read_image(picture("photo_frontal.png"))
+    photo = np.ascontiguousarray(photo[:, ::-1]) if mirrored else photo
+    face = finder.find(photo)[0]
+    whole = finder.person_at(photo, face, Region.whole(photo))
+    right, y = int(face.at(0.42, 0.0)[0]), int(face.centre_px[1])  # beside the eye
+    cut = np.ascontiguousarray(photo[:, :right])
+    seen = finder.person_at(cut, finder.find(cut)[0], Region.whole(cut))
+    hair = np.s_[int(y - face.side_px) : y, int(right - 0.3 * face.side_px) : right]
+    assert np.mean((seen[hair] > 0.5) != (whole[hair] > 0.5)) < 0.04
+
+
 def test_the_persons_outline_is_placed_into_the_photo(finder: FaceFinder) -> None:
     photo = read_image(PORTRAIT)
     face = finder.find(photo)[0]
