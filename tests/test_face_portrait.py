@@ -12,7 +12,7 @@ from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
 from fomm.model.face.crown import crowned
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
-from fomm.model.face.layers import DARKNESS, LAYERS_PX, Layers, deep
+from fomm.model.face.layers import DARKNESS, LAYERS_PX, Layers, deep, in_a_row
 from fomm.model.face.matte import foreground, refine_matte, strands
 from fomm.model.face.mesh import BROWS, CHIN, EYES, FOREHEAD, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
 from fomm.model.face.motion import move_pose
@@ -249,6 +249,23 @@ def test_flesh_behind_lips_that_are_little_parted_is_darker_than_they_are_and_te
         assert (got[1:3].sum(1) < 0.7 * lips.sum()).all() and np.allclose(got[3], 0.3 * lips, rtol=0.05)
     painted = np.full((8, 8, 3), lips, np.float32)
     np.testing.assert_array_equal(deep(painted, DARKNESS * lips, np.zeros((8, 8), np.float32)), painted)
+
+
+def test_teeth_between_lips_that_are_little_parted_are_one_even_row() -> None:
+    """Two long ones with flesh between and beside them, and a narrow one that hangs from them."""
+    lips, tooth, flesh = np.array([180.0, 110, 100]), np.array([225.0, 220, 205]), np.array([120.0, 60, 55])
+    opening = np.zeros((40, 80), np.float32)
+    opening[10:30, 20:60] = 1
+    painted = np.where(opening[..., None] > 0, flesh, lips).astype(np.float32)
+    painted[10:18, 30:38] = painted[10:18, 42:50] = tooth
+    painted[18:26, 33:35] = tooth
+    dark = DARKNESS * lips
+    even = in_a_row(painted, dark, opening, opening)
+    assert np.abs(even[13:15, 30:50] - tooth).max() < 20  # flesh is 160 off
+    assert np.abs(even[23:28, 26:54] - flesh).max() < 12
+    np.testing.assert_array_equal(even[opening == 0], painted[opening == 0])
+    np.testing.assert_array_equal(in_a_row(painted, dark, opening, 0 * opening), painted)
+    np.testing.assert_array_equal(in_a_row(painted, dark, 0 * opening, opening), painted)
 
 
 def test_it_is_dark_behind_pursed_lips(sitter: Sitter) -> None:

@@ -31,6 +31,7 @@ PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades
 DEEP = 0.6  # how light what is painted beside the teeth may be, of the lips
 DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
 PALER, NO_SHADOW = (0.08, 0.2), (0.6, 0.9)  # by what part less coloured than the lips teeth are, and how light, of them
+ROW_ALONG, ROW_SHARE = 0.4, (0.15, 0.45)  # part of the mouth's width, and how much of it is teeth where their row is
 LIGHTER, TEETH_SOFT = (1.2, 1.5), 0.8  # what is as light as this is teeth; how softly they end, in pixels of the patch
 LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
 PARTED = (0.05, 0.1)  # lips not farther apart show a shadow, and from then on what is behind them, likewise
@@ -185,6 +186,38 @@ def deep(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:
     held = np.where(light > start, start * (1 + np.tanh(light / start - 1)), light)
     teeth = cv2.GaussianBlur(like_teeth(colours, dark), (0, 0), TEETH_SOFT)
     return colours * (1 + much * (1 - teeth) * (held / light - 1))[..., None]
+
+
+def in_a_row(colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: np.ndarray) -> np.ndarray:
+    """Painted colours (h, w, 3) float32 of which, where `much` (h, w) float32 in [0, 1] says so, the teeth are an even
+    row.
+
+    Which teeth are painted between lips that are little parted, and how long each is, is a guess that changes from one
+    frame to the next; how much of a row of pixels is teeth changes little.
+
+    Args:
+        dark: (3,), `Mouth.dark`.
+        opening: (h, w) float32 in [0, 1], 1 between the lips.
+    """
+    columns = np.flatnonzero(opening.max(0) > 0.5)
+    if len(columns) == 0:
+        return colours
+    along = max(3, round(ROW_ALONG * (columns[-1] - columns[0] + 1)))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return cv2.blur(values, (along, 3), borderType=cv2.BORDER_CONSTANT)
+
+    teeth = like_teeth(colours, dark) * opening
+    rest = opening - teeth
+    there, other, inside = (mean(one) for one in (teeth, rest, opening))
+    tooth, flesh = (
+        mean(colours * one[..., None]) / np.maximum(total, 1e-3)[..., None]
+        for one, total in ((teeth, there), (rest, other))
+    )
+    row = ramp(there / np.maximum(inside, 0.05), *ROW_SHARE).astype(np.float32) * opening
+    row = (cv2.GaussianBlur(row, (0, 0), TEETH_SOFT) * opening)[..., None]
+    even = row * tooth + (1 - row) * (colours + teeth[..., None] * (flesh - colours))
+    return colours + much[..., None] * (even - colours)
 
 
 def in_shadow(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from fomm.model.face.layers import (
     Palette,
     Skin,
     deep,
+    in_a_row,
     in_shadow,
     mouth_change,
     pursed,
@@ -416,7 +417,9 @@ class Portrait:
         pictures = torch.from_numpy(patch).to(device).permute(2, 0, 1)[None].float() / 255
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
         colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
-        colours = deep(colours, self._mouth.dark, shaded(moved) * cv2.blur(known[0], (3, 3)))
+        little = shaded(moved) * cv2.blur(known[0], (3, 3))
+        colours = in_a_row(colours, self._mouth.dark, known[0], little)
+        colours = deep(colours, self._mouth.dark, little)
         colours = self._palette.teeth_like(colours, patch, shown)
         colours = in_shadow(colours, self._mouth.dark, pursed(self.source, moved) * known[0])
         # It may paint over drawn lips, too, which are flat; a photo's are its own up to their edge.
