@@ -38,6 +38,7 @@ GRID = 288  # longer side of the grid of the dense motion
 EDGE_SOFT = 0.008  # softness of the face's edge over what is behind it, in its widths
 FINE, FINE_PX = 2, 8e6  # how much finer the person is kept to be read from linearly, in photos of up to so many pixels
 GRAIN_INSIDE = 0.7  # how much of the skin's grain the inside of the mouth has
+MISSED, MISSED_LEVELS = 0.02, (4.0, 20.0)  # up to so many face heights, by how far layers at rest are from the photo
 DRAWN_OUT = (0.3, 0.6)  # pixels of the photo for one: where there are fewer, one sees streaks
 SPECK_PX = 2.5  # how far from its neighbours' median a pixel of the dense motion may be
 SHARPER = 0.25  # what linear reading takes away of that
@@ -212,6 +213,7 @@ class Portrait:
         reach = round(2 * face_px / 18 / cell) + 3
         near = cv2.resize(layers.matte, self._grid_wh, interpolation=cv2.INTER_AREA)
         self._near = cv2.dilate(near, np.ones((reach, reach), np.uint8))  # (h, w) where the person may be, in cells
+        self._drawn_from = STILL_PX[1] + self._misses(layers, face_px)
         self._eyeballs = [Eyeball(photo, source, eye) for eye in EYES]
         self._mouth = Mouth(photo, source)
         self._palette = Palette(photo, source)
@@ -219,6 +221,14 @@ class Portrait:
         self._lids = [Lid(photo, source, eye, self._skin) for eye in EYES]
         beside = len(self.surface.photo_points) - len(self._skin.unrolled)
         self._unrolled = np.pad(self._skin.unrolled, ((0, beside), (0, 0)))
+
+    def _misses(self, layers: Layers, face_px: float) -> np.ndarray:
+        """(h, w) float32, how much farther than elsewhere, in pixels, a cell has to move to be drawn at all: where the
+        outline is wrong, drawn and photo differ, and what hardly moves would change from one to the other."""
+        at_rest = cv2.blendLinear(layers.person, layers.background, layers.matte, 1 - layers.matte)
+        differs = cv2.absdiff(at_rest, self.photo).max(2).astype(np.float32)
+        differs = cv2.dilate(cv2.resize(differs, self._grid_wh, interpolation=cv2.INTER_AREA), np.ones((5, 5)))
+        return cv2.blur(MISSED * face_px * ramp(differs, *MISSED_LEVELS), (5, 5)).astype(np.float32)
 
     def __call__(self, moved: Moved) -> np.ndarray:
         """The photo (H, W, 3) uint8 in motion."""
@@ -230,7 +240,7 @@ class Portrait:
         )
         points = np.where(face.covered[..., None], face.points, around.points)
         change = farther(points - self._at_rest) * (face.covered | around.covered)
-        moves = ramp(change, *STILL_PX).astype(np.float32)
+        moves = ramp(change, STILL_PX[0], self._drawn_from).astype(np.float32)
         moves = cv2.dilate(moves, np.ones((3, 3), np.uint8))
         result = self.photo.copy()
         window = self._touched(points, moves)
