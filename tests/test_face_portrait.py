@@ -14,7 +14,19 @@ from fomm.model.face.crown import crowned
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
 from fomm.model.face.layers import DARKNESS, LAYERS_PX, Layers, deep, in_a_row
 from fomm.model.face.matte import foreground, refine_matte, strands
-from fomm.model.face.mesh import BROWS, CHIN, EYES, FOREHEAD, MOUTH, MOUTH_CORNERS, OVAL, Eye, Pose, rotation_of
+from fomm.model.face.mesh import (
+    BROWS,
+    CHIN,
+    EYES,
+    FOREHEAD,
+    MOUTH,
+    MOUTH_CORNERS,
+    OVAL,
+    REFERENCE,
+    Eye,
+    Pose,
+    rotation_of,
+)
 from fomm.model.face.motion import move_pose
 from fomm.model.face.portrait import finer, without_specks
 from fomm.model.face.surface import Surface
@@ -69,6 +81,18 @@ def test_triangles_that_are_seen_as_a_line_show_nothing_from_afar(
         least, most = photo.min(1), photo.max(1)
         shown = field.points[field.covered]
         assert (np.maximum(least - shown, shown - most) <= np.maximum(most - least, 0) + 3.1).all()
+
+
+def test_hair_at_the_temple_stays_where_it_is_when_a_hidden_side_turns_to_the_viewer() -> None:
+    """Beside the cheek the photo is read from beyond the face, or the face's edge would be seen twice."""
+    away = Pose(AT_REST.scale, rotation_of(np.array([30.0, 0.0, 0.0])), AT_REST.shift)
+    source = Face(away.place(somebody(1)))
+    moved = move(source, Face(AT_REST.place(source.shape)), source)
+    _, beside = Surface(source, (SIDE, SIDE)).photo_points_of(moved)
+    moves = np.linalg.norm(beside[OVAL] - source.landmarks[OVAL, :2], axis=1) / AT_REST.scale
+    below_eyes = REFERENCE[OVAL, 1] - REFERENCE[EYES[0].outer, 1]
+    assert moves[below_eyes > 0.2].max() > 0.1
+    assert moves[below_eyes < -0.5].max() < 0.06
 
 
 @pytest.mark.parametrize("angles", [(30, 0, 0), (-38, 10, 5), (0, 25, 0), (10, -25, -20), (20, 20, 60)])

@@ -209,12 +209,9 @@ def in_a_row(colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: n
 
     teeth = like_teeth(colours, dark) * opening
     rest = opening - teeth
-    there, other, inside = (mean(one) for one in (teeth, rest, opening))
-    tooth, flesh = (
-        mean(colours * one[..., None]) / np.maximum(total, 1e-3)[..., None]
-        for one, total in ((teeth, there), (rest, other))
-    )
-    row = ramp(there / np.maximum(inside, 0.05), *ROW_SHARE).astype(np.float32) * opening
+    light = np.square(colours @ _LIGHT / 255) * teeth  # their colour is that of the lightest, not of their dim edges
+    tooth, flesh = (mean(colours * one[..., None]) / np.maximum(mean(one), 1e-4)[..., None] for one in (light, rest))
+    row = ramp(mean(teeth) / np.maximum(mean(opening), 0.05), *ROW_SHARE).astype(np.float32) * opening
     row = (cv2.GaussianBlur(row, (0, 0), TEETH_SOFT) * opening)[..., None]
     even = row * tooth + (1 - row) * (colours + teeth[..., None] * (flesh - colours))
     return colours + much[..., None] * (even - colours)

@@ -34,7 +34,8 @@ ROW = 0.15  # half the height of what counts as one row of the face, in the head
 BEYOND = 0.12  # how far beyond the last point of a side that it hides the photo shows no face, in the head's frame
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
 UNTANGLING = 30  # steps, after half of which what is around a knot moves, too; one that is left then stays
-_SOFTLY = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
+TEMPLES = (-0.5, 0.1)  # how far below the eyes' corners that begins and is so in full, likewise: above them is hair
+_SOFTLY: np.ndarray = np.convolve([1.0, 2.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 2.0, 1.0]) / 81
 _BITS = 4  # of a pixel, in which triangles are drawn
 
 
@@ -170,8 +171,10 @@ class Surface:
         pulled = np.where(far, sign * (shown - out), 0.0)[:, None] * axis
         turned = float(ramp(sign * angles_deg(pose.rotation)[0], *IS_TURNED_DEG))
         beyond = np.maximum(end, begin) + turned * BEYOND * pose.scale
-        out_of_face = np.where(far, sign * (beyond - out), 0.0)[OVAL]
-        around_it = np.concatenate([out_of_face[-2:], out_of_face, out_of_face[:2]])
+        below_temples = ramp(REFERENCE[OVAL, 1] - REFERENCE[EYES[0].outer, 1], *TEMPLES)
+        out_of_face = np.where(far, sign * (beyond - out), 0.0)[OVAL] * below_temples
+        wide = len(_SOFTLY) // 2
+        around_it = np.concatenate([out_of_face[-wide:], out_of_face, out_of_face[:wide]])
         rim = np.convolve(around_it, _SOFTLY, "valid")[:, None] * axis  # it begins gradually
         out_of_rim = np.exp(-(((RINGS - 1) / RIM_REACH) ** 2))
         moves = np.concatenate([pulled, (out_of_rim[:, None, None] * rim).reshape(-1, 2)])
