@@ -19,6 +19,7 @@ from fomm.model.face.mesh import (
     CHIN,
     EYES,
     FOREHEAD,
+    LIPS,
     MOUTH,
     MOUTH_CORNERS,
     OVAL,
@@ -339,6 +340,23 @@ def test_the_patch_holds_all_that_may_be_painted(sitter: Sitter, wider: float) -
     moved = move(source, Face(source.pose.place(shape)), source)._replace(shape=shape, landmarks=AT_REST.place(shape))
     opening = Canvas(sitter.photo, patch_matrix(moved)).points(moved.landmarks[MOUTH.opening, :2])
     assert (opening > SUPPORT_PX).all() and (opening < np.array(PATCH_WH) - 1 - SUPPORT_PX).all()
+
+
+def test_the_photos_teeth_go_along_with_a_mouth_that_is_drawn_aside(sitter: Sitter) -> None:
+    """A smile without an open jaw: at the corner that moves away there is no gap as wide as the whole way."""
+    shape = Face(sitter.landmarks).shape.copy()
+    shape[MOUTH.lower, 1] += 0.12
+    landmarks = AT_REST.place(shape)
+    photo = sitter.photo.copy()
+    photo[polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128] = (235, 225, 215)
+    source = Face(landmarks)
+    aside = source.shape.copy()
+    aside[LIPS, 0] += 0.12
+    aside[MOUTH.opening, 0] += 0.12 * ~np.isin(MOUTH.opening, LIPS)
+    moved = move(source, Face(source.pose.place(aside)), source)
+    result = FaceModel().portrait(Sitter(photo, landmarks, None))(moved)
+    inside = cv2.erode(polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)), np.ones((3, 3))) > 128
+    assert np.mean(result[inside].max(1) < 120) < 0.17
 
 
 def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:

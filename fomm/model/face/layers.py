@@ -27,6 +27,7 @@ BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by 
 TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
 TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
 TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
+TEETH_ASIDE = 0.5  # how far they follow a mouth that is drawn aside, or a gap would open where the photo shows no more
 PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, in the head's frame
 DEEP = 0.6  # how light what is painted beside the teeth may be, of the lips
 DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
@@ -310,11 +311,12 @@ class Mouth:
         canvas.blend(low, dark, within * np.float32(strength / 255))
         turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
-        dropped = (moved.shape - source.shape)[CHIN]
+        change = moved.shape - source.shape
+        dropped, aside = change[CHIN], TEETH_ASIDE * change[MOUTH.opening].mean(0) * [1, 0, 0]
         here = source.pose.place(middle)[0, :2]
         pieces = []
         for part, with_jaw in self._parts:
-            there = canvas.points(moved.pose.place(middle + with_jaw * dropped)[:, :2])[0] - low
+            there = canvas.points(moved.pose.place(middle + aside + with_jaw * dropped)[:, :2])[0] - low
             seen = part.warped(turn, here, there, size)
             mask = cv2.min(seen[..., 3], within)
             pieces.append(Piece(low, seen[..., :3], mask * np.float32(strength / 255), mask))
