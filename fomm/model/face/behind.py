@@ -106,8 +106,8 @@ def spread(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _continued(smooth: np.ndarray, known: np.ndarray, depth: np.ndarray, face_px: float) -> np.ndarray:
-    """A picture (H, W, 3) that is smooth where it is not known, with structure and grain there; `depth` (H, W) is how
-    far, in pixels, from what is."""
+    """A picture (H, W, 3) float32 that is smooth where it is not known, with structure and grain there; `depth` (H, W)
+    is how far, in pixels, from what is."""
     height, width = known.shape
     factor = min(1.0, SIDE / np.sqrt(height * width))
     small = max(PATCH, round(factor * width)), max(PATCH, round(factor * height))
@@ -125,15 +125,14 @@ def _continued(smooth: np.ndarray, known: np.ndarray, depth: np.ndarray, face_px
     edges = edges * np.minimum(1, wrong / PATCHES_FAIL)
     detail = smooth - was
     found = _copied(detail, away, here)
-    # there it is grain alone: its place has edges elsewhere
-    grain = GRAIN * float(np.median(np.abs(detail[known == 1])))
+    grain = GRAIN * float(np.median(np.abs(detail[known > SURE])))  # no edges, which its place has elsewhere
     found += edges * (np.clip(found, -grain, grain) - found)
     coarse[here] += edges * (_carried_on(smooth, known)[here] - coarse[here]) + fades * found
     return coarse
 
 
 def _carried_on(smooth: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) into whose unknown part edges go on as they come to it, and blur further in.
+    """A picture (H, W, 3) float32 into whose unknown part edges go on as they come to it, and blur further in.
 
     Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, fluid dynamics, and image and video inpainting", CVPR 2001.
     """

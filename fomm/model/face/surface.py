@@ -32,9 +32,9 @@ REVEALED = (0.02, 0.12)  # by how much more points have to face the viewer until
 MOSTLY = 0.8  # share of poorly shown points beyond the line where the photo begins to show a side poorly
 ROW = 0.15  # half the height of what counts as one row of the face, in the head's frame
 BEYOND = 0.12  # how far beyond the last point of a side that it hides the photo shows no face, in the head's frame
+TEMPLES = (-0.5, 0.1)  # how far below the eyes' corners that counts not at all, and in full, likewise: above is hair
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
 UNTANGLING = 30  # steps, after half of which what is around a knot moves, too; one that is left then stays
-TEMPLES = (-0.5, 0.1)  # how far below the eyes' corners that begins and is so in full, likewise: above them is hair
 _SOFTLY: np.ndarray = np.convolve([1.0, 2.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 2.0, 1.0]) / 81
 _BITS = 4  # of a pixel, in which triangles are drawn
 
