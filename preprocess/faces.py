@@ -325,10 +325,8 @@ class FaceFinder:
         size, centre = _PERSON_INPUT, face.at(0.0, _PERSON_LOWER)
         last = np.array(photo.shape[1::-1]) - 1.0
         half = _PERSON_SIDES / 2
-        above, beside = (0, -_HEAD_ENDS), ((-_HEAD_ENDS, 0), (_HEAD_ENDS, 0))
-        ends = (above, (0, _PERSON_LOWER - half)), (beside[0], (-half, 0)), (beside[1], (half, 0))
-        for of_head, of_square in ends:
-            head, edge = face.at(*of_head), face.at(*of_square)
+        for x, y, lower in ((0, -1, _PERSON_LOWER), (-1, 0, 0.0), (1, 0, 0.0)):
+            head, edge = face.at(_HEAD_ENDS * x, _HEAD_ENDS * y), face.at(half * x, half * y + lower)
             if (np.clip(head, 0, last) != head).any():
                 centre = centre + np.clip(edge, 0, last) - edge
         crop = Crop(crop_matrix(centre, _PERSON_SIDES * face.side_px, face.roll_deg, size), size)
@@ -338,9 +336,9 @@ class FaceFinder:
             cv2.fillConvexPoly(np.zeros((size, size), np.uint8), np.rint(points).astype(np.int32), 1) > 0
             for points in (transform(crop.matrix, corners), transform(crop.matrix, hull))
         )
-        y, x = np.mgrid[:size, :size]
+        rows, columns = np.mgrid[:size, :size]
         middle = transform(crop.matrix, face.centre_px[None])[0]
-        around = on_photo & (np.hypot(x - middle[0], y - middle[1]) > _HEAD_REACH / _PERSON_SIDES * size)
+        around = on_photo & (np.hypot(columns - middle[0], rows - middle[1]) > _HEAD_REACH / _PERSON_SIDES * size)
         if person[on_face].mean() < 0.7 or (around.mean() > 0.05 and person[around].mean() > 0.97):
             return None
         to_region = crop.inverse - [[0, 0, region.left], [0, 0, region.top]]

@@ -351,8 +351,7 @@ def test_the_photos_teeth_go_along_with_a_mouth_that_is_drawn_aside(sitter: Sitt
     photo[polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128] = (235, 225, 215)
     source = Face(landmarks)
     aside = source.shape.copy()
-    aside[LIPS, 0] += 0.12
-    aside[MOUTH.opening, 0] += 0.12 * ~np.isin(MOUTH.opening, LIPS)
+    aside[np.union1d(LIPS, MOUTH.opening), 0] += 0.12
     moved = move(source, Face(source.pose.place(aside)), source)
     result = FaceModel().portrait(Sitter(photo, landmarks, None))(moved)
     inside = cv2.erode(polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)), np.ones((3, 3))) > 128
