@@ -237,11 +237,21 @@ def test_layers_with_many_weights(pixels: tuple[int, int], packing: str, monkeyp
 @pytest.mark.parametrize("outputs, width, padding", [(3, 32, 3), (4, 30, 3), (1, 5, 3), (4, 30, 0), (4, 14, 0)])
 def test_narrow_layers(outputs: int, width: int, padding: int) -> None:
     torch.manual_seed(0)
-    conv, x = nn.Conv2d(6, outputs, 7, padding=padding), torch.randn(2, 6, 9, width)
+    conv, x = nn.Conv2d(18, outputs, 7, padding=padding), torch.randn(2, 18, 9, width)
     with torch.inference_mode():
         layer = folded.folded(conv)
         assert type(layer).__name__ == "_Narrow"
         torch.testing.assert_close(layer(x), conv(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [4, 6, 8, 12, 16, 24, 32, 64])
+def test_narrow_layers_in_half_precision(channels: int) -> None:
+    """oneDNN's matrix code has sizes of which it makes something else."""
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(channels, 3, 7, padding=3), torch.randn(1, channels, 32, 48)
+    with torch.inference_mode():
+        exact, half = conv(x), folded.folded(conv, torch.bfloat16)(x).float()
+    assert (half - exact).abs().max() < 0.02 * exact.abs().max()
 
 
 @pytest.mark.parametrize("tiles", [False, True])

@@ -36,6 +36,8 @@ from fomm.model.geometry import in_pixels
 
 MANY_CHANNELS = 32
 """With fewer, taking tiles apart and putting them together takes longer than the products saved."""
+LEAST_CHANNELS = 16
+"""With fewer, oneDNN 3.13's matrix code is wrong for rows of weights (channels times width) that are 64, 96, ... long."""
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -78,8 +80,8 @@ def folded(module: nn.Module, dtype: torch.dtype = torch.float32, tiles: bool = 
     if isinstance(module, ResBlock):
         return _Residual(module, dtype, tiles)
     if isinstance(module, nn.Conv2d):
-        kind = _Narrow if module.out_channels <= 4 and module.kernel_size == (7, 7) else Convolution
-        return kind(*_parts(module), dtype)
+        narrow = module.out_channels <= 4 and module.kernel_size == (7, 7) and module.in_channels >= LEAST_CHANNELS
+        return (_Narrow if narrow else Convolution)(*_parts(module), dtype)
     if isinstance(module, Hourglass):
         return nn.Sequential(_Cast(dtype), _twin(module, dtype, tiles))
     return _twin(module, dtype, tiles)
