@@ -90,6 +90,20 @@ def test_bare_skin_has_the_photos_grain_and_not_its_wrinkles() -> None:
         assert seen.min() > flat.min() - 25 - 4 * level  # a wrinkle is 90 levels darker
 
 
+def test_skin_in_the_shade_has_less_grain() -> None:
+    """As pores are dark and light parts of the skin's own colour."""
+    face, rng = posed(0), np.random.default_rng(0)
+    shade = np.clip((np.arange(SIDE) - face.landmarks[1, 0]) / 20, -0.7, 0)[None, :, None] + 1  # left of the nose
+    photo = np.array([190.0, 140, 115]) * (1 + rng.normal(0, 0.05, (SIDE, SIDE, 1)))
+    skin = Skin(np.clip(np.round(photo * shade), 0, 255).astype(np.uint8), face)
+    y, x = np.mgrid[-15:15, -15:15].astype(np.float32)
+    spread = []
+    for cheek in (205, 425):
+        middle = np.round(face.landmarks[cheek, :2]).astype(np.float32)
+        spread.append(skin.at(np.dstack([x, y]) + middle, np.dstack([y, x])).std((0, 1)).mean())
+    assert spread[0] < 0.5 * spread[1]
+
+
 def test_a_hidden_side_does_not_show_before_it_is_turned_to_the_viewer(turned: Sitter) -> None:
     side = HiddenSide.of(turned.photo, Surface(Face(turned.landmarks), (SIDE, SIDE)))
     assert side is not None

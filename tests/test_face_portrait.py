@@ -12,7 +12,18 @@ from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
 from fomm.model.face.crown import crowned
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
-from fomm.model.face.layers import DARKNESS, LAYERS_PX, Layers, deep, in_a_row
+from fomm.model.face.layers import (
+    ARCH,
+    ARCH_START,
+    DARKNESS,
+    GAP_WIDTH,
+    LAYERS_PX,
+    TEETH_END,
+    Layers,
+    deep,
+    in_a_row,
+    light_on_teeth,
+)
 from fomm.model.face.matte import foreground, refine_matte, strands
 from fomm.model.face.mesh import (
     BROWS,
@@ -297,12 +308,36 @@ def test_teeth_between_lips_that_are_little_parted_are_one_even_row() -> None:
     painted[10:18, 30:38] = painted[10:18, 42:50] = tooth
     painted[18:26, 33:35] = tooth
     dark = DARKNESS * lips
-    even = in_a_row(painted, dark, opening, opening)
+    lit = np.ones_like(opening)
+    even = in_a_row(painted, dark, opening, opening, lit)
     assert np.abs(even[13:15, 30:50] - tooth).max() < 20  # flesh is 160 off
     assert np.abs(even[23:28, 26:54] - flesh).max() < 12
     np.testing.assert_array_equal(even[opening == 0], painted[opening == 0])
-    np.testing.assert_array_equal(in_a_row(painted, dark, opening, 0 * opening), painted)
-    np.testing.assert_array_equal(in_a_row(painted, dark, 0 * opening, opening), painted)
+    np.testing.assert_array_equal(in_a_row(painted, dark, opening, 0 * opening, lit), painted)
+    np.testing.assert_array_equal(in_a_row(painted, dark, 0 * opening, opening, lit), painted)
+    lit[:, 40] = 0.5  # a gap is seen in teeth, and in nothing else
+    gap = in_a_row(painted, dark, opening, opening, lit)
+    assert (gap[13:15, 40] < 0.6 * even[13:15, 40]).all()
+    np.testing.assert_allclose(gap[25:28, 40], even[25:28, 40], atol=8)
+    np.testing.assert_array_equal(np.delete(gap, 40, 1), np.delete(even, 40, 1))
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (25, 0, 0), (-25, 10, 5)])
+def test_upper_teeth_stand_in_an_arch(angles: tuple[float, float, float]) -> None:
+    """It is darkest where the points at which they meet are seen, of a head in any pose."""
+    pose = Pose(100.0, rotation_of(np.array(angles, float)), np.array([30.0, 20.0, 0.0]))
+    ends = np.concatenate([-TEETH_END[:0:-1], TEETH_END])
+    arch = np.column_stack([ends, 0 * ends, ARCH_START + ARCH * ends**2])
+    from_base = (pose.place(arch) - pose.shift)[:, :2]
+    expected = np.linalg.solve(pose.scale * pose.rotation[:2, :2], from_base.T)[0]
+    across = np.linspace(-1.2, 1.2, 4801)
+    light = light_on_teeth(across[None], pose.rotation)[0]
+    assert light.max() <= 1
+    clear = np.diff(expected) > 4 * GAP_WIDTH  # far from the viewer they are seen behind one another
+    for place in expected[1:-1][clear[:-1] & clear[1:]]:
+        beside = np.abs(across - place)
+        assert light[beside < 2 * GAP_WIDTH].argmin() == pytest.approx(beside[beside < 2 * GAP_WIDTH].argmin(), abs=4)
+        assert light[beside.argmin()] < 0.9 * light[beside < 0.04].max()
 
 
 def test_it_is_dark_behind_pursed_lips(sitter: Sitter) -> None:
@@ -315,7 +350,7 @@ def test_it_is_dark_behind_pursed_lips(sitter: Sitter) -> None:
         shape[[*MOUTH.opening, *MOUTH_CORNERS], 0] *= narrow
         moved = move(source, Face(source.pose.place(shape)), source)
         x, y = np.round(moved.landmarks[MOUTH.opening, :2].mean(0)).astype(int)
-        seen.append(int(model.portrait(sitter)(moved)[y, x].max()))
+        seen.append(int(model.portrait(sitter)(moved)[y, x - 2 : x + 3].max()))  # the middle is between two teeth
     assert seen[0] > 240 and seen[1] < 80
 
 

@@ -37,7 +37,7 @@ from fomm.model.geometry import in_pixels
 MANY_CHANNELS = 32
 """With fewer, taking tiles apart and putting them together takes longer than the products saved."""
 LEAST_CHANNELS = 16
-"""With fewer, oneDNN 3.13's matrix code is wrong for rows of weights (channels times width) that are 64, 96, ... long."""
+"""With fewer, oneDNN 3.13's matrix code is wrong where a row of weights, channels times width, is 64, 96, ... long."""
 Network = TypeVar("Network", bound=nn.Module)
 
 

@@ -32,6 +32,9 @@ PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades
 DEEP = 0.6  # how light what is painted beside the teeth may be, of the lips
 DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
 PALER, NO_SHADOW = (0.08, 0.2), (0.6, 0.9)  # by what part less coloured than the lips teeth are, and how light, of them
+TEETH_END = np.array([0.0, 0.135, 0.24, 0.355, 0.43, 0.49])  # sideways from the middle, seen from ahead, likewise
+ARCH, ARCH_START = 2.6, 0.08  # how they recede: depth by distance from the middle squared; the foremost's, likewise
+GAP_WIDTH, GAP_DARK, BACK_DARK = 0.011, 0.16, 0.3  # how wide, likewise, and dark it is between two; and at the last
 ROW_ALONG, ROW_SHARE = 0.4, (0.15, 0.45)  # part of the mouth's width, and how much of it is teeth where their row is
 LIGHTER, TEETH_SOFT = (1.2, 1.5), 0.8  # what is as light as this is teeth; how softly they end, in pixels of the patch
 LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
@@ -189,7 +192,25 @@ def deep(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:
     return colours * (1 + much * (1 - teeth) * (held / light - 1))[..., None]
 
 
-def in_a_row(colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: np.ndarray) -> np.ndarray:
+def light_on_teeth(across: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """(h, w) float32 in [0, 1], how light upper teeth are in a head with this rotation (3, 3): less between two of
+    them, and further back.
+
+    Args:
+        across: (h, w) how far to the side a point would lie in the head's frame if it were as deep as the nose's base.
+    """
+    ends = np.concatenate([-TEETH_END[:0:-1], TEETH_END])
+    aside = -rotation[2, 0] / max(float(rotation[2, 2]), 0.1)  # by how much of its depth what lies further back is seen
+    seen = ends + aside * (ARCH_START + ARCH * ends**2)
+    apart = np.abs(across[..., None] - seen.astype(np.float32)).min(-1)
+    gaps = GAP_DARK * np.exp(-np.square(apart / GAP_WIDTH))
+    back = BACK_DARK * np.square(np.minimum(np.abs(across - aside * ARCH_START) / TEETH_END[-1], 1))
+    return ((1 - gaps) * (1 - back)).astype(np.float32)
+
+
+def in_a_row(
+    colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: np.ndarray, lit: np.ndarray
+) -> np.ndarray:
     """Painted colours (h, w, 3) float32 of which, where `much` (h, w) float32 in [0, 1] says so, the teeth are an even
     row.
 
@@ -199,6 +220,7 @@ def in_a_row(colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: n
     Args:
         dark: (3,), `Mouth.dark`.
         opening: (h, w) float32 in [0, 1], 1 between the lips.
+        lit: (h, w) float32 in [0, 1], how light an upper tooth is there.
     """
     columns = np.flatnonzero(opening.max(0) > 0.5)
     if len(columns) == 0:
@@ -214,7 +236,7 @@ def in_a_row(colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: n
     tooth, flesh = (mean(colours * one[..., None]) / np.maximum(mean(one), 1e-4)[..., None] for one in (light, rest))
     row = ramp(mean(teeth) / np.maximum(mean(opening), 0.05), *ROW_SHARE).astype(np.float32) * opening
     row = (cv2.GaussianBlur(row, (0, 0), TEETH_SOFT) * opening)[..., None]
-    even = row * tooth + (1 - row) * (colours + teeth[..., None] * (flesh - colours))
+    even = row * tooth * lit[..., None] + (1 - row) * (colours + teeth[..., None] * (flesh - colours))
     return colours + much[..., None] * (even - colours)
 
 
@@ -366,7 +388,7 @@ class Skin:
             median = np.median(colours[surely], axis=0)
             spread = np.median(np.abs(colours[surely] - median), axis=0) + SKIN_NOISE
             weight *= np.exp(-0.5 * np.square((colours - median) / (SKIN_VARIES * spread)).mean(2))
-        self._grain = self._grain_of(face, weight > 0.6)
+        self._grain, self._grain_light = self._grain_of(face, weight > 0.6)
         shape = source.shape[:468]
         around = np.arctan2(shape[:, 0], 1.0 - shape[:, 2])  # as on a cylinder
         self.unrolled = source.pose.scale * np.column_stack([around, shape[:, 1]])
@@ -376,9 +398,9 @@ class Skin:
         smooth /= cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
         self._picture = np.clip(np.round(smooth), 0, 255).astype(np.uint8)
 
-    def _grain_of(self, face: np.ndarray, bare: np.ndarray) -> np.ndarray:
-        """(h, w, 3) float32, noise like the fine detail of the largest square of bare skin, to be laid side by side;
-        `bare` (h, w) is smaller than the face.
+    def _grain_of(self, face: np.ndarray, bare: np.ndarray) -> tuple[np.ndarray, float]:
+        """(h, w, 3) float32, noise like the fine detail of the largest square of bare skin, to be laid side by side,
+        and how light that is; `bare` (h, w) is smaller than the face.
 
         The detail's spectrum with random phases has its look without its wrinkles and moles (Galerne, Gousseau, Morel,
         "Random phase textures", TIP 2011).
@@ -387,20 +409,22 @@ class Skin:
         row, column = np.unravel_index(apart.argmax(), apart.shape)
         half = int(apart[row, column] / self._scale.max())
         if half < 2:
-            return np.zeros((1, 1, 3), np.float32)
+            return np.zeros((1, 1, 3), np.float32), 255.0
         x, y = np.round((np.array([column, row]) + 0.5) / self._scale).astype(int)
         square = face[max(0, y - half) : y + half, max(0, x - half) : x + half].astype(np.float32)
         fine = square - cv2.GaussianBlur(square, (0, 0), max(0.8, SKIN_GRAIN * face.shape[1]))
         usual = 1.4826 * float(np.median(np.abs(fine))) / max(1e-3, float(fine.std()))  # of it, wrinkles left out
         phases = np.angle(np.fft.rfft2(np.random.default_rng(0).normal(size=fine.shape[:2])))
         spectrum = np.fft.rfft2(fine, axes=(0, 1)) * np.exp(1j * phases)[..., None]
-        return (min(1.0, usual) * np.fft.irfft2(spectrum, fine.shape[:2], axes=(0, 1))).astype(np.float32)
+        grain = (min(1.0, usual) * np.fft.irfft2(spectrum, fine.shape[:2], axes=(0, 1))).astype(np.float32)
+        return grain, max(1.0, float((square @ _LIGHT).mean()))
 
     def at(self, points: np.ndarray, unrolled: np.ndarray) -> np.ndarray:
         """(h, w, 3) uint8 at points (h, w, 2) of the photo, which lie there (h, w, 2) on the unrolled skin."""
         there = ((points + 0.5 - self._low) * self._scale - 0.5).astype(np.float32)
         smooth = cv2.remap(self._picture, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return cv2.add(smooth, self.grain(unrolled), dtype=cv2.CV_8U)
+        lit = np.minimum(1, smooth @ _LIGHT / self._grain_light)[..., None]  # in the shade pores are as dark as skin
+        return cv2.add(smooth, lit * self.grain(unrolled), dtype=cv2.CV_8U)
 
     def grain(self, unrolled: np.ndarray) -> np.ndarray:
         """(h, w, 3) float32 that is added to smooth skin, at points (h, w, 2) of it laid out flat."""

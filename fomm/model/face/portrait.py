@@ -25,6 +25,7 @@ from fomm.model.face.layers import (
     deep,
     in_a_row,
     in_shadow,
+    light_on_teeth,
     mouth_change,
     pursed,
     shaded,
@@ -429,7 +430,8 @@ class Portrait:
         made = generator(pictures, torch.from_numpy(known)[None].to(device))
         colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
         little = shaded(moved) * cv2.blur(known[0], (3, 3))
-        colours = in_a_row(colours, self._mouth.dark, known[0], little)
+        lit = light_on_teeth(known[2], moved.pose.rotation)
+        colours = in_a_row(colours, self._mouth.dark, known[0], little, lit)
         colours = deep(colours, self._mouth.dark, little)
         colours = self._palette.teeth_like(colours, patch, shown)
         colours = in_shadow(colours, self._mouth.dark, pursed(self.source, moved) * known[0])

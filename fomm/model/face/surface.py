@@ -231,33 +231,33 @@ class Surface:
         grid = vertices[:, :2] @ to_grid[:, :2].T + to_grid[:, 2]
         triangles = self.triangles if only is None else self.triangles[only]
         behind = self._behind if only is None else self._behind[only]
-        corners = grid[triangles]  # (T, 3, 2)
-        one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        corners = grid[triangles.T]  # (3, T, 2)
+        one, two = corners[1] - corners[0], corners[2] - corners[0]
         area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
-        low, high = corners.min(1), corners.max(1)
+        low, high = corners.min(0), corners.max(0)
         seen = (
             ((np.abs(area) if both_sides else area) > 1e-6)
-            & (high >= 0).all(1)
+            & ((high[:, 0] >= 0) & (high[:, 1] >= 0))
             & (low[:, 0] < width)
             & (low[:, 1] < height)
         )
         order = np.flatnonzero(seen)
         # what looks away is behind what looks here: it shows only where nothing else is
-        depth = vertices[triangles[order], 2].mean(1) + behind[order] + 2 * self._height * (area[order] < 0)
+        depth = vertices[triangles[order].T, 2].mean(0) + behind[order] + 2 * self._height * (area[order] < 0)
         order = order[np.argsort(-depth, kind="stable")]
         triangle = np.full((height, width), -1, np.int32)
         limit = 8 * max(width, height)
-        drawn = np.round(np.clip(corners[order], -limit, limit) * (1 << _BITS)).astype(np.int32)
-        for number, polygon in zip(order.tolist(), drawn, strict=True):
+        drawn = np.round(np.clip(corners[:, order], -limit, limit) * (1 << _BITS)).astype(np.int32)
+        for number, polygon in zip(order.tolist(), np.ascontiguousarray(drawn.transpose(1, 0, 2)), strict=True):
             cv2.fillConvexPoly(triangle, polygon, number, cv2.LINE_8, _BITS)
 
         # Within a triangle the photo's point is an affine function of the grid's.
-        photo = photo_points[triangles]
-        first, second = photo[:, 1] - photo[:, 0], photo[:, 2] - photo[:, 0]
+        photo = photo_points[triangles.T]
+        first, second = photo[1] - photo[0], photo[2] - photo[0]
         safe = np.where(np.abs(area) > 1e-6, area, 1.0)[:, None]
         by_x = (first * two[:, 1:] - second * one[:, 1:]) / safe
         by_y = (second * one[:, :1] - first * two[:, :1]) / safe
-        at_0 = photo[:, 0] - by_x * corners[:, 0, :1] - by_y * corners[:, 0, 1:]
+        at_0 = photo[0] - by_x * corners[0, :, :1] - by_y * corners[0, :, 1:]
         covered, points = triangle >= 0, np.zeros((height, width, 2), np.float32)
         if len(order):
             left, top = np.clip(np.floor(low[order].min(0)).astype(int), 0, (width - 1, height - 1))
@@ -273,7 +273,7 @@ class Surface:
                 np.add(a, c, out=points[part][..., axis])
             # Drawn as a line, what is thinner than a pixel would show what lies far from it.
             beyond = 1.5 / float(np.hypot(to_grid[0, 0], to_grid[0, 1]))
-            least, most = photo.min(1) - beyond, photo.max(1) + beyond
+            least, most = photo.min(0) - beyond, photo.max(0) + beyond
             thin = (np.abs(by_x) + np.abs(by_y) > most - least).any(1)
             at = (thin.take(label) & covered[part]).nonzero()
             points[part][at] = np.clip(points[part][at], least[label[at]], most[label[at]])
