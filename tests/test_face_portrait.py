@@ -142,6 +142,22 @@ def test_the_background_stands_still_and_shoulders_stay(sitter: Sitter) -> None:
     assert np.abs(result[-1].astype(int) - sitter.photo[-1]).mean() < 0.5  # where the picture cuts the body
 
 
+@pytest.mark.parametrize("below", [0.05, 0.12, 0.3])
+def test_a_neck_stays_at_the_chin_where_the_photo_shows_little_of_it(sitter: Sitter, below: float) -> None:
+    """The photo ends below the chin, by this part of the face's height: there nothing moves, and what lies between is
+    drawn out evenly."""
+    source = Face(sitter.landmarks)
+    height = float(np.linalg.norm(source.landmarks[CHIN] - source.landmarks[FOREHEAD]))
+    edge = round(source.landmarks[CHIN, 1] + below * height)
+    surface, moved = Surface(source, (SIDE, edge + 1)), turned(sitter, (0, 0, 0), (0, -0.1 * height))
+    rises = (surface.photo_points - surface.vertices(moved)[:, :2])[:, 1] / (0.1 * height)
+    rings, ring_rises = (one[468:].reshape(-1, len(OVAL), *one.shape[1:]) for one in (surface.photo_points, rises))
+    chin = int(np.flatnonzero(OVAL == CHIN)[0])
+    assert ring_rises[0, chin] > (0.9 if below > 0.1 else 0.4)
+    np.testing.assert_allclose(ring_rises[rings[..., 1] >= edge], 0, atol=1e-6)
+    assert (np.diff(ring_rises[:, chin]) <= 1e-6).all() and ring_rises[-1, chin] == 0
+
+
 def test_a_shoulder_that_the_outline_misses_stays_while_the_head_hardly_moves(sitter: Sitter) -> None:
     """Else it would come and go from frame to frame."""
     photo, person = sitter.photo.copy(), sitter.person.copy()

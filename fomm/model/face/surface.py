@@ -23,6 +23,8 @@ RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 
 CLOSE_RINGS = 5  # of them are just around the face
 SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes behind the outline, in face heights
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
+ATTACHED = 0.5  # how far around the outline everything goes along with the face all the same, likewise
+PINNED = 0.05  # how near to the photo's edge nothing does, in face heights
 NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
 EDGE = (0.05, 0.35)  # where, before the photo's edge, it fades in any case
 TOWARDS = 0.5  # share of a direction that leads to an edge, from which on the body leaves the photo there
@@ -118,7 +120,10 @@ class Surface:
         room = _way_out(rings[..., :2].reshape(-1, 2), down, size_wh) / height
         cut = float(_way_out(landmarks[[CHIN], :2], down, size_wh)[0]) / height
         end = max(NECK[0] + 0.15, min(NECK[1], cut))
-        self._rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, *EDGE)
+        rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, *EDGE)
+        # or the neck would tear off: all of the motion would lie between the chin and the first ring
+        attached = np.repeat(np.exp(-((out / ATTACHED) ** 2)), len(OVAL), axis=0)[:, 0] * ramp(room, 0.0, PINNED)
+        self._rigid = rigid + (1 - rigid) * attached
         self._jaw = np.repeat(np.exp(-((out / JAW_REACH) ** 2)), len(OVAL), axis=0)[:, 0] * self._rigid
 
         count, rounds = len(OVAL), len(RINGS)
