@@ -9,6 +9,7 @@ import numpy as np
 
 from fomm.errors import InputError
 from fomm.model.face.align import Aligned
+from fomm.model.face.chin import with_skin_below_lip
 from fomm.model.face.motion import Face
 from fomm.model.face.steady import Steady
 
@@ -101,10 +102,14 @@ class Follower:
         self._away, self._back = 0.0, 1.0  # seconds without the face; how much of the way back to it is gone
         self._covered_s = 0.0
         if initial is not None:
-            seen = observer.mesh(initial)
+            seen = self._look(initial)
             if seen is None:
                 raise InputError("no face is seen in the driving frame that the motion starts from")
-            self._start(initial, seen.astype(np.float64))
+            self._start(initial, seen)
+
+    def _look(self, frame: np.ndarray) -> np.ndarray | None:
+        mesh = self._observer.mesh(frame)
+        return None if mesh is None else with_skin_below_lip(mesh.astype(np.float64))
 
     def _start(self, frame: np.ndarray, landmarks: np.ndarray) -> Aligned:
         self.initial = Face(landmarks)
@@ -113,11 +118,11 @@ class Follower:
 
     def __call__(self, frame: np.ndarray, seconds: float | None = None) -> Face | None:
         seconds = self._interval_s if seconds is None else seconds
-        seen = self._observer.mesh(frame)
+        seen = self._look(frame)
         self._followed.frames += 1
         if seen is None:
             self._followed.lost += 1
-        found = None if seen is None else self._see(frame, seen.astype(np.float64), seconds)
+        found = None if seen is None else self._see(frame, seen, seconds)
         if found is None:
             self._away, self._back = self._away + seconds, 0.0
         else:

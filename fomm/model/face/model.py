@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from fomm.model.face.chin import with_skin_below_lip
 from fomm.model.face.drawn_eyes import with_drawn_eyes
 from fomm.model.face.generator import Generator
 from fomm.model.face.motion import Face
@@ -57,5 +58,6 @@ class FaceModel(nn.Module):
 
     def portrait(self, sitter: Sitter) -> Portrait:
         """The photo, ready to be put into motion: all that depends on it alone is done here, once."""
-        face = Face(with_drawn_eyes(sitter.photo, np.asarray(sitter.landmarks, np.float64)))
+        landmarks = with_skin_below_lip(np.asarray(sitter.landmarks, np.float64))
+        face = Face(with_drawn_eyes(sitter.photo, landmarks))
         return Portrait(sitter.photo, face, sitter.person, self.generator, sitter.edges)
