@@ -12,6 +12,7 @@ dense motion is computed, and an occlusion-aware generator paints what the warp 
     canvas     pictures to draw into
     surface    moved landmarks -> dense motion, by depth
     drawn_eyes lids of eyes that are drawn larger than a person's
+    chin       the skin below the lip, which the mesh loses in open mouths
     hidden     the side of a face that the photo hides
     layers     background, person, eyeballs, the inside of the mouth
     generator  what the warp cannot show
