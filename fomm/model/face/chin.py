@@ -11,7 +11,7 @@ from fomm.model.face.mesh import LIPS, MOUTH, MOUTH_CORNERS, OVAL, REFERENCE, fi
 
 LEAST = 0.7  # part of the way from lip to jaw, of the reference's, that a point has; rarely less in shut mouths
 _LOWER_LIP = np.array([61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291])  # its outer edge, from left to right
-_JAW = OVAL[REFERENCE[OVAL, 1] > REFERENCE[list(MOUTH_CORNERS), 1].mean() + 0.1]
+_JAW = OVAL[REFERENCE[OVAL, 1] > REFERENCE[list(MOUTH_CORNERS), 1].mean() + 0.1]  # the outline below the mouth
 
 
 def _edges(shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,8 +32,10 @@ PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades
 DEEP = 0.6  # how light what is painted beside the teeth may be, of the lips
 DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
 PALER, NO_SHADOW = (0.08, 0.2), (0.6, 0.9)  # by what part less coloured than the lips teeth are, and how light, of them
-TEETH_END = np.array([0.0, 0.135, 0.24, 0.355, 0.43, 0.49])  # sideways from the middle, seen from ahead, likewise
-ARCH, ARCH_START = 2.6, 0.08  # how they recede: depth by distance from the middle squared; the foremost's, likewise
+# Where upper teeth end, sideways from the middle, in the head's frame: 8.5, 6.5 and 7.5 mm wide (Nelson, "Wheeler's
+# dental anatomy"), those further back seen foreshortened, in a head whose eyes are 63 mm apart.
+TEETH_END = np.array([0.0, 0.135, 0.24, 0.355, 0.43, 0.49])
+ARCH, ARCH_START = 2.6, 0.08  # their depth by the square of that; the foremost's, likewise
 GAP_WIDTH, GAP_DARK, BACK_DARK = 0.011, 0.16, 0.3  # how wide, likewise, and dark it is between two; and at the last
 ROW_ALONG, ROW_SHARE = 0.4, (0.15, 0.45)  # part of the mouth's width, and how much of it is teeth where their row is
 LIGHTER, TEETH_SOFT = (1.2, 1.5), 0.8  # what is as light as this is teeth; how softly they end, in pixels of the patch
