@@ -10,7 +10,7 @@ import numpy as np
 from fomm.model.face.mesh import LIPS, MOUTH, MOUTH_CORNERS, OVAL, REFERENCE, find_pose
 
 LEAST = 0.7  # part of the way from lip to jaw, of the reference's, that a point has; rarely less in shut mouths
-_LOWER_LIP = np.array([61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291])  # its outer edge, from left to right
+_LOWER_LIP = np.append(LIPS[10:], LIPS[0])  # its outer edge
 _JAW = OVAL[REFERENCE[OVAL, 1] > REFERENCE[list(MOUTH_CORNERS), 1].mean() + 0.1]  # the outline below the mouth
 
 
@@ -34,7 +34,8 @@ _BELOW, _PARTS = _below_lip()
 
 
 def with_skin_below_lip(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks (478, 3) of a face with skin between lip and chin; the same array where it is there already."""
+    """Landmarks (478, 3) of a face, in a picture's pixels, with skin between lip and chin; the same array where it is
+    there already."""
     pose = find_pose(landmarks)
     shape = pose.shape(landmarks)
     lip, jaw = (edge[_BELOW] for edge in _edges(shape))

@@ -203,8 +203,8 @@ def light_on_teeth(across: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """
     ends = np.concatenate([-TEETH_END[:0:-1], TEETH_END])
     aside = -rotation[2, 0] / max(float(rotation[2, 2]), 0.1)  # by how much of its depth what lies further back is seen
-    seen = ends + aside * (ARCH_START + ARCH * ends**2)
-    apart = np.abs(across[..., None] - seen.astype(np.float32)).min(-1)
+    seen = (ends + aside * (ARCH_START + ARCH * ends**2)).astype(np.float32)
+    apart = np.abs(across - seen[:, None, None]).min(0)
     gaps = GAP_DARK * np.exp(-np.square(apart / GAP_WIDTH))
     back = BACK_DARK * np.square(np.minimum(np.abs(across - aside * ARCH_START) / TEETH_END[-1], 1))
     return ((1 - gaps) * (1 - back)).astype(np.float32)
@@ -222,7 +222,7 @@ def in_a_row(
     Args:
         dark: (3,), `Mouth.dark`.
         opening: (h, w) float32 in [0, 1], 1 between the lips.
-        lit: (h, w) float32 in [0, 1], how light an upper tooth is there.
+        lit: (h, w) float32 in [0, 1], how light an upper tooth is there (`light_on_teeth`).
     """
     columns = np.flatnonzero(opening.max(0) > 0.5)
     if len(columns) == 0:

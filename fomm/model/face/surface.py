@@ -2,7 +2,8 @@
 
 Inside the face the surface is the mesh. Around it runs a fan of rings, one vertex for each point of the face's outline
 and each ring, out to the edges of the work area: hair and ears turn rigidly with the head, as a skull that recedes
-behind the face; below the jaw the motion fades along the neck until the shoulders, which stand still.
+behind the face, and what is just around the face goes along with it; below the jaw the motion fades along the neck
+until the shoulders, which stand still.
 
 Drawing the moved surface triangle by triangle, far ones first, gives the dense motion: for each point of the result
 the point of the photo that is seen there.
@@ -120,11 +121,14 @@ class Surface:
         room = _way_out(rings[..., :2].reshape(-1, 2), down, size_wh) / height
         cut = float(_way_out(landmarks[[CHIN], :2], down, size_wh)[0]) / height
         end = max(NECK[0] + 0.15, min(NECK[1], cut))
+
+        def beside(reach: float) -> np.ndarray:
+            return np.repeat(np.exp(-((out[:, 0] / reach) ** 2)), len(OVAL))
+
         rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, *EDGE)
         # or the neck would tear off: all of the motion would lie between the chin and the first ring
-        attached = np.repeat(np.exp(-((out / ATTACHED) ** 2)), len(OVAL), axis=0)[:, 0] * ramp(room, 0.0, PINNED)
-        self._rigid = rigid + (1 - rigid) * attached
-        self._jaw = np.repeat(np.exp(-((out / JAW_REACH) ** 2)), len(OVAL), axis=0)[:, 0] * self._rigid
+        self._rigid = rigid + (1 - rigid) * beside(ATTACHED) * ramp(room, 0.0, PINNED)
+        self._jaw = beside(JAW_REACH) * self._rigid
 
         count, rounds = len(OVAL), len(RINGS)
         numbers = np.concatenate([OVAL[None], 468 + np.arange(rounds * count).reshape(rounds, count)])
@@ -242,7 +246,8 @@ class Surface:
         low, high = corners.min(0), corners.max(0)
         seen = (
             ((np.abs(area) if both_sides else area) > 1e-6)
-            & ((high[:, 0] >= 0) & (high[:, 1] >= 0))
+            & (high[:, 0] >= 0)
+            & (high[:, 1] >= 0)
             & (low[:, 0] < width)
             & (low[:, 1] < height)
         )
@@ -252,8 +257,8 @@ class Surface:
         order = order[np.argsort(-depth, kind="stable")]
         triangle = np.full((height, width), -1, np.int32)
         limit = 8 * max(width, height)
-        drawn = np.round(np.clip(corners[:, order], -limit, limit) * (1 << _BITS)).astype(np.int32)
-        for number, polygon in zip(order.tolist(), np.ascontiguousarray(drawn.transpose(1, 0, 2)), strict=True):
+        drawn = np.round(np.clip(grid[triangles[order]], -limit, limit) * (1 << _BITS)).astype(np.int32)
+        for number, polygon in zip(order.tolist(), drawn, strict=True):
             cv2.fillConvexPoly(triangle, polygon, number, cv2.LINE_8, _BITS)
 
         # Within a triangle the photo's point is an affine function of the grid's.
