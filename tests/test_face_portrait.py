@@ -16,6 +16,7 @@ from fomm.model.face.layers import (
     ARCH,
     ARCH_START,
     DARKNESS,
+    GAP_DARK,
     GAP_WIDTH,
     LAYERS_PX,
     TEETH_END,
@@ -41,7 +42,7 @@ from fomm.model.face.mesh import (
 )
 from fomm.model.face.motion import move_pose
 from fomm.model.face.portrait import finer, without_specks
-from fomm.model.face.surface import Surface
+from fomm.model.face.surface import NECK_ROOM, Surface
 
 AT_REST = Pose(SIDE / 5, rotation_of(np.array([4.0, -3.0, 2.0])), np.array([*CENTRE, 0.0]))
 
@@ -144,8 +145,8 @@ def test_the_background_stands_still_and_shoulders_stay(sitter: Sitter) -> None:
 
 @pytest.mark.parametrize("below", [0.05, 0.12, 0.3])
 def test_a_neck_stays_at_the_chin_where_the_photo_shows_little_of_it(sitter: Sitter, below: float) -> None:
-    """The photo ends below the chin, by this part of the face's height: there nothing moves, and what lies between is
-    drawn out evenly."""
+    """The photo ends below the chin, by this part of the face's height: there nothing moves, or just outside of it if
+    that is near, and what lies between is drawn out evenly."""
     source = Face(sitter.landmarks)
     height = float(np.linalg.norm(source.landmarks[CHIN] - source.landmarks[FOREHEAD]))
     edge = round(source.landmarks[CHIN, 1] + below * height)
@@ -153,9 +154,25 @@ def test_a_neck_stays_at_the_chin_where_the_photo_shows_little_of_it(sitter: Sit
     rises = (surface.photo_points - surface.vertices(moved)[:, :2])[:, 1] / (0.1 * height)
     rings, ring_rises = (one[468:].reshape(-1, len(OVAL), *one.shape[1:]) for one in (surface.photo_points, rises))
     chin = int(np.flatnonzero(OVAL == CHIN)[0])
-    assert ring_rises[0, chin] > (0.9 if below > 0.1 else 0.4)
-    np.testing.assert_allclose(ring_rises[rings[..., 1] >= edge], 0, atol=1e-6)
+    assert ring_rises[0, chin] > 0.9
+    still = rings[..., 1] >= source.landmarks[CHIN, 1] + max(below, NECK_ROOM) * height
+    np.testing.assert_allclose(ring_rises[still], 0, atol=1e-6)
     assert (np.diff(ring_rises[:, chin]) <= 1e-6).all() and ring_rises[-1, chin] == 0
+
+
+def test_the_jaw_hides_what_it_moves_over_and_takes_along_what_it_leaves(sitter: Sitter) -> None:
+    """A collar beside it: it would stick to the cheek, or a gap would open. Below the chin a neck is there."""
+    source = Face(sitter.landmarks)
+    height = float(np.linalg.norm(source.landmarks[CHIN] - source.landmarks[FOREHEAD]))
+    surface, moved = Surface(source, (SIDE, SIDE)), turned(sitter, (0, 0, 0), (0.3 * height, 0))
+    follows = (surface.vertices(moved)[:, 0] - surface.photo_points[:, 0]) / (0.3 * height)
+    ring = follows[468 + 2 * len(OVAL) :][: len(OVAL)]
+    around = REFERENCE[OVAL]
+    jaw = (around[:, 1] > 0.55) & (np.abs(around[:, 0]) > 0.3)
+    over, left = ring[jaw & (around[:, 0] > 0)], ring[jaw & (around[:, 0] < 0)][::-1]
+    assert len(over) == len(left) > 2
+    assert (left > 0.8).all() and (over < left + 1e-3).all() and (left - over).max() > 0.1
+    assert ring[OVAL == CHIN] > 0.8
 
 
 def test_a_shoulder_that_the_outline_misses_stays_while_the_head_hardly_moves(sitter: Sitter) -> None:
@@ -331,10 +348,15 @@ def test_teeth_between_lips_that_are_little_parted_are_one_even_row() -> None:
     np.testing.assert_array_equal(even[opening == 0], painted[opening == 0])
     np.testing.assert_array_equal(in_a_row(painted, dark, opening, 0 * opening, lit), painted)
     np.testing.assert_array_equal(in_a_row(painted, dark, 0 * opening, opening, lit), painted)
+    shines = painted.copy()
+    shines[25:30, 24:56] = 1.15 * lips  # a lower lip, as light as teeth
+    np.testing.assert_allclose(in_a_row(shines, dark, opening, opening, lit)[13:15], even[13:15], atol=12)
     lit[:, 40] = 0.5  # a gap is seen in teeth, and in nothing else
     gap = in_a_row(painted, dark, opening, opening, lit)
     assert (gap[13:15, 40] < 0.6 * even[13:15, 40]).all()
     np.testing.assert_allclose(gap[25:28, 40], even[25:28, 40], atol=8)
+    on_lip = in_a_row(shines, dark, opening, opening, lit) - in_a_row(shines, dark, opening, opening, np.ones_like(lit))
+    assert np.abs(on_lip[25:28]).max() < 8
     np.testing.assert_array_equal(np.delete(gap, 40, 1), np.delete(even, 40, 1))
 
 
@@ -353,7 +375,7 @@ def test_upper_teeth_stand_in_an_arch(angles: tuple[float, float, float]) -> Non
     for place in expected[1:-1][clear[:-1] & clear[1:]]:
         beside = np.abs(across - place)
         assert light[beside < 2 * GAP_WIDTH].argmin() == pytest.approx(beside[beside < 2 * GAP_WIDTH].argmin(), abs=4)
-        assert light[beside.argmin()] < 0.9 * light[beside < 0.04].max()
+        assert light[beside.argmin()] < (1 - 0.6 * GAP_DARK) * light[beside < 0.04].max()
 
 
 def test_it_is_dark_behind_pursed_lips(sitter: Sitter) -> None:

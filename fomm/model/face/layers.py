@@ -36,7 +36,9 @@ PALER, NO_SHADOW = (0.08, 0.2), (0.6, 0.9)  # by what part less coloured than th
 # dental anatomy"), those further back seen foreshortened, in a head whose eyes are 63 mm apart.
 TEETH_END = np.array([0.0, 0.135, 0.24, 0.355, 0.43, 0.49])
 ARCH, ARCH_START = 2.6, 0.08  # their depth by the square of that; the foremost's, likewise
-GAP_WIDTH, GAP_DARK, BACK_DARK = 0.011, 0.16, 0.3  # how wide, likewise, and dark it is between two; and at the last
+GAP_WIDTH, GAP_DARK, BACK_DARK = 0.011, 0.1, 0.3  # how wide, likewise, and dark it is between two; and at the last
+AS_PALE = (0.3, 0.6)  # how far from the lips' colour towards the palest teeth's what is one of their row is
+TELL_PALE = (0.05, 0.1)  # by how much less coloured than lips they have to be for that
 ROW_ALONG, ROW_SHARE = 0.4, (0.15, 0.45)  # part of the mouth's width, and how much of it is teeth where their row is
 LIGHTER, TEETH_SOFT = (1.2, 1.5), 0.8  # what is as light as this is teeth; how softly they end, in pixels of the patch
 LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
@@ -233,13 +235,29 @@ def in_a_row(
         return cv2.blur(values, (along, 3), borderType=cv2.BORDER_CONSTANT)
 
     teeth = like_teeth(colours, dark) * opening
+    in_row = teeth * _as_pale(colours, teeth, dark)
     rest = opening - teeth
-    light = np.square(colours @ _LIGHT / 255) * teeth  # their colour is that of the lightest, not of their dim edges
+    light = np.square(colours @ _LIGHT / 255) * in_row  # their colour is that of the lightest, not of their dim edges
     tooth, flesh = (mean(colours * one[..., None]) / np.maximum(mean(one), 1e-4)[..., None] for one in (light, rest))
-    row = ramp(mean(teeth) / np.maximum(mean(opening), 0.05), *ROW_SHARE).astype(np.float32) * opening
+    row = ramp(mean(in_row) / np.maximum(mean(opening), 0.05), *ROW_SHARE).astype(np.float32) * opening
     row = (cv2.GaussianBlur(row, (0, 0), TEETH_SOFT) * opening)[..., None]
     even = row * tooth * lit[..., None] + (1 - row) * (colours + teeth[..., None] * (flesh - colours))
     return colours + much[..., None] * (even - colours)
+
+
+def _as_pale(colours: np.ndarray, teeth: np.ndarray, dark: np.ndarray) -> np.ndarray:
+    """(h, w) float32 in [0, 1], where colours (h, w, 3) are as pale as teeth of which `teeth` (h, w) is the share.
+
+    They have one colour; a lower lip that shines is light, too, but not as pale. In a photo without colours all are.
+    """
+    coloured, lips = _coloured(colours), float(_coloured(dark))
+    palest = float((teeth * coloured).sum() / max(float(teeth.sum()), 1e-3))
+    for _ in range(2):
+        sure = teeth * (coloured <= palest)
+        palest = float((sure * coloured).sum() / max(float(sure.sum()), 1e-3))
+    apart = lips - palest
+    pale = ramp((lips - coloured) / max(apart, 1e-3), *AS_PALE)
+    return (1 + ramp(apart, *TELL_PALE) * (pale - 1)).astype(np.float32)
 
 
 def in_shadow(colours: np.ndarray, dark: np.ndarray, much: np.ndarray) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 Inside the face the surface is the mesh. Around it runs a fan of rings, one vertex for each point of the face's outline
 and each ring, out to the edges of the work area: hair and ears turn rigidly with the head, as a skull that recedes
-behind the face, and what is just around the face goes along with it; below the jaw the motion fades along the neck
-until the shoulders, which stand still.
+behind the face, and what is just around the face goes along with it until the face moves over it; below the jaw the
+motion fades along the neck until the shoulders, which stand still.
 
 Drawing the moved surface triangle by triangle, far ones first, gives the dense motion: for each point of the result
 the point of the photo that is seen there.
@@ -26,6 +26,9 @@ SKULL_DEPTH, SKULL_REACH = 0.4, 0.42  # how far and how fast the head recedes be
 JAW_REACH = 0.3  # how far the skin around the outline follows its expression
 ATTACHED = 0.5  # how far around the outline everything goes along with the face all the same, likewise
 PINNED = 0.05  # how near to the photo's edge nothing does, in face heights
+NECK_ROOM = 0.2  # that edge is taken to be at least as far below the chin: or a short piece of neck would be drawn out
+GIVES_WAY = (0.05, 0.3)  # face heights out of the face; what would go from the first to the second comes off, and hides
+STAYS = (0.7, 1.0)  # cosine to straight down: from the first on ever less of it does, and nothing below the chin
 NECK = (-0.45, 1.1)  # where the motion fades, in face heights below the chin
 EDGE = (0.05, 0.35)  # where, before the photo's edge, it fades in any case
 TOWARDS = 0.5  # share of a direction that leads to an edge, from which on the body leaves the photo there
@@ -119,16 +122,20 @@ class Surface:
         below = ((xy - landmarks[CHIN, :2]) @ down / height).ravel()
         # nothing moves where the body leaves the photo
         room = _way_out(rings[..., :2].reshape(-1, 2), down, size_wh) / height
-        cut = float(_way_out(landmarks[[CHIN], :2], down, size_wh)[0]) / height
+        cut = max(0.0, float(_way_out(landmarks[[CHIN], :2], down, size_wh)[0]) / height)
         end = max(NECK[0] + 0.15, min(NECK[1], cut))
 
         def beside(reach: float) -> np.ndarray:
             return np.repeat(np.exp(-((out[:, 0] / reach) ** 2)), len(OVAL))
 
-        rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, *EDGE)
+        self._rigid = (1 - ramp(below, NECK[0], end)) * ramp(room, *EDGE)
         # or the neck would tear off: all of the motion would lie between the chin and the first ring
-        self._rigid = rigid + (1 - rigid) * beside(ATTACHED) * ramp(room, 0.0, PINNED)
-        self._jaw = beside(JAW_REACH) * self._rigid
+        pinned = ramp(room + max(0.0, NECK_ROOM - cut), 0.0, PINNED)
+        self._attached = (1 - self._rigid) * beside(ATTACHED) * pinned
+        self._jaw = beside(JAW_REACH) * (self._rigid + self._attached)
+        out_of_face = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        self._gives_way = np.tile(1 - ramp(out_of_face @ down, *STAYS), len(RINGS))
+        self._out_of_face = np.tile(out_of_face / height, (len(RINGS), 1))
 
         count, rounds = len(OVAL), len(RINGS)
         numbers = np.concatenate([OVAL[None], 468 + np.arange(rounds * count).reshape(rounds, count)])
@@ -206,8 +213,10 @@ class Surface:
     def vertices(self, moved: Moved) -> np.ndarray:
         """(V, 3) the surface's points after the motion, in the photo's pixels."""
         change = np.tile(moved.shape[OVAL] - self.source.shape[OVAL], (len(RINGS), 1))
-        placed = moved.pose.place(self._rings + self._jaw[:, None] * change)
-        rings = self._rings_xy + self._rigid[:, None] * (placed - self._rings_xy)
+        moves = moved.pose.place(self._rings + self._jaw[:, None] * change) - self._rings_xy
+        out = (moves[:, :2] * self._out_of_face).sum(1)
+        follows = self._rigid + self._attached * (1 - self._gives_way * ramp(out, *GIVES_WAY))
+        rings = self._rings_xy + follows[:, None] * moves
         return np.concatenate([moved.landmarks[:468], rings])
 
     def split(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -352,10 +361,10 @@ def normals_of(points: np.ndarray) -> np.ndarray:
 
 
 def _way_out(points: np.ndarray, direction: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """(N,) how far it is from points (N, 2) to the picture's edge in this direction, pixels; 0 for those beyond it.
+    """(N,) how far it is from points (N, 2) to the picture's edge in this direction, pixels; below 0 beyond it.
 
     Edges that the direction goes along rather than towards do not count: a head may lean against them.
     """
     far = np.where(direction > 0, np.array(size_wh) - 1.0, 0.0)
     towards = np.abs(direction) > TOWARDS
-    return np.maximum(((far - points)[:, towards] / direction[towards]).min(1), 0.0)
+    return ((far - points)[:, towards] / direction[towards]).min(1)
