@@ -90,7 +90,7 @@ def infer(options: Options) -> list:
     from fomm.model.face import Edit
     from fomm.video import feed, is_pipe
     from fomm.video.camera import opened_camera
-    from studio.animation import load_tools
+    from studio.animation import load_tools, outputs_of
     from studio.batch import animate, list_pairs
     from studio.recording import record
 
@@ -113,6 +113,7 @@ def infer(options: Options) -> list:
                 record(camera, recording, options.seconds, bars.print, progress=bars)
             options = replace(options, driving=str(recording))
         pairs = list_pairs(options.source, edit or options.driving, options.output)
+        outputs_of(pairs[0][2], options, *pairs[0][: 1 if edit else 2])  # what is wrong with it is said at once, too
         warn = lambda sentence: bars.print(f"warning: {sentence}")  # noqa: E731
         tools = load_tools(options, options, stack, warn)
         bars.print(f"model {options.checkpoint} {tools}")

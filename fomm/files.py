@@ -34,7 +34,8 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     """Yield a fresh path beside `path` (same suffix) that replaces it when the block succeeds.
 
     The block may create a file or a folder there. On any error, Ctrl-C included, what was written is removed and an
-    existing `path` stays as it was. What killed processes left in the folder is removed.
+    existing `path` stays as it was, and a folder that was made for it is removed. What killed processes left in the
+    folder is removed.
 
     Raises:
         InputError: the folder does not exist and cannot be made, cannot be written, or the disk is full; or another
@@ -42,6 +43,7 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     beside = path.parent / f".{_machine()}-{os.getpid()}-{secrets.token_hex(2)}.part{path.suffix}"
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     make_folder(path.parent)
     with suppress(OSError):
         _remove_stale_parts(path.parent.absolute())
@@ -60,6 +62,9 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         raise InputError(f"{other}: {error.strerror}; check this path, its permissions and the disk") from error
     finally:
         _remove(beside)
+        with suppress(OSError):  # as it is after all went well: not empty
+            for folder in made:
+                folder.rmdir()
 
 
 def require_new(folder: Path) -> None:

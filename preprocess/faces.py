@@ -20,7 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -190,7 +190,7 @@ class FaceFinder:
         self._faceless: deque[tuple[bool, tuple[int, ...], bytes]] = deque(maxlen=256)  # pictures searched in vain
         self._heard: set[int] = set()  # models past their first result, which no longer write to stderr
         solutions = _solutions()
-        with _quiet():
+        with QUIET:
             self._detectors = [solutions.face_detection.FaceDetection(model_selection=near_far) for near_far in (0, 1)]
             self._mesher = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
             for solution in (*self._detectors, self._mesher):  # its threads still write until the first result
@@ -411,7 +411,7 @@ class FaceFinder:
     def _one_of(self, module: str, name: str, **options: Any) -> Any:
         """One of mediapipe's solutions, made the first time."""
         if name not in self._more:
-            with _quiet():
+            with QUIET:
                 self._more[name] = getattr(getattr(_solutions(), module), name)(**options)
         return self._more[name]
 
@@ -421,7 +421,7 @@ class FaceFinder:
         image = np.ascontiguousarray(image)
         if id(solution) in self._heard:
             return solution.process(image)
-        with _quiet():
+        with QUIET:
             result = solution.process(image)
         seen = (getattr(result, name, None) for name in ("multi_face_landmarks", "detections", "segmentation_mask"))
         if any(one is not None and len(one) for one in seen):
@@ -559,7 +559,7 @@ def _quarter_turns(view: np.ndarray, to_image: np.ndarray, turns: int) -> tuple[
 
 def _solutions() -> Any:
     try:
-        with _quiet():
+        with QUIET:
             import mediapipe
 
             return mediapipe.solutions
@@ -574,18 +574,30 @@ def _solutions() -> Any:
         ) from error
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep file descriptor 2 silent: mediapipe's C++ log has no working switch."""
-    saved = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silence, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(silence)
-        os.close(saved)
+class _Quiet:
+    """Keeps file descriptor 2 silent for as long as any thread is within: mediapipe's C++ log has no working switch."""
+
+    def __init__(self) -> None:
+        self._lock, self._within, self._stderr = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._within == 0:
+                self._stderr = os.dup(2)
+                silence = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(silence, 2)
+                os.close(silence)
+            self._within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+
+
+QUIET = _Quiet()
 
 
 def face_crop(face: Face, size: int = 256, *, scale: float = FACE_SCALE, derotate: bool = True) -> Crop:

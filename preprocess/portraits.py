@@ -328,8 +328,8 @@ def doubts_about_beginning(photo: np.ndarray, driving: np.ndarray, number: int) 
         )
     if begins.mouth < SHUT_MOUTH and own.mouth > OPEN_MOUTH:
         doubts.append(
-            f"the mouth is shut in its starting frame ({number}) and open in the photo, so the result's hardly shuts; "
-            "use a photo with a shut mouth"
+            f"the mouth is shut in its starting frame ({number}) and open in the photo, so the result's can hardly "
+            "shut; use a photo with a shut mouth"
         )
     return doubts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
@@ -19,7 +18,7 @@ from fomm.animator.provenance import hash_input, sidecar_path, synthetic_tags, w
 from fomm.animator.render import render
 from fomm.checkpoint import load_model
 from fomm.errors import InputError
-from fomm.files import all_or_none
+from fomm.files import all_or_none, require_place
 from fomm.model.face import Edit, FaceModel
 from fomm.pretrained.face_alignment import FaceAlignmentLandmarks
 from fomm.progress import Progress, silent, watched
@@ -319,18 +318,15 @@ def outputs_of(output: Path, settings: AnimationSettings, *inputs: Path) -> list
             )
         VideoWriter(output)
         return []
-    folder = output.absolute().parent
     try:
         for path in (*outputs, sidecar_path(output)):
             if path.exists() and any(path.samefile(original) for original in inputs):
                 raise InputError(f"{path}: is an input too and would be overwritten; choose another --output")
         for path in outputs:
             VideoWriter(path)  # refuses names that it cannot write
-        folder.mkdir(parents=True, exist_ok=True)
+        require_place(output.parent)
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be made ({error.strerror}); choose another --output") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}: no permission to write here; choose another --output")
     if signed_ones(outputs):
         check_signing(settings.sign)
     return outputs

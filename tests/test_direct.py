@@ -102,7 +102,7 @@ def test_region_and_strength_in_words() -> None:
         ("all", "nan", "'nan' must be a number"),
         ("all", "ears=1", "'ears' is no region; choose from all, pose"),
         ("mouth", "pose=0.5", "pose does not move with --region mouth"),
-        ("all", "", "must be a number"),
+        ("all", "", "--strength is empty, must be a number from 0 to 2"),
         ("all", "pose=1,pose=2", "pose has two numbers"),
         ("mouth", "1,0.5", "mouth has two numbers"),
     ],

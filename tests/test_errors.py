@@ -132,6 +132,9 @@ def test_output_appears_only_when_it_is_whole(tmp_path: Path) -> None:
             raise error
     assert target.read_text() == "first"
     assert [p.name for p in target.parent.iterdir()] == ["result.txt"]
+    with pytest.raises(ValueError), atomic_output(tmp_path / "a" / "b" / "result.txt"):
+        raise ValueError
+    assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from preprocess.faces import (
     NOSE_TIP,
     NUM_LANDMARKS,
     NUM_REFINED,
+    QUIET,
     Face,
     FaceFinder,
     Lookout,
@@ -299,6 +300,25 @@ def test_silent_and_closed_twice(found: Found, capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr().err == ""
     if open_files:
         assert len(os.listdir("/proc/self/fd")) <= open_files
+
+
+def test_stderr_comes_back_only_when_the_last_thread_needs_no_silence(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with QUIET:
+            first.set()
+            assert second.wait(10)
+
+    thread = threading.Thread(target=other)
+    with QUIET:
+        thread.start()
+        assert first.wait(10)
+    os.write(2, b"not yet")
+    second.set()
+    thread.join()
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
 
 
 def test_a_picture_without_a_face_is_searched_once(finder: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> None:

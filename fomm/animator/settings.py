@@ -31,6 +31,8 @@ def strengths_of(region: Region, strength: str) -> dict[str, float]:
         InputError: a strength that is no number from 0 to 2, of no region, of one that does not move, or given twice.
     """
     moves, given = PARTS[region], dict[str, float]()
+    if not strength.strip():
+        raise InputError(f"--strength is empty, must be a number from 0 to {STRONGEST:g}, as in --strength 0.8")
     for item in re.split(r"[,\s]+", strength.strip()):
         name, number = item.split("=", 1) if "=" in item else (region, item)
         parts = PARTS.get(name)
