@@ -452,6 +452,29 @@ def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:
     assert result[inside].min() > 200  # teeth or white, and nothing dark between them
 
 
+def test_the_photos_tongue_does_not_lie_over_what_is_painted(sitter: Sitter) -> None:
+    """A wide open mouth gets smaller: its upper and lower teeth stay, the flesh between them is painted."""
+    shape = somebody(1)
+    shape[MOUTH.lower, 1] += 0.5
+    landmarks = AT_REST.place(shape)
+    photo, tooth, flesh = lit_face(landmarks), np.array([235, 225, 215]), (130, 50, 50)
+    photo[polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128] = flesh
+    for lip, by in ((MOUTH.upper, 0.08), (MOUTH.lower, -0.08)):
+        end = shape[lip] + [0, by, 0]
+        row = np.concatenate([landmarks[lip, :2], AT_REST.place(end)[::-1, :2]])
+        photo[polygon(row, (SIDE, SIDE)) > 128] = tooth
+    source, model = Face(landmarks), FaceModel()
+    less = source.shape.copy()
+    less[[*MOUTH.lower, CHIN], 1] -= 0.15
+    moved = move(source, Face(source.pose.place(less)), source)
+    torch.nn.init.constant_(model.generator.last.bias, -4.0)  # paints black wherever it may
+    result = model.portrait(Sitter(photo, landmarks, outline(landmarks)))(moved).astype(int)
+    inside = cv2.erode(polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)), np.ones((5, 5))) > 250
+    assert (np.abs(result - flesh).max(2) < 30)[inside].mean() < 0.01
+    rows = np.flatnonzero((inside & (np.abs(result - tooth).max(2) < 40)).any(1))
+    assert len(rows) > 4 and np.diff(rows).max() > 8, "teeth above and below, and nothing like them between"
+
+
 def test_what_the_photo_shows_of_a_mouth_has_no_rim_of_its_lips() -> None:
     """The opening's edge in the photo, green here, stays behind when the lips go."""
     shape = somebody(1)

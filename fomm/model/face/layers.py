@@ -22,12 +22,13 @@ MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp a
 DARKNESS = 0.25  # of the lips' brightness, where the mouth's inside is not known
 PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
 SHADOW, SHADOW_SOFT = 0.9, 1.5  # how dark it is behind pursed lips; how softly that ends, in pixels of the patch
-UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach, in the head's frame
+UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach at least, in the head's frame
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
 TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
 TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
 TEETH_ASIDE = 0.5  # how far they follow a mouth that is drawn aside, or a gap would open where the photo shows no more
+BETWEEN_TEETH = 0.03  # half of what between teeth that the photo shows is taken for theirs, too, likewise
 PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, in the head's frame
 DEEP = 0.6  # how light what is painted beside the teeth may be, of the lips
 DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
@@ -294,9 +295,10 @@ def shown_by(pieces: list[Piece], size: tuple[int, ...]) -> np.ndarray:
 
 
 class Mouth:
-    """The inside of the mouth as far as the photo shows it: upper teeth keep to the skull, the rest to the jaw.
+    """The teeth as far as the photo shows them: upper ones keep to the skull, lower ones to the jaw.
 
-    Elsewhere it is dark, in the colour of the lips, until the generator paints it.
+    Elsewhere it is dark, in the colour of the lips, until the generator paints it: tongue and palate that the photo
+    shows would lie before painted teeth, and end where its opening did.
     """
 
     def __init__(self, photo: np.ndarray, source: Face) -> None:
@@ -304,14 +306,15 @@ class Mouth:
         opening = source.landmarks[MOUTH.opening, :2]
         inside = Inside(photo, opening, 0.2 * source.pose.scale)
         upper = source.shape[MOUTH.upper].copy()
-        upper[:, 1] += UPPER_TEETH
+        upper[:, 1] += np.maximum(UPPER_TEETH, 0.5 * (source.shape[MOUTH.lower, 1] - upper[:, 1]))
         edge = source.landmarks[MOUTH.upper[::-1], :2]
         teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], edge, opening[[0]]])
         lips = source.landmarks[LIPS, :2]
         rim = cv2.subtract(polygon(lips - inside.low, inside.seen.shape[::-1]), inside.seen)
         self.dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
-        is_teeth = polygon(teeth - inside.low, inside.seen.shape[::-1])
-        self._parts = (inside.only(255 - is_teeth), True), (self._gone_up(inside.only(is_teeth)), False)
+        is_upper = polygon(teeth - inside.low, inside.seen.shape[::-1])
+        above, below = self._gone_up(inside.only(is_upper)), inside.only(255 - is_upper)
+        self._parts = tuple((part.only(self._teeth(part.texture)), part is below) for part in (below, above))
         parted = ramp((source.shape[MOUTH.lower, 1] - source.shape[MOUTH.upper, 1]).max(), *PARTED)
         # Their edge is the lips', which they leave behind: they fade there, or red rims would lie among painted teeth.
         seen = cv2.max(*(part.seen for part, _ in self._parts))
@@ -319,6 +322,12 @@ class Mouth:
         soft = np.minimum(255 * apart / (PIECE_SOFT * source.pose.scale), 255)
         for part, _ in self._parts:
             part.seen = (parted * np.minimum(part.seen, soft)).astype(np.uint8)
+
+    def _teeth(self, texture: np.ndarray) -> np.ndarray:
+        """(h, w) uint8, 255 where a piece of the photo shows teeth or what is between two of them."""
+        teeth = (like_teeth(texture.astype(np.float32), self.dark) > 0.5).astype(np.uint8) * 255
+        between = 2 * round(BETWEEN_TEETH * self._source.pose.scale) + 1
+        return cv2.morphologyEx(teeth, cv2.MORPH_CLOSE, np.ones((between, between), np.uint8))
 
     def _gone_up(self, teeth: Inside) -> Inside:
         """They go on under a lip that rises, as light as they are below its shadow."""
