@@ -90,6 +90,19 @@ def test_bare_skin_has_the_photos_grain_and_not_its_wrinkles() -> None:
         assert seen.min() > flat.min() - 25 - 4 * level  # a wrinkle is 90 levels darker
 
 
+def test_skin_under_hair_has_the_skins_colour() -> None:
+    """Black hair over both temples, within the face's outline; the left half of the face is in the shade."""
+    face, skin = posed(0), np.array([190.0, 140, 115])
+    photo = np.broadcast_to(skin, (SIDE, SIDE, 3)).copy()
+    photo[:, : int(face.landmarks[1, 0])] *= 0.5
+    temples = face.landmarks[[127, 356], :2]
+    for x, y in np.round(temples).astype(int).tolist():
+        cv2.circle(photo, (x, y), 22, (25, 26, 32), -1)
+    there = Skin(photo.astype(np.uint8), face).at(temples[None].astype(np.float32), np.zeros((1, 2, 2), np.float32))
+    np.testing.assert_allclose(there[0, 0], 0.5 * skin, rtol=0.2)
+    np.testing.assert_allclose(there[0, 1], skin, rtol=0.2)
+
+
 def test_skin_in_the_shade_has_less_grain() -> None:
     """As pores are dark and light parts of the skin's own colour."""
     face, rng = posed(0), np.random.default_rng(0)
@@ -188,3 +201,19 @@ def test_painted_teeth_have_the_colour_of_those_that_the_photo_shows() -> None:
     np.testing.assert_allclose(made[0, 0] @ light, np.array(bluish) @ light, rtol=0.01)
     np.testing.assert_array_equal(palette.teeth_like(painted, patch, np.zeros_like(shown)), painted)
     np.testing.assert_array_equal(palette.teeth_like(painted, np.full_like(patch, (120, 50, 50)), shown), painted)
+
+
+def test_under_yellow_varnish_painted_teeth_are_no_whiter_than_the_eyes() -> None:
+    face = posed(0)
+    varnish = np.array([1.0, 0.75, 0.4])
+    photo = lit_face(face.landmarks)
+    for eye in EYES:
+        photo[polygon(face.landmarks[eye.opening, :2], (SIDE, SIDE)) > 0] = 230
+    painted = np.array([[(200, 220, 190), (160, 70, 50), (40, 20, 8)]], np.float32)
+    nothing = np.zeros((1, 3, 3), np.uint8), np.zeros((1, 3), np.uint8)
+    np.testing.assert_array_equal(Palette(photo, face).teeth_like(painted, *nothing), painted)
+    made = Palette((photo * varnish).astype(np.uint8), face).teeth_like(painted, *nothing)
+    assert made[0, 0, 2] < 0.6 * made[0, 0, 0] and made[0, 0, 1] < 0.9 * made[0, 0, 0]
+    light = [0.299, 0.587, 0.114]
+    assert made[0, 0] @ light == pytest.approx(painted[0, 0] @ light, rel=0.03)  # red is full
+    np.testing.assert_array_equal(made[0, 1:], painted[0, 1:])

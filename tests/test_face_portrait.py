@@ -452,6 +452,27 @@ def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:
     assert result[inside].min() > 200  # teeth or white, and nothing dark between them
 
 
+def test_the_photos_teeth_go_down_with_the_lip_that_would_cover_them(sitter: Sitter) -> None:
+    """Or another row would be painted below theirs; behind pursed lips they stay where they are."""
+    shape = somebody(1)
+    shape[MOUTH.lower, 1] += 0.2
+    landmarks = AT_REST.place(shape)
+    photo, tooth = lit_face(landmarks), np.array([235, 225, 215])
+    photo[polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128] = tooth
+    source, model = Face(landmarks), FaceModel()
+    torch.nn.init.constant_(model.generator.last.bias, -4.0)  # paints black wherever it may
+    portrait = model.portrait(Sitter(photo, landmarks, outline(landmarks)))
+    share = []
+    for narrower in (1.0, 0.6):
+        lower = source.shape.copy()
+        lower[[*MOUTH.upper, *MOUTH.lower, CHIN], 1] += 0.12
+        lower[LIPS, 0] *= narrower
+        moved = move(source, Face(source.pose.place(lower)), source)
+        x, y = np.round(moved.landmarks[[13], :2].mean(0) + (0, 0.14 * AT_REST.scale)).astype(int)
+        share.append((np.abs(portrait(moved)[y, x - 5 : x + 6].astype(int) - tooth).max(1) < 60).mean())
+    assert share[0] > 0.8 and share[1] < 0.5
+
+
 def test_the_photos_tongue_does_not_lie_over_what_is_painted(sitter: Sitter) -> None:
     """A wide open mouth gets smaller: its upper and lower teeth stay, the flesh between them is painted."""
     shape = somebody(1)
@@ -734,6 +755,22 @@ def test_the_outline_of_a_cut_off_head_goes_on_as_it_came(sitter: Sitter, beyond
     true = head[100 - len(added) : 100]
     assert abs(len(added) - beyond) < 0.25 * beyond + 3
     assert np.minimum(added, true).sum() > 0.75 * np.maximum(added, true).sum()
+
+
+def test_a_neck_that_the_photo_cuts_off_goes_on_softly(sitter: Sitter) -> None:
+    """Stripes in its last row fade, and the row keeps its outline."""
+    height = float(np.linalg.norm(sitter.landmarks[CHIN] - sitter.landmarks[FOREHEAD]))
+    end = round(sitter.landmarks[CHIN, 1] + 0.05 * height)
+    photo, person = sitter.photo[:end].copy(), outline(sitter.landmarks)[:end]
+    photo[:, ::4] = 40
+    whole, start = crowned(Layers(person, photo, photo), Face(sitter.landmarks))
+    np.testing.assert_array_equal(start, 0)
+    np.testing.assert_array_equal(whole[:end, :, :3], photo)
+    below, neck = whole[end:].astype(int), person[-1] > 0.5
+    assert len(below) == pytest.approx(0.15 * height, abs=2)
+    np.testing.assert_array_equal(below[..., 3], np.broadcast_to(whole[end - 1, :, 3], below.shape[:2]))
+    stripes = np.abs(np.diff(below[..., :3], axis=1)).max(2)[:, neck[1:]].mean(1)
+    assert stripes[0] < 40 and stripes[-1] < 4 and (np.diff(stripes) <= 0.5).all()
 
 
 def test_heads_that_the_photo_shows_whole_stay_as_they_are(sitter: Sitter) -> None:

@@ -1,4 +1,4 @@
-"""A head that the photo's edge cuts off goes on beyond it, with a round outline and mirrored hair."""
+"""A head that the photo's edge cuts off goes on beyond it, with a round outline and mirrored hair; a neck, softly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from fomm.model.face.layers import Layers
 from fomm.model.face.mesh import BROWS, CHEEKS, CHIN, FOREHEAD
 from fomm.model.face.motion import Face
+from fomm.model.face.surface import NECK_ROOM
 
 CROWN = 0.42  # how far above the forehead's edge the head ends, in face heights
 EAR = 0.3  # how far beyond the cheeks' edge it does to the sides, in half widths
@@ -17,12 +18,14 @@ LEAST_ROOM = 2.0  # rows that are mirrored in any case
 LEAST_CROWN = 0.18  # height up to which the outline may go on anyhow, in widths of the cut
 STEEPEST = 4.0  # slope with which an outline goes on that meets the photo's edge at right angles
 SLOPE_OVER = 0.2  # widths of the cut over which an outline's slope is found
+NECK_SOFT = 0.13  # how much softer a neck gets with each row below the photo, in roots of the face's height
 
 
 def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
-    """(A + H, L + W + R, 4) uint8, the person's colours and matte, and (L, A), where the photo begins in it.
+    """(A + H + B, L + W + R, 4) uint8, the person's colours and matte, and (L, A), where the photo begins in it.
 
-    A, L and R are the rows above and the columns beside the photo in which a head that it cuts off goes on.
+    A, L and R are the rows above and the columns beside the photo in which a head that it cuts off goes on, B those
+    below it in which a neck does.
     """
     person = np.dstack([layers.person, np.round(255 * layers.matte).astype(np.uint8)])
     forehead, chin, *cheeks = source.landmarks[[FOREHEAD, CHIN, *CHEEKS], :2]
@@ -39,7 +42,18 @@ def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
         side = _goes_on(sideways, middle[1] + start[1], beyond, room, NO_EAR, body).transpose(1, 0, 2)
         person = np.concatenate([person, side[:, ::-1]] if far else [side, person], axis=1)
         start[0] += 0 if far else side.shape[1]
-    return person, start
+    height = float(np.linalg.norm(forehead - chin))
+    rows = round(NECK_ROOM * height - (layers.matte.shape[0] - chin[1]))
+    return np.concatenate([person, _below(person[-1], rows, NECK_SOFT * height**0.5)]), start
+
+
+def _below(last: np.ndarray, rows: int, soft: float) -> np.ndarray:
+    """(rows, W, 4), what is below a person's last row (W, 4): ever softer to the sides, or it would be stripes."""
+    row, below = last[None, :, :3].astype(np.float32), []
+    for _ in range(rows):
+        row = cv2.GaussianBlur(row, (0, 0), soft, borderType=cv2.BORDER_REPLICATE)
+        below.append(np.dstack([np.round(row), last[None, :, 3:]]).astype(np.uint8))
+    return np.concatenate([np.empty((0, *last.shape), np.uint8), *below])
 
 
 def _goes_on(

@@ -26,6 +26,8 @@ UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach at leas
 BRIGHTER = 1.15  # than the brightest in the photo's face nothing is painted by more than this factor
 TOOTH_PALE, TOOTH_LIGHT = (0.15, 0.32), (0.4, 0.6)  # spread of a tooth's colours, of the largest; light, of the face's
 TEETH_PX = 12  # of the generator's patch: fewer say nothing of the teeth's colour
+PALEST, WHITE_IS_COLOURED = 30.0, (0.4, 0.55)  # per cent of the lit part of eyes that are white; spread of its colours
+TINT, PALER_THAN_WHITE = 0.8, (0.0, 0.2)  # part of the way to that white that what is paler by so much is drawn then
 TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
 TEETH_ASIDE = 0.5  # how far they follow a mouth that is drawn aside, or a gap would open where the photo shows no more
 BETWEEN_TEETH = 0.03  # half of what between teeth that the photo shows is taken for theirs, too, likewise
@@ -37,7 +39,7 @@ PALER, NO_SHADOW = (0.08, 0.2), (0.6, 0.9)  # by what part less coloured than th
 # dental anatomy"), those further back seen foreshortened, in a head whose eyes are 63 mm apart.
 TEETH_END = np.array([0.0, 0.135, 0.24, 0.355, 0.43, 0.49])
 ARCH, ARCH_START = 2.6, 0.08  # their depth by the square of that; the foremost's, likewise
-GAP_WIDTH, GAP_DARK, BACK_DARK = 0.011, 0.1, 0.3  # how wide, likewise, and dark it is between two; and at the last
+GAP_WIDTH, GAP_DARK, BACK_DARK = 0.011, 0.13, 0.3  # how wide, likewise, and dark it is between two; and at the last
 AS_PALE = (0.3, 0.6)  # how far from the lips' colour towards the palest teeth's what is one of their row is
 TELL_PALE = (0.05, 0.1)  # by how much less coloured than lips they have to be for that
 ROW_ALONG, ROW_SHARE = 0.4, (0.15, 0.45)  # part of the mouth's width, and how much of it is teeth where their row is
@@ -46,9 +48,11 @@ LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
 PARTED = (0.05, 0.1)  # lips not farther apart show a shadow, and from then on what is behind them, likewise
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 SKIN_PX, SKIN_SOFT = 160.0, 0.05  # width of a face in which its bare skin is found; how smooth, in widths of the face
+SKIN_BROAD, SKIN_FAR = 8, 5.0  # how much smaller it is for what lies far from bare skin, and how smooth, in its pixels
 SKIN_ROOM = 0.03  # how far from outline, eyes, brows and lips bare skin begins, in widths of the face
 SKIN_GRAIN = 0.012  # what is finer than this in bare skin is its grain, in widths of the face
 SKIN_VARIES, SKIN_NOISE = 3.0, 4.0  # spreads, and grey levels, by which a pixel may differ from the median skin
+HUE_VARIES, HUE_NOISE = 1.5, 0.012  # the same for its share of each colour
 LAYERS_PX = 400.0  # height of a face above which layers are made from a smaller photo
 _LIGHT = np.array([0.299, 0.587, 0.114], np.float32)  # how much each colour adds to it
 
@@ -295,7 +299,8 @@ def shown_by(pieces: list[Piece], size: tuple[int, ...]) -> np.ndarray:
 
 
 class Mouth:
-    """The teeth as far as the photo shows them: upper ones keep to the skull, lower ones to the jaw.
+    """The teeth as far as the photo shows them: upper ones keep to the skull, unless the lip comes down, lower ones to
+    the jaw.
 
     Elsewhere it is dark, in the colour of the lips, until the generator paints it: tongue and palate that the photo
     shows would lie before painted teeth, and end where its opening did.
@@ -364,10 +369,13 @@ class Mouth:
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
         change = moved.shape - source.shape
         dropped, aside = change[CHIN], TEETH_ASIDE * change[MOUTH.opening].mean(0) * [1, 0, 0]
+        # under a lip that comes down a second row would be painted below theirs, if it is not a round hole
+        lowered = (1 - pursed(source, moved)) * np.maximum(change[MOUTH.upper].mean(0) * [0, 1, 0], 0)
         here = source.pose.place(middle)[0, :2]
         pieces = []
         for part, with_jaw in self._parts:
-            there = canvas.points(moved.pose.place(middle + aside + with_jaw * dropped)[:, :2])[0] - low
+            goes = aside + (dropped if with_jaw else lowered)
+            there = canvas.points(moved.pose.place(middle + goes)[:, :2])[0] - low
             seen = part.warped(turn, here, there, size)
             mask = cv2.min(seen[..., 3], within)
             pieces.append(Piece(low, seen[..., :3], mask * np.float32(strength / 255), mask))
@@ -380,6 +388,12 @@ def _part_with(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nd
     low = np.clip(np.floor(points.min(0)).astype(int), 0, np.array(photo.shape[1::-1]) - 1)
     high = np.clip(np.ceil(points.max(0)).astype(int) + 1, low + 1, photo.shape[1::-1])
     return low, np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
+
+
+def _spread(known: np.ndarray, weight: np.ndarray, otherwise: np.ndarray, sigma: float, least: float) -> np.ndarray:
+    """(h, w, 3) float32, smooth: colours times `weight` (h, w), and `otherwise` where there is not that much of it."""
+    total = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+    return (cv2.GaussianBlur(known, (0, 0), sigma) + least * otherwise) / (total + least)
 
 
 class Skin:
@@ -417,14 +431,18 @@ class Skin:
             median = np.median(colours[surely], axis=0)
             spread = np.median(np.abs(colours[surely] - median), axis=0) + SKIN_NOISE
             weight *= np.exp(-0.5 * np.square((colours - median) / (SKIN_VARIES * spread)).mean(2))
+            hue = colours / np.maximum(colours.sum(2, keepdims=True), 1)  # skin has its own in the shade, too
+            off = np.linalg.norm(hue - np.median(hue[surely], axis=0), axis=2)
+            weight *= np.exp(-0.5 * np.square(off / (HUE_VARIES * np.median(off[surely]) + HUE_NOISE)))
         self._grain, self._grain_light = self._grain_of(face, weight > 0.6)
         shape = source.shape[:468]
         around = np.arctan2(shape[:, 0], 1.0 - shape[:, 2])  # as on a cylinder
         self.unrolled = source.pose.scale * np.column_stack([around, shape[:, 1]])
-        weight += np.float32(1e-4)  # far from bare skin it is whatever is there
-        sigma = SKIN_SOFT * size[0]
-        smooth = cv2.GaussianBlur(colours * weight[..., None], (0, 0), sigma)
-        smooth /= cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+        broad = max(2, round(size[0] / SKIN_BROAD)), max(2, round(size[1] / SKIN_BROAD))
+        known = colours * weight[..., None], weight
+        few = [cv2.resize(one, broad, interpolation=cv2.INTER_AREA) for one in (*known, colours)]
+        far = cv2.resize(_spread(*few, SKIN_FAR, 1e-6), size, interpolation=cv2.INTER_LINEAR)
+        smooth = _spread(*known, far, SKIN_SOFT * size[0], 1e-3)
         self._picture = np.clip(np.round(smooth), 0, 255).astype(np.uint8)
 
     def _grain_of(self, face: np.ndarray, bare: np.ndarray) -> tuple[np.ndarray, float]:
@@ -478,6 +496,25 @@ class Palette:
             self._brightest = BRIGHTER * float(np.percentile(light, 99.8))
             self._mean = np.mean(colour, axis=1)
             self._colourful = float(ramp(float(np.sqrt(np.var(colour, axis=1).sum())), *COLOURED))
+        self._white, self._tint = self._white_of(photo, source)
+
+    @staticmethod
+    def _white_of(photo: np.ndarray, source: Face) -> tuple[np.ndarray, float]:
+        """(3,) the colour of what is palest in the eyes, and how much that of painted teeth is drawn towards it: in a
+        photo whose white is not white, as under yellow varnish."""
+        seen = []
+        for eye in EYES:
+            low, part = _part_with(photo, source.landmarks[eye.opening, :2])
+            opening = polygon(source.landmarks[eye.opening, :2] - low, (part.shape[1], part.shape[0]))
+            seen.append(part[opening > 127])
+        colours = np.concatenate(seen).astype(np.float32)
+        if len(colours) < TEETH_PX:
+            return np.full(3, 128.0), 0.0
+        light = colours @ _LIGHT
+        lit = colours[light >= np.median(light)]
+        coloured = _coloured(lit)
+        white = lit[coloured <= np.percentile(coloured, PALEST)].mean(0)
+        return white, TINT * float(ramp(_coloured(white), *WHITE_IS_COLOURED))
 
     def fit(self, colours: np.ndarray) -> np.ndarray:
         """Colours (h, w, 3) float32 in [0, 255], none brighter or more colourful than the photo's."""
@@ -495,7 +532,8 @@ class Palette:
         return np.clip(255 * cv2.cvtColor(painted, cv2.COLOR_YCrCb2RGB), 0, 255)
 
     def teeth_like(self, colours: np.ndarray, patch: np.ndarray, shown: np.ndarray) -> np.ndarray:
-        """Painted colours (h, w, 3) float32 whose teeth have the colour of those that the photo shows.
+        """Painted colours (h, w, 3) float32 whose teeth have the colour of those that the photo shows; where it shows
+        none, of more of what is white in it.
 
         Args:
             patch: (h, w, 3) uint8, in which it shows them.
@@ -503,10 +541,13 @@ class Palette:
         """
         patch = patch.astype(np.float32)
         kept = patch[(self._tooth(patch) > 0.5) & (shown > 127)]
-        if len(kept) < TEETH_PX:
+        if len(kept) >= TEETH_PX:
+            colour, tooth = np.median(kept, axis=0), self._tooth(colours)[..., None]
+        elif self._tint:
+            paler = _coloured(self._white) - _coloured(colours)
+            colour, tooth = self._white, self._tint * ramp(paler, *PALER_THAN_WHITE)[..., None]
+        else:
             return colours
-        colour = np.median(kept, axis=0)
-        tooth = self._tooth(colours)[..., None]
         light = colours @ _LIGHT[:, None]
         return colours + tooth * (np.minimum(light * (colour / (colour @ _LIGHT)), 255) - colours)
 
