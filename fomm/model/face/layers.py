@@ -439,10 +439,10 @@ class Skin:
         around = np.arctan2(shape[:, 0], 1.0 - shape[:, 2])  # as on a cylinder
         self.unrolled = source.pose.scale * np.column_stack([around, shape[:, 1]])
         broad = max(2, round(size[0] / SKIN_BROAD)), max(2, round(size[1] / SKIN_BROAD))
-        known = colours * weight[..., None], weight
-        few = [cv2.resize(one, broad, interpolation=cv2.INTER_AREA) for one in (*known, colours)]
-        far = cv2.resize(_spread(*few, SKIN_FAR, 1e-6), size, interpolation=cv2.INTER_LINEAR)
-        smooth = _spread(*known, far, SKIN_SOFT * size[0], 1e-3)
+        known = colours * weight[..., None]
+        less, few, rest = (cv2.resize(one, broad, interpolation=cv2.INTER_AREA) for one in (known, weight, colours))
+        far = cv2.resize(_spread(less, few, rest, SKIN_FAR, 1e-6), size, interpolation=cv2.INTER_LINEAR)
+        smooth = _spread(known, weight, far, SKIN_SOFT * size[0], 1e-3)
         self._picture = np.clip(np.round(smooth), 0, 255).astype(np.uint8)
 
     def _grain_of(self, face: np.ndarray, bare: np.ndarray) -> tuple[np.ndarray, float]:
