@@ -29,9 +29,9 @@ LASHES_REACH_PX = (1.0, 0.5)  # ... and this much more: where the eye looks as i
 WHITE_LIGHT, WHITE_COLOUR = (1.0, 1.9), 1.2  # bounds of the white's brightness and colourfulness, of the skin's
 MOST_WHITE = 75.0  # percentile of brightness of what is between lids, up to which it may be lashes or shadow
 LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
-LID_COVER, LASHES, LASH_WIDTH = 0.95, 0.45, 0.065  # weight of that skin; brightness and width of the line of lashes
+LID_COVER, LASHES, LASH_WIDTH = 0.95, 0.45, 0.055  # weight of that skin; brightness and width of the line of lashes
 LID_ENDS = 0.2  # how far from the eye's corners that skin is drawn in full, in widths of the eye
-LID_OVER = 0.04  # how far a shut lid lies over the lower one, in widths of the eye
+LID_OVER = 0.07  # how far a shut lid lies over the lower one, in widths of the eye
 
 
 class Eyeball:
@@ -208,14 +208,15 @@ class Lid:
         closed = float(ramp(1 - now / own, *LID_COMES)) if own > 0 else 0.0
         rows = [canvas.points(moved.landmarks[row, :2]) for row in (eye.fold, eye.crease, eye.upper)]
         corners = canvas.points(moved.landmarks[[eye.outer, eye.inner], :2])
-        window = canvas.window(np.concatenate([*rows, corners]))
-        if closed == 0 or window is None:
-            return
-        low, size = window
         # along: from corner to corner 0 to 1; down: across it, in the same unit
         axis = corners[1] - corners[0]
         flip = 1.0 if axis[0] * moved.pose.rotation[1, 1] - axis[1] * moved.pose.rotation[0, 1] > 0 else -1.0
-        frame = np.array([axis, flip * np.array([-axis[1], axis[0]])]) / (axis @ axis)
+        across = flip * np.array([-axis[1], axis[0]])
+        window = canvas.window(np.concatenate([*rows, corners, rows[-1] + (LID_OVER + 2 * LASH_WIDTH) * across]))
+        if closed == 0 or window is None:
+            return
+        low, size = window
+        frame = np.array([axis, across]) / (axis @ axis)
         x, y = np.meshgrid(*(np.arange(n, dtype=np.float32) + start for n, start in zip(size, low, strict=True)))
         along, down = (f[0] * (x - corners[0, 0]) + f[1] * (y - corners[0, 1]) for f in frame)
         top, begins, edge = (_curve((row - corners[0]) @ frame.T, along) for row in rows)
