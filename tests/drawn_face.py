@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fomm.model.face.layers import polygon
+from fomm.model.face.canvas import polygon
 from fomm.model.face.mesh import EYES, MOUTH, OVAL, REFERENCE, find_pose
 
 SIDE = 320

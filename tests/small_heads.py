@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fomm.model.face.layers import polygon
+from fomm.model.face.canvas import polygon
 from fomm.model.face.mesh import CHIN, MOUTH, REFERENCE, Pose, rotation_of
 
 SIDE = 128

@@ -11,8 +11,9 @@ from fomm.model.face import Face, FaceModel, Sitter, move
 from fomm.model.face.canvas import polygon
 from fomm.model.face.drawn_eyes import with_drawn_eyes
 from fomm.model.face.hidden import HiddenSide
-from fomm.model.face.layers import Palette, Skin
 from fomm.model.face.mesh import EYES, MIRROR, REFERENCE, TRIANGLES, Pose, rotation_of
+from fomm.model.face.paint import Palette
+from fomm.model.face.skin import Skin
 from fomm.model.face.surface import Surface
 
 

@@ -12,19 +12,7 @@ from fomm.model.face import Face, FaceModel, Moved, Sitter, move
 from fomm.model.face.canvas import Canvas, polygon, shrunk
 from fomm.model.face.crown import crowned
 from fomm.model.face.generator import PATCH_WH, SUPPORT_PX, conditions, patch_matrix
-from fomm.model.face.layers import (
-    ARCH,
-    ARCH_START,
-    DARKNESS,
-    GAP_DARK,
-    GAP_WIDTH,
-    LAYERS_PX,
-    TEETH_END,
-    Layers,
-    deep,
-    in_a_row,
-    light_on_teeth,
-)
+from fomm.model.face.layers import LAYERS_PX, Layers
 from fomm.model.face.matte import foreground, refine_matte, strands
 from fomm.model.face.mesh import (
     BROWS,
@@ -41,6 +29,17 @@ from fomm.model.face.mesh import (
     rotation_of,
 )
 from fomm.model.face.motion import move_pose
+from fomm.model.face.paint import (
+    ARCH,
+    ARCH_START,
+    DARKNESS,
+    GAP_DARK,
+    GAP_WIDTH,
+    TEETH_END,
+    deep,
+    in_a_row,
+    light_on_teeth,
+)
 from fomm.model.face.portrait import finer, without_specks
 from fomm.model.face.surface import NECK_ROOM, Surface
 

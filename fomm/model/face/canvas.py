@@ -55,3 +55,10 @@ def shrunk(picture: np.ndarray, to: np.ndarray, size_wh: tuple[int, int]) -> np.
         scale = (high - low) / wanted
         to = np.column_stack([to[:, :2] * scale, to[:, 2] + to[:, :2] @ (low + scale / 2 - 0.5)])
     return cv2.warpAffine(picture, to, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def part_with(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a photo (H, W, 3) that holds points (N, 2): where it begins, and its pixels; of one at least."""
+    low = np.clip(np.floor(points.min(0)).astype(int), 0, np.array(photo.shape[1::-1]) - 1)
+    high = np.clip(np.ceil(points.max(0)).astype(int) + 1, low + 1, photo.shape[1::-1])
+    return low, np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from fomm.model.face.canvas import Canvas, polygon
-from fomm.model.face.layers import STILL_PX, Inside, Skin, change_px, turn_of
+from fomm.model.face.layers import STILL_PX, Inside, change_px, turn_of
 from fomm.model.face.mesh import Eye
 from fomm.model.face.motion import Face, Moved, ramp
+from fomm.model.face.skin import Skin
 
 SHUT = (0.02, 0.06)  # gap between lids, in widths of the eye, from which on the ball is seen
 IRIS_RINGS = np.linspace(0, 1.3, 9)  # radii between which an iris has one colour

@@ -16,23 +16,12 @@ from fomm.model.face.crown import crowned
 from fomm.model.face.eyes import Eyeball, Lid
 from fomm.model.face.generator import PATCH_WH, PER_UNIT, Generator, conditions, patch_matrix
 from fomm.model.face.hidden import HiddenSide
-from fomm.model.face.layers import (
-    STILL_PX,
-    Layers,
-    Mouth,
-    Palette,
-    Skin,
-    deep,
-    in_a_row,
-    in_shadow,
-    light_on_teeth,
-    mouth_change,
-    pursed,
-    shaded,
-    shown_by,
-)
+from fomm.model.face.layers import STILL_PX, Layers
 from fomm.model.face.mesh import EYES
 from fomm.model.face.motion import Face, Moved, ramp
+from fomm.model.face.mouth import Mouth, mouth_change, pursed, shaded, shown_by
+from fomm.model.face.paint import Palette, deep, in_a_row, in_shadow, light_on_teeth
+from fomm.model.face.skin import Skin
 from fomm.model.face.surface import Field, Surface
 
 GRID = 288  # longer side of the grid of the dense motion

@@ -9,8 +9,8 @@ import numpy as np
 
 from fomm.model.face.canvas import Canvas
 from fomm.model.face.generator import PATCH_WH, conditions, patch_matrix
-from fomm.model.face.layers import Mouth, shown_by
 from fomm.model.face.motion import Face, move
+from fomm.model.face.mouth import Mouth, shown_by
 from fomm.model.face.surface import Surface
 
 

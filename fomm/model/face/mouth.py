@@ -1,0 +1,145 @@
+"""What a photo shows of the inside of a mouth, between lips that move."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fomm.model.face.canvas import Canvas, polygon
+from fomm.model.face.layers import Inside, turn_of
+from fomm.model.face.mesh import CHIN, LIPS, MOUTH, MOUTH_CORNERS
+from fomm.model.face.motion import Face, Moved, ramp
+from fomm.model.face.paint import DARKNESS, LIGHT, like_teeth
+
+MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
+PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
+UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach at least, in the head's frame
+TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
+TEETH_ASIDE = 0.5  # how far they follow a mouth that is drawn aside, or a gap would open where the photo shows no more
+BETWEEN_TEETH = 0.03  # half of what between teeth that the photo shows is taken for theirs, too, likewise
+PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, in the head's frame
+DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
+LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
+PARTED = (0.05, 0.1)  # lips not farther apart show a shadow, and from then on what is behind them, likewise
+
+
+def mouth_change(source: Face, moved: Moved) -> float:
+    """0 where the mouth is as in the photo, however the head moves, to 1 where its inside has to be drawn."""
+    return float(ramp(np.abs((moved.shape - source.shape)[MOUTH.opening, :2]).max(), *MOUTH_CHANGES))
+
+
+def pursed(source: Face, moved: Moved) -> float:
+    """0 where the mouth is about as wide as in the photo or wider, 1 where it is a round hole."""
+    wide, was = (np.linalg.norm(np.subtract(*face.shape[list(MOUTH_CORNERS)])) for face in (moved, source))
+    return 1 - ramp(float(wide / was), *PURSED)
+
+
+def shaded(moved: Moved) -> float:
+    """1 where lips are parted so little that no light comes in, 0 where it does."""
+    return 1 - ramp(float((moved.shape[MOUTH.lower, 1] - moved.shape[MOUTH.upper, 1]).max()), *DEEP_GAP)
+
+
+class Piece(NamedTuple):
+    """What a photo showed, as it lies on a canvas from its pixel `low` (2,) on: colours (h, w, 3) uint8, their weight
+    (h, w) float32 in [0, 1], and (h, w) uint8 where it was shown."""
+
+    low: np.ndarray
+    colours: np.ndarray
+    weight: np.ndarray
+    mask: np.ndarray
+
+
+def shown_by(pieces: list[Piece], size: tuple[int, ...]) -> np.ndarray:
+    """(H, W) uint8 of a canvas of that size: where the photo showed what is seen."""
+    shown = np.zeros(size[:2], np.uint8)
+    for (x, y), *_, mask in pieces:
+        here = shown[y : y + mask.shape[0], x : x + mask.shape[1]]
+        np.maximum(here, mask, out=here)
+    return shown
+
+
+class Mouth:
+    """The teeth as far as the photo shows them: upper ones keep to the skull, unless the lip comes down, lower ones to
+    the jaw.
+
+    Elsewhere it is dark, in the colour of the lips, until the generator paints it: tongue and palate that the photo
+    shows would lie before painted teeth, and end where its opening did.
+    """
+
+    def __init__(self, photo: np.ndarray, source: Face) -> None:
+        self._source = source
+        opening = source.landmarks[MOUTH.opening, :2]
+        inside = Inside(photo, opening, 0.2 * source.pose.scale)
+        upper = source.shape[MOUTH.upper].copy()
+        upper[:, 1] += np.maximum(UPPER_TEETH, 0.5 * (source.shape[MOUTH.lower, 1] - upper[:, 1]))
+        edge = source.landmarks[MOUTH.upper[::-1], :2]
+        teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], edge, opening[[0]]])
+        lips = source.landmarks[LIPS, :2]
+        rim = cv2.subtract(polygon(lips - inside.low, inside.seen.shape[::-1]), inside.seen)
+        self.dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
+        is_upper = polygon(teeth - inside.low, inside.seen.shape[::-1])
+        above, below = self._gone_up(inside.only(is_upper)), inside.only(255 - is_upper)
+        self._parts = tuple((part.only(self._teeth(part.texture)), part is below) for part in (below, above))
+        parted = ramp((source.shape[MOUTH.lower, 1] - source.shape[MOUTH.upper, 1]).max(), *PARTED)
+        # Their edge is the lips', which they leave behind: they fade there, or red rims would lie among painted teeth.
+        seen = cv2.max(*(part.seen for part, _ in self._parts))
+        apart = cv2.distanceTransform((seen > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+        soft = np.minimum(255 * apart / (PIECE_SOFT * source.pose.scale), 255)
+        for part, _ in self._parts:
+            part.seen = (parted * np.minimum(part.seen, soft)).astype(np.uint8)
+
+    def _teeth(self, texture: np.ndarray) -> np.ndarray:
+        """(h, w) uint8, 255 where a piece of the photo shows teeth or what is between two of them."""
+        teeth = (like_teeth(texture.astype(np.float32), self.dark) > 0.5).astype(np.uint8) * 255
+        between = 2 * round(BETWEEN_TEETH * self._source.pose.scale) + 1
+        return cv2.morphologyEx(teeth, cv2.MORPH_CLOSE, np.ones((between, between), np.uint8))
+
+    def _gone_up(self, teeth: Inside) -> Inside:
+        """They go on under a lip that rises, as light as they are below its shadow."""
+        scale, down = self._source.pose.scale, self._source.pose.rotation[:2, 1]
+        down = down / np.linalg.norm(down)
+        height, width = teeth.seen.shape
+        side = int(np.hypot(height, width)) + 1
+        upright = np.array([[down[1], -down[0]], down])
+        upright = np.column_stack([upright, side / 2 - upright @ (width / 2, height / 2)])
+        texture, seen = (cv2.warpAffine(one, upright, (side, side)) for one in (teeth.texture, teeth.seen))
+        rows, top = np.arange(side)[:, None], (seen > 127).argmax(0)
+        lit = (seen > 127) & (rows < top + max(1, LIP_SHADOW * scale))
+        lightest = np.where(lit, texture @ LIGHT, -1).argmax(0)
+        goes_on = lit.any(0) & (top - TEETH_GO_UP * scale <= rows) & (rows <= lightest + 1)
+        colours = np.where(lit.any(0)[:, None], texture[lightest, rows.T[0]], self.dark)
+        goes_on &= like_teeth(colours, self.dark) > 0.5  # gums and tongue do not
+        above = np.dstack([np.broadcast_to(colours, texture.shape), 255 * goes_on]).astype(np.uint8)
+        above = cv2.warpAffine(above, upright, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        teeth.texture = np.where(above[..., 3:] > 127, above[..., :3], teeth.texture)
+        teeth.seen = cv2.max(teeth.seen, above[..., 3])
+        return teeth
+
+    def draw(self, canvas: Canvas, moved: Moved) -> list[Piece]:
+        """Draw it between the moved lips. Returns what the photo showed of it, to be laid over what is painted."""
+        source, edge = self._source, canvas.points(moved.landmarks[MOUTH.opening, :2])
+        window, strength = canvas.window(edge), mouth_change(source, moved)
+        if strength == 0 or window is None:
+            return []
+        low, size = window
+        within = polygon(edge - low, size)
+        dark = np.broadcast_to(np.round(self.dark).astype(np.uint8), (*within.shape, 3))
+        canvas.blend(low, dark, within * np.float32(strength / 255))
+        turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
+        middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
+        change = moved.shape - source.shape
+        dropped, aside = change[CHIN], TEETH_ASIDE * change[MOUTH.opening].mean(0) * [1, 0, 0]
+        # under a lip that comes down a second row would be painted below theirs, if it is not a round hole
+        lowered = (1 - pursed(source, moved)) * np.maximum(change[MOUTH.upper].mean(0) * [0, 1, 0], 0)
+        here = source.pose.place(middle)[0, :2]
+        pieces = []
+        for part, with_jaw in self._parts:
+            goes = aside + (dropped if with_jaw else lowered)
+            there = canvas.points(moved.pose.place(middle + goes)[:, :2])[0] - low
+            seen = part.warped(turn, here, there, size)
+            mask = cv2.min(seen[..., 3], within)
+            pieces.append(Piece(low, seen[..., :3], mask * np.float32(strength / 255), mask))
+            canvas.blend(*pieces[-1][:3])
+        return pieces
