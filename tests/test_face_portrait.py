@@ -341,21 +341,26 @@ def test_teeth_between_lips_that_are_little_parted_are_one_even_row() -> None:
     painted[18:26, 33:35] = tooth
     dark = DARKNESS * lips
     lit = np.ones_like(opening)
-    even = in_a_row(painted, dark, opening, opening, lit)
+    none = np.zeros_like(opening)
+    even = in_a_row(painted, dark, opening, opening, lit, none)
     assert np.abs(even[13:15, 30:50] - tooth).max() < 20  # flesh is 160 off
     assert np.abs(even[23:28, 26:54] - flesh).max() < 12
     np.testing.assert_array_equal(even[opening == 0], painted[opening == 0])
-    np.testing.assert_array_equal(in_a_row(painted, dark, opening, 0 * opening, lit), painted)
-    np.testing.assert_array_equal(in_a_row(painted, dark, 0 * opening, opening, lit), painted)
+    np.testing.assert_array_equal(in_a_row(painted, dark, opening, none, lit, none), painted)
+    np.testing.assert_array_equal(in_a_row(painted, dark, none, opening, lit, none), painted)
     shines = painted.copy()
     shines[25:30, 24:56] = 1.15 * lips  # a lower lip, as light as teeth
-    np.testing.assert_allclose(in_a_row(shines, dark, opening, opening, lit)[13:15], even[13:15], atol=12)
+    np.testing.assert_allclose(in_a_row(shines, dark, opening, opening, lit, none)[13:15], even[13:15], atol=12)
+    below = np.where(np.arange(40)[:, None] >= 14, opening, none)  # the photo's teeth end there
+    cut = in_a_row(painted, dark, opening, none, lit, below)
+    assert np.abs(cut[16:, 30:50] - flesh)[opening[16:, 30:50] > 0].max() < 25
+    np.testing.assert_array_equal(cut[:14], painted[:14])
     lit[:, 40] = 0.5  # a gap is seen in teeth, and in nothing else
-    gap = in_a_row(painted, dark, opening, opening, lit)
+    gap = in_a_row(painted, dark, opening, opening, lit, none)
     assert (gap[13:15, 40] < 0.6 * even[13:15, 40]).all()
     np.testing.assert_allclose(gap[25:28, 40], even[25:28, 40], atol=8)
-    on_lip = in_a_row(shines, dark, opening, opening, lit) - in_a_row(shines, dark, opening, opening, np.ones_like(lit))
-    assert np.abs(on_lip[25:28]).max() < 8
+    on_lip, without = (in_a_row(shines, dark, opening, opening, one, none) for one in (lit, np.ones_like(lit)))
+    assert np.abs(on_lip - without)[25:28].max() < 8
     np.testing.assert_array_equal(np.delete(gap, 40, 1), np.delete(even, 40, 1))
 
 
@@ -381,14 +386,14 @@ def test_it_is_dark_behind_pursed_lips(sitter: Sitter) -> None:
     source, model = Face(sitter.landmarks), FaceModel()
     torch.nn.init.constant_(model.generator.last.bias, 4.0)  # paints white wherever it may
     seen = []
-    for narrow in (1.0, 0.65):
+    for narrow, gap in ((1.0, 0.2), (0.65, 0.2), (0.65, 0.6)):
         shape = source.shape.copy()
-        shape[MOUTH.lower, 1] += 0.2
+        shape[MOUTH.lower, 1] += gap
         shape[[*MOUTH.opening, *MOUTH_CORNERS], 0] *= narrow
         moved = move(source, Face(source.pose.place(shape)), source)
         x, y = np.round(moved.landmarks[MOUTH.opening, :2].mean(0)).astype(int)
         seen.append(int(model.portrait(sitter)(moved)[y, x - 2 : x + 3].max()))  # the middle is between two teeth
-    assert seen[0] > 240 and seen[1] < 80
+    assert seen[0] > 240 and seen[1] < 80 and seen[2] > 200  # light comes into one that is wide open
 
 
 def test_the_patch_stands_upright_whatever_the_head_does(sitter: Sitter) -> None:
@@ -431,7 +436,7 @@ def test_the_photos_teeth_go_along_with_a_mouth_that_is_drawn_aside(sitter: Sitt
 
 
 def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:
-    """Up to their soft edge, in which neither the dark behind them nor a line shows."""
+    """Up to their soft edge, in which neither the dark behind them nor a line shows; below them there are no others."""
     shape = somebody(1)
     shape[MOUTH.lower, 1] += 0.12  # a smile with teeth
     landmarks = AT_REST.place(shape)
@@ -448,7 +453,11 @@ def test_the_photos_teeth_lie_over_what_is_painted(sitter: Sitter) -> None:
     inside = cv2.erode(mouth, np.ones((5, 5))) > 250
     kept = inside & (np.abs(result.astype(int) - (235, 225, 215)).max(2) < 4)
     assert kept.sum() > 0.2 * inside.sum()
-    assert result[inside].min() > 200  # teeth or white, and nothing dark between them
+    middle = result[:, round(moved.landmarks[MOUTH.opening, 0].mean())]
+    rows = np.flatnonzero(inside[:, round(moved.landmarks[MOUTH.opening, 0].mean())])
+    end = rows[0] + np.argmin(middle[rows].min(1) > 200)
+    assert end > rows[0] + 0.12 * AT_REST.scale  # as high as the photo shows them
+    assert (np.diff(middle[end : rows[-1] - 3].min(1).astype(int)) <= 12).all() and middle[rows[-1] - 3].max() < 120
 
 
 def test_the_photos_teeth_go_down_with_the_lip_that_would_cover_them(sitter: Sitter) -> None:

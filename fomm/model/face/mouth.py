@@ -9,18 +9,20 @@ import numpy as np
 
 from fomm.model.face.canvas import Canvas, polygon
 from fomm.model.face.layers import Inside, turn_of
-from fomm.model.face.mesh import CHIN, LIPS, MOUTH, MOUTH_CORNERS
+from fomm.model.face.mesh import LIPS, MOUTH, MOUTH_CORNERS
 from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.paint import DARKNESS, LIGHT, like_teeth
 
 MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
 PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach at least, in the head's frame
+LOWER_TEETH = 0.1  # how far above the lower lip's edge its teeth reach, likewise
 TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
 TEETH_ASIDE = 0.5  # how far they follow a mouth that is drawn aside, or a gap would open where the photo shows no more
 BETWEEN_TEETH = 0.03  # half of what between teeth that the photo shows is taken for theirs, too, likewise
 PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, in the head's frame
 DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
+HOLE_GAP = (0.4, 0.65)  # the same for pursed lips
 LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
 PARTED = (0.05, 0.1)  # lips not farther apart show a shadow, and from then on what is behind them, likewise
 
@@ -36,9 +38,19 @@ def pursed(source: Face, moved: Moved) -> float:
     return 1 - ramp(float(wide / was), *PURSED)
 
 
+def parted(face: Face | Moved) -> float:
+    """Widest gap between the lips, in the head's frame."""
+    return float((face.shape[MOUTH.lower, 1] - face.shape[MOUTH.upper, 1]).max())
+
+
 def shaded(moved: Moved) -> float:
     """1 where lips are parted so little that no light comes in, 0 where it does."""
-    return 1 - ramp(float((moved.shape[MOUTH.lower, 1] - moved.shape[MOUTH.upper, 1]).max()), *DEEP_GAP)
+    return 1 - ramp(parted(moved), *DEEP_GAP)
+
+
+def unlit(source: Face, moved: Moved) -> float:
+    """1 behind pursed lips, where no light comes in, 0 behind wide ones or where they are far apart."""
+    return pursed(source, moved) * (1 - ramp(parted(moved), *HOLE_GAP))
 
 
 class Piece(NamedTuple):
@@ -62,7 +74,7 @@ def shown_by(pieces: list[Piece], size: tuple[int, ...]) -> np.ndarray:
 
 class Mouth:
     """The teeth as far as the photo shows them: upper ones keep to the skull, unless the lip comes down, lower ones to
-    the jaw.
+    the lower lip.
 
     Elsewhere it is dark, in the colour of the lips, until the generator paints it: tongue and palate that the photo
     shows would lie before painted teeth, and end where its opening did.
@@ -72,23 +84,28 @@ class Mouth:
         self._source = source
         opening = source.landmarks[MOUTH.opening, :2]
         inside = Inside(photo, opening, 0.2 * source.pose.scale)
-        upper = source.shape[MOUTH.upper].copy()
-        upper[:, 1] += np.maximum(UPPER_TEETH, 0.5 * (source.shape[MOUTH.lower, 1] - upper[:, 1]))
-        edge = source.landmarks[MOUTH.upper[::-1], :2]
-        teeth = np.concatenate([source.pose.place(upper)[:, :2], opening[[10]], edge, opening[[0]]])
+        height = source.shape[MOUTH.lower, 1] - source.shape[MOUTH.upper, 1]
+        upper_end, lower_end = np.maximum(UPPER_TEETH, 0.5 * height), -np.minimum(LOWER_TEETH, 0.5 * height)
         lips = source.landmarks[LIPS, :2]
         rim = cv2.subtract(polygon(lips - inside.low, inside.seen.shape[::-1]), inside.seen)
         self.dark = DARKNESS * np.array(cv2.mean(inside.texture, rim if rim.any() else None))[:3]
-        is_upper = polygon(teeth - inside.low, inside.seen.shape[::-1])
-        above, below = self._gone_up(inside.only(is_upper)), inside.only(255 - is_upper)
-        self._parts = tuple((part.only(self._teeth(part.texture)), part is below) for part in (below, above))
-        parted = ramp((source.shape[MOUTH.lower, 1] - source.shape[MOUTH.upper, 1]).max(), *PARTED)
+        is_upper, is_lower = self._along(MOUTH.upper, upper_end, inside), self._along(MOUTH.lower, lower_end, inside)
+        upper, lower = self._gone_up(inside.only(is_upper)), inside.only(cv2.subtract(is_lower, is_upper))
+        self._parts = tuple(part.only(self._teeth(part.texture)) for part in (upper, lower))
+        shows = ramp(parted(source), *PARTED)
         # Their edge is the lips', which they leave behind: they fade there, or red rims would lie among painted teeth.
-        seen = cv2.max(*(part.seen for part, _ in self._parts))
+        seen = cv2.max(*(part.seen for part in self._parts))
         apart = cv2.distanceTransform((seen > 127).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
         soft = np.minimum(255 * apart / (PIECE_SOFT * source.pose.scale), 255)
-        for part, _ in self._parts:
-            part.seen = (parted * np.minimum(part.seen, soft)).astype(np.uint8)
+        for part in self._parts:
+            part.seen = (shows * np.minimum(part.seen, soft)).astype(np.uint8)
+
+    def _along(self, lip: np.ndarray, end: np.ndarray, inside: Inside) -> np.ndarray:
+        """(h, w) uint8 of a piece of the photo, 255 between a lip's edge and how far down from it (9,) that ends."""
+        points, source = self._source.shape[lip].copy(), self._source
+        points[:, 1] += end
+        around = [*source.landmarks[[MOUTH.left, *lip, MOUTH.right], :2], *source.pose.place(points)[::-1, :2]]
+        return polygon(np.array(around) - inside.low, (inside.seen.shape[1], inside.seen.shape[0]))
 
     def _teeth(self, texture: np.ndarray) -> np.ndarray:
         """(h, w) uint8, 255 where a piece of the photo shows teeth or what is between two of them."""
@@ -130,16 +147,17 @@ class Mouth:
         turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
         change = moved.shape - source.shape
-        dropped, aside = change[CHIN], TEETH_ASIDE * change[MOUTH.opening].mean(0) * [1, 0, 0]
+        aside = TEETH_ASIDE * change[MOUTH.opening].mean(0) * [1, 0, 0]
         # under a lip that comes down a second row would be painted below theirs, if it is not a round hole
         lowered = (1 - pursed(source, moved)) * np.maximum(change[MOUTH.upper].mean(0) * [0, 1, 0], 0)
+        with_lip = change[MOUTH.lower].mean(0) * [0, 1, 1]
+        lit = strength * float(ramp(parted(moved), *PARTED))
         here = source.pose.place(middle)[0, :2]
         pieces = []
-        for part, with_jaw in self._parts:
-            goes = aside + (dropped if with_jaw else lowered)
+        for part, goes in zip(self._parts, (aside + lowered, aside + with_lip), strict=True):
             there = canvas.points(moved.pose.place(middle + goes)[:, :2])[0] - low
             seen = part.warped(turn, here, there, size)
             mask = cv2.min(seen[..., 3], within)
-            pieces.append(Piece(low, seen[..., :3], mask * np.float32(strength / 255), mask))
+            pieces.append(Piece(low, seen[..., :3], mask * np.float32(lit / 255), mask))
             canvas.blend(*pieces[-1][:3])
         return pieces

@@ -26,6 +26,7 @@ GAP_WIDTH, GAP_DARK, BACK_DARK = 0.011, 0.13, 0.3  # how wide, likewise, and dar
 AS_PALE = (0.3, 0.6)  # how far from the lips' colour towards the palest teeth's what is one of their row is
 TELL_PALE = (0.05, 0.1)  # by how much less coloured than lips they have to be for that
 ROW_ALONG, ROW_SHARE = 0.4, (0.15, 0.45)  # part of the mouth's width, and how much of it is teeth where their row is
+LEAST_FLESH = 0.02  # of what is around: where there is less of it, it is as elsewhere in the mouth
 LIGHTER, TEETH_SOFT = (1.2, 1.5), 0.8  # what is as light as this is teeth; how softly they end, in pixels of the patch
 COLOURED = (1.0, 2.5)  # spread of a face's colours, in grey levels: up to the first the photo has one colour only
 LIGHT = np.array([0.299, 0.587, 0.114], np.float32)  # how much each colour adds to it
@@ -75,7 +76,7 @@ def light_on_teeth(across: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 
 
 def in_a_row(
-    colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: np.ndarray, lit: np.ndarray
+    colours: np.ndarray, dark: np.ndarray, opening: np.ndarray, much: np.ndarray, lit: np.ndarray, below: np.ndarray
 ) -> np.ndarray:
     """Painted colours (h, w, 3) float32 of which, where `much` (h, w) float32 in [0, 1] says so, the teeth are an even
     row.
@@ -87,6 +88,7 @@ def in_a_row(
         dark: (3,), `Mouth.dark`.
         opening: (h, w) float32 in [0, 1], 1 between the lips.
         lit: (h, w) float32 in [0, 1], how light an upper tooth is there (`light_on_teeth`).
+        below: (h, w) float32 in [0, 1], 1 below teeth that the photo shows: none are painted there.
     """
     columns = np.flatnonzero(opening.max(0) > 0.5)
     if len(columns) == 0:
@@ -97,14 +99,18 @@ def in_a_row(
         return cv2.blur(values, (along, 3), borderType=cv2.BORDER_CONSTANT)
 
     teeth = like_teeth(colours, dark) * opening
-    in_row = teeth * _as_pale(colours, teeth, dark)
+    in_row = teeth * _as_pale(colours, teeth, dark) * (1 - below)
     rest = opening - teeth
     light = np.square(colours @ LIGHT / 255) * in_row  # their colour is that of the lightest, not of their dim edges
-    tooth, flesh = (mean(colours * one[..., None]) / np.maximum(mean(one), 1e-4)[..., None] for one in (light, rest))
+    tooth = mean(colours * light[..., None]) / np.maximum(mean(light), 1e-4)[..., None]
+    other = colours * rest[..., None]
+    usual = (other.sum((0, 1)) + dark.astype(np.float32)) / (rest.sum() + 1)  # where all of a row is teeth
+    flesh = (mean(other) + LEAST_FLESH * usual) / (mean(rest) + LEAST_FLESH)[..., None]
     row = ramp(mean(in_row) / np.maximum(mean(opening), 0.05), *ROW_SHARE).astype(np.float32) * opening
-    row = (cv2.GaussianBlur(row, (0, 0), TEETH_SOFT) * opening)[..., None]
-    even = row * tooth * lit[..., None] + (1 - row) * (colours + teeth[..., None] * (flesh - colours))
-    return colours + much[..., None] * (even - colours)
+    row = (cv2.GaussianBlur(row, (0, 0), TEETH_SOFT) * opening * (1 - below))[..., None]
+    gone = (cv2.GaussianBlur(cv2.dilate(teeth, np.ones((3, 3))), (0, 0), TEETH_SOFT) * opening)[..., None]
+    even = row * tooth * lit[..., None] + (1 - row) * (colours + gone * (flesh - colours))
+    return colours + np.maximum(much, below)[..., None] * (even - colours)
 
 
 def _as_pale(colours: np.ndarray, teeth: np.ndarray, dark: np.ndarray) -> np.ndarray:

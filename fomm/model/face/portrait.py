@@ -19,8 +19,8 @@ from fomm.model.face.hidden import HiddenSide
 from fomm.model.face.layers import STILL_PX, Layers
 from fomm.model.face.mesh import EYES
 from fomm.model.face.motion import Face, Moved, ramp
-from fomm.model.face.mouth import Mouth, mouth_change, pursed, shaded, shown_by
-from fomm.model.face.paint import Palette, deep, in_a_row, in_shadow, light_on_teeth
+from fomm.model.face.mouth import Mouth, mouth_change, shaded, shown_by, unlit
+from fomm.model.face.paint import TEETH_SOFT, Palette, deep, in_a_row, in_shadow, light_on_teeth
 from fomm.model.face.skin import Skin
 from fomm.model.face.surface import Field, Surface
 
@@ -420,10 +420,12 @@ class Portrait:
         colours = self._palette.fit((255 * made.painted[0].permute(1, 2, 0)).cpu().numpy())
         little = shaded(moved) * cv2.blur(known[0], (3, 3))
         lit = light_on_teeth(known[2], moved.pose.rotation)
-        colours = in_a_row(colours, self._mouth.dark, known[0], little, lit)
+        below = np.maximum.accumulate(shown > 127, axis=0) & (shown <= 127)
+        below = cv2.GaussianBlur(below.astype(np.float32), (0, 0), TEETH_SOFT) * known[0]
+        colours = in_a_row(colours, self._mouth.dark, known[0], little, lit, below)
         colours = deep(colours, self._mouth.dark, little)
         colours = self._palette.teeth_like(colours, patch, shown)
-        colours = in_shadow(colours, self._mouth.dark, pursed(self.source, moved) * known[0])
+        colours = in_shadow(colours, self._mouth.dark, unlit(self.source, moved) * known[0])
         # It may paint over drawn lips, too, which are flat; a photo's are its own up to their edge.
         within = cv2.blur(cv2.dilate(known[0], np.ones((3, 3), np.uint8)), (3, 3))
         paints = within * (1 - made.occlusion_map[0, 0]).cpu().numpy()
