@@ -43,7 +43,7 @@ def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
         person = np.concatenate([person, side[:, ::-1]] if far else [side, person], axis=1)
         start[0] += 0 if far else side.shape[1]
     height = float(np.linalg.norm(forehead - chin))
-    rows = round(NECK_ROOM * height - (layers.matte.shape[0] - chin[1]))
+    rows = round(NECK_ROOM * height - max(0.0, layers.matte.shape[0] - chin[1]))
     return np.concatenate([person, _below(person[-1], rows, NECK_SOFT * height**0.5)]), start
 
 

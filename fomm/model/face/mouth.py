@@ -17,14 +17,14 @@ MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp a
 PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach at least, in the head's frame
 LOWER_TEETH = 0.1  # how far above the lower lip's edge its teeth reach, likewise
+LIP_SHADOW = 0.05  # how far below the upper lip teeth are in its shadow, likewise
 TEETH_GO_UP = 0.1  # how far under the lip teeth that the photo shows go on, in the head's frame
 TEETH_ASIDE = 0.5  # how far they follow a mouth that is drawn aside, or a gap would open where the photo shows no more
-BETWEEN_TEETH = 0.03  # half of what between teeth that the photo shows is taken for theirs, too, likewise
-PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, in the head's frame
-DEEP_GAP = (0.2, 0.4)  # gaps of the lips between which that ends, in the head's frame: light comes in
-HOLE_GAP = (0.4, 0.65)  # the same for pursed lips
-LIP_SHADOW = 0.05  # how far below the lip they are in its shadow, likewise
-PARTED = (0.05, 0.1)  # lips not farther apart show a shadow, and from then on what is behind them, likewise
+BETWEEN_TEETH = 0.03  # half of what between teeth that the photo shows is taken for theirs, too, in the head's frame
+PIECE_SOFT = 0.06  # over which what the photo shows of the mouth's inside fades at its edge, likewise
+PARTED = (0.05, 0.1)  # gap up to which lips show a shadow, and from which on what is behind them, likewise
+DEEP_GAP = (0.2, 0.4)  # gaps between which light comes in, likewise ...
+HOLE_GAP = (0.4, 0.65)  # ... and behind pursed lips
 
 
 def mouth_change(source: Face, moved: Moved) -> float:
