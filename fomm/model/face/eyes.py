@@ -32,7 +32,7 @@ MOST_WHITE = 75.0  # percentile of brightness of what is between lids, up to whi
 LID_COMES = (0.3, 0.85)  # part of the way down from which on a lid's skin is drawn, and where it is drawn in full
 LID_COVER, LASHES, LASH_WIDTH = 0.95, 0.45, 0.055  # weight of that skin; brightness and width of the line of lashes
 LID_ENDS = 0.2  # how far from the eye's corners that skin is drawn in full, in widths of the eye
-LID_OVER = 0.06  # how far a shut lid lies over the lower one, in widths of the eye
+LID_OVER = 0.05  # how far a shut lid lies over the lower one, in widths of the eye
 
 
 class Eyeball:
