@@ -43,7 +43,7 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     beside = path.parent / f".{_machine()}-{os.getpid()}-{secrets.token_hex(2)}.part{path.suffix}"
-    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    made = [folder for folder in (path.parent, *path.parent.parents) if not os.path.exists(folder)]
     make_folder(path.parent)
     with suppress(OSError):
         _remove_stale_parts(path.parent.absolute())
