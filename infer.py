@@ -113,7 +113,8 @@ def infer(options: Options) -> list:
                 record(camera, recording, options.seconds, bars.print, progress=bars)
             options = replace(options, driving=str(recording))
         pairs = list_pairs(options.source, edit or options.driving, options.output)
-        outputs_of(pairs[0][2], options, *pairs[0][: 1 if edit else 2])  # what is wrong with it is said at once, too
+        if len(pairs) == 1:  # what is wrong with the one result is said at once, too
+            outputs_of(pairs[0][2], options, *pairs[0][: 1 if edit else 2])
         warn = lambda sentence: bars.print(f"warning: {sentence}")  # noqa: E731
         tools = load_tools(options, options, stack, warn)
         bars.print(f"model {options.checkpoint} {tools}")

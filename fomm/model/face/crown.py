@@ -49,11 +49,11 @@ def crowned(layers: Layers, source: Face) -> tuple[np.ndarray, np.ndarray]:
 
 def _below(last: np.ndarray, rows: int, soft: float) -> np.ndarray:
     """(rows, W, 4), what is below a person's last row (W, 4): ever softer to the sides, or it would be stripes."""
-    row, below = last[None, :, :3].astype(np.float32), []
-    for _ in range(rows):
+    row, below = last[None, :, :3].astype(np.float32), np.repeat(last[None], max(0, rows), axis=0)
+    for here in below:
         row = cv2.GaussianBlur(row, (0, 0), soft, borderType=cv2.BORDER_REPLICATE)
-        below.append(np.dstack([np.round(row), last[None, :, 3:]]).astype(np.uint8))
-    return np.concatenate([np.empty((0, *last.shape), np.uint8), *below])
+        here[:, :3] = np.round(row[0])
+    return below
 
 
 def _goes_on(
