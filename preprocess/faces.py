@@ -412,7 +412,8 @@ class FaceFinder:
         """One of mediapipe's solutions, made the first time."""
         if name not in self._more:
             with QUIET:
-                self._more[name] = getattr(getattr(_solutions(), module), name)(**options)
+                self._more[name] = solution = getattr(getattr(_solutions(), module), name)(**options)
+                solution.process(np.zeros((64, 64, 3), np.uint8))  # as in `__init__`
         return self._more[name]
 
     def _process(self, solution: Any, image: np.ndarray) -> Any:
