@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,13 @@ WORKERS = ("look", "animate", "live")
 class Visitor:
     """What belongs to one visit of the page, from opening to leaving it; nobody else gets to see it.
 
-    `folder` (with an unguessable name) holds results, `uploads` are files that the page handed over.
+    `folder` (with an unguessable name) holds results; `uploads` are files that the page handed over, and when each had
+    arrived.
     """
 
     folder: Path
     tracked: dict[Path, Tracked] = field(default_factory=dict)
-    uploads: set[Path] = field(default_factory=set)
+    uploads: dict[Path, int] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)  # the last one of each worker
     setting: Setting | None = None  # what is to be seen live
     beginning: Setting | None = None  # what the last live job was to begin
@@ -110,7 +111,9 @@ class Studio:
                 self._visitors[key] = Visitor(folder)
             visitor = self._visitors[key]
             visitor.last_seen = time.monotonic()
-            visitor.uploads |= {Path(upload) for upload in uploads if upload and self.folder in Path(upload).parents}
+            for path in (Path(upload) for upload in uploads if upload and self.folder in Path(upload).parents):
+                with suppress(FileNotFoundError):
+                    visitor.uploads.setdefault(path, path.stat().st_ctime_ns)
             return visitor
 
     def leave(self, key: str) -> None:
@@ -121,8 +124,10 @@ class Studio:
                 return
             visitor.stop()
             kept = self.shared.union(*(other.uploads for other in self._visitors.values()))
-            for path in visitor.uploads - kept:  # equal files of two visitors are one file
-                path.unlink(missing_ok=True)
+            for path in visitor.uploads.keys() - kept:  # equal files of two visitors are one file
+                with suppress(FileNotFoundError):
+                    if path.stat().st_ctime_ns == visitor.uploads[path]:  # else somebody has just handed it over, too
+                        path.unlink()
             shutil.rmtree(visitor.folder, ignore_errors=True)
 
     def start(self, worker: str, visitor: Visitor, checkpoint: str, work: Callable[[Tools, Job], Any]) -> Job:

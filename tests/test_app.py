@@ -729,29 +729,51 @@ def test_slow_uploads_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert sent[0]["status"] == 408
 
 
-def test_what_is_asked_for_while_a_stream_of_answers_ends_is_answered_after_its_end(tmp_path: Path) -> None:
+def test_what_is_asked_for_while_a_stream_of_answers_ends_is_answered_once_its_end_is_read(tmp_path: Path) -> None:
     """Gradio's page waits for ever for what is answered between the end's sending and its arrival."""
-    sent: list[tuple[float, str]] = []
+    happened: list[str] = []
 
     async def app(scope: dict, receive: Any, send: Any) -> None:
         end = b'data: {"msg":"close_stream"}' if scope["path"].endswith("data") else b'{"event_id":"1"}'
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": end})
+        await send({"type": "http.response.body", "body": end, "more_body": False})
 
-    async def exchange() -> None:
-        around = guard.Guard(app, tmp_path, {""})
-        for path in ("join", "data", "join"):
+    async def exchange(lets_go: bool) -> None:
+        around, told, read = guard.Guard(app, tmp_path, {""}), asyncio.Event(), asyncio.Event()
 
-            async def send(message: dict, path: str = path) -> None:
-                sent.append((time.monotonic(), path + message["type"]))
+        async def ask(path: str) -> None:
+            async def send(message: dict) -> None:
+                happened.append(path + message["type"].removeprefix("http.response"))
+                if path == "data" and "body" in message:
+                    told.set()
+
+            async def receive() -> dict:
+                await read.wait()
+                happened.append("the browser lets go")
+                return {"type": "http.disconnect"}
 
             scope = {"type": "http", "method": "GET", "path": f"/gradio_api/queue/{path}", "headers": []}
-            await around(scope, None, send)  # type: ignore[arg-type]
+            await around(scope, receive, send)
+
+        async def read_later() -> None:
+            await told.wait()
+            for _ in range(10):  # whatever could go on before, does
+                await asyncio.sleep(0)
+            if lets_go:
+                read.set()
+
+        async def ask_meanwhile() -> None:
+            await told.wait()
+            await ask("join")
+
+        await asyncio.gather(ask("data"), ask_meanwhile(), read_later())
 
     with ThreadPoolExecutor(1) as own_loop:  # playwright's runs in this thread
-        own_loop.submit(asyncio.run, exchange()).result()
-    _, _, _, (end, of), (later, _), _ = sent
-    assert of == "datahttp.response.body" and later - end >= guard.END_ARRIVES_S
+        own_loop.submit(asyncio.run, exchange(True)).result()
+        answered = ["data.start", "data.body", "the browser lets go", "join.start", "join.body"]
+        assert happened == answered
+        own_loop.submit(asyncio.run, exchange(False)).result()  # there are browsers that keep it
+        assert happened[5:] == [one for one in answered if "lets go" not in one]
 
 
 def break_off(server: Server, megabytes: float = 2) -> None:
@@ -890,6 +912,21 @@ def test_equal_uploads_of_two_visitors_are_removed_with_the_second(studio: Studi
     assert shared.exists()
     studio.leave("bob")
     assert not shared.exists() and elsewhere.exists()
+
+
+def test_a_file_that_is_uploaded_again_while_its_visitor_leaves_stays(studio: Studio) -> None:
+    """The second one's page has not asked for anything yet, so nobody knows of its visitor."""
+    upload = studio.folder / "photo.png"
+    upload.touch()
+    studio.visitor("ann", str(upload))
+    (studio.folder / "arrived").touch()
+    (studio.folder / "arrived").rename(upload)  # as Gradio puts uploads into place
+    studio.visitor("ann", str(upload))  # she is still at work with hers
+    studio.leave("ann")
+    assert upload.exists()
+    studio.visitor("bob", str(upload))
+    studio.leave("bob")
+    assert not upload.exists()
 
 
 def test_files_of_the_page_itself_stay(studio: Studio) -> None:
