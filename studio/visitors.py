@@ -41,13 +41,13 @@ WORKERS = ("look", "animate", "live")
 class Visitor:
     """What belongs to one visit of the page, from opening to leaving it; nobody else gets to see it.
 
-    `folder` (with an unguessable name) holds results; `uploads` are files that the page handed over, and when each had
-    arrived.
+    `folder` (with an unguessable name) holds results; `uploads` are files that the page handed over, and which arrival
+    of each it was.
     """
 
     folder: Path
     tracked: dict[Path, Tracked] = field(default_factory=dict)
-    uploads: dict[Path, int] = field(default_factory=dict)
+    uploads: dict[Path, tuple[int, int]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)  # the last one of each worker
     setting: Setting | None = None  # what is to be seen live
     beginning: Setting | None = None  # what the last live job was to begin
@@ -68,6 +68,12 @@ class Visitor:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         return place / name
+
+
+def arrival(path: Path) -> tuple[int, int]:
+    """Another one whenever a file is uploaded, or handed out by the page, once more."""
+    state = path.stat()
+    return state.st_ino, state.st_ctime_ns
 
 
 class Studio:
@@ -113,7 +119,7 @@ class Studio:
             visitor.last_seen = time.monotonic()
             for path in (Path(upload) for upload in uploads if upload and self.folder in Path(upload).parents):
                 with suppress(FileNotFoundError):
-                    visitor.uploads.setdefault(path, path.stat().st_ctime_ns)
+                    visitor.uploads.setdefault(path, arrival(path))
             return visitor
 
     def leave(self, key: str) -> None:
@@ -126,7 +132,7 @@ class Studio:
             kept = self.shared.union(*(other.uploads for other in self._visitors.values()))
             for path in visitor.uploads.keys() - kept:  # equal files of two visitors are one file
                 with suppress(FileNotFoundError):
-                    if path.stat().st_ctime_ns == visitor.uploads[path]:  # else somebody has just handed it over, too
+                    if arrival(path) == visitor.uploads[path]:  # else somebody has just handed it over, too
                         path.unlink()
             shutil.rmtree(visitor.folder, ignore_errors=True)
 
