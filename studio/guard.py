@@ -124,29 +124,38 @@ class Guard:
                     # opens a new one only if it reads of the end first.
                     await asyncio.gather(*self._ending)
             await send(message)
-            if scope["path"].endswith("/queue/data") and b'"close_stream"' in message.get("body", b""):
-                await self._end_is_read(receive)
 
         if scope["path"].endswith("/upload"):
             await self._upload(scope, receive, send_with_policy)
+        elif scope["path"].endswith("/queue/data"):
+            await self._answers(scope, receive, send_with_policy)
         else:
             await self._app(scope, receive, send_with_policy)
 
-    async def _end_is_read(self, receive: Callable) -> None:
-        """Waits until the browser, which has been told that its stream of answers ends, lets go of it."""
+    async def _answers(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """Gradio's stream of answers to a page; it is over when the browser, told of the end, lets go of it."""
+        ending: asyncio.Future | None = None
 
         async def let_go() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        ending = asyncio.get_running_loop().create_future()
-        self._ending.add(ending)
+        async def send_on(message: dict) -> None:
+            nonlocal ending
+            if b'"close_stream"' in message.get("body", b""):
+                ending = asyncio.get_running_loop().create_future()
+                self._ending.add(ending)
+            elif ending is not None:  # Gradio is done with it: what is asked for from now on waits for the next stream
+                with suppress(asyncio.TimeoutError):  # while a file goes up, a page lets go of that one's stream instead
+                    await asyncio.wait_for(let_go(), END_ARRIVES_S)
+            await send(message)
+
         try:
-            with suppress(asyncio.TimeoutError):  # while a file goes up, it lets go of that one's stream instead
-                await asyncio.wait_for(let_go(), END_ARRIVES_S)
+            await self._app(scope, receive, send_on)
         finally:
-            self._ending.discard(ending)
-            ending.set_result(None)
+            if ending is not None:
+                self._ending.discard(ending)
+                ending.set_result(None)
 
     async def _upload(self, scope: dict, receive: Callable, send: Callable) -> None:
         with tempfile.TemporaryFile(
