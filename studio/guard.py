@@ -145,8 +145,8 @@ class Guard:
             if b'"close_stream"' in message.get("body", b""):
                 ending = asyncio.get_running_loop().create_future()
                 self._ending.add(ending)
-            elif ending is not None:  # Gradio is done with it: what is asked for from now on waits for the next stream
-                with suppress(asyncio.TimeoutError):  # while a file goes up, a page lets go of that one's stream instead
+            elif ending is not None:  # Gradio is done with it; what is asked for now has the next one
+                with suppress(asyncio.TimeoutError):  # while a file goes up, its stream is let go instead
                     await asyncio.wait_for(let_go(), END_ARRIVES_S)
             await send(message)
 
