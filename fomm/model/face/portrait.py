@@ -21,6 +21,7 @@ from fomm.model.face.mesh import EYES
 from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.mouth import Mouth, mouth_change, shaded, shown_by, unlit
 from fomm.model.face.paint import TEETH_SOFT, Palette, deep, in_a_row, in_shadow, light_on_teeth
+from fomm.model.face.raster import draw
 from fomm.model.face.skin import Skin
 from fomm.model.face.surface import Field, Surface
 
@@ -357,10 +358,7 @@ class Portrait:
             depths = part.vertices[self.surface.triangles[part.among], 2].mean(1)
             numbers = part.among[np.argsort(-depths, kind="stable")]
             values = np.where(np.isin(numbers, part.triangles), 255, 0)
-        corners = part.vertices[self.surface.triangles[numbers], :2] - view.low
-        drawn = np.round(corners * 16).astype(np.int32)
-        for value, triangle in zip(values.tolist(), drawn, strict=True):
-            cv2.fillConvexPoly(mask, triangle, value, cv2.LINE_8, 4)
+        draw(part.vertices[self.surface.triangles[numbers], :2] - view.low, values, mask)
         return mask
 
     def _seen_at(self, texture: _Texture, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES, Mouth, angles_deg
 from fomm.model.face.motion import IS_TURNED_DEG, Face, Moved, ramp
+from fomm.model.face.raster import draw
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 3.5, 4.2, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
@@ -42,7 +43,6 @@ TEMPLES = (-0.5, 0.1)  # how far below the eyes' corners that counts not at all,
 RIM_REACH = 0.25  # how far beyond the outline points are moved with it
 UNTANGLING = 30  # steps, after half of which what is around a knot moves, too; one that is left then stays
 _SOFTLY: np.ndarray = np.convolve([1.0, 2.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 2.0, 1.0]) / 81
-_BITS = 4  # of a pixel, in which triangles are drawn
 
 
 def _openings() -> np.ndarray:
@@ -265,10 +265,7 @@ class Surface:
         depth = vertices[triangles[order].T, 2].mean(0) + behind[order] + 2 * self._height * (area[order] < 0)
         order = order[np.argsort(-depth, kind="stable")]
         triangle = np.full((height, width), -1, np.int32)
-        limit = 8 * max(width, height)
-        drawn = np.round(np.clip(grid[triangles[order]], -limit, limit) * (1 << _BITS)).astype(np.int32)
-        for number, polygon in zip(order.tolist(), drawn, strict=True):
-            cv2.fillConvexPoly(triangle, polygon, number, cv2.LINE_8, _BITS)
+        draw(grid[triangles[order]], order, triangle)
 
         # Within a triangle the photo's point is an affine function of the grid's.
         photo = photo_points[triangles.T]
