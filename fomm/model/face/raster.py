@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_MOST = 1 << 20  # pixels from here on are far outside; larger ones would not fit into an int
+_MOST = 1 << 20  # pixels from here on are far outside; farther ones would be inexact
 
 
 def draw(corners: np.ndarray, values: np.ndarray, picture: np.ndarray) -> None:
@@ -21,32 +21,39 @@ def draw(corners: np.ndarray, values: np.ndarray, picture: np.ndarray) -> None:
     """
     height, width = picture.shape
     corners = np.clip(corners, -_MOST, _MOST)
-    x, y = corners[..., 0], corners[..., 1]
-    first = np.clip(np.rint(y.min(1)), 0, height).astype(np.intp)
-    count = np.clip(np.rint(y.max(1)) + 1, 0, height).astype(np.intp) - first
-    number = np.repeat(np.arange(len(corners)), np.maximum(count, 0))  # of each row of each triangle
+    corners = np.take_along_axis(corners, corners[..., 1].argsort(1)[..., None], 1)
+    (top_x, top), (middle_x, middle), (bottom_x, bottom) = corners.transpose(1, 2, 0)
+    first, count = _whole(top, bottom, height)
+    number = np.repeat(np.arange(len(corners)), count)  # of the triangle in each of its rows
     row = _counted(first, count)
-    x, y = x.T[:, number], y.T[:, number]
-    left, right = np.full(len(row), np.inf), np.full(len(row), -np.inf)
-    for one in range(3):
-        x0, y0, x1, y1 = x[one], y[one], x[one - 2], y[one - 2]
-        # the part of this edge within half a pixel of the row
-        slope = (x1 - x0) / np.where(y1 == y0, 1.0, y1 - y0)
-        low, high = np.minimum(y0, y1), np.maximum(y0, y1)
-        above, below = np.maximum(low, row - 0.5), np.minimum(high, row + 0.5)
-        there = above <= below
-        level = y0 == y1
-        for at, of_level in ((above, x0), (below, x1)):
-            edge = np.where(level, of_level, x0 + (at - y0) * slope)
-            np.minimum(left, edge, out=left, where=there)
-            np.maximum(right, edge, out=right, where=there)
-    start = np.clip(np.rint(left), 0, width).astype(np.intp)
-    length = np.clip(np.rint(right) + 1, 0, width).astype(np.intp) - start
-    picture.reshape(-1)[_counted(row * width + start, length)] = np.repeat(values[number], np.maximum(length, 0))
+    slopes = (
+        (x1 - x0) / np.where(y1 > y0, y1 - y0, 1.0)
+        for x0, y0, x1, y1 in (
+            (top_x, top, bottom_x, bottom),
+            (top_x, top, middle_x, middle),
+            (middle_x, middle, bottom_x, bottom),
+        )
+    )
+    table = np.stack([top_x, top, middle_x, middle, bottom, *slopes]).astype(np.float32)
+    top_x, top, middle_x, middle, bottom, straight, upper, lower = table.take(number, 1)
+    corner = np.abs(row - middle) <= 0.5
+    ends = []  # of what each row's height cuts out of its triangle
+    for y in (np.maximum(row - np.float32(0.5), top), np.minimum(row + np.float32(0.5), bottom)):
+        down = y - top
+        ends.append(top_x + down * straight)
+        ends.append(np.where(y < middle, top_x + down * upper, middle_x + (y - middle) * lower))
+    ends.append(np.where(corner, middle_x, ends[0]))
+    start, length = _whole(np.minimum.reduce(ends), np.maximum.reduce(ends), width)
+    picture.reshape(-1)[_counted(row * width + start, length)] = np.repeat(values[number], length)
+
+
+def _whole(low: np.ndarray, high: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first pixel of each stretch from `low` (N,) to `high` (N,) and how many it has, of a row of `size`."""
+    first = np.clip(np.rint(low), 0, size).astype(np.int32)
+    return first, np.maximum(np.clip(np.rint(high) + 1, 0, size).astype(np.int32) - first, 0)
 
 
 def _counted(start: np.ndarray, count: np.ndarray) -> np.ndarray:
     """`start`, `start` + 1, ..., `count` of them, for each of them (N,) one after the other."""
-    count = np.maximum(count, 0)
     ends = np.cumsum(count)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - count), count)
