@@ -295,8 +295,8 @@ class FaceFinder:
         if not found:
             return None
         height, width = image.shape[:2]
-        points = [(p.x * width - 0.5, p.y * height - 0.5, p.z * width) for p in found[0].landmark]
-        return np.array(points, np.float32)
+        shares = np.array([(point.x, point.y, point.z) for point in found[0].landmark])
+        return (shares * (width, height, width) - (0.5, 0.5, 0.0)).astype(np.float32)
 
     def pose(self, image: np.ndarray) -> np.ndarray | None:
         """The 33 keypoints of the body in a picture (H, W, 3) uint8 RGB: (33, 3) float32, x and y in pixels, and how

@@ -73,8 +73,19 @@ def conditions(source: Face, moved: Moved, shown: np.ndarray, to_patch: np.ndarr
 
 def support(opening: Tensor) -> Tensor:
     """(B, 1, H, W) in [0, 1]: where painting is allowed; a soft edge around the opening (B, 1, H, W) in [0, 1]."""
-    wide = F.max_pool2d(opening, 2 * SUPPORT_PX + 1, 1, SUPPORT_PX)
-    return F.avg_pool2d(wide, 2 * SUPPORT_PX - 1, 1, SUPPORT_PX - 1, count_include_pad=False) * wide
+    wide = opening
+    for size, beyond in _windows(SUPPORT_PX):
+        wide = F.max_pool2d(wide, size, 1, beyond)
+    soft = wide
+    for size, beyond in _windows(SUPPORT_PX - 1):
+        soft = F.avg_pool2d(soft, size, 1, beyond, count_include_pad=False)
+    return soft * wide
+
+
+def _windows(reach: int) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+    """Size and padding of two windows, along and across, that one after the other do what a square one does, faster."""
+    size = 2 * reach + 1
+    return ((1, size), (0, reach)), ((size, 1), (reach, 0))
 
 
 class Generator(nn.Module):

@@ -291,8 +291,9 @@ class Surface:
             beyond = 1.5 / float(np.hypot(to_grid[0, 0], to_grid[0, 1]))
             least, most = photo.min(0) - beyond, photo.max(0) + beyond
             thin = (np.abs(by_x) + np.abs(by_y) > most - least).any(1)
-            at = (thin.take(label) & covered[part]).nonzero()
-            points[part][at] = np.clip(points[part][at], least[label[at]], most[label[at]])
+            if thin.any():
+                at = (thin.take(label) & covered[part]).nonzero()
+                points[part][at] = np.clip(points[part][at], least[label[at]], most[label[at]])
         return Field(points, covered, triangle)
 
 
