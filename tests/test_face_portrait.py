@@ -494,7 +494,7 @@ def test_the_photos_tongue_does_not_lie_over_what_is_painted(sitter: Sitter) -> 
         photo[polygon(row, (SIDE, SIDE)) > 128] = tooth
     source, model = Face(landmarks), FaceModel()
     less = source.shape.copy()
-    less[[*MOUTH.lower, CHIN], 1] -= 0.15
+    less[[*MOUTH.lower, CHIN], 1] -= 0.25
     moved = move(source, Face(source.pose.place(less)), source)
     torch.nn.init.constant_(model.generator.last.bias, -4.0)  # paints black wherever it may
     result = model.portrait(Sitter(photo, landmarks, outline(landmarks)))(moved).astype(int)
@@ -502,6 +502,26 @@ def test_the_photos_tongue_does_not_lie_over_what_is_painted(sitter: Sitter) -> 
     assert (np.abs(result - flesh).max(2) < 30)[inside].mean() < 0.01
     rows = np.flatnonzero((inside & (np.abs(result - tooth).max(2) < 40)).any(1))
     assert len(rows) > 4 and np.diff(rows).max() > 8, "teeth above and below, and nothing like them between"
+
+
+def test_a_wide_open_mouth_that_hardly_changes_stays_the_photos() -> None:
+    """Painted and photographed mouths differ: from frame to frame, one would see the one and the other."""
+    shape = somebody(1)
+    wide = shape.copy()
+    wide[[*MOUTH.lower, CHIN], 1] += 0.5
+    for gap, stays in ((wide, True), (shape, False)):
+        landmarks = AT_REST.place(gap)
+        photo = lit_face(landmarks)
+        photo[polygon(landmarks[MOUTH.opening, :2], (SIDE, SIDE)) > 128] = (0, 255, 0)
+        source, model = Face(landmarks), FaceModel()
+        model.generator = None
+        more = source.shape.copy()
+        more[[*MOUTH.lower, CHIN], 1] += 0.055
+        moved = move(source, Face(source.pose.place(more)), source)
+        result = model.portrait(Sitter(photo, landmarks, outline(landmarks)))(moved).astype(int)
+        inside = cv2.erode(polygon(moved.landmarks[MOUTH.opening, :2], (SIDE, SIDE)), np.ones((7, 7))) > 250
+        green = (result[..., 1] - result[..., 0])[inside] > 128
+        assert green.mean() > 0.85 if stays else green.mean() < 0.05
 
 
 def test_what_the_photo_shows_of_a_mouth_has_no_rim_of_its_lips() -> None:

@@ -13,7 +13,8 @@ from fomm.model.face.mesh import LIPS, MOUTH, MOUTH_CORNERS
 from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.paint import DARKNESS, LIGHT, like_teeth
 
-MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth
+MOUTH_CHANGES = (0.015, 0.05)  # in the head's frame: up to the first the warp alone shows the mouth ...
+WIDE, WIDE_CHANGES = 0.2, (0.15, 0.55)  # ... and so much more of what the photo's own gap is wider than this
 PURSED = (0.68, 0.85)  # width of a mouth, of the photo's, up to which it is a round hole, and from which it is none
 UPPER_TEETH = 0.17  # how far below the upper lip's edge its teeth reach at least, in the head's frame
 LOWER_TEETH = 0.1  # how far above the lower lip's edge its teeth reach, likewise
@@ -29,7 +30,8 @@ HOLE_GAP = (0.4, 0.65)  # ... and behind pursed lips
 
 def mouth_change(source: Face, moved: Moved) -> float:
     """0 where the mouth is as in the photo, however the head moves, to 1 where its inside has to be drawn."""
-    return float(ramp(np.abs((moved.shape - source.shape)[MOUTH.opening, :2]).max(), *MOUTH_CHANGES))
+    low, high = np.add(MOUTH_CHANGES, max(0.0, parted(source) - WIDE) * np.array(WIDE_CHANGES))
+    return float(ramp(np.abs((moved.shape - source.shape)[MOUTH.opening, :2]).max(), low, high))
 
 
 def pursed(source: Face, moved: Moved) -> float:
@@ -137,13 +139,13 @@ class Mouth:
     def draw(self, canvas: Canvas, moved: Moved) -> list[Piece]:
         """Draw it between the moved lips. Returns what the photo showed of it, to be laid over what is painted."""
         source, edge = self._source, canvas.points(moved.landmarks[MOUTH.opening, :2])
-        window, strength = canvas.window(edge), mouth_change(source, moved)
-        if strength == 0 or window is None:
+        window = canvas.window(edge)
+        if window is None:
             return []
         low, size = window
         within = polygon(edge - low, size)
         dark = np.broadcast_to(np.round(self.dark).astype(np.uint8), (*within.shape, 3))
-        canvas.blend(low, dark, within * np.float32(strength / 255))
+        canvas.blend(low, dark, within * np.float32(1 / 255))
         turn = canvas.to[:, :2] @ turn_of(source.pose, moved.pose)
         middle = source.shape[MOUTH.opening].mean(0, keepdims=True)
         change = moved.shape - source.shape
@@ -151,7 +153,7 @@ class Mouth:
         # under a lip that comes down a second row would be painted below theirs, if it is not a round hole
         lowered = (1 - pursed(source, moved)) * np.maximum(change[MOUTH.upper].mean(0) * [0, 1, 0], 0)
         with_lip = change[MOUTH.lower].mean(0) * [0, 1, 1]
-        lit = strength * float(ramp(parted(moved), *PARTED))
+        lit = float(ramp(parted(moved), *PARTED))
         here = source.pose.place(middle)[0, :2]
         pieces = []
         for part, goes in zip(self._parts, (aside + lowered, aside + with_lip), strict=True):

@@ -165,6 +165,13 @@ def farther(shift: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(shift[..., 0]), np.abs(shift[..., 1]))
 
 
+def _corners_of(to_patch: np.ndarray) -> np.ndarray:
+    """(4, 2) corners of the generator's patch, to which `to_patch` (2, 3) leads, in the photo's pixels."""
+    width, height = PATCH_WH
+    back = cv2.invertAffineTransform(to_patch)
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], float) @ back[:, :2].T + back[:, 2]
+
+
 class Portrait:
     """A photo that can be put into motion: `portrait(moved)` is the photo with the face where `moved` has it.
 
@@ -244,12 +251,24 @@ class Portrait:
             eyeball.draw(canvas, moved)
         for lid in self._lids:
             lid.draw(canvas, moved)
+        self._draw_mouth(canvas, moved)
+        return result
+
+    def _draw_mouth(self, canvas: Canvas, moved: Moved) -> None:
+        """Draw the inside of the mouth over what the warp shows of it, as far as it is another than the photo's."""
+        to = patch_matrix(moved)
+        window, strength = canvas.window(_corners_of(to)), mouth_change(self.source, moved)
+        if strength == 0 or window is None:
+            return
+        (x, y), (width, height) = window
+        part = canvas.picture[y : y + height, x : x + width]
+        warped = part.copy()
         kept = self._mouth.draw(canvas, moved)
         if self._generator is not None:
-            self._paint(self._generator, canvas, moved, shown_by(kept, result.shape))
+            self._paint(self._generator, canvas, moved, shown_by(kept, canvas.picture.shape), to)
             for piece in kept:
                 canvas.blend(piece.low, piece.colours, piece.weight)
-        return result
+        part[:] = cv2.addWeighted(part, strength, warped, 1 - strength, 0)
 
     def _touched(self, points: np.ndarray, moves: np.ndarray) -> tuple[slice, slice] | None:
         """Rows and columns of the grid in which the person goes or was; all else is the photo. None: nothing is."""
@@ -404,11 +423,7 @@ class Portrait:
         here[...] = np.where(covered, without_specks(np.where(covered, field.points, here)), here)
 
     @torch.inference_mode()
-    def _paint(self, generator: Generator, canvas: Canvas, moved: Moved, shown: np.ndarray) -> None:
-        strength = mouth_change(self.source, moved)
-        if strength == 0:
-            return
-        to = patch_matrix(moved)
+    def _paint(self, generator: Generator, canvas: Canvas, moved: Moved, shown: np.ndarray, to: np.ndarray) -> None:
         patch = shrunk(canvas.picture, to, PATCH_WH)
         shown = shrunk(shown, to, PATCH_WH)
         known = conditions(self.source, moved, shown, to)
@@ -438,7 +453,7 @@ class Portrait:
             return
         start, size = window
         back[:, 2] -= start
-        weight = strength * cv2.warpAffine(paints, back, size, flags=cv2.INTER_LINEAR)
+        weight = cv2.warpAffine(paints, back, size, flags=cv2.INTER_LINEAR)
         colours = cv2.warpAffine(colours, back, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         colours += GRAIN_INSIDE * self._skin.grain(self._flat(to, start, size))
         canvas.blend(start, np.clip(np.round(colours), 0, 255).astype(np.uint8), weight)
