@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ MAX_UPLOAD_S = 300.0
 _MULTIPART_BYTES = 1 << 20  # what stands around the file in an upload
 MAX_MESSAGE_BYTES = 8 << 20  # of everything but uploads
 MAX_HELD_BYTES = 5 << 30  # of all visitors' files; then nothing more is taken
-END_ARRIVES_S = 2.0  # after which every browser has read that its stream of answers ends
+END_ARRIVES_S = 0.5  # after which a browser, a busy one too, has read that its stream of answers ends
 
 # The page may load from and talk to its own server alone; the browser holds it to that.
 PAGE_POLICY = (
@@ -65,7 +66,7 @@ class Guard:
         self._cookie = f"studio-{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
         self._arriving = 0  # bytes of uploads that are not whole yet
         self._taking_in = asyncio.Lock()
-        self._ending: set[asyncio.Future] = set()  # streams of answers whose browser has not read of the end yet
+        self._stream_ended = -END_ARRIVES_S
         self._paths = re.compile(
             r"/(|alive|live/[\w-]+|config|theme\.css|manifest\.json|favicon\.ico|report|(assets|static|svelte)/.*|gradio_api/("
             r"info|startup-events|theme\.css|run/predict|queue/(join|data)|upload|upload_progress|heartbeat/[\w-]+|cancel|reset|"
@@ -122,40 +123,15 @@ class Guard:
                 if scope["path"].endswith("/queue/join"):
                     # Gradio's page waits for ever for what it asked for while the stream of its answers was ending: it
                     # opens a new one only if it reads of the end first.
-                    await asyncio.gather(*self._ending)
+                    await asyncio.sleep(self._stream_ended + END_ARRIVES_S - time.monotonic())
+            elif scope["path"].endswith("/queue/data") and b'"close_stream"' in message.get("body", b""):
+                self._stream_ended = time.monotonic()
             await send(message)
 
         if scope["path"].endswith("/upload"):
             await self._upload(scope, receive, send_with_policy)
-        elif scope["path"].endswith("/queue/data"):
-            await self._answers(scope, receive, send_with_policy)
         else:
             await self._app(scope, receive, send_with_policy)
-
-    async def _answers(self, scope: dict, receive: Callable, send: Callable) -> None:
-        """Gradio's stream of answers to a page; it is over when the browser, told of the end, lets go of it."""
-        ending: asyncio.Future | None = None
-
-        async def let_go() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-        async def send_on(message: dict) -> None:
-            nonlocal ending
-            if b'"close_stream"' in message.get("body", b""):
-                ending = asyncio.get_running_loop().create_future()
-                self._ending.add(ending)
-            elif ending is not None:  # Gradio is done with it; what is asked for now has the next one
-                with suppress(asyncio.TimeoutError):  # while a file goes up, its stream is let go instead
-                    await asyncio.wait_for(let_go(), END_ARRIVES_S)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_on)
-        finally:
-            if ending is not None:
-                self._ending.discard(ending)
-                ending.set_result(None)
 
     async def _upload(self, scope: dict, receive: Callable, send: Callable) -> None:
         with tempfile.TemporaryFile(

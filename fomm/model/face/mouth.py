@@ -140,7 +140,7 @@ class Mouth:
         """Draw it between the moved lips. Returns what the photo showed of it, to be laid over what is painted."""
         source, edge = self._source, canvas.points(moved.landmarks[MOUTH.opening, :2])
         window = canvas.window(edge)
-        if window is None:
+        if window is None or mouth_change(source, moved) == 0:
             return []
         low, size = window
         within = polygon(edge - low, size)
