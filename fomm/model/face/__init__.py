@@ -10,11 +10,15 @@ dense motion is computed, and an occlusion-aware generator paints what the warp 
     follow     a driving face, frame after frame
     steady     landmarks filtered in time
     canvas     pictures to draw into
+    raster     triangles drawn in one go
     surface    moved landmarks -> dense motion, by depth
     drawn_eyes lids of eyes that are drawn larger than a person's
     chin       the skin below the lip, which the mesh loses in open mouths
     hidden     the side of a face that the photo hides
     layers     background, person, eyeballs, the inside of the mouth
+    mouth      what the photo shows of a mouth's inside
+    paint      colours of what is painted there
+    skin       bare skin where the photo shows too little
     generator  what the warp cannot show
     portrait   all layers together, at the photo's own resolution
 """

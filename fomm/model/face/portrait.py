@@ -21,7 +21,7 @@ from fomm.model.face.mesh import EYES
 from fomm.model.face.motion import Face, Moved, ramp
 from fomm.model.face.mouth import Mouth, mouth_change, shaded, shown_by, unlit
 from fomm.model.face.paint import TEETH_SOFT, Palette, deep, in_a_row, in_shadow, light_on_teeth
-from fomm.model.face.raster import draw
+from fomm.model.face.raster import draw_triangles
 from fomm.model.face.skin import Skin
 from fomm.model.face.surface import Field, Surface
 
@@ -377,7 +377,7 @@ class Portrait:
             depths = part.vertices[self.surface.triangles[part.among], 2].mean(1)
             numbers = part.among[np.argsort(-depths, kind="stable")]
             values = np.where(np.isin(numbers, part.triangles), 255, 0)
-        draw(part.vertices[self.surface.triangles[numbers], :2] - view.low, values, mask)
+        draw_triangles(part.vertices[self.surface.triangles[numbers], :2] - view.low, values, mask)
         return mask
 
     def _seen_at(self, texture: _Texture, points: np.ndarray, jumps: np.ndarray) -> np.ndarray:

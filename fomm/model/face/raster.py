@@ -11,7 +11,7 @@ import numpy as np
 _MOST = 1 << 20  # pixels from here on are far outside; farther ones would be inexact
 
 
-def draw(corners: np.ndarray, values: np.ndarray, picture: np.ndarray) -> None:
+def draw_triangles(corners: np.ndarray, values: np.ndarray, picture: np.ndarray) -> None:
     """Draw triangles, later ones over earlier ones; a triangle covers all pixels that it or its edges go through.
 
     Args:

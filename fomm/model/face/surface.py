@@ -18,7 +18,7 @@ import numpy as np
 
 from fomm.model.face.mesh import CHIN, EYES, FOREHEAD, MOUTH, OVAL, REFERENCE, TRIANGLES, Mouth, angles_deg
 from fomm.model.face.motion import IS_TURNED_DEG, Face, Moved, ramp
-from fomm.model.face.raster import draw
+from fomm.model.face.raster import draw_triangles
 
 RINGS = np.array([1.04, 1.1, 1.18, 1.28, 1.4, 1.55, 1.75, 2.0, 2.3, 2.65, 3.05, 3.5, 4.2, 6.0, 9.0])
 """Distances from the middle of the face, in those of its outline."""
@@ -265,7 +265,7 @@ class Surface:
         depth = vertices[triangles[order].T, 2].mean(0) + behind[order] + 2 * self._height * (area[order] < 0)
         order = order[np.argsort(-depth, kind="stable")]
         triangle = np.full((height, width), -1, np.int32)
-        draw(grid[triangles[order]], order, triangle)
+        draw_triangles(grid[triangles[order]], order, triangle)
 
         # Within a triangle the photo's point is an affine function of the grid's.
         photo = photo_points[triangles.T]
